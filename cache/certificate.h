@@ -1,0 +1,75 @@
+// A certificate, parsed once: DER, SHA-256, names, serial, key ids, dates. Pure: no state, no clock, no
+// I/O. Immutable and cheap to move; copying shares the X509 (OpenSSL's own reference count, thread-safe).
+// RFC 5280 names are used throughout. OpenSSL's x509.h stays out of this header.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/result.h"
+
+namespace sallyport {
+
+using Digest = std::array<std::uint8_t, 32>;  // SHA-256
+using Bytes = std::span<const std::uint8_t>;
+
+std::string to_hex(Bytes bytes);                                        // lower case
+std::string serial_hex(Bytes serial);                                   // as `openssl x509 -serial` prints it
+bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // either case, colons allowed
+
+enum class KeyType : std::uint8_t { Rsa, EcP256, EcP384, EcP521, Ed25519, Other };
+
+class Certificate {
+ public:
+  Certificate(const Certificate& other);
+  Certificate(Certificate&& other) noexcept;
+  Certificate& operator=(Certificate other) noexcept;
+  ~Certificate();
+
+  static Answer<Certificate> from_der(Bytes der);
+  static Answer<Certificate> from_pem(std::string_view pem);                      // the first certificate in it
+  static Answer<std::vector<Certificate>> bundle_from_pem(std::string_view pem);  // all of them, in order; >= 1
+  static Answer<Certificate> from_x509(X509* x509);                               // takes a reference of its own
+
+  X509* x509() const { return x509_; }
+  const std::string& der() const { return der_; }
+  const Digest& fingerprint() const { return fingerprint_; }  // SHA-256 of the DER
+  const Digest& spki_hash() const { return spki_hash_; }      // SHA-256 of the SubjectPublicKeyInfo
+  const std::string& subject_der() const { return subject_der_; }
+  const std::string& issuer_der() const { return issuer_der_; }
+  const std::string& serial() const {
+    return serial_;
+  }  // big-endian magnitude without leading zeros; see .cc for negatives
+  const std::string& subject_key_id() const { return subject_key_id_; }      // empty when absent
+  const std::string& authority_key_id() const { return authority_key_id_; }  // empty when absent
+  std::int64_t not_before() const { return not_before_; }                    // Unix seconds, UTC
+  std::int64_t not_after() const { return not_after_; }
+  KeyType key_type() const { return key_type_; }
+  int key_bits() const { return key_bits_; }
+  bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
+  bool self_issued() const { return subject_der_ == issuer_der_; }
+
+  std::string subject() const;  // one line, RFC 2253 order reversed as `openssl x509 -subject` shows; UTF-8, escaped
+  std::string cn() const;       // the one CN, or empty where there is none or several
+  std::string key_type_name() const;  // "RSA-2048", "EC-P256", "Ed25519", …
+  std::string pem() const;
+  bool signed_by(EVP_PKEY* key) const;
+
+ private:
+  Certificate() = default;
+  X509* x509_ = nullptr;
+  std::string der_, subject_der_, issuer_der_, serial_, subject_key_id_, authority_key_id_;
+  Digest fingerprint_{}, spki_hash_{};
+  std::int64_t not_before_ = 0, not_after_ = 0;
+  KeyType key_type_ = KeyType::Other;
+  int key_bits_ = 0;
+  bool is_ca_ = false;
+};
+
+}  // namespace sallyport

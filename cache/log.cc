@@ -1,0 +1,264 @@
+#include "cache/log.h"
+
+#include <poll.h>
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cache/text.h"
+
+namespace sallyport {
+
+namespace {
+
+using Clock = spdlog::log_clock;
+
+constexpr std::size_t kRingLines = 1024;  // a power of two; about 200 KB a producer when full
+constexpr std::size_t kPipeChunk = 4096;  // PIPE_BUF: after POLLOUT a pipe takes this much without blocking
+constexpr auto kLastWords = std::chrono::seconds(1);
+
+struct Line {
+  Clock::time_point at;
+  Level level = Level::Info;
+  std::string text;  // reused: its capacity stays with the slot
+};
+
+struct Shape {
+  std::atomic<Level> level;
+  std::atomic<LogFormat> format;
+};
+
+void append_text_field(std::string& out, const Field& field) {
+  out += ' ';
+  out += field.key;
+  out += '=';
+  if (field.is_number) {
+    out += std::to_string(field.number);
+    return;
+  }
+  const bool plain = !field.text.empty() && field.text.find_first_of(" \"=\\") == std::string_view::npos;
+  if (!plain) out += '"';
+  append_escaped(out, field.text, true);
+  if (!plain) out += '"';
+}
+
+void append_json_field(std::string& out, const Field& field) {
+  out += ",\"";
+  append_json_escaped(out, field.key);
+  out += "\":";
+  if (field.is_number) {
+    out += std::to_string(field.number);
+    return;
+  }
+  out += '"';
+  append_json_escaped(out, field.text);
+  out += '"';
+}
+
+// One producer, one consumer: `head_` is the producer's, `tail_` the writer's.
+class RingLogger final : public Logger {
+ public:
+  RingLogger(const Shape& shape, std::atomic<std::uint32_t>& bell) : shape_(shape), bell_(bell), ring_(kRingLines) {}
+
+  void write(Level level, std::string_view event, std::initializer_list<Field> fields) override {
+    if (level < shape_.level.load(std::memory_order_relaxed)) return;
+    const std::size_t head = head_.load(std::memory_order_relaxed);
+    if (head - tail_.load(std::memory_order_acquire) == kRingLines) {
+      dropped_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    Line& line = ring_[head % kRingLines];
+    line.at = Clock::now();
+    line.level = level;
+    line.text.clear();
+    if (shape_.format.load(std::memory_order_relaxed) == LogFormat::Json) {
+      line.text += "\"event\":\"";
+      append_json_escaped(line.text, event);
+      line.text += '"';
+      for (const Field& field : fields) append_json_field(line.text, field);
+    } else {
+      append_escaped(line.text, event, false);
+      for (const Field& field : fields) append_text_field(line.text, field);
+    }
+    head_.store(head + 1, std::memory_order_release);
+    bell_.fetch_add(1, std::memory_order_release);
+    bell_.notify_one();
+  }
+
+  // The writer's end.
+  Line* oldest() {
+    const std::size_t tail = tail_.load(std::memory_order_relaxed);
+    return tail == head_.load(std::memory_order_acquire) ? nullptr : &ring_[tail % kRingLines];
+  }
+  void pop() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+ private:
+  const Shape& shape_;
+  std::atomic<std::uint32_t>& bell_;
+  std::vector<Line> ring_;
+  std::atomic<std::size_t> head_{0}, tail_{0};
+  std::atomic<std::uint64_t> dropped_{0};
+};
+
+// Writes to a descriptor that may stall: waits in poll(2), so that the end of the process is not held up.
+class FdSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  FdSink(int fd, const std::atomic<bool>& stop) : fd_(fd), stop_(stop) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    std::size_t written = 0;
+    while (written < line.size()) {
+      if (!writable()) return;
+      const ssize_t n = ::write(fd_, line.data() + written, std::min(kPipeChunk, line.size() - written));
+      if (n < 0 && errno != EINTR && errno != EAGAIN) return;  // nobody reads: a log has nowhere to complain
+      if (n > 0) written += static_cast<std::size_t>(n);
+    }
+  }
+  void flush_() override {}
+
+ private:
+  bool writable() {
+    while (!gave_up_) {
+      pollfd poll_fd{fd_, POLLOUT, 0};
+      if (::poll(&poll_fd, 1, 100) > 0) return true;
+      if (!stop_.load(std::memory_order_relaxed)) continue;
+      const auto now = std::chrono::steady_clock::now();
+      if (last_words_ == std::chrono::steady_clock::time_point{}) last_words_ = now + kLastWords;
+      gave_up_ = now > last_words_;
+    }
+    return false;
+  }
+
+  int fd_;
+  const std::atomic<bool>& stop_;
+  std::chrono::steady_clock::time_point last_words_{};
+  bool gave_up_ = false;
+};
+
+spdlog::level::level_enum spd_level(Level level) {
+  switch (level) {
+    case Level::Debug: return spdlog::level::debug;
+    case Level::Info: return spdlog::level::info;
+    case Level::Warn: return spdlog::level::warn;
+    case Level::Error: return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+
+}  // namespace
+
+class Log::Impl {
+ public:
+  Impl(Level level, LogFormat format, int fd) {
+    shape_.level = level;
+    shape_.format = format;
+    auto sink = std::make_shared<FdSink>(fd, stop_);
+    writer_ = std::make_unique<spdlog::logger>("sallyport", std::move(sink));
+    writer_->set_level(spdlog::level::trace);
+    thread_ = std::thread([this] { run(); });
+  }
+
+  ~Impl() {
+    stop_ = true;
+    bell_.fetch_add(1);
+    bell_.notify_one();
+    thread_.join();
+  }
+
+  Logger& logger() {
+    const std::lock_guard lock(mutex_);
+    loggers_.push_back(std::make_unique<RingLogger>(shape_, bell_));
+    return *loggers_.back();
+  }
+
+  void set(Level level, LogFormat format) {
+    shape_.level = level;
+    shape_.format = format;
+  }
+
+  std::uint64_t dropped() const {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t sum = 0;
+    for (const auto& logger : loggers_) sum += logger->dropped();
+    return sum;
+  }
+
+ private:
+  void run() {
+    for (;;) {
+      const std::uint32_t heard = bell_.load(std::memory_order_acquire);
+      const bool last = stop_.load();
+      while (write_round()) {
+      }
+      if (last) return;
+      bell_.wait(heard, std::memory_order_acquire);
+    }
+  }
+
+  // At most one line of every producer, oldest rings first: no shard's flood delays another's line.
+  bool write_round() {
+    bool any = false;
+    for (RingLogger* logger : producers()) {
+      Line* line = logger->oldest();
+      if (line == nullptr) continue;
+      apply_format();
+      writer_->log(line->at, spdlog::source_loc{}, spd_level(line->level), line->text);
+      logger->pop();
+      any = true;
+    }
+    return any;
+  }
+
+  std::vector<RingLogger*> producers() {
+    const std::lock_guard lock(mutex_);
+    std::vector<RingLogger*> all;
+    for (const auto& logger : loggers_) all.push_back(logger.get());
+    return all;
+  }
+
+  void apply_format() {
+    const LogFormat format = shape_.format.load(std::memory_order_relaxed);
+    if (formatted_ && format == applied_) return;
+    const char* pattern = format == LogFormat::Json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})"
+                                                    : "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
+    writer_->set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc));
+    applied_ = format;
+    formatted_ = true;
+  }
+
+  Shape shape_;
+  std::atomic<std::uint32_t> bell_{0};
+  std::atomic<bool> stop_{false};
+  mutable std::mutex mutex_;  // guards the list only, which grows when a thread starts
+  std::vector<std::unique_ptr<RingLogger>> loggers_;
+  std::unique_ptr<spdlog::logger> writer_;
+  LogFormat applied_ = LogFormat::Text;
+  bool formatted_ = false;
+  std::thread thread_;
+};
+
+Log::Log(Level level, LogFormat format, int fd) : impl_(std::make_unique<Impl>(level, format, fd)) {}
+Log::~Log() = default;
+Logger& Log::logger() {
+  return impl_->logger();
+}
+void Log::set(Level level, LogFormat format) {
+  impl_->set(level, format);
+}
+std::uint64_t Log::dropped() const {
+  return impl_->dropped();
+}
+
+}  // namespace sallyport

@@ -1,0 +1,164 @@
+// The registrar: the single writer of RocksDB, of the status cache and of the chain table. One thread.
+// Shards offer it first-time devices through bounded queues, the admin side calls it and waits. It takes
+// whatever queued during the last sync, checks it again against the state as it is NOW, writes one
+// synced batch, publishes, puts in force through the ChangeSink, and only then answers: the order of a
+// change everywhere is durable -> in force -> acknowledged. DESIGN.md sections 2 and 3.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/change.h"
+#include "cache/device_gate.h"
+#include "cache/log.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+class ChainTable;
+class RegistryStore;
+class StatusCache;
+
+struct RegistrarOptions {
+  bool auto_register = true;  // default for CAs registered without their own choice
+  std::size_t max_cas = 1000;
+  std::uint64_t max_devices_per_ca = 0;  // 0: no limit
+  std::size_t queue = 65536;             // devices waiting to be written, all shards together
+};
+
+// A device that was admitted and is not yet stored, or must move to another chain.
+struct Registration {
+  std::string leaf_der;
+  Identity identity;
+  PathFound path;
+  bool pending = false;  // its CA requires approval
+};
+
+struct DeviceCounts {
+  std::uint64_t active = 0, inactive = 0, pending = 0, revoked = 0;
+};
+
+struct CaRecord {
+  Digest id{};
+  Certificate certificate;
+  CaStatus status = CaStatus::Active;
+  bool auto_register = true;
+  bool approve = false;
+  bool from_config = false;  // came with `trusted_cas`
+  std::int64_t registered_at = 0;
+  DeviceCounts devices;
+};
+
+struct DeviceRecord {
+  Digest id{};
+  std::string serial;  // bytes, as Certificate::serial()
+  std::string subject, cn;
+  Digest ca_id{};
+  DeviceStatus status = DeviceStatus::Active;
+  Reason standing = Reason::None;  // None: effectively active; else why not (ca_inactive, expired, …)
+  std::int64_t not_before = 0, not_after = 0;
+  std::string key_type;
+  std::int64_t registered_at = 0;
+  RegisteredBy registered_by = RegisteredBy::Auto;
+  std::int64_t last_seen = 0;  // Unix seconds at day resolution; 0: never
+};
+
+struct DeviceQuery {
+  std::string serial;  // bytes; empty: any
+  std::optional<Digest> ca;
+  std::optional<DeviceStatus> status;
+  std::string cn_glob;  // empty: any
+  std::optional<std::int64_t> expires_before;
+  std::string page_token;   // as returned; empty: from the start
+  std::size_t limit = 100;  // 1..1000
+};
+template <class T>
+struct Page {
+  std::vector<T> items;
+  std::string next_page_token;  // empty: the end
+};
+
+struct Code {
+  std::string code;
+  std::int64_t expires_at = 0;
+};
+
+struct CaRegistration {
+  Certificate certificate;
+  Certificate verification;
+  std::optional<bool> auto_register;  // unset: the configuration's default
+  bool approve = false;
+};
+
+struct RegistrarStats {
+  std::uint64_t queued = 0;  // now
+  std::uint64_t revision = 0;
+  std::uint64_t registered = 0;    // devices stored since the start
+  std::uint64_t refused = 0;       // losers of a race: refused at commit time
+  std::uint64_t store_errors = 0;  // failed commits; the registrations stayed queued
+  std::uint64_t commits = 0;
+  double commit_seconds_sum = 0;
+  std::vector<std::uint64_t> commit_seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
+  DeviceCounts devices;
+  std::uint64_t cas_active = 0, cas_inactive = 0;
+  double warmup_seconds = 0;
+};
+
+class Registrar {
+ public:
+  // Everything passed outlives the registrar. The store is open. Nothing runs yet.
+  Registrar(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink, RegistrarOptions options,
+            Logger& log);
+  ~Registrar();
+  Registrar(const Registrar&) = delete;
+  Registrar& operator=(const Registrar&) = delete;
+
+  // Reads the whole registry into the status cache, the chain table and the first CA set. Once, before start().
+  Answer<void> warm();
+  // Adds what is absent; never changes the status of what is present. After warm(), before or after start().
+  Answer<void> trust(const std::vector<Certificate>& cas);
+  void start();  // the thread
+  void stop();   // writes what is queued, then joins; idempotent
+
+  // Shards. `shard` < the number given to set_shards(). Never blocks; false: the queue is full, offer again later.
+  void set_shards(unsigned count);  // before start()
+  bool offer(unsigned shard, Registration registration);
+  // A known device was seen: at most one write a day each, not synced. Never blocks; may be dropped under load.
+  void seen(unsigned shard, const Digest& device);
+
+  // Any thread.
+  std::shared_ptr<const CaSet> ca_set() const;
+  RegistrarStats stats() const;
+
+  // The admin side; each blocks its caller until durable and in force. Any thread but the registrar's and the shards'.
+  Answer<Code> issue_code(std::int64_t ttl_seconds);
+  Answer<CaRecord> register_ca(const CaRegistration& registration);
+  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status);
+  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status);
+  // Public keys of the certificates this server presents: no device may use them (DESIGN.md 3.7).
+  Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
+
+  // Reading; any thread, from the store, does not wait for the registrar.
+  Answer<CaRecord> ca(const Digest& id) const;
+  std::vector<CaRecord> cas() const;
+  Answer<DeviceRecord> device(const Digest& id) const;
+  Answer<Certificate> device_certificate(const Digest& id) const;
+  Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
+  // Ids of CAs or devices whose id begins with `hex` (>= 8 digits); at most `limit`.
+  std::vector<Digest> cas_by_prefix(std::string_view hex, std::size_t limit) const;
+  std::vector<Digest> devices_by_prefix(std::string_view hex, std::size_t limit) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+inline constexpr double kCommitBuckets[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0};
+
+}  // namespace sallyport

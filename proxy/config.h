@@ -1,0 +1,100 @@
+// The configuration as the data plane sees it: what ../CONTRACT section 4 says, parsed, checked and with
+// every default filled in. Read by proxy/config.cc from TOML; plain values afterwards.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/log.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+struct Endpoint {
+  std::string host;  // an address or a name; empty for a unix socket
+  std::uint16_t port = 0;
+  std::string unix_path;
+  std::string text() const;
+};
+
+struct CertificateFiles {
+  std::string chain;  // PEM, leaf first
+  std::string key;    // PEM: PKCS#8, PKCS#1 or SEC1, not encrypted
+};
+
+enum class AuthMode : std::uint8_t { Mutual, OneWay };
+enum class Protocol : std::uint8_t { Mqtt, Tcp };
+enum class TlsMin : std::uint8_t { V12, V13 };
+enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
+
+struct ListenerConfig {
+  std::string name;
+  Endpoint address;  // port 0: the kernel chooses, the log and `listener list` say which
+  AuthMode auth = AuthMode::Mutual;
+  Protocol protocol = Protocol::Mqtt;
+  std::size_t upstream = 0;                    // index into Config::upstreams
+  std::vector<CertificateFiles> certificates;  // the first is the default
+  TlsMin tls_min = TlsMin::V12;
+  bool resumption = true;
+  std::vector<Digest> cas;  // empty: all
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::size_t max_connect_bytes = 64 * 1024;
+  std::uint64_t max_connections = 0;  // 0: what the open-file limit allows
+  std::uint32_t max_handshakes_per_shard = 256;
+  bool cut_sessions = true;
+};
+
+struct UpstreamConfig {
+  std::string name;
+  std::vector<Endpoint> servers;
+  Balance balance = Balance::LeastConnections;
+  std::vector<std::string> source;  // local addresses to connect from
+  std::chrono::milliseconds health_interval{2'000};
+};
+
+struct RegistryConfig {
+  bool auto_register = true;
+  std::vector<std::string> trusted_cas;  // PEM files or folders
+  std::size_t max_cas = 1000;
+  std::uint64_t max_devices_per_ca = 0;
+  std::size_t queue = 65536;
+};
+
+struct Config {
+  std::string state_dir = "/var/lib/sallyport";
+  unsigned shards = 0;  // 0: one per CPU this process may use
+  std::chrono::milliseconds drain{30'000};
+  std::vector<ListenerConfig> listeners;
+  std::vector<UpstreamConfig> upstreams;
+  RegistryConfig registry;
+  std::string admin_socket = "/run/sallyport/admin.sock";
+  Endpoint metrics{"127.0.0.1", 9884, ""};
+  Level log_level = Level::Info;
+  LogFormat log_format = LogFormat::Text;
+};
+
+// One finding: `FILE:LINE:COL: message (did you mean 'x'?)`.
+struct ConfigProblem {
+  std::uint32_t line = 0, column = 0;
+  std::string message;
+};
+
+struct ConfigReport {
+  Config config;  // meaningful only where there are no problems
+  std::vector<ConfigProblem> problems;
+  std::vector<ConfigProblem> warnings;
+  bool ok() const { return problems.empty(); }
+};
+
+// Pure: the text alone, no file is opened. All problems in one pass.
+ConfigReport parse_config(std::string_view text, std::string_view file_name);
+// Reads `path`; an unreadable file is a problem at 0:0.
+ConfigReport load_config(const std::string& path);
+std::string to_string(const ConfigProblem& problem, std::string_view file_name);
+
+}  // namespace sallyport

@@ -1,0 +1,77 @@
+// What a shard counts. Plain cells that only their shard writes and the metrics thread reads: an
+// increment is a load, an add and a store without a lock prefix. Summed over shards when scraped.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "cache/reason.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+class Cell {
+ public:
+  void add(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void sub(std::uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed); }
+  void set(std::uint64_t n) { value_.store(n, std::memory_order_relaxed); }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+// Upper bounds in microseconds; one more bucket for what is beyond.
+inline constexpr std::array<std::uint64_t, 14> kLatencyBoundsUs = {
+    100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 10000000};
+struct Latency {
+  std::array<Cell, kLatencyBoundsUs.size() + 1> buckets;
+  Cell sum_us;
+  void record(std::uint64_t us) {
+    std::size_t i = 0;
+    while (i < kLatencyBoundsUs.size() && us > kLatencyBoundsUs[i]) ++i;
+    buckets[i].add();
+    sum_us.add(us);
+  }
+};
+
+// Why a session that reached the broker ended: the `cause` label.
+enum class Cause : std::uint8_t { Closed, Reset, Protocol, Timeout, Cut, Shutdown, Internal };
+inline constexpr std::size_t kCauseCount = 7;
+inline constexpr std::array<std::string_view, kCauseCount> kCauseNames = {"closed", "reset",    "protocol", "timeout",
+                                                                          "cut",    "shutdown", "internal"};
+
+enum class HandshakeKind : std::uint8_t { Full, Known, Resumed };
+inline constexpr std::array<std::string_view, 3> kHandshakeKindNames = {"full", "known", "resumed"};
+inline constexpr std::array<std::string_view, 2> kTlsVersionNames = {"1.2", "1.3"};
+inline constexpr std::array<std::string_view, 3> kMqttVersionNames = {"3.1", "3.1.1", "5"};
+
+struct ListenerCounters {
+  Cell accepted;
+  std::array<Cell, kReasonCount> rejections;
+  std::array<std::array<Cell, 3>, 2> handshakes;       // [tls version][HandshakeKind]
+  Latency handshake;                                   // accept to handshake finished
+  Cell sessions_open;                                  // connections now, in whatever state
+  std::array<std::array<Cell, kCauseCount>, 3> ended;  // [Origin][Cause]
+  std::array<Cell, 3> mqtt_connects;
+};
+
+struct UpstreamCounters {
+  Cell up;  // 1 or 0, as this shard last saw it
+  Latency connect;
+};
+
+struct ShardCounters {
+  std::vector<ListenerCounters> listeners;               // by listener index in the configuration
+  std::vector<std::vector<UpstreamCounters>> upstreams;  // [upstream][server]
+  Cell bytes_to_broker;                                  // plaintext
+  Cell bytes_to_client;
+  Cell registrations_offered;
+  Cell registrations_deferred;  // queue full: will be offered again
+  Cell busy_us, total_us;       // time not spent waiting for the kernel, and all of it
+};
+
+}  // namespace sallyport

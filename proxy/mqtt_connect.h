@@ -1,0 +1,43 @@
+// The first packet of an MQTT connection. Pure: bytes in, verdict out; no allocation, no copy. Accepts
+// MQTT 3.1 (the OASIS/IBM v3.1 text, protocol name "MQIsdp", level 3), 3.1.1 (OASIS standard, section 3.1)
+// and 5.0 (OASIS standard, section 3.1), and refuses what those call malformed or a protocol error.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cache/reason.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+enum class MqttVersion : std::uint8_t { V31 = 0, V311 = 1, V5 = 2 };  // index into kMqttVersionNames
+
+struct MqttConnect {
+  MqttVersion version = MqttVersion::V311;
+  std::size_t packet_bytes = 0;  // whole packet, fixed header included
+  std::string_view client_id;    // points into the parsed bytes
+  std::string_view user_name;
+  bool has_user_name = false, has_password = false, has_will = false, clean = false;
+  std::uint16_t keep_alive = 0;  // seconds
+};
+
+struct ConnectProgress {
+  enum class State : std::uint8_t { NeedMore, Complete, Refused } state = State::NeedMore;
+  MqttConnect connect;           // when Complete
+  Reason reason = Reason::None;  // when Refused: not_mqtt (not a CONNECT at all) or bad_connect
+  std::string_view what;         // static: which rule
+  bool version_known = false;    // then connect.version says in which dialect to answer
+};
+
+// Looks at everything received so far. Refuses as early as the bytes allow (first byte, length field over
+// `max_bytes`, protocol name), so that an endless CONNECT is never collected.
+ConnectProgress parse_connect(std::span<const std::uint8_t> bytes, std::size_t max_bytes);
+
+// A CONNACK that refuses, for the client's version. `out` takes at least 8 bytes; returns the length.
+// reason: broker_unavailable 0x03/0x88, client_id_mismatch 0x02/0x85, bad_identity 0x05/0x87,
+// device_pending 0x05/0x87, and for what else an operator adds: 0x05/0x87.
+std::size_t write_connack_refusal(MqttVersion version, Reason reason, std::span<std::uint8_t> out);
+
+}  // namespace sallyport

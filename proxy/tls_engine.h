@@ -1,0 +1,77 @@
+// TLS with no socket in it. One engine serves one connection: ciphertext is lent to it, plaintext comes
+// out; plaintext goes in, ciphertext lands in the output buffer. A custom BIO reads from the lent bytes
+// and appends to the output, so nothing is copied twice (DESIGN.md section 4, "BIO"). The device's
+// standing is decided inside the handshake by the Verifier. Runs on its shard's thread only.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "cache/device_gate.h"
+#include "cache/result.h"
+#include "proxy/byte_buffer.h"
+#include "proxy/tls_context.h"
+
+namespace sallyport {
+
+// Asked once in a full handshake of a mutual listener, when the client's certificate has arrived, before
+// the possession of its key is proven (CertificateVerify follows in the same flight).
+class Verifier {
+ public:
+  virtual ~Verifier() = default;
+  virtual Verdict verify(const PeerChain& peer) = 0;
+};
+
+enum class Step : std::uint8_t {
+  Done,       // handshake(): finished. read()/write(): progress was made
+  WantInput,  // nothing more without more ciphertext
+  Closed,     // the peer's close_notify: an orderly end
+  Truncated,  // the peer's TCP end came without a close_notify
+  Failed,     // a fatal error; error() says which; an alert may be in the output
+};
+
+class TlsEngine {
+ public:
+  // `verifier` is null on a one-way listener: no certificate is asked for. `verifier` and `output` outlive
+  // the engine. An allocation failure inside OpenSSL makes the first handshake() fail.
+  TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output);
+  ~TlsEngine();
+  TlsEngine(const TlsEngine&) = delete;
+  TlsEngine& operator=(const TlsEngine&) = delete;
+
+  // Lends ciphertext for the calls that follow, until the next lend(). What the engine has not read is
+  // unread(): the caller keeps those bytes and lends them again, first, next time.
+  void lend(std::span<const std::uint8_t> ciphertext);
+  std::size_t unread() const;
+  void end_of_input();  // the peer's TCP FIN: after the lent bytes there is nothing more
+
+  Step handshake();
+  // Decrypts into `into`; `n` is what was written there. Done with n > 0, or another step.
+  Step read(std::span<std::uint8_t> into, std::size_t& n);
+  // Encrypts all of `plain` (the output buffer grows). Done or Failed.
+  Step write(std::span<const std::uint8_t> plain);
+  // Appends our close_notify to the output, once; harmless afterwards or after a failure.
+  void close();
+
+  bool established() const;
+  int version_index() const;                      // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
+  const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
+  std::optional<Verdict>& verdict();
+  const Error& error() const;  // after Failed: reason is the verdict's where it refused, no_certificate, or tls_error
+
+ private:
+  friend struct TlsCallbacks;
+  SSL* ssl_ = nullptr;
+  Verifier* verifier_;
+  ByteBuffer& output_;
+  std::span<const std::uint8_t> input_;
+  bool input_ended_ = false;
+  bool close_sent_ = false;
+  std::optional<Verdict> verdict_;
+  Error error_{};
+};
+
+}  // namespace sallyport
