@@ -1,4 +1,4 @@
-// The configuration as the data plane sees it: what ../CONTRACT section 4 says, parsed, checked and with
+// The configuration as the data plane sees it: what the contract says in its section 4, parsed, checked and with
 // every default filled in. Read by proxy/config.cc from TOML; plain values afterwards.
 #pragma once
 

@@ -1,0 +1,124 @@
+#include "admin/api/objects.h"
+
+#include <array>
+#include <ctime>
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::array<std::pair<DeviceStatus, std::string_view>, 4> kDeviceStatuses = {{
+    {DeviceStatus::Active, "active"},
+    {DeviceStatus::Inactive, "inactive"},
+    {DeviceStatus::Pending, "pending"},
+    {DeviceStatus::Revoked, "revoked"},
+}};
+
+std::string_view name_of(RegisteredBy by) {
+  switch (by) {
+    case RegisteredBy::Auto: return "auto";
+    case RegisteredBy::Operator: return "operator";
+    case RegisteredBy::Crl: return "crl";
+  }
+  return "auto";
+}
+
+// Null where there is no such moment.
+Json utc_or_null(std::int64_t at) {
+  return at == 0 ? Json(nullptr) : Json(utc(at));
+}
+
+}  // namespace
+
+std::string_view name_of(DeviceStatus status) {
+  for (const auto& [value, name] : kDeviceStatuses) {
+    if (value == status) return name;
+  }
+  return "inactive";
+}
+
+std::string_view name_of(CaStatus status) {
+  return status == CaStatus::Active ? "active" : "inactive";
+}
+
+std::optional<DeviceStatus> device_status(std::string_view name) {
+  for (const auto& [value, known] : kDeviceStatuses) {
+    if (known == name) return value;
+  }
+  return std::nullopt;
+}
+
+std::optional<CaStatus> ca_status(std::string_view name) {
+  if (name == "active") return CaStatus::Active;
+  if (name == "inactive") return CaStatus::Inactive;
+  return std::nullopt;
+}
+
+std::string utc(std::int64_t unix_seconds) {
+  const std::time_t at = unix_seconds;
+  std::tm parts{};
+  std::array<char, 32> text{};
+  if (::gmtime_r(&at, &parts) == nullptr) return std::to_string(unix_seconds);
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+Json to_json(const DeviceCounts& counts) {
+  return {{"active", counts.active},
+          {"inactive", counts.inactive},
+          {"pending", counts.pending},
+          {"revoked", counts.revoked}};
+}
+
+Json to_json(const CaRecord& ca) {
+  const Certificate& certificate = ca.certificate;
+  const auto bytes =
+      Bytes(reinterpret_cast<const std::uint8_t*>(certificate.serial().data()), certificate.serial().size());
+  return {{"id", to_hex(ca.id)},
+          {"serial", serial_hex(bytes)},
+          {"subject", certificate.subject()},
+          {"cn", certificate.cn()},
+          {"status", name_of(ca.status)},
+          {"not_before", utc(certificate.not_before())},
+          {"not_after", utc(certificate.not_after())},
+          {"key_type", certificate.key_type_name()},
+          {"auto_register", ca.auto_register},
+          {"approve", ca.approve},
+          {"from_config", ca.from_config},
+          {"registered_at", utc(ca.registered_at)},
+          {"devices", to_json(ca.devices)}};
+}
+
+Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
+  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(device.serial.data()), device.serial.size());
+  const bool effective = device.status == DeviceStatus::Active && device.standing == Reason::None;
+  Json json = {{"id", to_hex(device.id)},
+               {"serial", serial_hex(serial)},
+               {"subject", device.subject},
+               {"cn", device.cn},
+               {"ca_id", to_hex(device.ca_id)},
+               {"status", name_of(device.status)},
+               {"effective_status", effective ? "active" : std::string(to_string(device.standing))},
+               {"not_before", utc(device.not_before)},
+               {"not_after", utc(device.not_after)},
+               {"key_type", device.key_type},
+               {"registered_at", utc(device.registered_at)},
+               {"registered_by", name_of(device.registered_by)},
+               {"last_seen", utc_or_null(device.last_seen)},
+               {"sessions", sessions}};
+  // The device's own status speaks for itself; the reason names what lies above it.
+  if (device.status != DeviceStatus::Active) json["effective_status"] = name_of(device.status);
+  return json;
+}
+
+Json to_json(const ListenerInfo& listener) {
+  Json certificates = Json::array();
+  for (const Digest& id : listener.certificates) certificates.push_back(to_hex(id));
+  return {{"name", listener.name},         {"address", listener.address},   {"auth", listener.auth},
+          {"protocol", listener.protocol}, {"upstream", listener.upstream}, {"server_certificates", certificates}};
+}
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace sallyport

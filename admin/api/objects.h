@@ -1,0 +1,27 @@
+// The API's JSON objects (the contract, section 5), made from what the lower floors return. Pure.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cache/registrar.h"
+#include "proxy/data_plane.h"
+
+namespace sallyport {
+
+using Json = nlohmann::ordered_json;
+
+std::string_view name_of(DeviceStatus status);
+std::string_view name_of(CaStatus status);
+std::optional<DeviceStatus> device_status(std::string_view name);
+std::optional<CaStatus> ca_status(std::string_view name);
+
+std::string utc(std::int64_t unix_seconds);  // RFC 3339, "2026-11-21T04:13:00Z"
+Json to_json(const CaRecord& ca);
+Json to_json(const DeviceRecord& device, std::uint64_t sessions);
+Json to_json(const ListenerInfo& listener);
+Json to_json(const DeviceCounts& counts);
+// Text of certificates need not be UTF-8: what is not becomes U+FFFD.
+std::string dump(const Json& json);
+
+}  // namespace sallyport

@@ -1,0 +1,23 @@
+// Rows and columns for a person. Values are escaped: a name in a certificate cannot steer the terminal.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace sallyport {
+
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header);
+  void add(std::vector<std::string> row);
+  void print(std::ostream& out) const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;  // the first is the header
+};
+
+// "name  value" lines, for one object.
+void print_pairs(std::ostream& out, const std::vector<std::pair<std::string, std::string>>& pairs);
+
+}  // namespace sallyport

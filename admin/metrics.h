@@ -1,0 +1,46 @@
+// The metrics page (the contract, section 7): every shard's plain cells and the registrar's figures, summed
+// when scraped, as one prometheus-cpp Collectable; and /livez and /readyz beside it. Served on the metrics
+// address and on the admin socket. Reads only; called by the HTTP server's workers.
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <atomic>
+#include <vector>
+
+#include "admin/api/http_server.h"
+#include "cache/registrar.h"
+#include "proxy/data_plane.h"
+
+namespace sallyport {
+
+class Metrics final : public prometheus::Collectable {
+ public:
+  // All outlive it.
+  Metrics(const Config& config, const DataPlane& plane, const Registrar& registrar, const Log& log)
+      : config_(config), plane_(plane), registrar_(registrar), log_(log) {}
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const Config& config_;
+  const DataPlane& plane_;
+  const Registrar& registrar_;
+  const Log& log_;
+};
+
+// /livez: the process runs. /readyz: the cache is warm and the listeners are open, and it is not draining.
+class Probes final : public HttpHandler {
+ public:
+  explicit Probes(const Metrics& metrics) : metrics_(metrics) {}
+  HttpResponse handle(const HttpRequest& request) override;
+
+  enum class Phase : std::uint8_t { Starting, Ready, Draining };
+  void set(Phase phase) { phase_ = phase; }
+
+ private:
+  const Metrics& metrics_;
+  std::atomic<Phase> phase_{Phase::Starting};
+};
+
+}  // namespace sallyport

@@ -1,0 +1,202 @@
+// The configuration: defaults, positions of errors, "did you mean", and that one pass reports everything.
+#include "proxy/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sallyport {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::string_view kSmallest = R"(
+[[listener]]
+name = "mqtts"
+address = "0.0.0.0:8883"
+upstream = "broker"
+certificates = [ { chain = "a.crt", key = "a.key" } ]
+
+[[upstream]]
+name = "broker"
+servers = ["127.0.0.1:1883"]
+)";
+
+std::vector<std::string> problems_of(std::string_view text) {
+  std::vector<std::string> lines;
+  for (const ConfigProblem& problem : parse_config(text, "x.toml").problems)
+    lines.push_back(to_string(problem, "x.toml"));
+  return lines;
+}
+
+std::string with(std::string_view extra) {
+  return std::string(kSmallest) + std::string(extra);
+}
+
+TEST(Config, TheSmallestFileHasTheContractsDefaults) {
+  const ConfigReport report = parse_config(kSmallest, "x.toml");
+  ASSERT_THAT(report.problems, IsEmpty());
+  const Config& config = report.config;
+  EXPECT_EQ(config.state_dir, "/var/lib/sallyport");
+  EXPECT_EQ(config.shards, 0U);
+  EXPECT_EQ(config.drain.count(), 30'000);
+  ASSERT_EQ(config.listeners.size(), 1U);
+  const ListenerConfig& listener = config.listeners[0];
+  EXPECT_EQ(listener.address.text(), "0.0.0.0:8883");
+  EXPECT_EQ(listener.auth, AuthMode::Mutual);
+  EXPECT_EQ(listener.protocol, Protocol::Mqtt);
+  EXPECT_EQ(listener.tls_min, TlsMin::V12);
+  EXPECT_EQ(listener.handshake_timeout.count(), 10'000);
+  EXPECT_EQ(listener.connect_timeout.count(), 10'000);
+  EXPECT_EQ(listener.max_connect_bytes, 64U * 1024);
+  EXPECT_EQ(listener.max_handshakes_per_shard, 256U);
+  EXPECT_TRUE(listener.cut_sessions);
+  EXPECT_TRUE(config.registry.auto_register);
+  EXPECT_EQ(config.registry.max_cas, 1000U);
+  EXPECT_EQ(config.registry.queue, 65536U);
+  EXPECT_EQ(config.admin_socket, "/run/sallyport/admin.sock");
+  EXPECT_EQ(config.metrics.text(), "127.0.0.1:9884");
+}
+
+TEST(Config, EveryValueIsRead) {
+  const ConfigReport report = parse_config(R"(
+state_dir = "/s"
+[proxy]
+shards = 3
+drain = "5m"
+[[listener]]
+name = "a"
+address = "[::1]:0"
+auth = "one-way"
+protocol = "tcp"
+upstream = "u"
+certificates = [ { chain = "1", key = "2" }, { chain = "3", key = "4" } ]
+tls_min = "1.3"
+resumption = false
+cas = ["00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"]
+handshake_timeout = "250ms"
+connect_timeout = "2s"
+max_connect_size = "1MiB"
+max_connections = 7
+max_handshakes_per_shard = 9
+cut_sessions = false
+[[upstream]]
+name = "u"
+servers = ["broker.local:1883", "unix:/run/broker.sock"]
+balance = "round-robin"
+source = ["127.0.0.2"]
+health_interval = "9s"
+[registry]
+auto_register = false
+trusted_cas = ["/etc/ca.pem"]
+max_cas = 5
+max_devices_per_ca = 6
+queue = 8
+[admin]
+socket = "/tmp/s"
+[metrics]
+address = "127.0.0.1:0"
+[log]
+level = "debug"
+format = "json"
+)",
+                                           "x.toml");
+  ASSERT_THAT(report.problems, IsEmpty());
+  const ListenerConfig& listener = report.config.listeners.at(0);
+  EXPECT_EQ(listener.address.host, "::1");
+  EXPECT_EQ(listener.auth, AuthMode::OneWay);
+  EXPECT_EQ(listener.protocol, Protocol::Tcp);
+  EXPECT_EQ(listener.certificates.size(), 2U);
+  EXPECT_EQ(listener.tls_min, TlsMin::V13);
+  EXPECT_FALSE(listener.resumption);
+  ASSERT_EQ(listener.cas.size(), 1U);
+  EXPECT_EQ(listener.cas[0][1], 0x11);
+  EXPECT_EQ(listener.handshake_timeout.count(), 250);
+  EXPECT_EQ(listener.max_connect_bytes, 1U << 20);
+  EXPECT_EQ(listener.max_connections, 7U);
+  EXPECT_FALSE(listener.cut_sessions);
+  const UpstreamConfig& upstream = report.config.upstreams.at(0);
+  EXPECT_EQ(upstream.balance, Balance::RoundRobin);
+  EXPECT_EQ(upstream.servers.at(1).unix_path, "/run/broker.sock");
+  EXPECT_THAT(upstream.source, ElementsAre("127.0.0.2"));
+  EXPECT_EQ(report.config.registry.queue, 8U);
+  EXPECT_EQ(report.config.log_level, Level::Debug);
+  EXPECT_EQ(report.config.log_format, LogFormat::Json);
+}
+
+TEST(Config, AnUnknownKeyIsNamedWithItsPositionAndTheNearestKnownOne) {
+  EXPECT_THAT(problems_of(with("[proxy]\ndrian = \"3s\"\n")),
+              ElementsAre("x.toml:12:1: unknown key 'proxy.drian' (did you mean 'drain'?)"));
+  EXPECT_THAT(problems_of("listner = 3\n" + std::string(kSmallest)),
+              ElementsAre(HasSubstr("x.toml:1:1: unknown key 'listner' (did you mean 'listener'?)")));
+}
+
+TEST(Config, EveryProblemIsReportedInOnePassInTheOrderOfTheFile) {
+  const auto problems = problems_of(R"(
+[[listener]]
+name = "a"
+address = "nowhere"
+upstream = "u"
+handshake_timeout = 10
+max_connections = -1
+[[upstream]]
+name = "b"
+servers = ["127.0.0.1:0"]
+)");
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("x.toml:2:1: "),  // certificates
+                                    HasSubstr("x.toml:4:11: 'listener.address' \"nowhere\""),
+                                    HasSubstr("x.toml:5:12: there is no [[upstream]] called 'u'"),
+                                    HasSubstr("x.toml:6:21: 'listener.handshake_timeout' must be a duration"),
+                                    HasSubstr("x.toml:7:19: 'listener.max_connections' must be between 0"),
+                                    HasSubstr("x.toml:10:11: 'upstream.servers' \"127.0.0.1:0\"")));
+}
+
+TEST(Config, ADuplicateKeyAndBrokenTomlHavePositions) {
+  EXPECT_THAT(problems_of("state_dir = \"a\"\nstate_dir = \"b\"\n"), ElementsAre(HasSubstr("x.toml:2:")));
+  EXPECT_THAT(problems_of("[proxy\n"), ElementsAre(HasSubstr("x.toml:1:")));
+}
+
+TEST(Config, NamesAndAddressesAreUnique) {
+  EXPECT_THAT(problems_of(with(R"(
+[[listener]]
+name = "mqtts"
+address = "0.0.0.0:8883"
+upstream = "broker"
+certificates = [ { chain = "a.crt", key = "a.key" } ]
+[[upstream]]
+name = "broker"
+servers = ["127.0.0.1:1884"]
+)")),
+              ElementsAre(HasSubstr("two listeners are called 'mqtts'"), HasSubstr("two listeners have the address"),
+                          HasSubstr("two upstreams are called 'broker'")));
+}
+
+TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
+  EXPECT_THAT(problems_of(with("[admin]\naddress = \"\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[admin]\naddress = \"0.0.0.0:9\"\n")),
+              ElementsAre(HasSubstr("'admin.address' is not supported by this version yet")));
+  EXPECT_THAT(problems_of(with("[registry]\nkey_file = 3\n")), ElementsAre(HasSubstr("not supported")));
+}
+
+TEST(Config, WrongTypesAndWordsSayWhatIsExpected) {
+  EXPECT_THAT(problems_of(with("[log]\nlevel = \"loud\"\nformat = 1\n")),
+              ElementsAre(HasSubstr("'log.level' must be one of \"debug\", \"info\", \"warn\", \"error\""),
+                          HasSubstr("'log.format' must be one of \"text\", \"json\"")));
+  EXPECT_THAT(problems_of("proxy = 3\n" + std::string(kSmallest)), ElementsAre(HasSubstr("write [proxy]")));
+  EXPECT_THAT(problems_of("listener = 3\n"), testing::Contains(HasSubstr("write each one as [[listener]]")));
+}
+
+TEST(Config, AFileThatCannotBeReadIsAProblem) {
+  EXPECT_THAT(load_config("/nowhere/x.toml").problems.at(0).message, HasSubstr("No such file"));
+  EXPECT_FALSE(load_config("/").ok());
+}
+
+TEST(Config, ClientIdBalanceNeedsAConnectToReadItFrom) {
+  std::string text(kSmallest);
+  text.insert(text.find("upstream = "), "protocol = \"tcp\"\n");
+  EXPECT_THAT(problems_of(text + "balance = \"client-id\"\n"), ElementsAre(HasSubstr("client-id")));
+}
+
+}  // namespace
+}  // namespace sallyport
