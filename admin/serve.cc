@@ -179,7 +179,6 @@ int run(const Config& config, DataPlane& plane, std::vector<Digest> server_keys,
   main_log.info("warming", {{"state_dir", config.state_dir}, {"metrics", *metrics_address}});
 
   if (const auto warmed = registrar.warm(); !warmed) return fail(kFailed, warmed.error().what);
-  registrar.set_shards(plane.shards());
   registrar.start();
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)

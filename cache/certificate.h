@@ -43,9 +43,9 @@ class Certificate {
   const Digest& spki_hash() const { return spki_hash_; }      // SHA-256 of the SubjectPublicKeyInfo
   const std::string& subject_der() const { return subject_der_; }
   const std::string& issuer_der() const { return issuer_der_; }
-  const std::string& serial() const {
-    return serial_;
-  }  // big-endian magnitude without leading zeros; see .cc for negatives
+  // The serial number's magnitude, big-endian, without leading zeros; zero is one 00 byte, a negative one is
+  // 00 followed by its magnitude: no two serials are equal, and 1 to 128 bytes suffice.
+  const std::string& serial() const { return serial_; }
   const std::string& subject_key_id() const { return subject_key_id_; }      // empty when absent
   const std::string& authority_key_id() const { return authority_key_id_; }  // empty when absent
   std::int64_t not_before() const { return not_before_; }                    // Unix seconds, UTC

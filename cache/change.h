@@ -44,7 +44,7 @@ struct Change {
 struct Cut {
   enum class Scope : std::uint8_t { Device, Ca };
   Scope scope{};
-  Digest id{};  // device fingerprint, or CA id: every session whose chain holds that CA
+  Digest id{};  // device fingerprint, or CA id: every session whose nearest registered CA (the owner) it is
   Reason why{};
 };
 

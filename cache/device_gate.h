@@ -17,6 +17,7 @@
 #include "cache/change.h"
 #include "cache/identity.h"
 #include "cache/reason.h"
+#include "cache/status_cache.h"
 
 struct stack_st_X509;
 
@@ -24,7 +25,6 @@ namespace sallyport {
 
 class CaSet;
 class ChainTable;
-class StatusCache;
 
 // What the client sent. Borrowed for the call; `sent` may be null and may or may not contain the leaf.
 struct PeerChain {
@@ -52,7 +52,8 @@ struct Verdict {
   bool pending = false;              // admitted to TLS only: register as pending, refuse after the CONNECT
   std::uint64_t chain_id = 0;        // of a known device in its own chain; 0: see `path`
   std::optional<PathFound> path;     // an unknown device, or a known one that must move to this path
-  std::vector<Digest> chain_cas;     // registered CAs of the chain, for the session index
+  std::vector<Digest> chain_cas;     // registered CAs of the chain, the owner first, for the session index
+  DeviceKey key;                     // of the leaf, in the status cache
   std::optional<Identity> identity;  // set when admitted; when refused, whatever could be read, for the log
   bool admitted() const { return reason == Reason::None; }
 };
@@ -66,7 +67,7 @@ class Trace {
 
 class DeviceGate {
  public:
-  // Both outlive the gate.
+  // All outlive the gate.
   DeviceGate(const StatusCache& cache, const ChainTable& chains) : cache_(cache), chains_(chains) {}
 
   // `now` in Unix seconds. Any thread. Never throws, never asserts on what the peer sent.
@@ -78,6 +79,15 @@ class DeviceGate {
   Reason recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
 
  private:
+  // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
+  bool known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
+                       std::int64_t now) const;
+  // Steps 4 to 8.
+  Verdict decide_path(const Certificate& leaf, const PeerChain& peer, const CaSet& cas, const Admits& admits,
+                      std::int64_t now, bool registered, Verdict verdict, Trace* trace) const;
+  // Step 6: whether other bytes hold this serial of this issuing key.
+  Reason serial_reason(const DeviceKey& key, const Digest& issuing_key) const;
+
   const StatusCache& cache_;
   const ChainTable& chains_;
 };

@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "cache/certificate.h"
+#include "cache/issuer_serial.h"
 
 namespace sallyport {
 
 struct Identity {
   Digest fingerprint{};          // the device's id
   std::string serial;            // as Certificate::serial()
+  IssuerSerial issuer_serial{};  // of issuer name and serial: the key of the status cache
+  std::string key_type;          // "RSA-2048", …
   std::vector<std::string> cns;  // UTF-8 as found, unchecked: all of them, for a template needs exactly one
   std::vector<std::string> san_dns;
   std::vector<std::string> san_uri;
@@ -21,5 +24,8 @@ struct Identity {
   std::int64_t not_before = 0;  // the leaf's
   std::int64_t not_after = 0;
 };
+
+// Names that cannot be read as UTF-8 are left out; what a template does with none is its own matter.
+Identity make_identity(const Certificate& leaf);
 
 }  // namespace sallyport

@@ -53,6 +53,7 @@ struct CaRecord {
   bool from_config = false;  // came with `trusted_cas`
   std::int64_t registered_at = 0;
   DeviceCounts devices;
+  std::uint64_t registered_since_start = 0;  // devices written by this process
 };
 
 struct DeviceRecord {
@@ -126,11 +127,10 @@ class Registrar {
   void start();  // the thread
   void stop();   // writes what is queued, then joins; idempotent
 
-  // Shards. `shard` < the number given to set_shards(). Never blocks; false: the queue is full, offer again later.
-  void set_shards(unsigned count);  // before start()
-  bool offer(unsigned shard, Registration registration);
+  // Shards, all at once. Never blocks; false: the queue is full, offer again later.
+  bool offer(Registration registration);
   // A known device was seen: at most one write a day each, not synced. Never blocks; may be dropped under load.
-  void seen(unsigned shard, const Digest& device);
+  void seen(const Digest& device);
 
   // Any thread.
   std::shared_ptr<const CaSet> ca_set() const;
@@ -150,8 +150,7 @@ class Registrar {
   Answer<DeviceRecord> device(const Digest& id) const;
   Answer<Certificate> device_certificate(const Digest& id) const;
   Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
-  // Ids of CAs or devices whose id begins with `hex` (>= 8 digits); at most `limit`.
-  std::vector<Digest> cas_by_prefix(std::string_view hex, std::size_t limit) const;
+  // Ids of devices whose id begins with `hex` (>= 8 digits); at most `limit`.
   std::vector<Digest> devices_by_prefix(std::string_view hex, std::size_t limit) const;
 
  private:

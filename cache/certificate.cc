@@ -1,0 +1,286 @@
+#include "cache/certificate.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/sha.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "cache/openssl_ptr.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kDerLimit = 64 * 1024;
+constexpr std::size_t kSerialLimit = 128;  // the contract, section 1
+constexpr std::size_t kBundleLimit = 10'000;
+
+Refusal refusal(std::string what) {
+  ERR_clear_error();
+  return {Refusal::Kind::Invalid, std::move(what)};
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::string hex(Bytes bytes, const char* digits) {
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (const std::uint8_t b : bytes) {
+    out += digits[b >> 4];
+    out += digits[b & 15];
+  }
+  return out;
+}
+
+std::string octets(const ASN1_STRING* string) {
+  if (string == nullptr) return {};
+  const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(string));
+  return {data, static_cast<std::size_t>(ASN1_STRING_length(string))};
+}
+
+std::string name_der(const X509_NAME* name) {
+  const unsigned char* der = nullptr;
+  std::size_t length = 0;
+  if (X509_NAME_get0_der(name, &der, &length) != 1) return {};
+  return {reinterpret_cast<const char*>(der), length};
+}
+
+std::string serial_of(const X509* x509) {
+  const ASN1_INTEGER* serial = X509_get0_serialNumber(x509);
+  std::string magnitude = octets(serial);
+  magnitude.erase(0, std::min(magnitude.find_first_not_of('\0'), magnitude.size()));
+  const bool negative = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER;
+  if (negative || magnitude.empty()) magnitude.insert(magnitude.begin(), '\0');
+  return magnitude;
+}
+
+// Unix seconds; false for a date no one can read.
+bool unix_time(const ASN1_TIME* time, std::int64_t& out) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return false;
+  out = ::timegm(&parts);
+  return true;
+}
+
+KeyType key_type_of(const EVP_PKEY* key) {
+  switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA: return KeyType::Rsa;
+    case EVP_PKEY_ED25519: return KeyType::Ed25519;
+    case EVP_PKEY_EC: break;
+    default: return KeyType::Other;
+  }
+  char group[64];
+  if (EVP_PKEY_get_group_name(key, group, sizeof group, nullptr) != 1) return KeyType::Other;
+  const std::string_view name(group);
+  if (name == "prime256v1") return KeyType::EcP256;
+  if (name == "secp384r1") return KeyType::EcP384;
+  if (name == "secp521r1") return KeyType::EcP521;
+  return KeyType::Other;
+}
+
+}  // namespace
+
+std::string to_hex(Bytes bytes) {
+  return hex(bytes, "0123456789abcdef");
+}
+
+std::string serial_hex(Bytes serial) {
+  const bool negative = serial.size() > 1 && serial[0] == 0;
+  return (negative ? "-" : "") + hex(negative ? serial.subspan(1) : serial, "0123456789ABCDEF");
+}
+
+bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out) {
+  out.clear();
+  int high = -1;
+  for (const char c : text) {
+    if (c == ':' && high < 0) continue;
+    const int value = hex_value(c);
+    if (value < 0) return false;
+    if (high < 0) {
+      high = value;
+    } else {
+      out.push_back(static_cast<std::uint8_t>(high * 16 + value));
+      high = -1;
+    }
+  }
+  return high < 0;
+}
+
+Certificate::Certificate(const Certificate& other)
+    : x509_(other.x509_),
+      der_(other.der_),
+      subject_der_(other.subject_der_),
+      issuer_der_(other.issuer_der_),
+      serial_(other.serial_),
+      subject_key_id_(other.subject_key_id_),
+      authority_key_id_(other.authority_key_id_),
+      fingerprint_(other.fingerprint_),
+      spki_hash_(other.spki_hash_),
+      not_before_(other.not_before_),
+      not_after_(other.not_after_),
+      key_type_(other.key_type_),
+      key_bits_(other.key_bits_),
+      is_ca_(other.is_ca_) {
+  if (x509_ != nullptr) X509_up_ref(x509_);
+}
+
+Certificate::Certificate(Certificate&& other) noexcept : Certificate() {
+  *this = std::move(other);
+}
+
+Certificate& Certificate::operator=(Certificate other) noexcept {
+  std::swap(x509_, other.x509_);
+  der_.swap(other.der_);
+  subject_der_.swap(other.subject_der_);
+  issuer_der_.swap(other.issuer_der_);
+  serial_.swap(other.serial_);
+  subject_key_id_.swap(other.subject_key_id_);
+  authority_key_id_.swap(other.authority_key_id_);
+  std::swap(fingerprint_, other.fingerprint_);
+  std::swap(spki_hash_, other.spki_hash_);
+  std::swap(not_before_, other.not_before_);
+  std::swap(not_after_, other.not_after_);
+  std::swap(key_type_, other.key_type_);
+  std::swap(key_bits_, other.key_bits_);
+  std::swap(is_ca_, other.is_ca_);
+  return *this;
+}
+
+Certificate::~Certificate() {
+  X509_free(x509_);
+}
+
+Answer<Certificate> Certificate::from_x509(X509* x509) {
+  Certificate certificate;
+  X509_up_ref(x509);
+  certificate.x509_ = x509;
+  unsigned char* der = nullptr;
+  const int length = i2d_X509(x509, &der);
+  if (length <= 0) return refusal("the certificate cannot be encoded");
+  certificate.der_.assign(reinterpret_cast<char*>(der), static_cast<std::size_t>(length));
+  OPENSSL_free(der);
+  if (certificate.der_.size() > kDerLimit) return refusal("the certificate is larger than 64 KiB");
+  SHA256(reinterpret_cast<const unsigned char*>(certificate.der_.data()), certificate.der_.size(),
+         certificate.fingerprint_.data());
+
+  unsigned char* spki = nullptr;
+  const int spki_length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &spki);
+  if (spki_length <= 0) return refusal("the certificate's public key cannot be read");
+  SHA256(spki, static_cast<std::size_t>(spki_length), certificate.spki_hash_.data());
+  OPENSSL_free(spki);
+
+  certificate.subject_der_ = name_der(X509_get_subject_name(x509));
+  certificate.issuer_der_ = name_der(X509_get_issuer_name(x509));
+  certificate.serial_ = serial_of(x509);
+  if (certificate.serial_.size() > kSerialLimit) return refusal("the serial number is longer than 128 bytes");
+  certificate.subject_key_id_ = octets(X509_get0_subject_key_id(x509));
+  certificate.authority_key_id_ = octets(X509_get0_authority_key_id(x509));
+  if (!unix_time(X509_get0_notBefore(x509), certificate.not_before_) ||
+      !unix_time(X509_get0_notAfter(x509), certificate.not_after_)) {
+    return refusal("the certificate's dates cannot be read");
+  }
+  if (const EVP_PKEY* key = X509_get0_pubkey(x509)) {
+    certificate.key_type_ = key_type_of(key);
+    certificate.key_bits_ = EVP_PKEY_get_bits(key);
+  }
+  // Also fills the extension cache inside the X509 now, before threads share it.
+  const std::uint32_t flags = X509_get_extension_flags(x509);
+  const bool v1_root = (flags & EXFLAG_V1) != 0 && (flags & EXFLAG_SS) != 0;
+  certificate.is_ca_ = (flags & EXFLAG_CA) != 0 || v1_root;
+  ERR_clear_error();
+  return certificate;
+}
+
+Answer<Certificate> Certificate::from_der(Bytes der) {
+  if (der.size() > kDerLimit) return refusal("the certificate is larger than 64 KiB");
+  const unsigned char* at = der.data();
+  const X509Ptr x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  if (!x509) return refusal("this is not an X.509 certificate");
+  if (at != der.data() + der.size()) return refusal("there are bytes after the certificate");
+  return from_x509(x509.get());
+}
+
+Answer<Certificate> Certificate::from_pem(std::string_view pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
+  const X509Ptr x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  if (!x509) return refusal("there is no PEM certificate in it (-----BEGIN CERTIFICATE-----)");
+  return from_x509(x509.get());
+}
+
+Answer<std::vector<Certificate>> Certificate::bundle_from_pem(std::string_view pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
+  std::vector<Certificate> all;
+  while (bio && all.size() < kBundleLimit) {
+    const X509Ptr x509(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    if (!x509) {
+      const unsigned long failure = ERR_peek_last_error();
+      const bool end = ERR_GET_LIB(failure) == ERR_LIB_PEM && ERR_GET_REASON(failure) == PEM_R_NO_START_LINE;
+      if (!end) return refusal("certificate " + std::to_string(all.size() + 1) + " in it cannot be read");
+      break;
+    }
+    auto certificate = from_x509(x509.get());
+    if (!certificate) return certificate.error();
+    all.push_back(std::move(*certificate));
+  }
+  if (all.empty()) return refusal("there is no PEM certificate in it (-----BEGIN CERTIFICATE-----)");
+  ERR_clear_error();
+  return all;
+}
+
+std::string Certificate::subject() const {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  if (!bio) return {};
+  X509_NAME_print_ex(bio.get(), X509_get_subject_name(x509_), 0,
+                     XN_FLAG_ONELINE & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return length > 0 ? std::string(text, static_cast<std::size_t>(length)) : std::string();
+}
+
+std::string Certificate::cn() const {
+  const X509_NAME* name = X509_get_subject_name(x509_);
+  const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  if (at < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, at) >= 0) return {};
+  unsigned char* utf8 = nullptr;
+  const int length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+  if (length < 0) return refusal("").what;
+  std::string out(reinterpret_cast<char*>(utf8), static_cast<std::size_t>(length));
+  OPENSSL_free(utf8);
+  return out;
+}
+
+std::string Certificate::key_type_name() const {
+  switch (key_type_) {
+    case KeyType::Rsa: return "RSA-" + std::to_string(key_bits_);
+    case KeyType::EcP256: return "EC-P256";
+    case KeyType::EcP384: return "EC-P384";
+    case KeyType::EcP521: return "EC-P521";
+    case KeyType::Ed25519: return "Ed25519";
+    case KeyType::Other: return "other";
+  }
+  return "other";
+}
+
+std::string Certificate::pem() const {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  if (!bio || PEM_write_bio_X509(bio.get(), x509_) != 1) return refusal("").what;
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(length)};
+}
+
+bool Certificate::signed_by(EVP_PKEY* key) const {
+  const bool fits = key != nullptr && X509_verify(x509_, key) == 1;
+  ERR_clear_error();
+  return fits;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,56 @@
+#include "cache/chains.h"
+
+namespace sallyport {
+
+ChainTable::~ChainTable() {
+  for (auto& chunk : chunks_) delete chunk.load();
+}
+
+const ChainTable::Entry* ChainTable::entry(std::uint64_t id) const {
+  if (id >= kMostChains) return nullptr;
+  const Chunk* chunk = chunks_[id / kChunk].load(std::memory_order_acquire);
+  if (chunk == nullptr) return nullptr;
+  const Entry& found = (*chunk)[id % kChunk];
+  return found.present.load(std::memory_order_acquire) ? &found : nullptr;
+}
+
+const ChainRecord* ChainTable::record(std::uint64_t id) const {
+  const Entry* found = entry(id);
+  return found == nullptr ? nullptr : &found->record;
+}
+
+bool ChainTable::alive(std::uint64_t id, std::int64_t now) const {
+  const Entry* found = entry(id);
+  // Both words are read one after the other: a change between them can only mix two windows of which one
+  // is closed, and every session looks once more after it was indexed.
+  return found != nullptr && now >= found->not_before.load(std::memory_order_acquire) &&
+         now <= found->not_after.load(std::memory_order_acquire);
+}
+
+bool ChainTable::add(std::uint64_t id, ChainRecord record) {
+  if (id >= kMostChains) return false;
+  std::atomic<Chunk*>& place = chunks_[id / kChunk];
+  Chunk* chunk = place.load(std::memory_order_relaxed);
+  if (chunk == nullptr) {
+    chunk = std::make_unique<Chunk>().release();
+    place.store(chunk, std::memory_order_release);
+  }
+  Entry& entry = (*chunk)[id % kChunk];
+  if (entry.present.load(std::memory_order_relaxed)) return false;
+  entry.record = std::move(record);
+  entry.present.store(true, std::memory_order_release);
+  ids_.push_back(id);
+  return true;
+}
+
+void ChainTable::set(std::uint64_t id, std::optional<Window> window) {
+  Entry* found = const_cast<Entry*>(entry(id));
+  if (found == nullptr) return;
+  // Closed first, so that no reader sees a window that never was.
+  found->not_after.store(INT64_MIN, std::memory_order_release);
+  if (!window) return;
+  found->not_before.store(window->not_before, std::memory_order_release);
+  found->not_after.store(window->not_after, std::memory_order_release);
+}
+
+}  // namespace sallyport

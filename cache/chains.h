@@ -1,0 +1,59 @@
+// The chains devices were verified through: chain id -> owner, issuing key, intermediates, and whether it
+// is alive now. Append-only: an id is never reused, a record never moves. One writer (the registrar), any
+// readers without locks: a record's fixed part is complete before its state word is published.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cache/ca_set.h"
+#include "cache/certificate.h"
+
+namespace sallyport {
+
+struct ChainRecord {
+  std::vector<Digest> cas;            // registered CAs when it was made: the owner first, then upwards
+  std::vector<Digest> intermediates;  // sent by the client, from the leaf upwards
+  Digest issuer_spki{};               // the key that signed the device's certificate
+  Window intermediate_dates;          // what the client-sent certificates allow
+};
+
+class ChainTable {
+ public:
+  ChainTable() = default;
+  ~ChainTable();
+  ChainTable(const ChainTable&) = delete;
+  ChainTable& operator=(const ChainTable&) = delete;
+
+  static constexpr std::uint64_t kMostChains = std::uint64_t{4096} * 1024;
+
+  // Any thread. Null for an id that was never added.
+  const ChainRecord* record(std::uint64_t id) const;
+  // Every CA in it active and present, every intermediate unrevoked, and `now` inside its dates.
+  bool alive(std::uint64_t id, std::int64_t now) const;
+
+  // The writer. False: the id is out of range.
+  bool add(std::uint64_t id, ChainRecord record);
+  // A chain that is not alive has no window.
+  void set(std::uint64_t id, std::optional<Window> window);
+  const std::vector<std::uint64_t>& ids() const { return ids_; }
+
+ private:
+  struct Entry {
+    ChainRecord record;
+    std::atomic<bool> present{false};
+    std::atomic<std::int64_t> not_before{INT64_MAX}, not_after{INT64_MIN};
+  };
+  static constexpr std::size_t kChunk = 1024;
+  using Chunk = std::array<Entry, kChunk>;
+
+  const Entry* entry(std::uint64_t id) const;
+
+  std::array<std::atomic<Chunk*>, kMostChains / kChunk> chunks_{};
+  std::vector<std::uint64_t> ids_;  // the writer's
+};
+
+}  // namespace sallyport

@@ -1,0 +1,257 @@
+#include "cache/device_gate.h"
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+
+#include "cache/ca_set.h"
+#include "cache/chains.h"
+#include "cache/openssl_ptr.h"
+#include "cache/path_builder.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr int kLargestRsaBits = 8192;  // a larger key costs milliseconds for one signature check
+constexpr int kSecurityLevel = 2;      // SSL_CTX_set_security_level(3): 112 bits
+
+void say(Trace* trace, int number, std::string_view what, std::string_view found) {
+  if (trace != nullptr) trace->step(number, what, found);
+}
+
+Verdict refuse(Verdict verdict, Reason reason, int detail = 0) {
+  verdict.reason = reason;
+  verdict.detail = detail;
+  return verdict;
+}
+
+Reason own_status(std::uint8_t status) {
+  switch (static_cast<DeviceStatus>(status)) {
+    case DeviceStatus::Active: return Reason::None;
+    case DeviceStatus::Inactive: return Reason::DeviceInactive;
+    case DeviceStatus::Pending: return Reason::DevicePending;
+    case DeviceStatus::Revoked: return Reason::DeviceRevoked;
+  }
+  return Reason::InternalError;
+}
+
+Reason reason_of(int error, int depth) {
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED: return Reason::Expired;
+    case X509_V_ERR_CERT_NOT_YET_VALID: return Reason::NotYetValid;
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_UNABLE_TO_DECRYPT_CERT_SIGNATURE: return Reason::BadSignature;
+    case X509_V_ERR_INVALID_PURPOSE: return depth == 0 ? Reason::BadPurpose : Reason::BadChain;
+    default: return Reason::BadChain;
+  }
+}
+
+// The client's certificates beside the leaf. False: more than the gate looks at.
+bool collect_sent(const PeerChain& peer, const Certificate& leaf, std::vector<Certificate>& sent) {
+  const auto* stack = reinterpret_cast<const STACK_OF(X509)*>(peer.sent);
+  const int count = stack == nullptr ? 0 : sk_X509_num(stack);
+  for (int i = 0; i < count; ++i) {
+    X509* x509 = sk_X509_value(stack, i);
+    if (x509 == peer.leaf) continue;
+    if (sent.size() == PathBuilder::kMostSent) return false;
+    auto certificate = Certificate::from_x509(x509);
+    // What cannot be read is no path material; without it the path is found or it is not.
+    if (certificate && certificate->fingerprint() != leaf.fingerprint()) sent.push_back(std::move(*certificate));
+  }
+  return true;
+}
+
+struct Validation {
+  int error = X509_V_OK;
+  int depth = 0;
+};
+
+// OpenSSL's own path validation (RFC 5280, section 6) over exactly the path that was found.
+Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
+                    std::int64_t now) {
+  const StoreContextPtr context(X509_STORE_CTX_new());
+  const X509StackPtr untrusted(sk_X509_new_null());
+  const X509StackPtr trusted(sk_X509_new_null());
+  if (!context || !untrusted || !trusted) return {X509_V_ERR_OUT_OF_MEM, 0};
+  for (const Certificate& certificate : intermediates) sk_X509_push(untrusted.get(), certificate.x509());
+  sk_X509_push(trusted.get(), anchor.x509());
+  if (X509_STORE_CTX_init(context.get(), nullptr, leaf.x509(), untrusted.get()) != 1)
+    return {X509_V_ERR_UNSPECIFIED, 0};
+  X509_STORE_CTX_set0_trusted_stack(context.get(), trusted.get());
+  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(context.get());
+  // A registered intermediate is an anchor by itself. Not X509_STRICT: DESIGN.md 3.5.
+  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+  X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_CLIENT);
+  X509_VERIFY_PARAM_set_auth_level(param, kSecurityLevel);
+  X509_VERIFY_PARAM_set_depth(param, static_cast<int>(PathBuilder::kMostSent) + 1);
+  X509_VERIFY_PARAM_set_time(param, now);
+  const int outcome = X509_verify_cert(context.get());
+  Validation result{X509_STORE_CTX_get_error(context.get()), X509_STORE_CTX_get_error_depth(context.get())};
+  if (outcome == 1) {
+    result.error = X509_V_OK;
+  } else if (result.error == X509_V_OK) {
+    result.error = X509_V_ERR_UNSPECIFIED;  // fail closed: an outcome without a reason is none
+  }
+  ERR_clear_error();
+  return result;
+}
+
+PathFound path_of(const PathSearch& search, const CaSet& cas, std::int64_t now) {
+  PathFound path;
+  path.cas = cas.path_ids(*search.owner, now);
+  path.intermediates = search.intermediates;
+  const Window window = cas.window(*search.owner, now).value_or(Window{});
+  path.not_before = window.not_before;
+  path.not_after = window.not_after;
+  for (const Certificate& certificate : path.intermediates) {
+    path.not_before = std::max(path.not_before, certificate.not_before());
+    path.not_after = std::min(path.not_after, certificate.not_after());
+  }
+  return path;
+}
+
+Digest issuing_key(const PathSearch& search, const CaSet& cas) {
+  return search.intermediates.empty() ? cas.entry(*search.owner).certificate.spki_hash()
+                                      : search.intermediates.front().spki_hash();
+}
+
+bool is_a_device(const Certificate& leaf, const Identity& identity, const CaSet& cas) {
+  const bool says_ca = (X509_get_extension_flags(leaf.x509()) & EXFLAG_CA) != 0;
+  const bool is_code = std::any_of(identity.cns.begin(), identity.cns.end(),
+                                   [&](const std::string& cn) { return cas.is_issued_code(cn); });
+  return !says_ca && !is_code && !cas.is_ca_key(leaf.spki_hash()) && !cas.is_server_key(leaf.spki_hash());
+}
+
+}  // namespace
+
+Reason DeviceGate::serial_reason(const DeviceKey& key, const Digest& issuing_key) const {
+  Reason reason = Reason::None;
+  cache_.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
+    if (slot.same_fingerprint(key)) return;
+    const ChainRecord* chain = chains_.record(state.chain);
+    // Two CAs may share a name: only the same issuing key makes it the same serial number.
+    if (chain != nullptr && chain->issuer_spki != issuing_key) return;
+    const bool revoked = state.status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
+    if (reason != Reason::DeviceRevoked) reason = revoked ? Reason::DeviceRevoked : Reason::SerialConflict;
+  });
+  return reason;
+}
+
+bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
+                                 std::int64_t now) const {
+  if (!chains_.alive(slot.chain, now)) return false;
+  const ChainRecord* chain = chains_.record(slot.chain);
+  const auto owner = chain == nullptr || chain->cas.empty() ? std::nullopt : cas.find(chain->cas.front());
+  if (!owner || cas.standing(*owner, now) != Reason::None) return false;
+  if (!PathBuilder::admitted(cas, admits, *owner, now)) return false;
+  verdict.known = true;
+  verdict.chain_id = slot.chain;
+  verdict.chain_cas = cas.path_ids(*owner, now);
+  const Certificate& ca = cas.entry(*owner).certificate;
+  verdict.identity->ca_id = ca.fingerprint();
+  verdict.identity->ca_cn = ca.cn();
+  return true;
+}
+
+Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
+                           Trace* trace) const {
+  Verdict verdict;
+  if (peer.leaf == nullptr) return refuse(std::move(verdict), Reason::NoCertificate);
+  auto leaf = Certificate::from_x509(peer.leaf);
+  if (!leaf) {
+    say(trace, 2, "the certificate", leaf.error().what);
+    return refuse(std::move(verdict), Reason::BadChain);
+  }
+  verdict.identity = make_identity(*leaf);
+  verdict.key = cache_.key(verdict.identity->issuer_serial, leaf->fingerprint());
+  const auto slot = cache_.find(verdict.key);
+  say(trace, 2, "fingerprint " + to_hex(leaf->fingerprint()), slot ? "a registered device" : "not registered");
+  if (slot) {
+    if (const Reason own = own_status(slot->status); own != Reason::None) {
+      say(trace, 3, "its own status", to_string(own));
+      return refuse(std::move(verdict), own);
+    }
+    if (now >= leaf->not_before() && now <= leaf->not_after() && known_and_alive(verdict, *slot, cas, admits, now)) {
+      say(trace, 3, "its chain and dates", "alive: admitted without verifying again");
+      return verdict;
+    }
+    say(trace, 3, "its chain and dates", "not alive: looking for another path");
+  }
+  return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
+}
+
+Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, const CaSet& cas, const Admits& admits,
+                                std::int64_t now, bool registered, Verdict verdict, Trace* trace) const {
+  std::vector<Certificate> sent;
+  if (!collect_sent(peer, leaf, sent)) {
+    say(trace, 4, "the client's certificates", "more than 8");
+    return refuse(std::move(verdict), Reason::BadChain);
+  }
+  if (leaf.key_type() == KeyType::Rsa && leaf.key_bits() > kLargestRsaBits) {
+    return refuse(std::move(verdict), Reason::BadChain);
+  }
+  PathSearch search = PathBuilder(cas, admits, std::move(sent), now).find(leaf);
+  say(trace, 4, "a path to a registered CA", search.reason == Reason::None ? "found" : to_string(search.reason));
+  if (search.reason != Reason::None) return refuse(std::move(verdict), search.reason);
+  const CaEntry& owner = cas.entry(*search.owner);
+  verdict.identity->ca_id = owner.certificate.fingerprint();
+  verdict.identity->ca_cn = owner.certificate.cn();
+
+  const Validation validation = validate(leaf, search.intermediates, owner.certificate, now);
+  say(trace, 5, "RFC 5280 path validation", X509_verify_cert_error_string(validation.error));
+  if (validation.error != X509_V_OK) {
+    return refuse(std::move(verdict), reason_of(validation.error, validation.depth), validation.error);
+  }
+  const Reason serial = serial_reason(verdict.key, issuing_key(search, cas));
+  say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
+  if (serial != Reason::None) return refuse(std::move(verdict), serial);
+  const bool device = is_a_device(leaf, *verdict.identity, cas);
+  say(trace, 7, "a device's certificate",
+      device ? "yes" : "no: of a CA, of this server, or a verification certificate");
+  if (!device) return refuse(std::move(verdict), Reason::NotADevice);
+  if (!registered && !owner.auto_register) {
+    say(trace, 8, "automatic registration", "off for this CA");
+    return refuse(std::move(verdict), Reason::NotRegistered);
+  }
+  verdict.pending = !registered && owner.approve;
+  verdict.known = false;
+  verdict.path = path_of(search, cas, now);
+  verdict.chain_cas = verdict.path->cas;
+  say(trace, 8, "admission", verdict.pending ? "waits for approval" : registered ? "moved to this path" : "registers");
+  return verdict;
+}
+
+Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const {
+  if (!verdict.admitted()) return verdict.reason;
+  if (!verdict.identity) return Reason::InternalError;
+  if (now > verdict.identity->not_after) return Reason::Expired;
+  const auto slot = cache_.find(verdict.key);
+  if (slot && !verdict.pending) {
+    if (const Reason own = own_status(slot->status); own != Reason::None) return own;
+  }
+  if (verdict.known) {
+    if (!slot) return Reason::NotRegistered;
+    if (chains_.alive(slot->chain, now)) {
+      const ChainRecord* chain = chains_.record(slot->chain);
+      return chain == nullptr ? Reason::InternalError : cas.standing_of(chain->cas.front(), now);
+    }
+    // It may have been moved between the two looks; else its chain ended.
+    const Reason standing =
+        verdict.chain_cas.empty() ? Reason::CaInactive : cas.standing_of(verdict.chain_cas.front(), now);
+    return standing == Reason::None ? Reason::CaInactive : standing;
+  }
+  if (!verdict.path || verdict.path->cas.empty()) return Reason::InternalError;
+  if (const Reason standing = cas.standing_of(verdict.path->cas.front(), now); standing != Reason::None)
+    return standing;
+  if (now > verdict.path->not_after) return Reason::Expired;
+  if (slot) return Reason::None;  // registered meanwhile, with these very bytes
+  const Digest key = verdict.path->intermediates.empty()
+                         ? cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash()
+                         : verdict.path->intermediates.front().spki_hash();
+  return serial_reason(verdict.key, key);
+}
+
+}  // namespace sallyport

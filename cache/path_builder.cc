@@ -1,0 +1,93 @@
+#include "cache/path_builder.h"
+
+#include <openssl/x509.h>
+
+#include <algorithm>
+
+namespace sallyport {
+
+namespace {
+
+// Of several dead ends the one that got furthest names the reason.
+int rank(Reason reason) {
+  switch (reason) {
+    case Reason::CaUnknown: return 0;
+    case Reason::BadSignature: return 1;
+    case Reason::BadChain: return 2;
+    default: return 3;
+  }
+}
+
+}  // namespace
+
+bool PathBuilder::admitted(const CaSet& cas, const Admits& admits, std::size_t entry, std::int64_t now) {
+  if (admits.cas.empty()) return true;
+  for (const Digest& id : cas.path_ids(entry, now)) {
+    if (std::find(admits.cas.begin(), admits.cas.end(), id) != admits.cas.end()) return true;
+  }
+  return false;
+}
+
+PathSearch PathBuilder::find(const Certificate& leaf) {
+  PathSearch search;
+  if (climb(leaf, search)) {
+    search.reason = Reason::None;
+    for (const std::size_t index : used_) search.intermediates.push_back(sent_[index]);
+  }
+  return search;
+}
+
+void PathBuilder::obstacle(PathSearch& search, Reason reason) {
+  if (rank(reason) > rank(search.reason)) search.reason = reason;
+}
+
+// True: found. False with `decided` left to the caller: a registered key that fits decides the level.
+bool PathBuilder::registered_level(const Certificate& from, PathSearch& search, bool& decided) {
+  decided = false;
+  const std::vector<std::size_t>* named = cas_.groups_of(from.issuer_der());
+  if (named == nullptr) return false;
+  std::vector<std::size_t> groups = *named;
+  // The authority key id is a hint for the order only: two CAs may share a name, and hints may lie.
+  std::stable_partition(groups.begin(), groups.end(), [&](std::size_t group) {
+    const auto& members = cas_.group(group).members;
+    return !from.authority_key_id().empty() && std::any_of(members.begin(), members.end(), [&](std::size_t member) {
+      return cas_.entry(member).certificate.subject_key_id() == from.authority_key_id();
+    });
+  });
+  for (const std::size_t group : groups) {
+    if (++signatures_ > kMostSignatures) return decided = true, obstacle(search, Reason::BadChain), false;
+    if (!from.signed_by(cas_.group(group).key)) {
+      obstacle(search, Reason::BadSignature);
+      continue;
+    }
+    decided = true;
+    const CaSet::Choice choice = cas_.choose(group, now_);
+    search.owner = choice.entry;
+    if (choice.reason != Reason::None) return obstacle(search, choice.reason), false;
+    if (!admitted(cas_, admits_, choice.entry, now_)) return false;  // for this listener: ca_unknown
+    return true;
+  }
+  return false;
+}
+
+bool PathBuilder::climb(const Certificate& from, PathSearch& search) {
+  bool decided = false;
+  if (registered_level(from, search, decided)) return true;
+  if (decided) return false;
+  for (std::size_t i = 0; i < sent_.size(); ++i) {
+    const Certificate& candidate = sent_[i];
+    if (candidate.subject_der() != from.issuer_der() || candidate.fingerprint() == from.fingerprint()) continue;
+    if (std::find(used_.begin(), used_.end(), i) != used_.end()) continue;
+    if (++signatures_ > kMostSignatures) return obstacle(search, Reason::BadChain), false;
+    if (!from.signed_by(X509_get0_pubkey(candidate.x509()))) {
+      obstacle(search, Reason::BadSignature);
+      continue;
+    }
+    used_.push_back(i);
+    if (climb(candidate, search)) return true;
+    used_.pop_back();
+  }
+  return false;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,371 @@
+#include "cache/registrar.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "cache/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kLargestBatch = 4096;
+constexpr std::int64_t kRetryMs = 500;
+
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+Digest issuing_key_of(const PathFound& path, const CaSet& cas) {
+  if (!path.intermediates.empty()) return path.intermediates.front().spki_hash();
+  const auto owner = cas.find(path.cas.front());
+  return owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
+}
+
+Reason reason_of_status(std::uint8_t status) {
+  switch (static_cast<DeviceStatus>(status)) {
+    case DeviceStatus::Active: return Reason::None;
+    case DeviceStatus::Inactive: return Reason::DeviceInactive;
+    case DeviceStatus::Pending: return Reason::DevicePending;
+    case DeviceStatus::Revoked: return Reason::DeviceRevoked;
+  }
+  return Reason::InternalError;
+}
+
+}  // namespace
+
+std::int64_t unix_now() {
+  return std::time(nullptr);
+}
+std::uint32_t today(std::int64_t now) {
+  return static_cast<std::uint32_t>(now / 86400);
+}
+
+Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
+                      RegistrarOptions options, Logger& log)
+    : store_(store), cache_(cache), chains_(chains), sink_(sink), options_(options), log_(log) {
+  stats_.commit_seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
+}
+
+void Registrar::Impl::start() {
+  started_ = true;
+  thread_ = std::thread([this] { run(); });
+}
+
+void Registrar::Impl::stop() {
+  {
+    const std::lock_guard lock(command_mutex_);
+    if (stopping_.exchange(true)) return;
+  }
+  ring();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Registrar::Impl::ring() {
+  bell_.fetch_add(1, std::memory_order_release);
+  bell_.notify_one();
+}
+
+bool Registrar::Impl::offer(Registration registration) {
+  if (queued_.fetch_add(1, std::memory_order_relaxed) >= options_.queue || stopping_.load(std::memory_order_relaxed)) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  work_.push(std::move(registration));
+  ring();
+  return true;
+}
+
+void Registrar::Impl::seen(const Digest& device) {
+  if (queued_.load(std::memory_order_relaxed) >= options_.queue) return;
+  work_.push(Seen{device});
+  ring();
+}
+
+// While a failed commit waits for its retry, operators' commands are still served: a deactivation must
+// take effect also when the disk is full.
+void Registrar::Impl::run() {
+  for (;;) {
+    const std::uint32_t heard = bell_.load(std::memory_order_acquire);
+    const bool last = stopping_;
+    std::vector<Work> work = work_.take_all();
+    const bool idle = work.empty();
+    process(std::move(work));
+    while (!waiting_.empty() && (steady_ms() >= retry_at_ms_ || last)) commit_registrations();
+    if (last && work_.take_all().empty()) return;
+    if (!idle) continue;
+    if (waiting_.empty()) {
+      bell_.wait(heard, std::memory_order_acquire);
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
+
+void Registrar::Impl::process(std::vector<Work> work) {
+  std::vector<Digest> seen;
+  for (Work& item : work) {
+    if (auto* registration = std::get_if<Registration>(&item)) {
+      waiting_.push_back(std::move(*registration));
+    } else if (const auto* device = std::get_if<Seen>(&item)) {
+      seen.push_back(device->device);
+    } else {
+      // What came before the command is written before it: it sees the state an operator saw.
+      if (!waiting_.empty() && retry_at_ms_ == 0) commit_registrations();
+      std::get<Command>(item).run(true);
+    }
+  }
+  if (!seen.empty()) commit_seen(seen);
+}
+
+Reason Registrar::Impl::serial_taken(const DeviceKey& key, const Digest& issuing_key,
+                                     const std::vector<Accepted>& accepted) const {
+  Reason reason = Reason::None;
+  cache_.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
+    if (slot.same_fingerprint(key)) return;
+    const ChainRecord* chain = chains_.record(state.chain);
+    if (chain != nullptr && chain->issuer_spki != issuing_key) return;
+    const bool revoked = state.status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
+    if (reason != Reason::DeviceRevoked) reason = revoked ? Reason::DeviceRevoked : Reason::SerialConflict;
+  });
+  for (const Accepted& other : accepted) {
+    if (other.key.name == key.name && !other.key.same_fingerprint(key) && other.issuing_key == issuing_key) {
+      return Reason::SerialConflict;
+    }
+  }
+  return reason;
+}
+
+Reason Registrar::Impl::examine(const Registration& registration, RegistryStore::Batch& batch,
+                                std::vector<Accepted>& accepted, std::int64_t now) {
+  const Identity& identity = registration.identity;
+  const std::shared_ptr<const CaSet> cas = cas_now();
+  const DeviceKey key = cache_.key(identity.issuer_serial, identity.fingerprint);
+  const auto slot = cache_.find(key);
+  if (slot) {
+    if (slot->status == static_cast<std::uint8_t>(DeviceStatus::Pending) && registration.pending) return Reason::None;
+    if (const Reason own = reason_of_status(slot->status); own != Reason::None) return own;
+  }
+  const Digest owner = registration.path.cas.front();
+  if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;
+  const CaEntry& ca = cas->entry(*cas->find(owner));
+  if (!slot && !ca.auto_register) return Reason::NotRegistered;
+  const Digest issuing_key = issuing_key_of(registration.path, *cas);
+  if (const Reason taken = serial_taken(key, issuing_key, accepted); taken != Reason::None) return taken;
+  for (const Accepted& other : accepted) {
+    if (other.key.name == key.name && other.key.same_fingerprint(key)) return Reason::None;  // came twice
+  }
+  if (!slot && options_.max_devices_per_ca != 0) {
+    const DeviceCounts counts = cas_.at(owner).devices;
+    const auto in_batch = static_cast<std::uint64_t>(
+        std::count_if(accepted.begin(), accepted.end(), [&](const Accepted& other) { return other.owner == owner; }));
+    if (counts.active + counts.inactive + counts.pending + counts.revoked + in_batch >= options_.max_devices_per_ca) {
+      return Reason::NotRegistered;
+    }
+  }
+  const std::uint64_t chain = chain_of(registration.path, *cas, batch);
+  if (chain == 0) return Reason::None;  // out of chain ids: said loudly there; the device is served unregistered
+  if (slot) {
+    if (slot->chain == chain) {
+      refresh_chain(chain, *cas, now);  // the same chain, through another member of a renewed CA
+    } else {
+      accept_move(registration, key, *slot, chain, batch, accepted);
+    }
+    return Reason::None;
+  }
+  DeviceRow row;
+  row.status = registration.pending || ca.approve ? DeviceStatus::Pending : DeviceStatus::Active;
+  row.registered_by = RegisteredBy::Auto;
+  row.seen_day = today(now);
+  row.chain = chain;
+  row.not_before = identity.not_before;
+  row.not_after = identity.not_after;
+  row.registered_at = now;
+  row.name = identity.issuer_serial;
+  store_.put_device(batch, identity.fingerprint, row);
+  store_.put_device_text(batch, identity.fingerprint, owner,
+                         {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
+                          identity.key_type, registration.leaf_der});
+  accepted.push_back({key, row, owner, issuing_key, std::nullopt});
+  return Reason::None;
+}
+
+void Registrar::Impl::accept_move(const Registration& registration, const DeviceKey& key, const SlotState& slot,
+                                  std::uint64_t chain, RegistryStore::Batch& batch, std::vector<Accepted>& accepted) {
+  const auto stored = store_.device(registration.identity.fingerprint);
+  if (!stored || !stored->has_value()) return;
+  DeviceRow row = **stored;
+  const ChainRecord* before = chains_.record(slot.chain);
+  row.chain = chain;
+  const Digest owner = registration.path.cas.front();
+  const Digest owner_before = before != nullptr ? before->cas.front() : owner;
+  store_.put_device(batch, registration.identity.fingerprint, row);
+  if (owner_before != owner) {
+    store_.remove_owner(batch, registration.identity.fingerprint, owner_before);
+    store_.put_owner(batch, registration.identity.fingerprint, owner);
+  }
+  accepted.push_back({key, row, owner, issuing_key_of(registration.path, *cas_now()), owner_before});
+}
+
+void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
+  for (const Accepted& device : accepted) {
+    cache_.put(device.key, {static_cast<std::uint32_t>(device.row.chain), static_cast<std::uint8_t>(device.row.status),
+                            static_cast<std::uint16_t>(device.row.seen_day)});
+    if (device.owner_before) {
+      count(device.row.status, *device.owner_before, -1);
+    } else {
+      const std::lock_guard lock(mutex_);
+      ++stats_.registered;
+      if (const auto ca = cas_.find(device.owner); ca != cas_.end()) ++ca->second.registered_since_start;
+    }
+    count(device.row.status, device.owner, +1);
+  }
+}
+
+void Registrar::Impl::commit_registrations() {
+  const std::size_t taken = std::min(waiting_.size(), kLargestBatch);
+  RegistryStore::Batch batch;
+  std::vector<Accepted> accepted;
+  Notice notice;
+  const std::int64_t now = unix_now();
+  for (std::size_t i = 0; i < taken; ++i) {
+    const Reason refused = examine(waiting_[i], batch, accepted, now);
+    if (refused != Reason::None) {
+      notice.cuts.push_back({Cut::Scope::Device, waiting_[i].identity.fingerprint, refused});
+    }
+  }
+  if (!batch.empty()) {
+    meta_.revision += accepted.size();
+    store_.put_meta(batch, meta_);
+    if (const auto written = commit(batch, true); !written) {
+      const bool first = retry_at_ms_ == 0;
+      retry_at_ms_ = steady_ms() + kRetryMs;
+      if (first) log_.error("registrations wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
+      if (stopping_) waiting_.clear();  // they register again on their next connection
+      return;
+    }
+  }
+  if (retry_at_ms_ != 0) log_.info("registrations go on");
+  retry_at_ms_ = 0;
+  publish(accepted);
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+  queued_.fetch_sub(taken, std::memory_order_relaxed);
+  if (!notice.cuts.empty()) {
+    {
+      const std::lock_guard lock(mutex_);
+      stats_.refused += notice.cuts.size();
+    }
+    notice.revision = meta_.revision;
+    sink_.put_in_force(notice);
+  }
+  reclaim();
+}
+
+void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
+  RegistryStore::Batch batch;
+  const std::uint32_t day = today(unix_now());
+  for (const Digest& id : seen) {
+    auto stored = store_.device(id);
+    if (!stored || !stored->has_value() || (*stored)->seen_day == day) continue;
+    DeviceRow row = **stored;
+    row.seen_day = day;
+    store_.put_device(batch, id, row);
+    const DeviceKey key = cache_.key(row.name, id);
+    if (auto slot = cache_.find(key)) {
+      slot->seen_day = static_cast<std::uint16_t>(day);
+      cache_.put(key, *slot);
+    }
+  }
+  if (batch.empty()) return;
+  // Not synced: losing a day's mark with the power costs nothing.
+  if (const auto written = commit(batch, false); !written) log_.warn("last seen", {{"why", written.error().what}});
+}
+
+Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
+  for (const std::uint64_t id : chains_unsaved_) store_.put_chain(batch, id, chain_rows_[id]);
+  if (!chains_unsaved_.empty()) store_.put_meta(batch, meta_);
+  const auto begun = std::chrono::steady_clock::now();
+  auto written = store_.commit(batch, sync);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  const std::lock_guard lock(mutex_);
+  if (!written) {
+    ++stats_.store_errors;
+    return written;
+  }
+  chains_unsaved_.clear();
+  chain_rows_.clear();
+  ++stats_.commits;
+  stats_.revision = meta_.revision;
+  stats_.commit_seconds_sum += seconds;
+  const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
+  ++stats_.commit_seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
+  return written;
+}
+
+// What a growing cache left behind is freed once every shard has answered a notice: each was then outside
+// of the gate at least once.
+void Registrar::Impl::reclaim() {
+  if (cache_.retired_bytes() == 0) return;
+  sink_.put_in_force(Notice{meta_.revision, nullptr, {}});
+  cache_.reclaim();
+}
+
+void Registrar::Impl::count(DeviceStatus status, const Digest& owner, int by) {
+  const auto add = [&](DeviceCounts& counts) {
+    std::uint64_t& counter = status == DeviceStatus::Active     ? counts.active
+                             : status == DeviceStatus::Inactive ? counts.inactive
+                             : status == DeviceStatus::Pending  ? counts.pending
+                                                                : counts.revoked;
+    counter += static_cast<std::uint64_t>(by);
+  };
+  const std::lock_guard lock(mutex_);
+  add(stats_.devices);
+  if (const auto ca = cas_.find(owner); ca != cas_.end()) add(ca->second.devices);
+}
+
+Registrar::Registrar(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
+                     RegistrarOptions options, Logger& log)
+    : impl_(std::make_unique<Impl>(store, cache, chains, sink, options, log)) {}
+Registrar::~Registrar() = default;
+
+Answer<void> Registrar::warm() {
+  return impl_->warm();
+}
+void Registrar::start() {
+  impl_->start();
+}
+void Registrar::stop() {
+  impl_->stop();
+}
+bool Registrar::offer(Registration registration) {
+  return impl_->offer(std::move(registration));
+}
+void Registrar::seen(const Digest& device) {
+  impl_->seen(device);
+}
+std::shared_ptr<const CaSet> Registrar::ca_set() const {
+  return impl_->cas_now();
+}
+
+Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
+  return impl_->call<void>([&] { return impl_->trust(cas); });
+}
+Answer<Code> Registrar::issue_code(std::int64_t ttl_seconds) {
+  return impl_->call<Code>([&] { return impl_->issue_code(ttl_seconds); });
+}
+Answer<CaRecord> Registrar::register_ca(const CaRegistration& registration) {
+  return impl_->call<CaRecord>([&] { return impl_->register_ca(registration); });
+}
+Answer<CaRecord> Registrar::set_ca_status(const Digest& id, CaStatus status) {
+  return impl_->call<CaRecord>([&] { return impl_->set_ca_status(id, status); });
+}
+Answer<DeviceRecord> Registrar::set_device_status(const Digest& id, DeviceStatus status) {
+  return impl_->call<DeviceRecord>([&] { return impl_->set_device_status(id, status); });
+}
+Answer<void> Registrar::set_server_keys(std::vector<Digest> spki_hashes) {
+  return impl_->call<void>([&] { return impl_->set_server_keys(std::move(spki_hashes)); });
+}
+
+}  // namespace sallyport

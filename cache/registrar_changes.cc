@@ -1,0 +1,300 @@
+// What operators change, on the registrar's thread: durable, then in force, then answered. Where the disk
+// refuses to take a restriction it is put in force all the same and answered as not durable.
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+
+#include "cache/ca_rules.h"
+#include "cache/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kCodeBytes = 16;             // 128 random bits
+constexpr std::size_t kCodesOutstanding = 10'000;  // an operator's script gone wild must not fill the disk
+
+Digest sha256(std::string_view text) {
+  Digest digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
+}
+
+Refusal not_durable(const Refusal& why) {
+  return {Refusal::Kind::Unavailable, "in force, NOT durable: a restart would undo it; " + why.what};
+}
+
+CaRow row_of(const CaRecord& ca) {
+  return {ca.status, ca.auto_register, ca.approve, ca.from_config, ca.registered_at, ca.certificate.der()};
+}
+
+}  // namespace
+
+std::uint64_t Registrar::Impl::chain_of(const PathFound& path, const CaSet& cas, RegistryStore::Batch&) {
+  std::string name(path.cas.front().begin(), path.cas.front().end());
+  for (const Certificate& certificate : path.intermediates) {
+    name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
+  }
+  if (const auto known = chain_ids_.find(name); known != chain_ids_.end()) return known->second;
+  ChainRow row;
+  row.cas = path.cas;
+  for (const Certificate& certificate : path.intermediates) row.intermediates.push_back(certificate.der());
+  const std::uint64_t id = meta_.next_chain;
+  const auto owner = cas.find(path.cas.front());
+  const Digest issuer = !path.intermediates.empty() ? path.intermediates.front().spki_hash()
+                        : owner                     ? cas.entry(*owner).certificate.spki_hash()
+                                                    : Digest{};
+  if (!add_chain(id, row, issuer, path.intermediates)) {
+    log_.error("chain ids exhausted", {{"chains", chains_.ids().size()}});
+    return 0;
+  }
+  ++meta_.next_chain;
+  chains_unsaved_.insert(id);
+  chain_rows_[id] = std::move(row);
+  refresh_chain(id, cas, unix_now());
+  return id;
+}
+
+bool Registrar::Impl::add_chain(std::uint64_t id, const ChainRow& row, const Digest& issuer_spki,
+                                std::vector<Certificate> intermediates) {
+  ChainRecord record;
+  record.cas = row.cas;
+  record.issuer_spki = issuer_spki;
+  std::string name(row.cas.front().begin(), row.cas.front().end());
+  for (const Certificate& certificate : intermediates) {
+    name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
+    record.intermediates.push_back(certificate.fingerprint());
+    Window& dates = record.intermediate_dates;
+    dates.not_before = std::max(dates.not_before, certificate.not_before());
+    dates.not_after = std::min(dates.not_after, certificate.not_after());
+  }
+  chain_ids_.insert_or_assign(std::move(name), id);
+  return chains_.add(id, std::move(record));
+}
+
+void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now) {
+  const ChainRecord* record = chains_.record(id);
+  if (record == nullptr) return;
+  const auto owner = cas.find(record->cas.front());
+  auto window = owner ? cas.window(*owner, now) : std::nullopt;
+  if (window) {
+    window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
+    window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
+  }
+  chains_.set(id, window);
+}
+
+std::shared_ptr<const CaSet> Registrar::Impl::build_ca_set(std::int64_t) {
+  std::vector<CaEntry> entries;
+  {
+    const std::lock_guard lock(mutex_);
+    stats_.cas_active = stats_.cas_inactive = 0;
+    for (const auto& [id, ca] : cas_) {
+      entries.push_back({ca.certificate, ca.status, ca.auto_register, ca.approve});
+      ++(ca.status == CaStatus::Active ? stats_.cas_active : stats_.cas_inactive);
+    }
+  }
+  return std::make_shared<const CaSet>(std::move(entries), server_keys_, code_hashes_, links_);
+}
+
+void Registrar::Impl::put_cas_in_force(std::int64_t now) {
+  const auto before = cas_now();
+  const auto after = build_ca_set(now);
+  Notice notice;
+  notice.revision = meta_.revision;
+  notice.cas = after;
+  // A CA that lost its last living path takes the sessions of its devices with it, whichever CA above it
+  // was deactivated.
+  for (const CaEntry& entry : before->entries()) {
+    const Digest& id = entry.certificate.fingerprint();
+    const Reason why = after->standing_of(id, now);
+    if (before->standing_of(id, now) == Reason::None && why != Reason::None) {
+      notice.cuts.push_back({Cut::Scope::Ca, id, why});
+    }
+  }
+  for (const std::uint64_t id : chains_.ids()) refresh_chain(id, *after, now);
+  {
+    const std::lock_guard lock(mutex_);
+    ca_set_ = after;
+  }
+  sink_.put_in_force(notice);
+}
+
+Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
+  const std::int64_t now = unix_now();
+  const auto outstanding = std::count_if(codes_.begin(), codes_.end(), [&](const auto& item) {
+    return !item.second.used && item.second.expires_at > now;
+  });
+  if (static_cast<std::size_t>(outstanding) >= kCodesOutstanding) {
+    return Refusal{Refusal::Kind::Conflict, "10,000 registration codes are outstanding: use them or let them expire"};
+  }
+  std::array<std::uint8_t, kCodeBytes> random{};
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) {
+    return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
+  }
+  Code code{to_hex(random), now + ttl_seconds};
+  const CodeRow row{sha256(code.code), code.expires_at, false};
+  RegistryStore::Batch batch;
+  store_.put_code(batch, row);
+  ++meta_.revision;
+  store_.put_meta(batch, meta_);
+  if (const auto written = commit(batch, true); !written) return written.error();
+  codes_[row.hash] = row;
+  auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
+  hashes->insert(row.hash);
+  code_hashes_ = std::move(hashes);
+  put_cas_in_force(now);
+  return code;
+}
+
+void Registrar::Impl::add_ca_record(RegistryStore::Batch& batch, CaRecord record) {
+  store_.put_ca(batch, record.id, row_of(record));
+  ++meta_.revision;
+  store_.put_meta(batch, meta_);
+}
+
+Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch) {
+  add_ca_record(batch, record);
+  if (const auto written = commit(batch, true); !written) return written.error();
+  {
+    const std::lock_guard lock(mutex_);
+    cas_.insert_or_assign(record.id, record);
+  }
+  put_cas_in_force(unix_now());
+  return record;
+}
+
+Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration) {
+  const Certificate& certificate = registration.certificate;
+  const std::int64_t now = unix_now();
+  if (cas_.count(certificate.fingerprint()) != 0) {
+    return Refusal{Refusal::Kind::Conflict, "this CA is registered already: " + to_hex(certificate.fingerprint())};
+  }
+  if (const auto fit = check_ca(certificate, now); !fit) return fit.error();
+  if (const auto proof = check_verification(certificate, registration.verification); !proof) return proof.error();
+  const Digest given = sha256(registration.verification.cn());
+  CodeRow* code = nullptr;
+  // Every code is compared, each in constant time: nothing tells how near a guess came.
+  for (auto& [hash, row] : codes_) {
+    if (CRYPTO_memcmp(hash.data(), given.data(), hash.size()) == 0) code = &row;
+  }
+  if (code == nullptr) {
+    return Refusal{Refusal::Kind::Invalid,
+                   "the verification certificate's CN is not a registration code: get one with `ca code`"};
+  }
+  if (code->used)
+    return Refusal{Refusal::Kind::Conflict, "this registration code was used already: get a new one with `ca code`"};
+  if (now > code->expires_at)
+    return Refusal{Refusal::Kind::Invalid, "this registration code has expired: get a new one with `ca code`"};
+  if (cas_.size() >= options_.max_cas) {
+    return Refusal{Refusal::Kind::Conflict,
+                   std::to_string(cas_.size()) + " CAs are registered, the limit of registry.max_cas"};
+  }
+  CodeRow used = *code;
+  used.used = true;
+  RegistryStore::Batch batch;
+  store_.put_code(batch, used);
+  auto stored = store_ca({certificate.fingerprint(),
+                          certificate,
+                          CaStatus::Active,
+                          registration.auto_register.value_or(options_.auto_register),
+                          registration.approve,
+                          false,
+                          now,
+                          {},
+                          0},
+                         batch);
+  if (stored) *code = used;
+  return stored;
+}
+
+Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
+  const std::int64_t now = unix_now();
+  for (const Certificate& certificate : cas) {
+    if (cas_.count(certificate.fingerprint()) != 0) continue;
+    if (const auto fit = check_ca(certificate, now); !fit) {
+      return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
+    }
+    if (cas_.size() >= options_.max_cas) {
+      return Refusal{Refusal::Kind::Conflict, "more CAs than registry.max_cas = " + std::to_string(options_.max_cas)};
+    }
+    RegistryStore::Batch batch;
+    const auto stored = store_ca(
+        {certificate.fingerprint(), certificate, CaStatus::Active, options_.auto_register, false, true, now, {}, 0},
+        batch);
+    if (!stored) return stored.error();
+  }
+  return {};
+}
+
+Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus status) {
+  const auto found = cas_.find(id);
+  if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
+  if (found->second.status == status) return ca(id);
+  CaRecord record = found->second;
+  record.status = status;
+  RegistryStore::Batch batch;
+  add_ca_record(batch, record);
+  const auto written = commit(batch, true);
+  if (!written && status == CaStatus::Active) return written.error();
+  {
+    const std::lock_guard lock(mutex_);
+    found->second.status = status;
+  }
+  put_cas_in_force(unix_now());
+  if (!written) {
+    log_.error("in force, NOT durable", {{"ca", to_hex(id)}, {"why", written.error().what}});
+    return not_durable(written.error());
+  }
+  return ca(id);
+}
+
+Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status) {
+  const auto stored = store_.device(id);
+  if (!stored) return stored.error();
+  if (!stored->has_value()) return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
+  DeviceRow row = **stored;
+  const DeviceKey key = cache_.key(row.name, id);
+  // The cache is ahead of the disk where a change could not be written.
+  const auto slot = cache_.find(key);
+  const auto now_status = slot ? static_cast<DeviceStatus>(slot->status) : row.status;
+  if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
+    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
+  }
+  if (now_status == status && row.status == status) return device(id);
+  row.status = status;
+  RegistryStore::Batch batch;
+  store_.put_device(batch, id, row);
+  ++meta_.revision;
+  store_.put_meta(batch, meta_);
+  const auto written = commit(batch, true);
+  if (!written && status == DeviceStatus::Active) return written.error();
+  cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(status),
+                   static_cast<std::uint16_t>(row.seen_day)});
+  const ChainRecord* chain = chains_.record(row.chain);
+  const Digest owner = chain != nullptr ? chain->cas.front() : Digest{};
+  count(now_status, owner, -1);
+  count(status, owner, +1);
+  Notice notice{meta_.revision, nullptr, {}};
+  if (status != DeviceStatus::Active) {
+    const bool revoked = status == DeviceStatus::Revoked;
+    notice.cuts.push_back({Cut::Scope::Device, id, revoked ? Reason::DeviceRevoked : Reason::DeviceInactive});
+  }
+  sink_.put_in_force(notice);
+  reclaim();
+  if (!written) {
+    log_.error("in force, NOT durable", {{"device", to_hex(id)}, {"why", written.error().what}});
+    return not_durable(written.error());
+  }
+  return device(id);
+}
+
+Answer<void> Registrar::Impl::set_server_keys(std::vector<Digest> spki_hashes) {
+  server_keys_ = {spki_hashes.begin(), spki_hashes.end()};
+  put_cas_in_force(unix_now());
+  return {};
+}
+
+}  // namespace sallyport

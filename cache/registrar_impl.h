@@ -1,0 +1,163 @@
+// The registrar's inside, shared by registrar.cc (the thread, registrations), registrar_changes.cc (what
+// operators change), registrar_warm.cc (start) and registrar_reads.cc (what is asked from any thread).
+// Nobody else includes it. `mutex_` guards what readers on other threads see: the CA records, counts and
+// the CA set; the registrar's thread alone writes them.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <future>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+
+#include "cache/ca_set.h"
+#include "cache/chains.h"
+#include "cache/registrar.h"
+#include "cache/registry_store.h"
+#include "cache/status_cache.h"
+#include "cache/work_queue.h"
+
+namespace sallyport {
+
+class Registrar::Impl {
+ public:
+  Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink, RegistrarOptions options,
+       Logger& log);
+  ~Impl() { stop(); }
+
+  // registrar_warm.cc
+  Answer<void> warm();
+  Answer<void> warm_cas();
+  Answer<void> warm_chains();
+  Answer<void> warm_devices();
+
+  // registrar.cc
+  void start();
+  void stop();
+  bool offer(Registration registration);
+  void seen(const Digest& device);
+  // Runs `change` on the registrar's thread and waits; before start() and after stop() on the caller's.
+  template <class T>
+  Answer<T> call(std::function<Answer<T>()> change) {
+    auto promise = std::make_shared<std::promise<Answer<T>>>();
+    auto future = promise->get_future();
+    Command command{[promise, change = std::move(change)](bool running) {
+      promise->set_value(running ? change() : Answer<T>(Refusal{Refusal::Kind::Unavailable, "sallyport is stopping"}));
+    }};
+    if (!started_) {
+      command.run(true);
+    } else {
+      // Read under the lock that stop() takes: a command is either seen by the thread or refused here.
+      const std::lock_guard lock(command_mutex_);
+      if (stopping_) {
+        command.run(false);
+      } else {
+        work_.push(std::move(command));
+        ring();
+      }
+    }
+    return future.get();
+  }
+
+  // registrar_changes.cc: on the registrar's thread
+  Answer<Code> issue_code(std::int64_t ttl_seconds);
+  Answer<CaRecord> register_ca(const CaRegistration& registration);
+  Answer<void> trust(const std::vector<Certificate>& cas);
+  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status);
+  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status);
+  Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
+
+  // registrar_reads.cc
+  Answer<CaRecord> ca(const Digest& id) const;
+  Answer<DeviceRecord> device(const Digest& id) const;
+  Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
+  Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
+
+  struct Command {
+    std::function<void(bool running)> run;
+  };
+  struct Seen {
+    Digest device{};
+  };
+  using Work = std::variant<Registration, Seen, Command>;
+
+  // A registration that was checked and waits for its batch.
+  struct Accepted {
+    DeviceKey key;
+    DeviceRow row;
+    Digest owner{};
+    Digest issuing_key{};
+    std::optional<Digest> owner_before;  // of a device that moved
+  };
+
+  void run();
+  void ring();
+  void process(std::vector<Work> work);
+  void commit_registrations();
+  // None: accepted, or nothing to do; else why the device must not have been let in.
+  Reason examine(const Registration& registration, RegistryStore::Batch& batch, std::vector<Accepted>& accepted,
+                 std::int64_t now);
+  Reason serial_taken(const DeviceKey& key, const Digest& issuing_key, const std::vector<Accepted>& accepted) const;
+  void accept_move(const Registration& registration, const DeviceKey& key, const SlotState& slot, std::uint64_t chain,
+                   RegistryStore::Batch& batch, std::vector<Accepted>& accepted);
+  void publish(const std::vector<Accepted>& accepted);
+  void commit_seen(const std::vector<Digest>& seen);
+  Answer<void> commit(RegistryStore::Batch& batch, bool sync);
+  void reclaim();
+
+  std::uint64_t chain_of(const PathFound& path, const CaSet& cas, RegistryStore::Batch& batch);
+  bool add_chain(std::uint64_t id, const ChainRow& row, const Digest& issuer_spki,
+                 std::vector<Certificate> intermediates);
+  void refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now);
+  std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
+  // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
+  void put_cas_in_force(std::int64_t now);
+  void add_ca_record(RegistryStore::Batch& batch, CaRecord record);
+  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch);
+  void count(DeviceStatus status, const Digest& owner, int by);
+  std::shared_ptr<const CaSet> cas_now() const {
+    const std::lock_guard lock(mutex_);
+    return ca_set_;
+  }
+
+  RegistryStore& store_;
+  StatusCache& cache_;
+  ChainTable& chains_;
+  ChangeSink& sink_;
+  const RegistrarOptions options_;
+  Logger& log_;
+
+  WorkQueue<Work> work_;
+  std::atomic<std::uint32_t> bell_{0};
+  std::atomic<std::uint64_t> queued_{0};  // registrations accepted from shards and not yet written
+  std::atomic<bool> started_{false};
+  std::mutex command_mutex_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+  std::vector<Registration> waiting_;  // the registrar's: taken from the queue, not yet on disk
+  std::int64_t retry_at_ms_ = 0;       // steady clock; 0: no failed commit behind
+
+  mutable std::mutex mutex_;
+  std::map<Digest, CaRecord> cas_;
+  std::shared_ptr<const CaSet> ca_set_;
+  RegistrarStats stats_;
+
+  // The registrar's alone.
+  CaSet::LinkMemo links_;
+  std::set<Digest> server_keys_;
+  std::map<Digest, CodeRow> codes_;
+  std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
+  std::map<std::string, std::uint64_t> chain_ids_;  // by the encoded ChainRow's owner and intermediates
+  std::set<std::uint64_t> chains_unsaved_;          // given out, not yet in a batch that succeeded
+  std::map<std::uint64_t, ChainRow> chain_rows_;    // of the unsaved
+  MetaRow meta_;
+};
+
+std::int64_t unix_now();
+std::uint32_t today(std::int64_t now);
+
+}  // namespace sallyport

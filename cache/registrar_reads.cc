@@ -1,0 +1,148 @@
+// What is asked from any thread: CA records from memory, devices from the store. Nothing here waits for
+// the registrar's thread.
+#include <fnmatch.h>
+
+#include "cache/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+std::string key_of(const Digest& id) {
+  return {reinterpret_cast<const char*>(id.data()), id.size()};
+}
+
+// An odd digit at the end of a hex prefix cannot be compared as bytes: cut it off, and filter later.
+std::string prefix_bytes(std::string_view hex) {
+  std::vector<std::uint8_t> bytes;
+  parse_hex(hex.substr(0, hex.size() / 2 * 2), bytes);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+Answer<CaRecord> Registrar::Impl::ca(const Digest& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = cas_.find(id);
+  if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
+  return found->second;
+}
+
+Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRow& row) const {
+  auto text = store_.device_text(id);
+  if (!text) return text.error();
+  DeviceRecord record;
+  record.id = id;
+  if (text->has_value()) {
+    record.serial = (*text)->serial;
+    record.subject = (*text)->subject;
+    record.cn = (*text)->cn;
+    record.key_type = (*text)->key_type;
+  }
+  record.status = row.status;
+  record.not_before = row.not_before;
+  record.not_after = row.not_after;
+  record.registered_at = row.registered_at;
+  record.registered_by = row.registered_by;
+  record.last_seen = std::int64_t{row.seen_day} * 86400;
+  const std::int64_t now = unix_now();
+  const ChainRecord* chain = chains_.record(row.chain);
+  if (chain != nullptr) {
+    record.ca_id = chain->cas.front();
+    record.standing = cas_now()->standing_of(record.ca_id, now);
+    if (record.standing == Reason::None && !chains_.alive(row.chain, now)) record.standing = Reason::Expired;
+  } else {
+    record.standing = Reason::CaUnknown;
+  }
+  if (now > row.not_after) record.standing = Reason::Expired;
+  if (now < row.not_before) record.standing = Reason::NotYetValid;
+  return record;
+}
+
+Answer<DeviceRecord> Registrar::Impl::device(const Digest& id) const {
+  const auto row = store_.device(id);
+  if (!row) return row.error();
+  if (!row->has_value()) return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
+  return record_of(id, **row);
+}
+
+Answer<Page<DeviceRecord>> Registrar::Impl::devices(const DeviceQuery& query) const {
+  std::vector<std::uint8_t> token;
+  if (!parse_hex(query.page_token, token) || (!token.empty() && token.size() != Digest().size())) {
+    return Refusal{Refusal::Kind::Invalid, "the page_token is not one of a list answer"};
+  }
+  const std::string after(token.begin(), token.end());
+  Page<DeviceRecord> page;
+  Answer<void> trouble;
+  // False ends the scan: the page is full, or the store failed.
+  const auto take = [&](const Digest& id, const DeviceRow& row) {
+    if (query.status && row.status != *query.status) return true;
+    if (query.expires_before && row.not_after >= *query.expires_before) return true;
+    auto record = record_of(id, row);
+    if (!record) return trouble = record.error(), false;
+    if (query.ca && record->ca_id != *query.ca) return true;
+    if (!query.cn_glob.empty() && ::fnmatch(query.cn_glob.c_str(), record->cn.c_str(), 0) != 0) return true;
+    if (page.items.size() == query.limit) {
+      page.next_page_token = to_hex(page.items.back().id);
+      return false;
+    }
+    page.items.push_back(std::move(*record));
+    return true;
+  };
+  const auto take_id = [&](const Digest& id) {
+    const auto row = store_.device(id);
+    if (!row) return trouble = row.error(), false;
+    return !row->has_value() || take(id, **row);
+  };
+  const auto read = !query.serial.empty() ? store_.each_id_of_serial(query.serial, after, take_id)
+                    : query.ca            ? store_.each_id_of_ca(*query.ca, after, take_id)
+                                          : store_.each_device("", after, take);
+  if (!read) return read.error();
+  if (!trouble) return trouble.error();
+  return page;
+}
+
+Answer<CaRecord> Registrar::ca(const Digest& id) const {
+  return impl_->ca(id);
+}
+
+std::vector<CaRecord> Registrar::cas() const {
+  const std::lock_guard lock(impl_->mutex_);
+  std::vector<CaRecord> all;
+  for (const auto& [id, ca] : impl_->cas_) all.push_back(ca);
+  return all;
+}
+
+Answer<DeviceRecord> Registrar::device(const Digest& id) const {
+  return impl_->device(id);
+}
+
+Answer<Certificate> Registrar::device_certificate(const Digest& id) const {
+  const auto text = impl_->store_.device_text(id);
+  if (!text) return text.error();
+  if (!text->has_value()) return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
+  const std::string& der = (*text)->der;
+  return Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
+}
+
+Answer<Page<DeviceRecord>> Registrar::devices(const DeviceQuery& query) const {
+  return impl_->devices(query);
+}
+
+std::vector<Digest> Registrar::devices_by_prefix(std::string_view hex, std::size_t limit) const {
+  std::vector<Digest> ids;
+  const auto read = impl_->store_.each_device(prefix_bytes(hex), "", [&](const Digest& id, const DeviceRow&) {
+    if (to_hex(id).substr(0, hex.size()) == hex) ids.push_back(id);
+    return ids.size() < limit;
+  });
+  return read ? ids : std::vector<Digest>();
+}
+
+RegistrarStats Registrar::stats() const {
+  const std::lock_guard lock(impl_->mutex_);
+  RegistrarStats stats = impl_->stats_;
+  stats.queued = impl_->queued_.load(std::memory_order_relaxed);
+  return stats;
+}
+
+}  // namespace sallyport

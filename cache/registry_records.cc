@@ -1,0 +1,186 @@
+#include "cache/registry_records.h"
+
+#include <cstring>
+
+namespace sallyport::records {
+
+namespace {
+
+constexpr std::size_t kDeviceRow = 64;
+
+class Writer {
+ public:
+  template <class Integer>
+  void number(Integer value) {
+    for (std::size_t i = 0; i < sizeof(Integer); ++i) {
+      out_ += static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i) & 0xFF);
+    }
+  }
+  void text(std::string_view value) {
+    number(static_cast<std::uint32_t>(value.size()));
+    out_ += value;
+  }
+  template <class Array>
+  void array(const Array& value) {
+    out_.append(reinterpret_cast<const char*>(value.data()), value.size());
+  }
+  void fill(std::size_t size) { out_.resize(size); }
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+// Reads past the end are remembered, not made.
+class Reader {
+ public:
+  explicit Reader(std::string_view in) : in_(in) {}
+  template <class Integer>
+  Integer number() {
+    if (!has(sizeof(Integer))) return {};
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < sizeof(Integer); ++i) {
+      value |= std::uint64_t{static_cast<unsigned char>(in_[i])} << (8 * i);
+    }
+    in_.remove_prefix(sizeof(Integer));
+    return static_cast<Integer>(value);
+  }
+  std::string text() {
+    const auto length = number<std::uint32_t>();
+    if (!has(length)) return {};
+    std::string value(in_.substr(0, length));
+    in_.remove_prefix(length);
+    return value;
+  }
+  template <class Array>
+  Array array() {
+    Array value{};
+    if (!has(value.size())) return value;
+    std::memcpy(value.data(), in_.data(), value.size());
+    in_.remove_prefix(value.size());
+    return value;
+  }
+  bool good() const { return good_; }
+  bool has(std::size_t n) { return good_ = good_ && in_.size() >= n; }
+
+ private:
+  std::string_view in_;
+  bool good_ = true;
+};
+
+}  // namespace
+
+std::string encode(const DeviceRow& row) {
+  Writer out;
+  out.number(static_cast<std::uint8_t>(row.status));
+  out.number(static_cast<std::uint8_t>(row.registered_by));
+  out.number(std::uint16_t{0});
+  out.number(row.seen_day);
+  out.number(row.chain);
+  out.number(row.not_before);
+  out.number(row.not_after);
+  out.number(row.registered_at);
+  out.array(row.name);
+  out.fill(kDeviceRow);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, DeviceRow& row) {
+  Reader in(bytes);
+  const auto status = in.number<std::uint8_t>();
+  const auto by = in.number<std::uint8_t>();
+  in.number<std::uint16_t>();
+  row.status = static_cast<DeviceStatus>(status);
+  row.registered_by = static_cast<RegisteredBy>(by);
+  row.seen_day = in.number<std::uint32_t>();
+  row.chain = in.number<std::uint64_t>();
+  row.not_before = in.number<std::int64_t>();
+  row.not_after = in.number<std::int64_t>();
+  row.registered_at = in.number<std::int64_t>();
+  row.name = in.array<IssuerSerial>();
+  return in.good() && bytes.size() == kDeviceRow && status >= 1 && status <= 4 && by >= 1 && by <= 3;
+}
+
+std::string encode(const DeviceText& text) {
+  Writer out;
+  for (const std::string* part : {&text.serial, &text.subject, &text.cn, &text.key_type, &text.der}) out.text(*part);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, DeviceText& text) {
+  Reader in(bytes);
+  for (std::string* part : {&text.serial, &text.subject, &text.cn, &text.key_type, &text.der}) *part = in.text();
+  return in.good();
+}
+
+std::string encode(const CaRow& row) {
+  Writer out;
+  out.number(static_cast<std::uint8_t>(row.status));
+  out.number(
+      static_cast<std::uint8_t>((row.auto_register ? 1 : 0) | (row.approve ? 2 : 0) | (row.from_config ? 4 : 0)));
+  out.number(row.registered_at);
+  out.text(row.der);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, CaRow& row) {
+  Reader in(bytes);
+  const auto status = in.number<std::uint8_t>();
+  const auto flags = in.number<std::uint8_t>();
+  row.status = static_cast<CaStatus>(status);
+  row.auto_register = (flags & 1) != 0;
+  row.approve = (flags & 2) != 0;
+  row.from_config = (flags & 4) != 0;
+  row.registered_at = in.number<std::int64_t>();
+  row.der = in.text();
+  return in.good() && (status == 1 || status == 2);
+}
+
+std::string encode(const ChainRow& row) {
+  Writer out;
+  out.number(static_cast<std::uint32_t>(row.cas.size()));
+  for (const Digest& id : row.cas) out.array(id);
+  out.number(static_cast<std::uint32_t>(row.intermediates.size()));
+  for (const std::string& der : row.intermediates) out.text(der);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, ChainRow& row) {
+  Reader in(bytes);
+  row = {};
+  for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.cas.push_back(in.array<Digest>());
+  for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.intermediates.push_back(in.text());
+  return in.good() && !row.cas.empty();
+}
+
+std::string encode(const CodeRow& row) {
+  Writer out;
+  out.array(row.hash);
+  out.number(row.expires_at);
+  out.number(static_cast<std::uint8_t>(row.used ? 1 : 0));
+  return out.take();
+}
+
+bool decode(std::string_view bytes, CodeRow& row) {
+  Reader in(bytes);
+  row.hash = in.array<Digest>();
+  row.expires_at = in.number<std::int64_t>();
+  row.used = in.number<std::uint8_t>() != 0;
+  return in.good();
+}
+
+std::string encode(const MetaRow& row) {
+  Writer out;
+  out.number(row.revision);
+  out.number(row.next_chain);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, MetaRow& row) {
+  Reader in(bytes);
+  row.revision = in.number<std::uint64_t>();
+  row.next_chain = in.number<std::uint64_t>();
+  return in.good();
+}
+
+}  // namespace sallyport::records

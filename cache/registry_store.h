@@ -1,0 +1,124 @@
+// What is on disk: the only user of RocksDB. Column families for devices, certificates, the two indexes,
+// CAs, chains, and what later issues fill (server certificates, tokens, audit), and meta (schema version,
+// revision, codes). A batch is written whole or not at all. Any thread may read; the registrar alone writes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/change.h"
+#include "cache/result.h"
+#include "cache/status_cache.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace sallyport {
+
+// What the cache needs of a device: 64 bytes on disk.
+struct DeviceRow {
+  DeviceStatus status = DeviceStatus::Active;
+  RegisteredBy registered_by = RegisteredBy::Auto;
+  std::uint32_t seen_day = 0;
+  std::uint64_t chain = 0;
+  std::int64_t not_before = 0, not_after = 0, registered_at = 0;
+  IssuerSerial name{};
+};
+
+// What a person wants to see of it, kept beside its certificate so that a list parses none.
+struct DeviceText {
+  std::string serial, subject, cn, key_type, der;
+};
+
+struct CaRow {
+  CaStatus status = CaStatus::Active;
+  bool auto_register = true;
+  bool approve = false;
+  bool from_config = false;
+  std::int64_t registered_at = 0;
+  std::string der;
+};
+
+struct ChainRow {
+  std::vector<Digest> cas;
+  std::vector<std::string> intermediates;  // DER
+};
+
+struct CodeRow {
+  Digest hash{};  // SHA-256 of the code: the code itself is not kept
+  std::int64_t expires_at = 0;
+  bool used = false;
+};
+
+struct MetaRow {
+  std::uint64_t revision = 0;
+  std::uint64_t next_chain = 1;
+};
+
+class RegistryStore {
+ public:
+  static constexpr std::uint32_t kSchema = 1;
+
+  // Creates the folder (0700) and the database where there is none. `env` is for tests that inject faults;
+  // it outlives the store. The refusal is one line that says what to do.
+  static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr);
+  ~RegistryStore();
+  RegistryStore(const RegistryStore&) = delete;
+  RegistryStore& operator=(const RegistryStore&) = delete;
+
+  class Batch {
+   public:
+    Batch();
+    ~Batch();
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+    bool empty() const;
+
+   private:
+    friend class RegistryStore;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+  };
+
+  // Filling a batch cannot fail; nothing is visible before commit().
+  void put_device(Batch& batch, const Digest& id, const DeviceRow& row);
+  void put_device_text(Batch& batch, const Digest& id, const Digest& owner, const DeviceText& text);
+  void put_owner(Batch& batch, const Digest& id, const Digest& owner);
+  void remove_owner(Batch& batch, const Digest& id, const Digest& owner);
+  void put_ca(Batch& batch, const Digest& id, const CaRow& row);
+  void put_chain(Batch& batch, std::uint64_t id, const ChainRow& row);
+  void put_code(Batch& batch, const CodeRow& row);
+  void put_meta(Batch& batch, const MetaRow& row);
+  // Durable on return where `sync` is set: the log was synced. The registrar's thread.
+  Answer<void> commit(Batch& batch, bool sync);
+
+  Answer<std::optional<DeviceRow>> device(const Digest& id) const;
+  Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
+  Answer<MetaRow> meta() const;
+
+  // Calls `row` for each record in the order of its key, until it returns false.
+  Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
+  Answer<void> each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const;
+  Answer<void> each_code(const std::function<bool(const CodeRow&)>& row) const;
+  // Devices whose id begins with `prefix` and is above `after` (both may be empty).
+  Answer<void> each_device(std::string_view prefix, std::string_view after,
+                           const std::function<bool(const Digest&, const DeviceRow&)>& row) const;
+  Answer<void> each_id_of_ca(const Digest& owner, std::string_view after,
+                             const std::function<bool(const Digest&)>& row) const;
+  Answer<void> each_id_of_serial(std::string_view serial, std::string_view after,
+                                 const std::function<bool(const Digest&)>& row) const;
+
+ private:
+  RegistryStore();
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sallyport

@@ -1,0 +1,122 @@
+// The status of every registered device, in memory: what lets a handshake be decided in nanoseconds.
+//
+// Invariant: a slot's identity (key and fingerprint) is written before its key becomes visible and never
+// changes afterwards; only its state word does, atomically. So a reader sees a whole slot or none.
+// One writer (the registrar), any readers, no locks: 1024 segments of open addressing that each grow
+// alone. A segment that grew is published by one release store; the old memory is kept until the writer
+// knows that every reader has passed a quiescent point (reclaim()).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/change.h"
+#include "cache/issuer_serial.h"
+#include "cache/siphash.h"
+
+namespace sallyport {
+
+struct DeviceKey {
+  std::uint64_t name = 0;  // of the issuer name and the serial; never 0
+  std::uint64_t fingerprint_low = 0, fingerprint_high = 0;
+  bool same_fingerprint(const DeviceKey& other) const {
+    return fingerprint_low == other.fingerprint_low && fingerprint_high == other.fingerprint_high;
+  }
+};
+
+struct SlotState {
+  std::uint32_t chain = 0;
+  std::uint8_t status = 0;     // DeviceStatus; 0: removed
+  std::uint16_t seen_day = 0;  // days since 1970, 0: never
+};
+
+class StatusCache {
+ public:
+  StatusCache();  // draws its secrets from the kernel
+  ~StatusCache();
+  StatusCache(const StatusCache&) = delete;
+  StatusCache& operator=(const StatusCache&) = delete;
+
+  DeviceKey key(const IssuerSerial& name, const Digest& fingerprint) const;
+
+  // Any thread.
+  std::optional<SlotState> find(const DeviceKey& key) const;
+  // Calls `visit(key, state)` for every device with this issuer name and serial, whatever its bytes.
+  template <class Visit>
+  void each_of_name(std::uint64_t name, Visit visit) const;
+
+  // The writer.
+  void reserve(std::size_t devices);  // before readers exist
+  void put(const DeviceKey& key, SlotState state);
+  void remove(const DeviceKey& key);
+  std::size_t size() const { return size_; }
+  std::size_t bytes() const;  // held by segments in use
+  std::size_t retired_bytes() const { return retired_bytes_; }
+  // Frees what growing left behind. Only when no reader that started before the last put() is still inside.
+  void reclaim();
+
+ private:
+  struct Slot {
+    std::atomic<std::uint64_t> name{0};
+    std::atomic<std::uint64_t> fingerprint_low{0}, fingerprint_high{0};
+    std::atomic<std::uint64_t> state{0};
+  };
+  static_assert(sizeof(Slot) == 32);
+
+  struct Segment {
+    explicit Segment(std::uint32_t slots) : capacity(slots), table(new Slot[slots]) {}
+    std::uint32_t capacity;
+    std::uint32_t used = 0;  // the writer's
+    std::unique_ptr<Slot[]> table;
+    Slot& at(std::uint64_t name, std::uint32_t step) const {
+      const std::uint64_t home = (name & 0xFFFFFFFF) * capacity >> 32;
+      const std::uint64_t index = home + step;
+      return table[index < capacity ? index : index - capacity];
+    }
+  };
+  static constexpr std::size_t kSegments = 1024;
+
+  static std::uint64_t pack(SlotState state) {
+    return std::uint64_t{state.chain} << 32 | std::uint64_t{state.seen_day} << 8 | state.status;
+  }
+  static SlotState unpack(std::uint64_t word) {
+    return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint8_t>(word & 0xFF),
+            static_cast<std::uint16_t>(word >> 8 & 0xFFFF)};
+  }
+  std::atomic<Segment*>& segment_of(std::uint64_t name) { return segments_[name >> 54]; }
+  const Segment* segment_of(std::uint64_t name) const { return segments_[name >> 54].load(std::memory_order_acquire); }
+  Slot* locate(const DeviceKey& key);
+  void grow(std::atomic<Segment*>& place, std::uint32_t capacity);
+  static void insert(Segment& segment, const DeviceKey& key, std::uint64_t state);
+
+  SipHash name_hash_, fingerprint_hash_;
+  std::array<std::atomic<Segment*>, kSegments> segments_{};
+  std::vector<std::unique_ptr<Segment>> owned_;  // in use, by segment
+  std::vector<std::unique_ptr<Segment>> retired_;
+  std::size_t size_ = 0;
+  std::size_t retired_bytes_ = 0;
+};
+
+template <class Visit>
+void StatusCache::each_of_name(std::uint64_t name, Visit visit) const {
+  const Segment* segment = segment_of(name);
+  for (std::uint32_t step = 0; step < segment->capacity; ++step) {
+    const Slot& slot = segment->at(name, step);
+    const std::uint64_t found = slot.name.load(std::memory_order_acquire);
+    if (found == 0) return;
+    if (found != name) continue;
+    const SlotState state = unpack(slot.state.load(std::memory_order_acquire));
+    if (state.status == 0) continue;
+    visit(DeviceKey{found, slot.fingerprint_low.load(std::memory_order_relaxed),
+                    slot.fingerprint_high.load(std::memory_order_relaxed)},
+          state);
+  }
+}
+
+}  // namespace sallyport

@@ -1,0 +1,25 @@
+# The Debian 12 packages Sallyport is built, run and tested with. Sourced by demo.sh and tests/run.sh, so
+# that a machine on which nothing was installed by hand gets everything from here.
+
+BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
+  librocksdb-dev prometheus-cpp-dev libbenchmark-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev"
+DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
+TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps
+  python3 python3-pytest python3-cryptography python3-paho-mqtt"
+
+# install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.
+install_packages() {
+  local missing=()
+  local name
+  for name in "$@"; do
+    dpkg-query -W -f='${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  local as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  echo "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null
+}
