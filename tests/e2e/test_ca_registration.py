@@ -1,0 +1,163 @@
+"""Proof of possession: who may register a CA, and with what."""
+
+import time
+
+import pytest
+
+from harness.authority import Authority, days, new_key, now
+from harness.device import admitted, refusal
+from harness.server import listener
+from harness.wait import until
+
+
+@pytest.fixture(scope="module")
+def server(broker, serve, site):
+    return serve([listener(site)], broker)
+
+
+def code_of(server, *options):
+    return server.cli("ca", "code", *options).stdout.strip()
+
+
+def refused(server, ca, proof):
+    """Exit 1, one helpful line on stderr, nothing on stdout, nothing registered."""
+    done = server.cli("ca", "register", ca.identity.chain_file, proof.chain_file, status=1)
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert ca.id not in {each["id"] for each in server.json("ca", "list")}
+    return done.stderr
+
+
+def test_the_code_is_alone_on_stdout_and_long(server):
+    """At least 128 bits, another one each time, and several may be outstanding."""
+    codes = {server.cli("ca", "code").stdout for _ in range(5)}
+    assert len(codes) == 5
+    for code in codes:
+        assert code.endswith("\n") and len(code.split()) == 1 and 22 <= len(code.strip()) <= 64
+
+
+def test_register_prints_the_id_alone(server, work):
+    """So that a script can keep it."""
+    ca = Authority(work / "plain", "Plain CA")
+    done = server.cli("ca", "register", ca.identity.chain_file, ca.verification(code_of(server)).chain_file)
+    assert done.stdout == ca.id + "\n"
+    shown = server.json("ca", "show", ca.id)
+    assert (shown["status"], shown["auto_register"], shown["approve"]) == ("active", True, False)
+    assert shown["cn"] == "Plain CA" and shown["serial"] == ca.identity.serial
+    assert [each["id"] for each in server.json("ca", "list", "--serial", ca.identity.serial)] == [ca.id]
+
+
+def test_several_codes_may_be_outstanding_and_each_serves_once(server, work):
+    """The second use of a code is refused, also for another CA; the other code still works."""
+    first, second = Authority(work / "first", "First"), Authority(work / "second", "Second")
+    one, two = code_of(server), code_of(server)
+    server.cli("ca", "register", first.identity.chain_file, first.verification(one).chain_file)
+    refused(server, second, second.verification(one))
+    server.cli("ca", "register", second.identity.chain_file, second.verification(two).chain_file)
+
+
+def test_a_code_nobody_issued_is_refused(server, work):
+    """Including one that differs in the last character."""
+    ca = Authority(work / "guess", "Guesser")
+    code = code_of(server)
+    wrong = code[:-1] + ("A" if code[-1] != "A" else "B")
+    refused(server, ca, ca.verification(wrong))
+    refused(server, ca, ca.verification("guess"))
+    server.cli("ca", "register", ca.identity.chain_file, ca.verification(code).chain_file)
+
+
+def test_a_code_ends(server, work):
+    """--ttl 1s: refused afterwards."""
+    ca = Authority(work / "late", "Late")
+    code = code_of(server, "--ttl", "1s")
+    time.sleep(2.1)
+    refused(server, ca, ca.verification(code))
+
+
+def test_a_proof_signed_by_another_key_is_refused(server, work):
+    """The right names, the right code, but not the CA's key: and the code is not a prize for trying."""
+    ca = Authority(work / "robbed", "Robbed")
+    code = code_of(server)
+    refused(server, ca, ca.verification(code, signer=new_key()))
+
+
+def test_the_code_must_be_the_common_name(server, work):
+    """A proof with another CN proves nothing."""
+    ca = Authority(work / "misnamed", "Misnamed")
+    code = code_of(server)
+    refused(server, ca, ca.verification(code, cn="something else"))
+
+
+def test_what_is_not_a_ca_is_refused(server, work):
+    """Basic constraints CA:FALSE, however good the proof."""
+    ca = Authority(work / "leaf", "A leaf", ca=False)
+    refused(server, ca, ca.verification(code_of(server)))
+
+
+def test_an_expired_ca_is_refused(server, work):
+    ca = Authority(work / "past", "Past", not_before=now() - days(10), not_after=now() - days(1))
+    refused(server, ca, ca.verification(code_of(server)))
+
+
+def test_registering_twice_is_refused_or_changes_nothing(server, work):
+    """The status an operator gave it must not come back by a second registration."""
+    ca = Authority(work / "twice", "Twice")
+    ca.register(server)
+    server.cli("ca", "deactivate", ca.id)
+    proof = ca.verification(code_of(server))
+    server.cli("ca", "register", ca.identity.chain_file, proof.chain_file, status=None)
+    assert server.json("ca", "show", ca.id)["status"] == "inactive"
+
+
+def test_two_cas_of_one_name_are_told_apart(server, work):
+    """Same subject, two keys: each one's devices are its own, and one's deactivation leaves the other's alone."""
+    left, right = (Authority(work / side, "One name for two") for side in ("left", "right"))
+    left.register(server)
+    right.register(server)
+    mine, yours = left.issue("mine"), right.issue("yours", serial=None)
+    for identity, ca in ((mine, left), (yours, right)):
+        admitted(server.port, identity).close()
+        assert server.registered(identity)["ca_id"] == ca.id
+    server.cli("ca", "deactivate", left.id)
+    with server.refuses("ca_inactive", serial=mine.serial):
+        refusal(server.port, mine)
+    admitted(server.port, yours).close()
+
+
+def test_trusted_cas_are_added_and_never_changed(serve_once, broker, work, site, root):
+    """`trusted_cas` needs no proof; a CA deactivated at run time stays so over a restart."""
+    folder = work / "trusted"
+    folder.mkdir()
+    second = Authority(work / "second-trusted", "Second trusted")
+    (folder / "second.pem").write_text(open(second.identity.chain_file).read())
+    server = serve_once([listener(site)], broker,
+                        registry={"trusted_cas": [root.identity.chain_file, str(folder)]})
+    assert {each["id"] for each in server.json("ca", "list")} == {root.id, second.id}
+    identity = second.issue("trusting")
+    admitted(server.port, identity).close()
+    server.registered(identity)
+    server.cli("ca", "deactivate", second.id)
+    server.stop()
+    server.start()
+    assert server.json("ca", "show", second.id)["status"] == "inactive"
+    with server.refuses("ca_inactive", serial=identity.serial):
+        refusal(server.port, identity)
+    until("the root's devices are admitted", lambda: admitted(server.port, root.issue("rooted")))
+
+
+def test_auto_register_off_by_default(serve_once, broker, site, root):
+    """`auto_register = false` in the configuration is the default of CAs registered without their own choice."""
+    server = serve_once([listener(site)], broker, registry={"auto_register": False})
+    root.register(server)
+    with server.refuses("not_registered"):
+        refusal(server.port, root.issue("uninvited"))
+
+
+def test_a_subject_that_would_forge_lines(server, work):
+    """Tables and logs escape what certificates say."""
+    name = "evil\n2026-01-01T00:00:00.000Z info rejected listener=forged"
+    ca = Authority(work / "evil", name)
+    ca.register(server)
+    assert server.json("ca", "show", ca.id)["cn"] == name
+    for text in (server.cli("ca", "list").stdout, server.cli("ca", "show", ca.id).stdout, server.log()):
+        assert not any(line.startswith("2026-01-01T") for line in text.splitlines())

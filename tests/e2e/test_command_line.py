@@ -1,0 +1,192 @@
+"""The command line as scripts see it: exit statuses, positions of configuration errors, one helpful line."""
+
+import os
+import re
+import socket
+import subprocess
+
+import pytest
+
+from harness.authority import Authority, days, now
+from harness.device import admitted
+from harness.server import BINARY, listener, toml
+
+
+def run(*arguments, **environment):
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **environment})
+
+
+@pytest.fixture
+def config(work, tmp_path, site):
+    """Writes a configuration; `check` runs on it."""
+    def write(listeners=None, upstreams=None, text=None, **tables):
+        path = tmp_path / "sallyport.toml"
+        path.write_text(text or toml({
+            "state_dir": str(tmp_path / "state"),
+            "listener": [listener(site)] if listeners is None else listeners,
+            "upstream": upstreams or [{"name": "broker", "servers": ["127.0.0.1:1883"]}],
+            "admin": {"socket": str(tmp_path / "a.sock")}, **tables}))
+        return str(path)
+    return write
+
+
+def test_version():
+    """One line, exit 0."""
+    done = run("version")
+    assert done.returncode == 0 and re.match(r"sallyport \d+\.\d+", done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve"], ["check"], ["ca"], ["ca", "register", "one"],
+                                       ["device", "list", "--nonsense"], ["device", "list", "-o", "xml"],
+                                       ["device", "deactivate"], ["ca", "list", "--status", "maybe"],
+                                       ["ca", "code", "--ttl", "soon"]])
+def test_wrong_usage_is_exit_2(arguments):
+    """With something on stderr and nothing on stdout."""
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["ca", "code"], ["device", "list"], ["listener", "list"]])
+def test_an_unreachable_socket_is_exit_1_and_one_helpful_line(arguments, tmp_path):
+    """It names the path and what to do, from --socket and from the environment."""
+    path = str(tmp_path / "nobody.sock")
+    for done in (run(*arguments, "--socket", path), run(*arguments, SALLYPORT_SOCKET=path)):
+        assert done.returncode == 1
+        assert not done.stdout
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1 and path in lines[0] and "serve" in lines[0]
+
+
+def test_check_is_silent_about_what_is_right(config, tmp_path):
+    """Exit 0, and nothing was bound, opened or created."""
+    done = run("check", "--config", config())
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "state").exists() and not (tmp_path / "a.sock").exists()
+
+
+def test_every_problem_in_one_pass_with_its_position(config):
+    """FILE:LINE:COL for each, a suggestion for a misspelt key, exit 2 from check and serve alike."""
+    path = config(text="""state_dri = "/tmp/x"
+
+[[listener]]
+name = "mqtts"
+address = "127.0.0.1:0"
+upstream = "borker"
+certificates = []
+handshake_timeout = 10
+auth = "both"
+
+[[upstream]]
+name = "broker"
+servers = ["127.0.0.1"]
+
+[log]
+level = "loud"
+""")
+    for command in ("check", "serve"):
+        done = run(command, "--config", path)
+        assert done.returncode == 2, done.stderr
+        found = {int(line): text for line, text in re.findall(rf"^{re.escape(path)}:(\d+):\d+: (.*)$", done.stderr, re.M)}
+        assert set(found) == {1, 6, 7, 8, 9, 13, 16}, done.stderr
+        assert "did you mean 'state_dir'" in found[1]
+        assert "borker" in found[6]
+
+
+def test_a_syntax_error_has_a_position(config):
+    done = run("check", "--config", config(text='state_dir = "x"\n[[listener\n'))
+    assert done.returncode == 2 and re.search(r"sallyport\.toml:2:\d+: ", done.stderr)
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    done = run("serve", "--config", str(tmp_path / "absent.toml"))
+    assert done.returncode == 2 and "absent.toml" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["missing", "garbage", "other key", "expired", "chain out of order"])
+def test_check_opens_the_certificates(config, tmp_path, shop, site, what):
+    """A missing file, one that is no PEM, a key that does not fit, an expired certificate, a chain upside down."""
+    chain, key = site.chain_file, site.key_file
+    if what == "missing":
+        chain = str(tmp_path / "no.crt")
+    elif what == "garbage":
+        chain = str(tmp_path / "garbage.crt")
+        (tmp_path / "garbage.crt").write_text("not a certificate\n")
+    elif what == "other key":
+        key = shop.server("other").key_file
+    elif what == "expired":
+        old = shop.issue("old", dns=["localhost"], not_before=now() - days(9), not_after=now() - days(1))
+        chain, key = old.chain_file, old.key_file
+    else:
+        parts = open(chain).read().split("-----END CERTIFICATE-----\n")
+        chain = str(tmp_path / "upside-down.crt")
+        (tmp_path / "upside-down.crt").write_text("".join(f"{part}-----END CERTIFICATE-----\n" for part in
+                                                          (parts[1], parts[0])))
+    path = config([{"name": "mqtts", "address": "127.0.0.1:0", "upstream": "broker",
+                    "certificates": [{"chain": chain, "key": key}]}])
+    done = run("check", "--config", path)
+    assert done.returncode == 2, done.stdout
+    assert os.path.basename(chain) in done.stderr or os.path.basename(key) in done.stderr
+
+
+def test_a_port_in_use_is_exit_1(config, site):
+    """One line that names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--config", config([{**listener(site), "address": address}],
+                                               metrics={"address": "127.0.0.1:0"}))
+    assert done.returncode == 1
+    assert address in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def server(broker, serve, site, root):
+    running = serve([listener(site)], broker)
+    root.register(running)
+    identity = root.issue("shown")
+    admitted(running.port, identity).close()
+    running.registered(identity)
+    return running
+
+
+def test_tables_are_plain_when_piped(server):
+    """No colours, one line an item, a head."""
+    for arguments in (["device", "list"], ["ca", "list"], ["listener", "list"], ["status"]):
+        text = server.cli(*arguments).stdout
+        assert "\x1b" not in text and text.strip()
+    assert len(server.cli("device", "list").stdout.splitlines()) == 2
+
+
+def test_json_is_the_apis_own_objects(server, root):
+    """The fields of the contract, all of them."""
+    device = next(iter(server.devices().values()))
+    assert set(device) >= {"id", "serial", "subject", "cn", "ca_id", "status", "effective_status", "not_before",
+                           "not_after", "key_type", "registered_at", "registered_by", "last_seen", "sessions"}
+    ca = server.json("ca", "list")[0]
+    assert set(ca) >= {"id", "serial", "subject", "cn", "status", "not_before", "not_after", "key_type",
+                       "auto_register", "approve", "registered_at", "devices"}
+    assert set(ca["devices"]) == {"active", "inactive", "pending", "revoked"}
+    status = server.json("status")
+    assert status["devices"]["active"] == 1 and status["cas"]["active"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["device", "show", "00" * 32], ["ca", "show", "00" * 32],
+                                       ["device", "deactivate", "00" * 32], ["ca", "activate", "00" * 32],
+                                       ["device", "show", "abc"], ["device", "deactivate", "00112233"],
+                                       ["ca", "register", "/nonexistent", "/nonexistent"]])
+def test_refused_is_exit_1_and_one_line(server, arguments):
+    """Nothing on stdout, one line on stderr."""
+    done = server.cli(*arguments, status=1)
+    assert not done.stdout and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_list_longer_than_a_page(server, work):
+    """`ca list` and `device list` follow the pages."""
+    assert len(server.devices("--cn", "sho*")) == 1
+    assert server.devices("--cn", "nobody*") == {}
+    assert len(server.devices("--expires-within", "600d")) == 1
+    assert server.devices("--expires-within", "1d") == {}
+    other = Authority(work / "empty-ca", "Empty CA")
+    other.register(server)
+    assert server.devices("--ca", other.id) == {}

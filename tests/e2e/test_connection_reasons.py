@@ -1,0 +1,189 @@
+"""The reasons that lie in a connection, not in a certificate: what is not MQTT, not TLS, too slow or too much."""
+
+import socket
+
+import pytest
+
+from harness import packet
+from harness.broker import free_port
+from harness.device import Device, Ended, admitted, plain, refusal
+from harness.server import listener
+from harness.wait import until
+
+SHORT = {"handshake_timeout": "1s", "connect_timeout": "1s"}
+
+
+@pytest.fixture(scope="module")
+def server(broker, serve, site, root):
+    running = serve(
+        [listener(site, **SHORT),
+         listener(site, name="narrow", max_connections=2, **SHORT),
+         listener(site, name="orphan", **{**SHORT, "upstream": "gone"})],
+        upstreams=[{"name": "broker", "servers": [broker.address]},
+                   {"name": "gone", "servers": [f"127.0.0.1:{free_port()}"]}],
+        proxy={"shards": 1})
+    root.register(running)
+    return running
+
+
+@pytest.fixture(scope="module")
+def device(server, root):
+    known = root.issue("steady")
+    admitted(server.port, known).close()
+    server.registered(known)
+    return known
+
+
+def closed(sock, timeout=10.0):
+    """Reads a plain socket to its end; the bytes that came."""
+    sock.settimeout(timeout)
+    data = b""
+    try:
+        while piece := sock.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    sock.close()
+    return data
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", packet.pingreq(), packet.publish("t", b"x"),
+                                   b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(64), b"\0" * 64])
+def test_not_mqtt(server, device, first):
+    """The first packet is not a CONNECT: HTTP, another MQTT packet, TLS inside TLS, zeros."""
+    with server.refuses("not_mqtt", serial=device.serial):
+        with Device(server.port, device) as talker:
+            talker.send(first)
+            talker.end()
+
+
+BAD_CONNECTS = {
+    "an unknown protocol name": packet.connect("x", protocol="MQXX"),
+    "an unknown level": packet.connect("x", version=6, protocol="MQTT"),
+    "the reserved flag": packet.connect("x", flags=3),
+    "a will QoS of 3": packet.connect("x", flags=0x1E),
+    "a client id beyond the packet": packet.packet(1, packet.text("MQTT") + b"\x04\x02\0\x3c\xff\xffx"),
+    "bytes left over": packet.packet(1, packet.text("MQTT") + b"\x04\x02\0\x3c" + packet.text("x") + b"extra"),
+    "a client id that is not UTF-8": packet.connect(b"\xc0\x80"),
+    "a length field of five bytes": b"\x10\xff\xff\xff\xff\x01",
+    "more than max_connect_size": b"\x10" + packet.length(1 << 20),
+}
+
+
+@pytest.mark.parametrize("what", BAD_CONNECTS)
+def test_bad_connect(server, device, what):
+    """A CONNECT that the MQTT texts call malformed, or one that is larger than allowed."""
+    with server.refuses("bad_connect", serial=device.serial):
+        with Device(server.port, device) as talker:
+            talker.send(BAD_CONNECTS[what])
+            talker.end()
+
+
+def test_a_malformed_connect_registers_nobody(server, root):
+    """Registration needs a well-formed CONNECT."""
+    stranger = root.issue("malformed")
+    with server.refuses("bad_connect"):
+        with Device(server.port, stranger) as talker:
+            talker.send(packet.connect("x", flags=3))
+            talker.end()
+    assert stranger.id not in server.devices()
+
+
+@pytest.mark.parametrize("garbage", [b"hello, is this the mail server?\r\n", bytes(1024), b"\x80\x2e\x01\x03\x01" * 20,
+                                     b"\x16\x03\x01\xff\xff" + b"\x01" * 100, packet.connect("plain")])
+def test_tls_error(server, garbage):
+    """Not TLS, among it a plain MQTT CONNECT."""
+    with server.refuses("tls_error"):
+        sock = plain(server.port)
+        sock.sendall(garbage)
+        closed(sock)
+
+
+def test_an_old_tls_version_is_a_tls_error(server):
+    """A ClientHello of TLS 1.1 gets the protocol_version alert."""
+    hello = b"\x03\x02" + bytes(range(32)) + b"\0" + b"\0\x04\xc0\x09\xc0\x13" + b"\x01\0"
+    record = b"\x01" + len(hello).to_bytes(3, "big") + hello
+    with server.refuses("tls_error"):
+        sock = plain(server.port)
+        sock.sendall(b"\x16\x03\x01" + len(record).to_bytes(2, "big") + record)
+        assert closed(sock)[:1] + b"\x02\x46" == b"\x15\x02\x46"
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)])
+def test_handshake_timeout(server, sent):
+    """Silence from the start, and half a ClientHello followed by silence."""
+    with server.refuses("handshake_timeout"):
+        sock = plain(server.port)
+        sock.sendall(sent)
+        closed(sock)
+
+
+@pytest.mark.parametrize("sent", [b"", packet.connect("x" * 100)[:50]])
+def test_connect_timeout(server, device, sent):
+    """TLS done, but no CONNECT, or half of one. Nobody is registered by that."""
+    with server.refuses("connect_timeout", serial=device.serial):
+        with Device(server.port, device) as talker:
+            if sent:
+                talker.send(sent)
+            talker.end()
+
+
+def test_a_dripping_connect_does_not_extend_its_time(server, device):
+    """The limit is for the whole CONNECT, not for each byte of it."""
+    with server.refuses("connect_timeout"):
+        with Device(server.port, device) as talker:
+            try:
+                for byte in packet.connect("x" * 200):
+                    talker.send(bytes([byte]))
+                    try:
+                        talker.receive(0.1)
+                    except Ended as ended:
+                        if ended.how != "silent":
+                            raise
+            except Ended:
+                return
+            pytest.fail("the whole CONNECT was waited for")
+
+
+def test_too_many_connections(server, root):
+    """The third of two is refused before TLS, and a place that was left can be taken again."""
+    port = server.ports["narrow"]
+    first, second = admitted(port, root.issue("one")), admitted(port, root.issue("two"))
+    with server.refuses("too_many_connections", listener_name="narrow"):
+        assert refusal(port, root.issue("three")) in ("truncated", "reset")
+    first.ping()
+    second.close_notify()
+    until("a place is free", lambda: server.metric("sessions_open", listener="narrow") == 1)
+    third = admitted(port, root.issue("four"))
+    first.ping()
+    for each in (first, third):
+        each.close()
+
+
+@pytest.mark.parametrize("version, code", [(3, 0x03), (4, 0x03), (5, 0x88)])
+def test_broker_unavailable(server, device, version, code):
+    """A broker that is down: the client gets a CONNACK in its own dialect, and no hang."""
+    with server.refuses("broker_unavailable", listener_name="orphan", serial=device.serial):
+        with Device(server.ports["orphan"], device) as talker:
+            assert talker.connect("x", version) == code
+            talker.end()
+
+
+def test_a_device_registers_although_the_broker_is_down(server, root):
+    """Registration follows the CONNECT, not the broker's answer."""
+    newcomer = root.issue("early bird")
+    with Device(server.ports["orphan"], newcomer) as talker:
+        assert talker.connect("x") == 0x03
+    server.registered(newcomer)
+
+
+def test_nothing_of_the_reason_reaches_the_peer(server, device):
+    """Beyond alert and code nothing is said: no bytes before the end of a refused connection."""
+    with server.refuses("not_mqtt"):
+        with Device(server.port, device) as talker:
+            talker.send(b"\0" * 16)
+            talker.tls.settimeout(5)
+            try:
+                assert talker.tls.recv(100) == b""
+            except OSError as error:
+                assert not isinstance(error, socket.timeout)

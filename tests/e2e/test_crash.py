@@ -1,0 +1,136 @@
+"""A fleet arrives at once; the process dies in the middle; nothing acknowledged is lost."""
+
+import concurrent.futures
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import packet
+from harness.authority import new_key
+from harness.device import Device, Ended, admitted
+from harness.server import BINARY, listener
+from harness.wait import until
+
+THREADS = 16
+
+
+def make_fleet(root, size, name):
+    keys = [new_key() for _ in range(16)]  # keys are the dear part; every certificate is its own
+    return [root.issue(f"{name} {number}", key=keys[number % len(keys)]) for number in range(size)]
+
+
+def first_connection(port, identity):
+    """TLS and CONNECT; True once the broker's CONNACK is there."""
+    try:
+        with admitted(port, identity, timeout=30) as device:
+            device.send(packet.disconnect())
+            return True
+    except (Ended, OSError):
+        return False
+
+
+def test_five_hundred_new_devices_at_once_all_succeed(serve_once, broker, site, root):
+    """All connections are open before the first handshake starts; every one is served at its first attempt, stays,
+    and is registered."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    fleet = make_fleet(root, 500, "rush")
+    gate = threading.Barrier(50)
+
+    def arrive(part):
+        gate.wait(30)
+        return [admitted(server.port, identity, timeout=60) for identity in part]
+
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        sessions = [each for part in pool.map(arrive, [fleet[at::50] for at in range(50)]) for each in part]
+    assert len(sessions) == 500
+    assert server.rejections() == {}
+    assert server.metric("sessions_open") == 500
+    until("all are registered", lambda: len(server.devices()) == 500, 20, pause=0.2)
+    assert set(server.devices()) == {identity.id for identity in fleet}
+    assert server.metric("registration_queue_depth") == 0
+    for each in sessions[::25]:
+        each.ping()
+    for each in sessions:
+        each.reset()
+
+
+def test_kill_9_during_a_thousand_first_connections(serve_once, broker, site, root):
+    """Every device that `device list` showed before the kill is there after it, the store opens, what is listed is
+    known without verifying again, and all devices connect again."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    fleet = make_fleet(root, 1000, "crash")
+    port, stop = server.port, threading.Event()
+
+    def connect_all(part):
+        done = 0
+        for identity in part:
+            if stop.is_set():
+                break
+            done += first_connection(port, identity)
+        return done
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        runs = [pool.submit(connect_all, fleet[at::THREADS]) for at in range(THREADS)]
+        until("300 are registered", lambda: server.metric("devices", status="active") >= 300, 60, pause=0.01)
+        acknowledged = set(server.devices())
+        server.kill9()
+        stop.set()
+        served = sum(run.result(60) for run in runs)
+    print(f"{served} served and {len(acknowledged)} acknowledged before the kill")
+    assert 300 <= len(acknowledged) < 1000, "the kill came too late to prove anything"
+
+    server.start()
+    listed = set(server.devices())
+    assert acknowledged <= listed
+    assert listed <= {identity.id for identity in fleet}
+    assert server.metric("devices", status="active") == len(listed)
+
+    known_before = server.metric("handshakes_total", kind="known")
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        assert all(pool.map(lambda identity: first_connection(server.port, identity), fleet))
+    assert server.metric("handshakes_total", kind="known") - known_before == len(listed)
+    assert server.rejections() == {}
+    until("all thousand are registered", lambda: len(server.devices()) == 1000, 20, pause=0.2)
+    assert set(server.devices()) == {identity.id for identity in fleet}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.01])
+def test_kill_9_right_after_a_deactivation_was_acknowledged(serve_once, broker, site, root, delay):
+    """Durable, then in force, then acknowledged: the status survives a kill at once after the answer."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    identity = root.issue("marked")
+    admitted(server.port, identity).close()
+    server.registered(identity)
+    server.cli("device", "deactivate", identity.id)
+    time.sleep(delay)
+    server.kill9()
+    server.start()
+    assert server.json("device", "show", identity.id)["status"] == "inactive"
+
+
+def test_a_store_in_use_is_not_opened_twice(serve_once, broker, site, root, work):
+    """A second server on the same state_dir ends with one line and exit 1; the first is not disturbed."""
+    server = serve_once([listener(site)], broker)
+    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert server.cli("status").returncode == 0
+    assert os.path.exists(server.socket)
+
+
+def test_a_stale_socket_file_is_replaced(serve_once, broker, site, root):
+    """After a kill -9 the socket file is left over: the next start takes its place; its mode is 0660."""
+    server = serve_once([listener(site)], broker)
+    server.kill9()
+    assert os.path.exists(server.socket)
+    server.start()
+    assert os.stat(server.socket).st_mode & 0o777 == 0o660
+    root.register(server)
+    with Device(server.port, root.issue("after the crash")) as device:
+        assert device.connect("again") == 0

@@ -1,0 +1,115 @@
+"""Stopping well: drain, the drain's limit, and a second signal."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from harness import packet
+from harness.device import Device, Ended, admitted, plain
+from harness.server import listener
+from harness.wait import until
+
+
+def started(serve_once, broker, site, root, drain):
+    server = serve_once([listener(site, connect_timeout="30s")], broker, proxy={"drain": drain})
+    root.register(server)
+    return server
+
+
+def draining(server):
+    server.signal(signal.SIGTERM)
+    until("it drains", lambda: server.probe("readyz") == 503)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_without_sessions_it_ends_at_once(serve_once, broker, site, root, which):
+    """Exit 0 and a last line, long before the drain's limit."""
+    server = started(serve_once, broker, site, root, "30s")
+    server.signal(which)
+    began = time.monotonic()
+    assert server.wait(10) == 0
+    assert time.monotonic() - began < 3
+    assert server.lines("stopped")
+
+
+def test_live_sessions_go_on_while_it_drains(serve_once, broker, site, root):
+    """Messages still pass, new connections are not accepted, readiness says so, liveness not; when the last session
+    leaves, the process ends with 0."""
+    server = started(serve_once, broker, site, root, "30s")
+    with admitted(server.port, root.issue("patient")) as device:
+        device.subscribe("drain")
+        draining(server)
+        assert server.probe("livez") == 200
+        for number in range(5):
+            device.publish("drain", b"%d" % number)
+            assert device.message() == ("drain", b"%d" % number)
+
+        def turned_away():
+            try:
+                with plain(server.port, timeout=2) as sock:
+                    return sock.recv(1) == b""
+            except (ConnectionError, socket.timeout):
+                return True
+
+        until("new connections are turned away", turned_away, 5)
+        device.ping()
+        device.send(packet.disconnect())
+        device.close_notify()
+        assert server.wait(5) == 0
+
+
+def test_at_the_drains_limit_sessions_are_closed(serve_once, broker, site, root):
+    """Who is still there gets a close_notify; exit 0."""
+    server = started(serve_once, broker, site, root, "1s")
+    devices = [admitted(server.port, root.issue(f"stayer {tls}"), tls) for tls in ("1.2", "1.3")]
+    server.signal(signal.SIGTERM)
+    began = time.monotonic()
+    for device in devices:
+        device.ping()
+        assert device.end(5) == "close_notify"
+    assert 0.8 < time.monotonic() - began < 3
+    assert server.wait(5) == 0
+
+
+def test_shutting_down_is_a_reason(serve_once, broker, site, root):
+    """A device that has not sent its CONNECT when the end comes is refused as shutting_down."""
+    server = started(serve_once, broker, site, root, "1s")
+    identity = root.issue("undecided")
+    with admitted(server.port, root.issue("keeps it open")), Device(server.port, identity) as undecided:
+        until("both are inside", lambda: server.metric("handshakes_total") == 2)
+        server.signal(signal.SIGTERM)
+        undecided.end(5)
+        assert server.wait(5) == 0
+    lines = server.lines("rejected", reason="shutting_down")
+    assert [line.fields["serial"] for line in lines] == [identity.serial]
+
+
+def test_a_second_signal_ends_at_once(serve_once, broker, site, root):
+    """An operator in a hurry."""
+    server = started(serve_once, broker, site, root, "60s")
+    with admitted(server.port, root.issue("cut short")) as device:
+        draining(server)
+        device.ping()
+        server.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert server.wait(5) == 0
+        assert time.monotonic() - began < 1.5
+        with pytest.raises(Ended):
+            while True:
+                device.receive(2)
+
+
+def test_registrations_in_the_queue_are_written_before_the_end(serve_once, broker, site, root):
+    """A device served in the last moment is in the registry after the restart."""
+    server = started(serve_once, broker, site, root, "5s")
+    fleet = [root.issue(f"last minute {number}") for number in range(20)]
+    sessions = [admitted(server.port, identity) for identity in fleet]
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGTERM)
+    for each in sessions:
+        each.close()
+    assert server.wait(10) == 0
+    server.start()
+    assert set(server.devices()) == {identity.id for identity in fleet}
