@@ -21,7 +21,8 @@ from harness.wait import until
 from harness.witness import Witness
 
 KIB = 1024
-LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warning|warn|error) \w[\w-]*( \w+=(\"(\\.|[^\"\\])*\"|[^\s\"]*))*$")
+LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warning|warn|error) \w[\w-]*"
+                  r"( \w+=(\"(\\.|[^\"\\])*\"|[^\s\"]*))*$")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import packet
+from harness import packet, unix_http
 from harness.authority import new_key
 from harness.device import Device, Ended, admitted
 from harness.server import BINARY, listener
@@ -97,6 +97,13 @@ def test_kill_9_during_a_thousand_first_connections(serve_once, broker, site, ro
     assert server.rejections() == {}
     until("all thousand are registered", lambda: len(server.devices()) == 1000, 20, pause=0.2)
     assert set(server.devices()) == {identity.id for identity in fleet}
+    pages, token = [], ""
+    while not pages or token:
+        _, _, page = unix_http.ask(server.socket, "GET", f"/v1/devices?limit=300&page_token={token}")
+        pages.append([each["id"] for each in page["items"]])
+        token = page["next_page_token"]
+    assert [len(each) for each in pages] == [300, 300, 300, 100]
+    assert {each for page in pages for each in page} == {identity.id for identity in fleet}
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.002, 0.01])

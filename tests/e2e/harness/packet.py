@@ -51,6 +51,10 @@ def pingreq():
     return packet(PINGREQ, b"")
 
 
+def pingresp():
+    return packet(PINGRESP, b"")
+
+
 def disconnect():
     return packet(DISCONNECT, b"")
 
