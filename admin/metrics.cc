@@ -199,7 +199,7 @@ void collect_registry(std::vector<MetricFamily>& all, const Registrar& registrar
   {
     Family registrations(all, "registrations_total", MetricType::Counter,
                          "Devices written to the registry since the start.");
-    registrations.add({}, stats.registered);
+    for (const CaRecord& ca : registrar.cas()) registrations.add({{"ca", to_hex(ca.id)}}, ca.registered_since_start);
   }
   {
     Family refused(all, "registrations_refused_total", MetricType::Counter,

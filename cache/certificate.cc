@@ -133,10 +133,15 @@ Certificate::Certificate(const Certificate& other)
 }
 
 Certificate::Certificate(Certificate&& other) noexcept : Certificate() {
-  *this = std::move(other);
+  swap(other);
 }
 
 Certificate& Certificate::operator=(Certificate other) noexcept {
+  swap(other);
+  return *this;
+}
+
+void Certificate::swap(Certificate& other) noexcept {
   std::swap(x509_, other.x509_);
   der_.swap(other.der_);
   subject_der_.swap(other.subject_der_);
@@ -151,7 +156,6 @@ Certificate& Certificate::operator=(Certificate other) noexcept {
   std::swap(key_type_, other.key_type_);
   std::swap(key_bits_, other.key_bits_);
   std::swap(is_ca_, other.is_ca_);
-  return *this;
 }
 
 Certificate::~Certificate() {

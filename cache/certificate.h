@@ -63,6 +63,7 @@ class Certificate {
 
  private:
   Certificate() = default;
+  void swap(Certificate& other) noexcept;
   X509* x509_ = nullptr;
   std::string der_, subject_der_, issuer_der_, serial_, subject_key_id_, authority_key_id_;
   Digest fingerprint_{}, spki_hash_{};

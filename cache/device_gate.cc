@@ -219,6 +219,7 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   verdict.pending = !registered && owner.approve;
   verdict.known = false;
   verdict.path = path_of(search, cas, now);
+  verdict.leaf_der = leaf.der();
   verdict.chain_cas = verdict.path->cas;
   say(trace, 8, "admission", verdict.pending ? "waits for approval" : registered ? "moved to this path" : "registers");
   return verdict;

@@ -51,6 +51,7 @@ struct Verdict {
   bool known = false;                // a registered device, decided without verifying anything again
   bool pending = false;              // admitted to TLS only: register as pending, refuse after the CONNECT
   std::uint64_t chain_id = 0;        // of a known device in its own chain; 0: see `path`
+  std::string leaf_der;              // beside `path`: what is to be stored
   std::optional<PathFound> path;     // an unknown device, or a known one that must move to this path
   std::vector<Digest> chain_cas;     // registered CAs of the chain, the owner first, for the session index
   DeviceKey key;                     // of the leaf, in the status cache

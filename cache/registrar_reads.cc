@@ -8,9 +8,6 @@ namespace sallyport {
 
 namespace {
 
-std::string key_of(const Digest& id) {
-  return {reinterpret_cast<const char*>(id.data()), id.size()};
-}
 
 // An odd digit at the end of a hex prefix cannot be compared as bytes: cut it off, and filter later.
 std::string prefix_bytes(std::string_view hex) {

@@ -122,13 +122,16 @@ cat > sallyport.toml <<TOML
 state_dir = "$work/state"
 
 [[listener]]
-name     = "mqtts"
+name     = "mqtts-ecc"
 address  = "127.0.0.1:0"
 upstream = "broker"
-certificates = [
-  { chain = "$work/ecc/server_chain.crt", key = "$work/ecc/server_pkcs8.key" },
-  { chain = "$work/rsa/server_chain.crt", key = "$work/rsa/server_pkcs8.key" },
-]
+certificates = [ { chain = "$work/ecc/server_chain.crt", key = "$work/ecc/server_pkcs8.key" } ]
+
+[[listener]]
+name     = "mqtts-rsa"
+address  = "127.0.0.1:0"
+upstream = "broker"
+certificates = [ { chain = "$work/rsa/server_chain.crt", key = "$work/rsa/server_pkcs8.key" } ]
 
 [[upstream]]
 name    = "broker"
@@ -145,9 +148,11 @@ TOML
 pids+=($!)
 export SALLYPORT_SOCKET=$work/admin.sock
 until_true 20 curl -fs "http://127.0.0.1:$metrics_port/readyz" || die "sallyport did not become ready"
-port=$("$sallyport" listener list -o json | sed -n 's/.*"address": "127.0.0.1:\([0-9]*\)".*/\1/p')
-[ -n "$port" ] || die "sallyport does not say where it listens"
-tell "devices connect to 127.0.0.1:$port over mutual TLS; Mosquitto hears plain MQTT on $broker_port"
+port_of() { "$sallyport" listener list | sed -n "s/^mqtts-$1 .*127.0.0.1:\([0-9]*\) .*/\1/p"; }
+declare -A port=([ecc]=$(port_of ecc) [rsa]=$(port_of rsa))
+[ -n "${port[ecc]}" ] && [ -n "${port[rsa]}" ] || die "sallyport does not say where it listens"
+tell "devices connect over mutual TLS: 127.0.0.1:${port[ecc]} (ECC) and 127.0.0.1:${port[rsa]} (RSA)"
+tell "Mosquitto hears plain MQTT on 127.0.0.1:$broker_port"
 
 say "Registering both CAs, with proof that we hold their keys"
 for kind in rsa ecc; do
@@ -159,13 +164,13 @@ done
 
 client() {  # client rsa|ecc PROGRAM ARGS...
   local kind=$1 program=$2; shift 2
-  "$program" -h localhost -p "$port" --cafile "$kind/CA.crt" --cert "$kind/client_chain.crt" --key "$kind/client_pkcs8.key" "$@"
+  "$program" -h localhost -p "${port[$kind]}" --cafile "$kind/CA.crt" --cert "$kind/client_chain.crt" --key "$kind/client_pkcs8.key" "$@"
 }
 say "Two devices nobody has told us about"
 for kind in rsa ecc; do
   client $kind mosquitto_sub -t "demo/$kind" -C 1 -W 20 >"$kind.out" 2>"$kind.err" &
   subscriber=$!
-  until_true 10 grep -q "demo/$kind" mosquitto.log || true
+  # The subscriber may not be there yet for the first messages: publish until it has heard one.
   for _ in 1 2 3 4 5 6 7 8 9 10; do
     client $kind mosquitto_pub -q 1 -t "demo/$kind" -m "hello from the $kind device" || die "the $kind device could not publish"
     until_true 1 test -s "$kind.out" && break
@@ -187,7 +192,7 @@ if client ecc mosquitto_pub -t demo/ecc -m "let me in" >refused.out 2>&1; then d
 tell "its next connection: $(tail -n 1 refused.out)"
 client rsa mosquitto_pub -q 1 -t demo/rsa -m "still here" || die "the other device should not notice"
 tell "the other device publishes as before"
-curl -fs "http://127.0.0.1:$metrics_port/metrics" | grep 'reason="device_inactive"' > metric.out || die "no metric counted it"
+curl -fs "http://127.0.0.1:$metrics_port/metrics" | grep 'mqtts-ecc",reason="device_inactive"' > metric.out || die "no metric counted it"
 grep -qv ' 0$' metric.out || die "the refusal was not counted"
 tell "$(cat metric.out)"
 tell "$(grep -m1 'device_inactive' sallyport.log | cut -c1-150)"
@@ -197,7 +202,7 @@ if [ "$keep" = yes ]; then
   tell "export SALLYPORT_SOCKET=$SALLYPORT_SOCKET"
   tell "$sallyport status"
   tell "$sallyport device activate $device"
-  tell "mosquitto_pub -h localhost -p $port --cafile $work/ecc/CA.crt --cert $work/ecc/client_chain.crt --key $work/ecc/client_pkcs8.key -t t -m hi"
+  tell "mosquitto_pub -h localhost -p ${port[ecc]} --cafile $work/ecc/CA.crt --cert $work/ecc/client_chain.crt --key $work/ecc/client_pkcs8.key -t t -m hi"
   tell "curl http://127.0.0.1:$metrics_port/metrics"
   tell "tail -f $work/sallyport.log"
   tell "to end it: kill ${pids[*]}; rm -rf $work"

@@ -60,8 +60,12 @@ class ByteBuffer {
  private:
   void make_room(std::size_t n) {
     const std::size_t held = size();
-    std::size_t wanted = capacity_ == 0 ? 1024 : capacity_;
-    while (wanted < held + n) wanted *= 2;
+    // Doubling while small; then in steps, so that a stalled session holds little more than its bytes.
+    constexpr std::size_t kStep = 16 * 1024;
+    const std::size_t needed = held + n;
+    std::size_t wanted = capacity_ < 1024 ? 1024 : capacity_;
+    while (wanted < needed && wanted < kStep) wanted *= 2;
+    if (wanted < needed) wanted = (needed + kStep - 1) / kStep * kStep;
     if (wanted == capacity_) {  // consumed space at the front suffices
       std::memmove(memory_.get(), data(), held);
     } else {

@@ -12,6 +12,7 @@
 #include "cache/certificate.h"
 #include "cache/result.h"
 #include "proxy/config.h"
+#include "proxy/tls_callbacks.h"
 
 namespace sallyport {
 
@@ -30,6 +31,7 @@ class TlsContext {
  private:
   TlsContext();
   class Impl;
+  std::unique_ptr<TlsCallbacks::Chooser> chooser_;  // OpenSSL's servername callback borrows it
   std::unique_ptr<Impl> impl_;
 };
 

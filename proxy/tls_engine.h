@@ -46,6 +46,7 @@ class TlsEngine {
   // unread(): the caller keeps those bytes and lends them again, first, next time.
   void lend(std::span<const std::uint8_t> ciphertext);
   std::size_t unread() const;
+  std::span<const std::uint8_t> rest() const { return input_; }  // those bytes
   void end_of_input();  // the peer's TCP FIN: after the lent bytes there is nothing more
 
   Step handshake();
@@ -64,6 +65,7 @@ class TlsEngine {
 
  private:
   friend struct TlsCallbacks;
+  Step step_after(int outcome);
   SSL* ssl_ = nullptr;
   Verifier* verifier_;
   ByteBuffer& output_;

@@ -70,7 +70,8 @@ std::optional<std::string> serial_bytes(std::string_view text) {
   std::vector<std::uint8_t> bytes;
   if (!parse_hex(digits, bytes)) return std::nullopt;
   const auto first = std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b != 0; });
-  return std::string(first, bytes.end());
+  std::string serial(first, bytes.end());
+  return serial.empty() ? std::string(1, '\0') : serial;  // zero is one byte
 }
 
 Refusal needs_full_id() {

@@ -1,0 +1,78 @@
+// The kernel as sessions see it: operations that complete later, on the shard's own thread. Ring is the
+// real one (io_uring), the simulation's fake the other. An operation's Completion is a member of the object
+// that waits for it: nothing is allocated per operation, and the object must outlive it.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <span>
+
+namespace sallyport {
+
+// What the kernel knows a connection by. Only an Io opens, uses and closes one.
+class Socket {
+ public:
+  Socket() = default;
+  explicit Socket(int handle) : handle_(handle) {}
+  bool valid() const { return handle_ >= 0; }
+  int handle() const { return handle_; }
+
+ private:
+  int handle_ = -1;
+};
+
+struct IoResult {
+  int value = 0;                       // bytes or a descriptor; negative: -errno
+  bool more = false;                   // a multishot operation goes on
+  std::span<const std::uint8_t> data;  // of a recv; borrowed until the callback returns
+};
+
+// 24 bytes. `submitted` is true while the kernel may still write to the object.
+class Completion {
+ public:
+  template <auto kMethod, class T>
+  void arm(T& object) {
+    object_ = &object;
+    run_ = [](void* o, const IoResult& result) { (static_cast<T*>(o)->*kMethod)(result); };
+  }
+  bool submitted() const { return submitted_; }
+  void submit() { submitted_ = true; }
+  // The Io's: the operation has ended unless `result.more`.
+  void complete(const IoResult& result) {
+    if (!result.more) submitted_ = cancelled_ = false;
+    run_(object_, result);
+  }
+  // A cancel was asked for; its own result still arrives.
+  bool cancelled() const { return cancelled_; }
+  void mark_cancelled() { cancelled_ = true; }
+
+ private:
+  void* object_ = nullptr;
+  void (*run_)(void*, const IoResult&) = nullptr;
+  bool submitted_ = false;
+  bool cancelled_ = false;
+};
+static_assert(sizeof(Completion) == 24);
+
+class Io {
+ public:
+  virtual ~Io() = default;
+
+  // Multishot goes on until it fails, is cancelled, or the kernel ends it (result.more is false): then the
+  // caller starts it again. -ENOBUFS: every buffer was in use; start it again later.
+  virtual void recv(Socket socket, bool multishot, Completion& completion) = 0;
+  // One in flight per socket. `bytes` must stay where they are until it completes; it may be short.
+  virtual void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) = 0;
+  virtual void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) = 0;
+  // Asks for an early end; the operation still completes (-ECANCELED, or with what it had).
+  virtual void cancel(Completion& completion) = 0;
+
+  // These answer at once and never block.
+  virtual Socket open(int family) = 0;          // a stream socket; invalid when the kernel refuses
+  virtual void end_sending(Socket socket) = 0;  // FIN
+  virtual void close(Socket socket) = 0;        // no operation of it is in flight
+  virtual void abort(Socket socket) = 0;        // close, with a reset to the peer
+};
+
+}  // namespace sallyport

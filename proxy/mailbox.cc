@@ -1,0 +1,37 @@
+#include "proxy/mailbox.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace sallyport {
+
+Mailbox::Mailbox() : event_fd_(::eventfd(0, EFD_CLOEXEC)) {}
+Mailbox::~Mailbox() {
+  ::close(event_fd_);
+}
+
+bool Mailbox::post(const Mail& mail) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    if (mail.reply != nullptr) mail.reply->expect();
+    mails_.push_back(mail);
+  }
+  const std::uint64_t one = 1;
+  // An eventfd's counter only refuses at 2^64 - 1.
+  [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);
+  return true;
+}
+
+std::vector<Mail> Mailbox::take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(mails_, {});
+}
+
+std::vector<Mail> Mailbox::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  return std::exchange(mails_, {});
+}
+
+}  // namespace sallyport

@@ -1,0 +1,201 @@
+#include "proxy/ring.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "cache/check.h"
+
+namespace sallyport {
+
+namespace {
+
+Refusal explain(int error, const char* call) {
+  std::string what = std::string("io_uring is refused (") + call + ": " + std::strerror(error) + "): ";
+  if (error == EPERM || error == ENOSYS || error == EACCES) {
+    what +=
+        "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile (Docker and "
+        "containerd block them by default), and check that the sysctl kernel.io_uring_disabled is 0";
+  } else if (error == ENOMEM) {
+    what += "raise the memory limit of the container, or RLIMIT_MEMLOCK (LimitMEMLOCK= in systemd)";
+  } else if (error == EMFILE || error == ENFILE) {
+    what += "raise the open-file limit (LimitNOFILE= in systemd)";
+  } else {
+    what += "Linux 6.1 or newer is needed";
+  }
+  return {Refusal::Kind::Unavailable, std::move(what)};
+}
+
+std::size_t buffer_ring_bytes(unsigned buffers) {
+  return buffers * sizeof(io_uring_buf);
+}
+
+}  // namespace
+
+Answer<std::unique_ptr<Ring>> Ring::create() {
+  std::unique_ptr<Ring> ring(new Ring);
+  if (auto made = ring->set_up(); !made) return made.error();
+  return ring;
+}
+
+Answer<void> Ring::set_up() {
+  io_uring_params params{};
+  // The completion ring is larger: every connection may complete in one turn.
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
+  params.cq_entries = kEntries * 8;
+  int outcome = io_uring_queue_init_params(kEntries, &ring_, &params);
+  if (outcome < 0) return explain(-outcome, "io_uring_setup");
+  initialised_ = true;
+  io_uring_register_ring_fd(&ring_);  // saves the kernel a look-up; working without it is fine
+
+  // liburing 2.3 has no io_uring_setup_buf_ring: io_uring_register_buf_ring(3) by hand.
+  void* memory =
+      ::mmap(nullptr, buffer_ring_bytes(kBuffers), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+  if (memory == MAP_FAILED) return explain(errno, "mmap");
+  buffer_ring_ = static_cast<io_uring_buf_ring*>(memory);
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uint64_t>(buffer_ring_);
+  registration.ring_entries = kBuffers;
+  registration.bgid = kBufferGroup;
+  outcome = io_uring_register_buf_ring(&ring_, &registration, 0);
+  if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
+  io_uring_buf_ring_init(buffer_ring_);
+  buffers_ = std::make_unique_for_overwrite<std::uint8_t[]>(std::size_t{kBuffers} * kBufferBytes);
+  for (unsigned i = 0; i < kBuffers; ++i) {
+    io_uring_buf_ring_add(buffer_ring_, buffers_.get() + std::size_t{i} * kBufferBytes, kBufferBytes,
+                          static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers), static_cast<int>(i));
+  }
+  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(kBuffers));
+  return {};
+}
+
+Ring::~Ring() {
+  if (initialised_) io_uring_queue_exit(&ring_);
+  if (buffer_ring_ != nullptr) ::munmap(buffer_ring_, buffer_ring_bytes(kBuffers));
+}
+
+io_uring_sqe* Ring::entry() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  if (sqe != nullptr) return sqe;
+  // The submission ring is full in the middle of a turn: hand it over and go on.
+  io_uring_submit(&ring_);
+  sqe = io_uring_get_sqe(&ring_);
+  CHECK(sqe != nullptr);
+  return sqe;
+}
+
+void Ring::recv(Socket socket, bool multishot, Completion& completion) {
+  io_uring_sqe* sqe = entry();
+  if (multishot) {
+    io_uring_prep_recv_multishot(sqe, socket.handle(), nullptr, 0, 0);
+  } else {
+    io_uring_prep_recv(sqe, socket.handle(), nullptr, kBufferBytes, 0);
+  }
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = kBufferGroup;
+  io_uring_sqe_set_data(sqe, &completion);
+  completion.submit();
+}
+
+void Ring::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_send(sqe, socket.handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  io_uring_sqe_set_data(sqe, &completion);
+  completion.submit();
+}
+
+void Ring::connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) {
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_connect(sqe, socket.handle(), address, length);
+  io_uring_sqe_set_data(sqe, &completion);
+  completion.submit();
+}
+
+void Ring::cancel(Completion& completion) {
+  if (!completion.submitted() || completion.cancelled()) return;
+  completion.mark_cancelled();
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_cancel(sqe, &completion, 0);
+  io_uring_sqe_set_data(sqe, nullptr);
+}
+
+void Ring::accept(Socket listener, Completion& completion) {
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_multishot_accept(sqe, listener.handle(), nullptr, nullptr, SOCK_CLOEXEC);
+  io_uring_sqe_set_data(sqe, &completion);
+  completion.submit();
+}
+
+void Ring::read_event(int event_fd, std::uint64_t& into, Completion& completion) {
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_read(sqe, event_fd, &into, sizeof into, 0);
+  io_uring_sqe_set_data(sqe, &completion);
+  completion.submit();
+}
+
+Socket Ring::open(int family) {
+  return Socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+void Ring::end_sending(Socket socket) {
+  ::shutdown(socket.handle(), SHUT_WR);
+}
+void Ring::close(Socket socket) {
+  ::close(socket.handle());
+}
+
+void Ring::abort(Socket socket) {
+  const linger reset{1, 0};  // socket(7): close then drops what is queued and sends RST
+  ::setsockopt(socket.handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  ::close(socket.handle());
+}
+
+void Ring::turn(std::chrono::milliseconds patience) {
+  const auto begun = std::chrono::steady_clock::now();
+  __kernel_timespec limit{patience.count() / 1000, patience.count() % 1000 * 1'000'000};
+  io_uring_cqe* cqe = nullptr;
+  // Also with no patience the kernel must be entered: with DEFER_TASKRUN completions are made there.
+  if (patience.count() == 0) {
+    io_uring_submit_and_get_events(&ring_);
+  } else {
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
+  }
+  waited_ = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+
+  ended_.clear();
+  unsigned head = 0;
+  unsigned taken = 0;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    ++taken;
+    auto* completion = static_cast<Completion*>(io_uring_cqe_get_data(cqe));
+    if (completion != nullptr) ended_.push_back({completion, cqe->res, cqe->flags});
+  }
+  io_uring_cq_advance(&ring_, taken);
+  for (const Ended& ended : ended_) finish(ended);
+}
+
+void Ring::finish(const Ended& ended) {
+  IoResult result;
+  result.value = ended.value;
+  result.more = (ended.flags & IORING_CQE_F_MORE) != 0;
+  if ((ended.flags & IORING_CQE_F_BUFFER) == 0) {
+    ended.completion->complete(result);
+    return;
+  }
+  const auto buffer = static_cast<unsigned short>(ended.flags >> IORING_CQE_BUFFER_SHIFT);
+  if (ended.value > 0) {
+    result.data = {buffers_.get() + std::size_t{buffer} * kBufferBytes, static_cast<std::size_t>(ended.value)};
+  }
+  ended.completion->complete(result);
+  give_back(buffer);
+}
+
+void Ring::give_back(unsigned short buffer) {
+  io_uring_buf_ring_add(buffer_ring_, buffers_.get() + std::size_t{buffer} * kBufferBytes, kBufferBytes, buffer,
+                        io_uring_buf_ring_mask(kBuffers), 0);
+  io_uring_buf_ring_advance(buffer_ring_, 1);
+}
+
+}  // namespace sallyport

@@ -1,0 +1,68 @@
+// The only user of liburing: one io_uring per shard with one ring of provided buffers. Completions are
+// taken in a batch and then run; what they submit goes to the kernel with the next wait, in one system
+// call a turn. Used by its shard's thread alone.
+#pragma once
+
+#include <liburing.h>
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "cache/result.h"
+#include "proxy/io.h"
+
+namespace sallyport {
+
+class Ring final : public Io {
+ public:
+  // Refusals name what the kernel denied and the remedy: a container's seccomp profile, a sysctl, a limit.
+  static Answer<std::unique_ptr<Ring>> create();
+  ~Ring() override;
+
+  void recv(Socket socket, bool multishot, Completion& completion) override;
+  void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
+  void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
+  void cancel(Completion& completion) override;
+  Socket open(int family) override;
+  void end_sending(Socket socket) override;
+  void close(Socket socket) override;
+  void abort(Socket socket) override;
+
+  // Multishot: each result is a descriptor.
+  void accept(Socket listener, Completion& completion);
+  // Reads the eventfd's counter into `into`, which stays where it is.
+  void read_event(int event_fd, std::uint64_t& into, Completion& completion);
+
+  // Submits what was asked for, waits for at most `patience` (zero: not at all), and runs what completed.
+  void turn(std::chrono::milliseconds patience);
+  // Of the last turn, how long it waited.
+  std::chrono::microseconds waited() const { return waited_; }
+
+ private:
+  static constexpr unsigned kEntries = 4096;
+  static constexpr unsigned kBuffers = 2048;      // a power of two
+  static constexpr unsigned kBufferBytes = 4096;  // the kernel hands out at most 32 of them to one recv a turn
+  static constexpr int kBufferGroup = 0;
+
+  struct Ended {
+    Completion* completion;
+    int value;
+    unsigned flags;
+  };
+
+  Ring() = default;
+  Answer<void> set_up();
+  io_uring_sqe* entry();
+  void finish(const Ended& ended);
+  void give_back(unsigned short buffer);
+
+  io_uring ring_{};
+  bool initialised_ = false;
+  io_uring_buf_ring* buffer_ring_ = nullptr;
+  std::unique_ptr<std::uint8_t[]> buffers_;
+  std::vector<Ended> ended_;
+  std::chrono::microseconds waited_{0};
+};
+
+}  // namespace sallyport

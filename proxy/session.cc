@@ -1,0 +1,243 @@
+#include "proxy/session.h"
+
+#include "cache/check.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::uint64_t kBrokerConnectMs = 5'000;
+constexpr std::uint64_t kRegisterAgainMs = 1'000;
+
+}  // namespace
+
+Session::Session() {
+  client_recv_.arm<&Session::on_client_recv>(*this);
+  client_send_.arm<&Session::on_client_send>(*this);
+  broker_connect_.arm<&Session::on_broker_connect>(*this);
+  broker_recv_.arm<&Session::on_broker_recv>(*this);
+  broker_send_.arm<&Session::on_broker_send>(*this);
+  timer_.arm<&Session::on_timer>(*this);
+  register_timer_.arm<&Session::on_register_timer>(*this);
+}
+
+void Session::begin(SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer) {
+  CHECK(state_ == State::Free);
+  host_ = &host;
+  settings_ = settings;
+  client_ = client;
+  peer_ = peer;
+  state_ = State::Handshaking;
+  began_us_ = host.now_us();
+  entry_.session = this;
+  const bool mutual = settings.config->auth == AuthMode::Mutual;
+  engine_.emplace(*settings.tls, mutual ? this : nullptr, to_client_);
+  host.timers().start(timer_, static_cast<std::uint64_t>(settings.config->handshake_timeout.count()));
+  start_client_recv();
+}
+
+Verdict Session::verify(const PeerChain& peer) {
+  return host_->decide(settings_.listener, peer);
+}
+
+void Session::handshake_step() {
+  if (state_ != State::Handshaking) return;
+  const std::size_t lent = from_client_.size();
+  engine_->lend(from_client_.bytes());
+  if (client_fin_) engine_->end_of_input();
+  const Step step = engine_->handshake();
+  const std::size_t unread = engine_->unread();
+  engine_->lend({});
+  from_client_.consume(lent - unread);
+  if (!to_client_.empty()) host_->wants_flush(*this);
+  switch (step) {
+    case Step::Done: return on_established();
+    case Step::WantInput: return start_client_recv();
+    case Step::Closed:
+    case Step::Truncated:
+      return terminate({Origin::Client, Reason::TlsError, 0, "the client left during the handshake"}, Cause::Closed);
+    case Step::Failed: return terminate(engine_->error(), Cause::Protocol);
+  }
+}
+
+void Session::on_established() {
+  const bool mutual = settings_.config->auth == AuthMode::Mutual;
+  const Verdict* decided = verdict();
+  // Fail closed: no path through OpenSSL may end in a session that nobody decided on.
+  if (mutual && (decided == nullptr || !decided->admitted() || !decided->identity)) {
+    return terminate({Origin::Proxy, Reason::InternalError, 0, "a handshake ended without a verdict"}, Cause::Internal,
+                     Manner::Abrupt);
+  }
+  ListenerCounters& counters = host_->counters(settings_.listener);
+  const auto kind = mutual && decided->known ? HandshakeKind::Known : HandshakeKind::Full;
+  counters.handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)].add();
+  counters.handshake.record(host_->now_us() - began_us_);
+  state_ = State::AwaitingConnect;
+  if (mutual) {
+    // In the index before its standing is looked up again: no cut can fall between (DESIGN.md 3.8).
+    entry_.device = decided->identity->fingerprint;
+    entry_.cas = decided->chain_cas;
+    host_->index().add(entry_);
+  }
+  host_->timers().start(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
+  decrypt();
+  if (state_ != State::Ending) start_client_recv();
+}
+
+void Session::collect_connect() {
+  if (settings_.config->protocol == Protocol::Tcp) return on_connect_ready();
+  const ConnectProgress progress = parse_connect(to_broker_.bytes(), settings_.config->max_connect_bytes);
+  switch (progress.state) {
+    case ConnectProgress::State::NeedMore: return;
+    case ConnectProgress::State::Refused:
+      return terminate({Origin::Client, progress.reason, 0, progress.what}, Cause::Protocol);
+    case ConnectProgress::State::Complete: break;
+  }
+  mqtt_known_ = true;
+  mqtt_version_ = progress.connect.version;
+  client_id_ = progress.connect.client_id;
+  host_->counters(settings_.listener).mqtt_connects[static_cast<std::size_t>(mqtt_version_)].add();
+  on_connect_ready();
+}
+
+void Session::on_connect_ready() {
+  host_->timers().stop(timer_);
+  if (const Verdict* decided = verdict()) {
+    if (!standing_holds()) return;
+    if (decided->pending) {
+      // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
+      if (!host_->offer(*decided)) host_->shard_counters().registrations_deferred.add();
+      say_refused(Reason::DevicePending);
+      return terminate({Origin::Client, Reason::DevicePending, 0, "waits for approval"}, Cause::Protocol);
+    }
+    register_device();
+  }
+  state_ = State::Connecting;
+  connect_broker();
+}
+
+bool Session::standing_holds() {
+  const Verdict* decided = verdict();
+  if (decided == nullptr) return true;
+  const Reason reason = host_->recheck(*decided);
+  if (reason == Reason::None) return true;
+  say_refused(reason);
+  terminate({Origin::Client, reason, 0, "its standing changed during the handshake"}, Cause::Protocol);
+  return false;
+}
+
+void Session::register_device() {
+  const Verdict& decided = *verdict();
+  if (!decided.path) return host_->seen(decided);
+  host_->shard_counters().registrations_offered.add();
+  if (host_->offer(decided)) return;
+  host_->shard_counters().registrations_deferred.add();
+  host_->timers().start(register_timer_, kRegisterAgainMs);
+}
+
+void Session::on_register_timer() {
+  if (state_ == State::Ending || verdict() == nullptr) return;
+  if (!host_->offer(*verdict())) host_->timers().start(register_timer_, kRegisterAgainMs);
+}
+
+void Session::connect_broker() {
+  if (!host_->choose_broker(settings_.config->upstream, client_id_, attempt_, route_)) return no_broker();
+  broker_ = host_->open_broker(route_);
+  if (!broker_.valid()) {
+    host_->broker_answered(route_, false, 0);
+    ++attempt_;
+    return connect_broker();
+  }
+  connect_began_us_ = host_->now_us();
+  host_->io().connect(broker_, reinterpret_cast<const sockaddr*>(&route_.address), route_.length, broker_connect_);
+  host_->timers().start(timer_, kBrokerConnectMs);
+}
+
+void Session::on_broker_connect(const IoResult& result) {
+  if (state_ == State::Ending) return advance_ending();
+  host_->timers().stop(timer_);
+  const bool connected = result.value >= 0;
+  host_->broker_answered(route_, connected, host_->now_us() - connect_began_us_);
+  if (!connected) {
+    host_->io().close(broker_);
+    broker_ = Socket();
+    ++attempt_;
+    return connect_broker();
+  }
+  broker_reached_ = true;
+  // The last look before the first byte goes to the broker.
+  if (!standing_holds()) return;
+  state_ = State::Forwarding;
+  start_broker_recv();
+  start_client_recv();
+  host_->wants_flush(*this);
+  if (client_closed_) on_client_closed();
+}
+
+void Session::no_broker() {
+  say_refused(Reason::BrokerUnavailable);
+  terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "no server of the upstream can be reached"}, Cause::Closed);
+}
+
+void Session::say_refused(Reason reason) {
+  if (!mqtt_known_) return;
+  std::uint8_t packet[8];
+  const std::size_t length = write_connack_refusal(mqtt_version_, reason, packet);
+  // Where even this fails the peer is gone, and the session ends anyway.
+  if (engine_->write({packet, length}) == Step::Done) host_->wants_flush(*this);
+}
+
+void Session::on_timer() {
+  switch (state_) {
+    case State::Free: return;
+    case State::Handshaking:
+      return terminate({Origin::Client, Reason::HandshakeTimeout, 0, "no TLS handshake in time"}, Cause::Timeout);
+    case State::AwaitingConnect:
+      return terminate({Origin::Client, Reason::ConnectTimeout, 0, "no whole CONNECT in time"}, Cause::Timeout);
+    case State::Connecting: return host_->io().cancel(broker_connect_);
+    // One side has ended and the other did not follow.
+    case State::Forwarding:
+      return terminate({broker_ended_ ? Origin::Broker : Origin::Client, Reason::None, 0, "half-closed for too long"},
+                       Cause::Timeout, Manner::Abrupt);
+    case State::Ending:
+      farewell_ = Farewell::Close;
+      client_abort_ = true;
+      return advance_ending();
+  }
+}
+
+void Session::cut(Reason why) {
+  if (state_ == State::Free || state_ == State::Ending) return;
+  // What is queued for the device would still reach it in front of a close_notify, so then there is none.
+  const bool quiet = to_client_held() == 0;
+  if (!quiet) to_client_.release();
+  terminate({Origin::Proxy, why, 0, "its standing ended"}, Cause::Cut, quiet ? Manner::Orderly : Manner::Abrupt);
+}
+
+void Session::shut_down() {
+  if (state_ == State::Free || state_ == State::Ending) return;
+  if (state_ == State::Connecting) say_refused(Reason::ShuttingDown);
+  terminate({Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"}, Cause::Shutdown);
+}
+
+void Session::evict() {
+  if (state_ != State::Handshaking) return;
+  terminate({Origin::Client, Reason::HandshakeTimeout, 0, "silent while others wait"}, Cause::Timeout, Manner::Abrupt);
+}
+
+std::size_t Session::held_bytes() const {
+  return from_client_.capacity() + to_broker_.capacity() + to_broker_sending_.capacity() + to_client_.capacity() +
+         to_client_sending_.capacity();
+}
+
+void Session::invariants() const {
+  const bool idle = state_ == State::Free;
+  CHECK(!idle || (!client_.valid() && !broker_.valid() && !entry_.linked && !timer_.running() &&
+                  !register_timer_.running() && held_bytes() == 0));
+  CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
+                  !broker_send_.submitted() && !broker_connect_.submitted()));
+  CHECK(state_ != State::Forwarding || (broker_.valid() && client_.valid()));
+  CHECK(state_ != State::Ending || !entry_.linked);
+}
+
+}  // namespace sallyport

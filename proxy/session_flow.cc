@@ -1,0 +1,208 @@
+// The two flows of a session: client -> broker through the engine's read side, broker -> client through
+// its write side. Each has a high-water mark above which its source is not read; half-closes pass through.
+#include <cerrno>
+
+#include "cache/check.h"
+#include "proxy/session.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::uint64_t kHalfClosedMs = 10'000;  // for the other side to follow
+constexpr std::size_t kHandshakeBytes = 16 * 1024;
+
+// Ends of a multishot operation that say nothing of the connection: start it again where it is wanted.
+bool merely_stopped(int value) {
+  return value == -ENOBUFS || value == -ECANCELED;
+}
+
+}  // namespace
+
+void Session::start_client_recv() {
+  if (client_recv_.submitted() || client_fin_ || client_paused_) return;
+  // Before the CONNECT a stranger decides what is held, so it is read shot by shot; a session that stalled
+  // once is, too: a multishot receive may deliver much more before its cancellation arrives.
+  const bool multishot = state_ == State::Forwarding && !client_stalled_;
+  if (state_ == State::Handshaking && from_client_.size() >= kHandshakeBytes) return;
+  host_->io().recv(client_, multishot, client_recv_);
+}
+
+void Session::on_client_recv(const IoResult& result) {
+  if (state_ == State::Ending) return on_client_recv_ending(result);
+  if (merely_stopped(result.value)) return start_client_recv();
+  if (result.value < 0) {
+    const bool orderly = client_closed_ && !client_truncated_;
+    return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
+                      "the client's connection broke"},
+                     orderly ? Cause::Closed : Cause::Reset);
+  }
+  if (result.value == 0) client_fin_ = true;
+  if (state_ == State::Handshaking) {
+    from_client_.append(result.data);
+    return host_->wants_handshake(*this);
+  }
+  take_ciphertext(result.data);
+  if (state_ != State::Ending) start_client_recv();
+}
+
+void Session::take_ciphertext(std::span<const std::uint8_t> data) {
+  if (client_closed_) return;
+  if (!from_client_.empty() || client_paused_) {
+    from_client_.append(data);
+    return decrypt();
+  }
+  // The common case: straight out of the kernel's buffer.
+  engine_->lend(data);
+  decrypt();
+}
+
+// Reads plaintext for as long as there is room for it. What the engine has not read is kept.
+void Session::decrypt() {
+  const bool kept = !from_client_.empty();
+  const std::size_t lent = from_client_.size();
+  if (kept) engine_->lend(from_client_.bytes());
+  if (client_fin_) engine_->end_of_input();
+  while (!client_closed_) {
+    if (state_ != State::AwaitingConnect && to_broker_held() >= kHighWater) {
+      client_paused_ = client_stalled_ = true;
+      host_->io().cancel(client_recv_);
+      break;
+    }
+    std::size_t n = 0;
+    const Step step = engine_->read(host_->scratch(), n);
+    if (step == Step::WantInput) break;
+    if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
+    if (step == Step::Closed || step == Step::Truncated) {
+      client_closed_ = true;
+      client_truncated_ = step == Step::Truncated;
+      break;
+    }
+    to_broker_.append(host_->scratch().first(n));
+    if (state_ == State::AwaitingConnect) collect_connect();
+    if (state_ == State::Ending) return;
+  }
+  const std::size_t unread = engine_->unread();
+  if (kept) {
+    engine_->lend({});
+    from_client_.consume(lent - unread);
+  } else {
+    from_client_.append(engine_->rest());
+    engine_->lend({});
+  }
+  host_->wants_flush(*this);
+  if (client_closed_) on_client_closed();
+}
+
+void Session::on_client_closed() {
+  if (state_ == State::AwaitingConnect) {
+    return terminate({Origin::Client, Reason::BadConnect, 0, "the client left before a whole CONNECT"}, Cause::Closed);
+  }
+  if (state_ != State::Forwarding || to_broker_held() > 0 || broker_fin_sent_) return;
+  if (client_truncated_) {
+    return terminate({Origin::Client, Reason::None, 0, "the client left without a close_notify"}, Cause::Reset);
+  }
+  if (broker_ended_) return terminate({Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
+  host_->io().end_sending(broker_);
+  broker_fin_sent_ = true;
+  host_->timers().start(timer_, kHalfClosedMs);
+}
+
+void Session::flush() {
+  if (state_ == State::Free || state_ == State::Ending) return;
+  flush_client();
+  if (state_ == State::Forwarding) flush_broker();
+}
+
+void Session::flush_client() {
+  if (client_send_.submitted()) return;
+  if (to_client_sending_.empty()) to_client_sending_.swap(to_client_);
+  if (!to_client_sending_.empty()) host_->io().send(client_, to_client_sending_.bytes(), client_send_);
+}
+
+void Session::flush_broker() {
+  if (broker_send_.submitted() || broker_fin_sent_) return;
+  if (to_broker_sending_.empty()) to_broker_sending_.swap(to_broker_);
+  if (!to_broker_sending_.empty()) host_->io().send(broker_, to_broker_sending_.bytes(), broker_send_);
+}
+
+void Session::on_client_send(const IoResult& result) {
+  if (result.value > 0) to_client_sending_.consume(static_cast<std::size_t>(result.value));
+  if (state_ == State::Ending) {
+    if (result.value < 0) farewell_ = Farewell::Close;
+    return advance_ending();
+  }
+  if (result.value < 0) {
+    return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
+                      "the client no longer takes data"},
+                     client_closed_ ? Cause::Closed : Cause::Reset);
+  }
+  flush_client();
+  if (broker_ended_ && to_client_held() == 0) on_broker_ended();
+  if (state_ == State::Forwarding) resume_broker();
+}
+
+void Session::start_broker_recv() {
+  if (broker_recv_.submitted() || broker_ended_ || broker_paused_) return;
+  host_->io().recv(broker_, !broker_stalled_, broker_recv_);
+}
+
+void Session::on_broker_recv(const IoResult& result) {
+  if (state_ == State::Ending) return advance_ending();
+  if (merely_stopped(result.value)) return start_broker_recv();
+  if (result.value < 0) {
+    return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset);
+  }
+  if (result.value == 0) {
+    broker_ended_ = true;
+    engine_->close();
+    host_->timers().start(timer_, kHalfClosedMs);
+    host_->wants_flush(*this);
+    if (to_client_held() == 0) on_broker_ended();
+    return;
+  }
+  host_->shard_counters().bytes_to_client.add(result.data.size());
+  if (engine_->write(result.data) != Step::Done) return terminate(engine_->error(), Cause::Protocol);
+  host_->wants_flush(*this);
+  if (to_client_held() >= kHighWater && !broker_paused_) {
+    broker_paused_ = broker_stalled_ = true;
+    host_->io().cancel(broker_recv_);
+  }
+  start_broker_recv();
+}
+
+// Everything of the broker's has been sent: its end is passed on, and the client may still finish.
+void Session::on_broker_ended() {
+  if (client_fin_sent_) return;
+  host_->io().end_sending(client_);
+  client_fin_sent_ = true;
+  if (client_closed_) terminate({Origin::Broker, Reason::None, 0, "the broker closed"}, Cause::Closed);
+}
+
+void Session::on_broker_send(const IoResult& result) {
+  if (state_ == State::Ending) return advance_ending();
+  if (result.value < 0) {
+    return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
+                     broker_ended_ ? Cause::Closed : Cause::Reset);
+  }
+  host_->shard_counters().bytes_to_broker.add(static_cast<std::uint64_t>(result.value));
+  to_broker_sending_.consume(static_cast<std::size_t>(result.value));
+  flush_broker();
+  resume_client();
+  if (state_ == State::Forwarding && client_closed_) on_client_closed();
+}
+
+void Session::resume_client() {
+  if (!client_paused_ || to_broker_held() > kLowWater) return;
+  client_paused_ = false;
+  decrypt();
+  if (state_ != State::Ending) start_client_recv();
+}
+
+void Session::resume_broker() {
+  if (!broker_paused_ || to_client_held() > kLowWater) return;
+  broker_paused_ = false;
+  start_broker_recv();
+}
+
+}  // namespace sallyport

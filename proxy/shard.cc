@@ -1,0 +1,270 @@
+#include "proxy/shard.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+
+#include "cache/check.h"
+
+namespace sallyport {
+
+namespace {
+
+std::uint64_t steady_us() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
+}
+
+constexpr std::uint64_t kAccountUs = 2'000'000;  // over which the busy ratio is taken
+
+}  // namespace
+
+std::string peer_text(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(peer);
+    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+    return std::string(text) + ":" + std::to_string(ntohs(v4.sin_port));
+  }
+  if (peer.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(peer);
+    ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+    return "[" + std::string(text) + "]:" + std::to_string(ntohs(v6.sin6_port));
+  }
+  return "unknown";
+}
+
+Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
+    : parts_(parts),
+      log_(log),
+      cas_(parts.registrar->ca_set()),
+      timers_(steady_us() / 1000),
+      brokers_(*parts.config, *parts.servers),
+      scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)) {
+  counters_.listeners = std::vector<ListenerCounters>(parts.config->listeners.size());
+  for (const UpstreamConfig& upstream : parts.config->upstreams) {
+    counters_.upstreams.emplace_back(upstream.servers.size());
+  }
+  for (std::size_t i = 0; i < listening.size(); ++i) {
+    Listening& entry = listening_.emplace_back();
+    const ListenerConfig& config = parts.config->listeners[i];
+    entry.shard = this;
+    entry.number = i;
+    entry.socket = Socket(listening[i]);
+    entry.settings = {i, &config, (*parts.tls)[i].get()};
+    entry.admits.cas = config.cas;
+    entry.accepted.arm<&Listening::on_accepted>(entry);
+  }
+  event_.arm<&Shard::on_event>(*this);
+  accept_again_.arm<&Shard::on_accept_again>(*this);
+  drain_limit_.arm<&Shard::on_drain_limit>(*this);
+}
+
+Shard::~Shard() {
+  join();
+  for (Listening& listening : listening_) {
+    if (listening.socket.valid()) ::close(listening.socket.handle());
+  }
+}
+
+Answer<void> Shard::start() {
+  std::promise<Answer<void>> ready;
+  auto answer = ready.get_future();
+  // The ring belongs to the thread that makes it (IORING_SETUP_SINGLE_ISSUER).
+  thread_ = std::thread([this, ready = std::move(ready)]() mutable { run(std::move(ready)); });
+  return answer.get();
+}
+
+void Shard::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+std::uint64_t Shard::now_us() {
+  return steady_us();
+}
+
+void Shard::run(std::promise<Answer<void>> ready) {
+  auto ring = Ring::create();
+  if (!ring) {
+    mailbox_.close();
+    ready.set_value(ring.error());
+    finished_ = true;
+    return;
+  }
+  ring_ = std::move(*ring);
+  timers_.advance(now_us() / 1000);
+  ring_->read_event(mailbox_.event_fd(), event_count_, event_);
+  for (Listening& listening : listening_) start_accepting(listening);
+  if (parts_.first) start_probes();
+  ready.set_value({});
+  while (!stopping_ || sessions_.get() > 0) turn();
+  for (const Mail& mail : mailbox_.close()) read_mail(mail);
+  probes_.clear();
+  ring_.reset();
+  finished_ = true;
+}
+
+void Shard::turn() {
+  turn_began_us_ = now_us();
+  const bool due = !handshake_queue_.empty();
+  const auto patience = std::chrono::milliseconds(due ? 0 : timers_.empty() ? 1000 : 16);
+  ring_->turn(patience);
+  one_handshake_step();
+  timers_.advance(now_us() / 1000);
+  flush_all();
+  recycle();
+  pace_accepting();
+  account_turn();
+  if (draining_ && sessions_.get() == 0) stopping_ = true;
+}
+
+// One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it.
+void Shard::one_handshake_step() {
+  while (!handshake_queue_.empty()) {
+    Session& session = *handshake_queue_.front();
+    handshake_queue_.pop_front();
+    session.in_handshake_queue = false;
+    if (session.state() != Session::State::Handshaking) continue;
+    session.handshake_step();
+    if (session.state() != Session::State::Handshaking) leave_handshaking(session);
+    return;
+  }
+}
+
+void Shard::flush_all() {
+  for (std::size_t i = 0; i < to_flush_.size(); ++i) {
+    to_flush_[i]->in_flush_list = false;
+    to_flush_[i]->flush();
+  }
+  to_flush_.clear();
+}
+
+void Shard::recycle() {
+  for (Session* session : graveyard_) {
+    session->invariants();
+    const std::size_t listener = session->settings().listener;
+    counters_.listeners[listener].sessions_open.sub();
+    sessions_.sub();
+    parts_.connections->fetch_sub(1, std::memory_order_relaxed);
+    (*parts_.by_listener)[listener].fetch_sub(1, std::memory_order_relaxed);
+    free_.push_back(session);
+  }
+  graveyard_.clear();
+}
+
+void Shard::account_turn() {
+  const std::uint64_t now = now_us();
+  const std::uint64_t all = now - turn_began_us_;
+  const auto waited = static_cast<std::uint64_t>(ring_->waited().count());
+  const std::uint64_t busy = all > waited ? all - waited : 0;
+  counters_.total_us.add(all);
+  counters_.busy_us.add(busy);
+  account_busy_us_ += busy;
+  if (account_at_us_ == 0) account_at_us_ = now;
+  if (now - account_at_us_ < kAccountUs) return;
+  busy_permille_.set(account_busy_us_ * 1000 / (now - account_at_us_));
+  account_at_us_ = now;
+  account_busy_us_ = 0;
+  for (std::size_t u = 0; u < counters_.upstreams.size(); ++u) {
+    for (std::size_t s = 0; s < counters_.upstreams[u].size(); ++s)
+      counters_.upstreams[u][s].up.set(brokers_.up(u, s) ? 1 : 0);
+  }
+}
+
+Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
+  return parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
+}
+
+Reason Shard::recheck(const Verdict& verdict) {
+  return parts_.gate->recheck(verdict, *cas_, std::time(nullptr));
+}
+
+bool Shard::offer(const Verdict& verdict) {
+  return parts_.registrar->offer({verdict.leaf_der, *verdict.identity, *verdict.path, verdict.pending});
+}
+
+void Shard::seen(const Verdict& verdict) {
+  parts_.registrar->seen(verdict.identity->fingerprint);
+}
+
+bool Shard::choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) {
+  return brokers_.choose(upstream, client_id, attempt, now_us() / 1000, route);
+}
+
+Socket Shard::open_broker(const BrokerRoute& route) {
+  const Socket socket = ring_->open(route.address.ss_family);
+  if (!socket.valid() || route.address.ss_family == AF_UNIX) return socket;
+  const int on = 1;
+  ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const ServerAddress* source = brokers_.source(route.upstream);
+  if (source == nullptr) return socket;
+  // ip(7): the port is chosen when connecting, so that the same one can serve several destinations.
+  ::setsockopt(socket.handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  if (::bind(socket.handle(), reinterpret_cast<const sockaddr*>(&source->address), source->length) == 0) return socket;
+  ring_->close(socket);
+  return Socket();
+}
+
+void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) {
+  const bool was_up = brokers_.up(route.upstream, route.server);
+  brokers_.answered(route, connected, now_us() / 1000);
+  UpstreamCounters& counters = counters_.upstreams[route.upstream][route.server];
+  counters.up.set(connected ? 1 : 0);
+  if (connected) counters.connect.record(us);
+  if (was_up == connected) return;
+  const UpstreamConfig& upstream = parts_.config->upstreams[route.upstream];
+  log_.write(connected ? Level::Info : Level::Warn, connected ? "upstream up" : "upstream down",
+             {{"upstream", upstream.name}, {"server", upstream.servers[route.server].text()}});
+}
+
+void Shard::wants_handshake(Session& session) {
+  if (session.in_handshake_queue) return;
+  session.in_handshake_queue = true;
+  handshake_queue_.push_back(&session);
+}
+
+void Shard::wants_flush(Session& session) {
+  if (session.in_flush_list) return;
+  session.in_flush_list = true;
+  to_flush_.push_back(&session);
+}
+
+void Shard::over(Session& session, const Error& error, Cause cause, bool served) {
+  leave_handshaking(session);
+  const std::size_t listener = session.settings().listener;
+  ListenerCounters& counters = counters_.listeners[listener];
+  const Verdict* verdict = session.verdict();
+  const Identity none;
+  const Identity& identity = verdict != nullptr && verdict->identity ? *verdict->identity : none;
+  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
+  const bool refused = !served && error.reason != Reason::None;
+  if (refused) {
+    counters.rejections[static_cast<std::size_t>(error.reason)].add();
+  } else {
+    counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
+  }
+  const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
+                              : (cause == Cause::Cut ? Level::Info : Level::Debug);
+  log_.write(level, refused ? "rejected" : "ended",
+             {{"listener", session.settings().config->name},
+              {"reason", to_string(error.reason)},
+              {"peer", peer_text(session.peer())},
+              {"subject", identity.subject},
+              {"serial", serial_hex(serial)},
+              {"fingerprint", identity.subject.empty() ? "" : to_hex(identity.fingerprint)},
+              {"origin", to_string(error.origin)},
+              {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
+              {"what", error.what},
+              {"detail", error.detail}});
+}
+
+void Shard::gone(Session& session) {
+  graveyard_.push_back(&session);
+}
+
+}  // namespace sallyport

@@ -1,0 +1,168 @@
+// One core's share of the data plane: a thread, a ring, its listeners, sessions, timers and counters. A
+// turn of its loop waits for the kernel, runs what completed, takes one handshake step, lets timers run and
+// sends what was written: established traffic first, handshakes behind it. It never blocks, never touches
+// the disk and takes no contended lock.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <future>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "cache/ca_set.h"
+#include "cache/device_gate.h"
+#include "cache/log.h"
+#include "cache/registrar.h"
+#include "proxy/broker.h"
+#include "proxy/mailbox.h"
+#include "proxy/ring.h"
+#include "proxy/session.h"
+
+namespace sallyport {
+
+// What the shards share; the data plane owns it and outlives them.
+struct ShardParts {
+  bool first = false;  // one shard probes the brokers for all
+  const Config* config = nullptr;
+  const std::vector<std::unique_ptr<TlsContext>>* tls = nullptr;  // by listener
+  const Servers* servers = nullptr;
+  const DeviceGate* gate = nullptr;
+  Registrar* registrar = nullptr;
+  std::uint64_t connections_max = 0;
+  std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
+  std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
+};
+
+class Shard final : public SessionHost {
+ public:
+  // Takes the listening sockets, one for each listener of the configuration.
+  Shard(ShardParts parts, std::vector<int> listening, Logger& log);
+  ~Shard() override;
+
+  // Starts the thread; answers when its ring is up and it accepts.
+  Answer<void> start();
+  void join();
+  Mailbox& mailbox() { return mailbox_; }
+  const ShardCounters& counters() const { return counters_; }
+  bool finished() const { return finished_; }
+  std::uint64_t sessions() const { return sessions_.get(); }
+  double busy_ratio() const { return static_cast<double>(busy_permille_.get()) / 1000.0; }
+
+  // SessionHost
+  Io& io() override { return *ring_; }
+  TimerWheel& timers() override { return timers_; }
+  SessionIndex& index() override { return index_; }
+  ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
+  ShardCounters& shard_counters() override { return counters_; }
+  std::uint64_t now_us() override;
+  std::span<std::uint8_t> scratch() override { return {scratch_.get(), kScratchBytes}; }
+  Verdict decide(std::size_t listener, const PeerChain& peer) override;
+  Reason recheck(const Verdict& verdict) override;
+  bool offer(const Verdict& verdict) override;
+  void seen(const Verdict& verdict) override;
+  bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
+  Socket open_broker(const BrokerRoute& route) override;
+  void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) override;
+  void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
+  void wants_handshake(Session& session) override;
+  void wants_flush(Session& session) override;
+  void over(Session& session, const Error& error, Cause cause, bool served) override;
+  void gone(Session& session) override;
+
+ private:
+  static constexpr std::size_t kScratchBytes = 17 * 1024;  // one TLS record's plaintext is at most 16 KiB
+
+  // One listening socket of this shard.
+  struct Listening {
+    Shard* shard = nullptr;
+    std::size_t number = 0;
+    Socket socket;
+    Completion accepted;
+    SessionSettings settings;
+    Admits admits;
+    bool paused = false;
+    void on_accepted(const IoResult& result) { shard->on_accepted(*this, result); }
+  };
+  // Asks whether a server that is down, or not yet known, can be reached. The first shard's work, for all.
+  struct Probe {
+    Shard* shard = nullptr;
+    BrokerRoute route;
+    Socket socket;
+    Completion connected;
+    Timer timer;
+    std::uint64_t health_ms = 0;
+    bool answered = false;
+    void on_timer() { shard->on_probe_due(*this); }
+    void on_connected(const IoResult& result) { shard->on_probe_answer(*this, result); }
+  };
+
+  void run(std::promise<Answer<void>> ready);
+  void turn();
+  void one_handshake_step();
+  void flush_all();
+  void recycle();
+  void account_turn();
+
+  // shard_admission.cc
+  void start_accepting(Listening& listening);
+  void stop_accepting();
+  void on_accept_again();
+  void on_accepted(Listening& listening, const IoResult& result);
+  void admit(Listening& listening, Socket socket);
+  void refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
+                      std::string_view what);
+  void pace_accepting();
+  void bound_silent_peers(const ListenerConfig& listener);
+  void leave_handshaking(Session& session);
+  void start_probes();
+  void on_probe_due(Probe& probe);
+  void on_probe_answer(Probe& probe, const IoResult& result);
+
+  // shard_mail.cc
+  void on_event(const IoResult& result);
+  void read_mail(const Mail& mail);
+  void carry_out(const Notice& notice);
+  void drain(std::uint64_t limit_ms);
+  void on_drain_limit();
+  void shut_down_all(bool also_served);
+
+  const ShardParts parts_;
+  Logger& log_;
+  std::unique_ptr<Ring> ring_;
+  Mailbox mailbox_;
+  Completion event_;
+  std::uint64_t event_count_ = 0;
+  std::thread thread_;
+  std::atomic<bool> finished_{false};
+
+  std::shared_ptr<const CaSet> cas_;
+  TimerWheel timers_;
+  SessionIndex index_;
+  BrokerChoice brokers_;
+  ShardCounters counters_;
+  Cell sessions_, busy_permille_;
+  std::uint64_t account_at_us_ = 0, account_busy_us_ = 0;
+  std::uint64_t turn_began_us_ = 0;
+  std::unique_ptr<std::uint8_t[]> scratch_;
+
+  std::deque<Session> slab_;
+  std::vector<Session*> free_, graveyard_, to_flush_;
+  std::deque<Session*> handshake_queue_;
+  Session* oldest_handshaking_ = nullptr;
+  Session* newest_handshaking_ = nullptr;
+  std::size_t handshaking_ = 0;
+
+  std::deque<Listening> listening_;
+  std::deque<Probe> probes_;
+  Timer accept_again_, drain_limit_;
+  bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
+  bool draining_ = false;
+  bool stopping_ = false;
+};
+
+// "127.0.0.1:1883", "[::1]:1883" or "unix".
+std::string peer_text(const sockaddr_storage& peer);
+
+}  // namespace sallyport

@@ -1,0 +1,178 @@
+// The shard's front door: accepting, the bounds on who may wait there, and the probes of brokers.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "cache/check.h"
+#include "proxy/shard.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::uint64_t kOutOfFilesMs = 100;
+constexpr std::size_t kSilentFactor = 4;  // silent peers, as a multiple of max_handshakes_per_shard
+
+}  // namespace
+
+void Shard::start_accepting(Listening& listening) {
+  if (!listening.socket.valid() || listening.accepted.submitted() || listening.paused) return;
+  ring_->accept(listening.socket, listening.accepted);
+}
+
+void Shard::on_accept_again() {
+  for (Listening& listening : listening_) start_accepting(listening);
+}
+
+void Shard::on_accepted(Listening& listening, const IoResult& result) {
+  if (result.value >= 0) {
+    admit(listening, Socket(result.value));
+  } else if (result.value != -ECANCELED) {
+    // EMFILE and ENFILE most likely: a moment later somebody may have left.
+    log_.warn("accept failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
+    timers_.start(accept_again_, kOutOfFilesMs);
+    return;
+  }
+  if (draining_) {
+    if (!listening.accepted.submitted() && listening.socket.valid()) {
+      ring_->close(listening.socket);
+      listening.socket = Socket();
+    }
+    return;
+  }
+  start_accepting(listening);
+}
+
+void Shard::admit(Listening& listening, Socket socket) {
+  const ListenerConfig& config = *listening.settings.config;
+  counters_.listeners[listening.number].accepted.add();
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  // A multishot accept overwrites its one address: ask the socket.
+  ::getpeername(socket.handle(), reinterpret_cast<sockaddr*>(&peer), &length);
+  if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
+  std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
+  const bool full = parts_.connections->load(std::memory_order_relaxed) >= parts_.connections_max;
+  const bool listener_full =
+      config.max_connections != 0 && of_listener.load(std::memory_order_relaxed) >= config.max_connections;
+  if (full || listener_full) {
+    return refuse_at_once(listening, socket, peer, Reason::TooManyConnections,
+                          full ? "the open-file limit allows no more" : "max_connections");
+  }
+  bound_silent_peers(config);
+  parts_.connections->fetch_add(1, std::memory_order_relaxed);
+  of_listener.fetch_add(1, std::memory_order_relaxed);
+  sessions_.add();
+  counters_.listeners[listening.number].sessions_open.add();
+  if (free_.empty()) free_.push_back(&slab_.emplace_back());
+  Session& session = *free_.back();
+  free_.pop_back();
+  session.handshaking_previous = newest_handshaking_;
+  session.handshaking_next = nullptr;
+  (newest_handshaking_ != nullptr ? newest_handshaking_->handshaking_next : oldest_handshaking_) = &session;
+  newest_handshaking_ = &session;
+  ++handshaking_;
+  session.begin(*this, listening.settings, socket, peer);
+}
+
+void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
+                           std::string_view what) {
+  counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
+  log_.info("rejected", {{"listener", listening.settings.config->name},
+                         {"reason", to_string(reason)},
+                         {"peer", peer_text(peer)},
+                         {"what", what}});
+  ring_->close(socket);
+}
+
+// Taken off the list of those whose handshake is not over; harmless for one that is not on it.
+void Shard::leave_handshaking(Session& session) {
+  const bool listed =
+      session.handshaking_previous != nullptr || session.handshaking_next != nullptr || oldest_handshaking_ == &session;
+  if (!listed) return;
+  (session.handshaking_previous != nullptr ? session.handshaking_previous->handshaking_next : oldest_handshaking_) =
+      session.handshaking_next;
+  (session.handshaking_next != nullptr ? session.handshaking_next->handshaking_previous : newest_handshaking_) =
+      session.handshaking_previous;
+  session.handshaking_next = session.handshaking_previous = nullptr;
+  --handshaking_;
+}
+
+// Peers that opened a connection and say nothing cost memory but no work: bounded apart, the oldest goes.
+void Shard::bound_silent_peers(const ListenerConfig& listener) {
+  const std::size_t most = kSilentFactor * listener.max_handshakes_per_shard;
+  if (handshaking_ - handshake_queue_.size() < most || handshaking_ < handshake_queue_.size()) return;
+  Session* session = oldest_handshaking_;
+  while (session != nullptr && session->in_handshake_queue) session = session->handshaking_next;
+  if (session != nullptr) session->evict();
+}
+
+// At the limit of due handshakes accepting pauses: the kernel's backlog holds the others, unread.
+void Shard::pace_accepting() {
+  if (draining_) return;
+  for (Listening& listening : listening_) {
+    const std::size_t limit = listening.settings.config->max_handshakes_per_shard;
+    if (!listening.paused && handshake_queue_.size() >= limit) {
+      listening.paused = true;
+      ring_->cancel(listening.accepted);
+    } else if (listening.paused && handshake_queue_.size() <= limit / 2) {
+      listening.paused = false;
+      start_accepting(listening);
+    }
+  }
+}
+
+void Shard::stop_accepting() {
+  for (Listening& listening : listening_) {
+    if (!listening.socket.valid()) continue;
+    if (listening.accepted.submitted()) {
+      ring_->cancel(listening.accepted);
+    } else {
+      ring_->close(listening.socket);
+      listening.socket = Socket();
+    }
+  }
+  timers_.stop(accept_again_);
+}
+
+void Shard::start_probes() {
+  for (std::size_t upstream = 0; upstream < parts_.servers->upstreams().size(); ++upstream) {
+    const auto& servers = parts_.servers->upstreams()[upstream].servers;
+    for (std::size_t server = 0; server < servers.size(); ++server) {
+      Probe& probe = probes_.emplace_back();
+      probe.shard = this;
+      probe.route.upstream = upstream;
+      probe.route.server = server;
+      probe.route.address = servers[server]->address.address;
+      probe.route.length = servers[server]->address.length;
+      probe.health_ms = static_cast<std::uint64_t>(parts_.config->upstreams[upstream].health_interval.count());
+      probe.connected.arm<&Probe::on_connected>(probe);
+      probe.timer.arm<&Probe::on_timer>(probe);
+      on_probe_due(probe);
+    }
+  }
+}
+
+// A server that sessions reach needs no probe; one that is down is asked again, so that it is used, and
+// shown as up, when it returns.
+void Shard::on_probe_due(Probe& probe) {
+  timers_.start(probe.timer, probe.health_ms);
+  if (draining_ || probe.connected.submitted()) return;
+  if (probe.answered && brokers_.up(probe.route.upstream, probe.route.server)) return;
+  probe.socket = ring_->open(probe.route.address.ss_family);
+  if (!probe.socket.valid()) return;
+  ring_->connect(probe.socket, reinterpret_cast<const sockaddr*>(&probe.route.address), probe.route.length,
+                 probe.connected);
+}
+
+void Shard::on_probe_answer(Probe& probe, const IoResult& result) {
+  ring_->close(probe.socket);
+  probe.socket = Socket();
+  if (result.value == -ECANCELED) return;
+  probe.answered = true;
+  broker_answered(probe.route, result.value >= 0, 0);
+  if (result.value >= 0) brokers_.left(probe.route);
+}
+
+}  // namespace sallyport

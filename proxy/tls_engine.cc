@@ -1,0 +1,224 @@
+#include "proxy/tls_engine.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/tls_callbacks.h"
+
+namespace sallyport {
+
+namespace {
+
+TlsEngine* engine_of(BIO* bio) {
+  return static_cast<TlsEngine*>(BIO_get_data(bio));
+}
+
+const BIO_METHOD* bio_method() {
+  static const BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sallyport");
+    if (made == nullptr) return made;
+    BIO_meth_set_read(made, &TlsCallbacks::bio_read);
+    BIO_meth_set_write(made, &TlsCallbacks::bio_write);
+    BIO_meth_set_ctrl(made, &TlsCallbacks::bio_control);
+    return made;
+  }();
+  return method;
+}
+
+// The alert each refusal is answered with (the contract, section 6), as the X509_V_ERR_* that OpenSSL maps
+// to it. A code that its table does not know yields certificate_unknown.
+int verify_error_for(Reason reason) {
+  switch (reason) {
+    case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;
+    case Reason::Expired: return X509_V_ERR_CERT_HAS_EXPIRED;
+    case Reason::CaUnknown: return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+    default: return X509_V_ERR_EXCLUDED_VIOLATION;
+  }
+}
+
+}  // namespace
+
+BIO* TlsCallbacks::make_bio(void* engine) {
+  const BIO_METHOD* method = bio_method();
+  BIO* bio = method == nullptr ? nullptr : BIO_new(method);
+  if (bio == nullptr) return nullptr;
+  BIO_set_data(bio, engine);
+  BIO_set_init(bio, 1);
+  return bio;
+}
+
+int TlsCallbacks::bio_read(BIO* bio, char* into, int size) {
+  TlsEngine& engine = *engine_of(bio);
+  BIO_clear_retry_flags(bio);
+  if (engine.input_.empty()) {
+    if (engine.input_ended_) return 0;
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const std::size_t n = std::min(engine.input_.size(), static_cast<std::size_t>(size));
+  std::memcpy(into, engine.input_.data(), n);
+  engine.input_ = engine.input_.subspan(n);
+  return static_cast<int>(n);
+}
+
+int TlsCallbacks::bio_write(BIO* bio, const char* from, int size) {
+  engine_of(bio)->output_.append({reinterpret_cast<const std::uint8_t*>(from), static_cast<std::size_t>(size)});
+  return size;
+}
+
+long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
+  const TlsEngine& engine = *engine_of(bio);
+  switch (command) {
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return engine.input_ended_ && engine.input_.empty() ? 1 : 0;
+    default: return 0;
+  }
+}
+
+int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
+  const auto* ssl =
+      static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store_context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
+  // Fail closed: without a verifier nobody can say that the certificate is good.
+  if (engine == nullptr || engine->verifier_ == nullptr) {
+    X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
+    return 0;
+  }
+  const PeerChain peer{X509_STORE_CTX_get0_cert(store_context), X509_STORE_CTX_get0_untrusted(store_context)};
+  engine->verdict_ = engine->verifier_->verify(peer);
+  if (engine->verdict_->admitted()) {
+    X509_STORE_CTX_set_error(store_context, X509_V_OK);
+    return 1;
+  }
+  X509_STORE_CTX_set_error(store_context, verify_error_for(engine->verdict_->reason));
+  return 0;
+}
+
+void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
+  if (mutual) {
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_cert_verify_callback(context, &TlsCallbacks::verify, nullptr);
+  } else {
+    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+  }
+}
+
+TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output)
+    : ssl_(SSL_new(context.default_context())), verifier_(verifier), output_(output) {
+  if (ssl_ == nullptr) return;
+  BIO* bio = TlsCallbacks::make_bio(this);
+  if (bio == nullptr) {
+    SSL_free(ssl_);
+    ssl_ = nullptr;
+    return;
+  }
+  SSL_set_bio(ssl_, bio, bio);
+  SSL_set_app_data(ssl_, this);
+  SSL_set_accept_state(ssl_);
+}
+
+TlsEngine::~TlsEngine() {
+  SSL_free(ssl_);
+}
+
+void TlsEngine::lend(std::span<const std::uint8_t> ciphertext) {
+  input_ = ciphertext;
+}
+std::size_t TlsEngine::unread() const {
+  return input_.size();
+}
+void TlsEngine::end_of_input() {
+  input_ended_ = true;
+}
+
+Step TlsEngine::handshake() {
+  if (ssl_ == nullptr) {
+    error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
+    return Step::Failed;
+  }
+  ERR_clear_error();
+  const int outcome = SSL_do_handshake(ssl_);
+  if (outcome == 1) return Step::Done;
+  const Step step = step_after(outcome);
+  if (step != Step::Failed) return step;
+  if (verdict_ && !verdict_->admitted()) {
+    error_ = {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"};
+  } else if (error_.detail == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+    error_ = {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"};
+  }
+  return step;
+}
+
+// Reads OpenSSL's error queue once and empties it.
+Step TlsEngine::step_after(int outcome) {
+  const int kind = SSL_get_error(ssl_, outcome);
+  const unsigned long code = ERR_peek_error();
+  const int reason = ERR_GET_REASON(code);
+  const char* text = ERR_reason_error_string(code);
+  ERR_clear_error();
+  switch (kind) {
+    case SSL_ERROR_WANT_READ: return input_ended_ ? Step::Truncated : Step::WantInput;
+    case SSL_ERROR_ZERO_RETURN: return Step::Closed;
+    case SSL_ERROR_SYSCALL: return Step::Truncated;
+    default: break;
+  }
+  // OpenSSL 3 reports an abrupt close as an error of its own: openssl/openssl issue 11378.
+  if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) return Step::Truncated;
+  error_ = {Origin::Client, Reason::TlsError, reason, text != nullptr ? text : "TLS failed"};
+  return Step::Failed;
+}
+
+Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
+  n = 0;
+  ERR_clear_error();
+  const int outcome = SSL_read_ex(ssl_, into.data(), into.size(), &n);
+  return outcome == 1 ? Step::Done : step_after(outcome);
+}
+
+Step TlsEngine::write(std::span<const std::uint8_t> plain) {
+  ERR_clear_error();
+  while (!plain.empty()) {
+    std::size_t written = 0;
+    const int outcome = SSL_write_ex(ssl_, plain.data(), plain.size(), &written);
+    if (outcome != 1) {
+      // The output always takes everything, so there is nothing to wait for.
+      const Step step = step_after(outcome);
+      if (step != Step::Failed) error_ = {Origin::Client, Reason::TlsError, 0, "the TLS session takes no more data"};
+      return Step::Failed;
+    }
+    plain = plain.subspan(written);
+  }
+  return Step::Done;
+}
+
+void TlsEngine::close() {
+  // SSL_shutdown(3): not after a fatal error, and not before the handshake has finished.
+  if (ssl_ == nullptr || close_sent_ || !established() || error_.what.data() != nullptr) return;
+  close_sent_ = true;
+  ERR_clear_error();
+  SSL_shutdown(ssl_);
+  ERR_clear_error();
+}
+
+bool TlsEngine::established() const {
+  return ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1;
+}
+int TlsEngine::version_index() const {
+  return ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION ? 1 : 0;
+}
+const std::optional<Verdict>& TlsEngine::verdict() const {
+  return verdict_;
+}
+std::optional<Verdict>& TlsEngine::verdict() {
+  return verdict_;
+}
+const Error& TlsEngine::error() const {
+  return error_;
+}
+
+}  // namespace sallyport

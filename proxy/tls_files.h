@@ -1,0 +1,23 @@
+// A server certificate as it lies in files: chain and key, read and checked before anything is served
+// with them. A refusal names the file and what to do. The key stays in this object and in OpenSSL.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/openssl_ptr.h"
+#include "proxy/config.h"
+
+namespace sallyport {
+
+struct ServerCertificate {
+  std::vector<Certificate> chain;  // leaf first
+  KeyPtr key;
+  std::vector<std::string> names;  // DNS names of the leaf, or its CN where it has none
+};
+
+// Order, key match, dates and key strength. `now` in Unix seconds.
+Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now);
+
+}  // namespace sallyport
