@@ -7,15 +7,14 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 #include "admin/api/admin_api.h"
 #include "admin/api/http_server.h"
 #include "admin/metrics.h"
 #include "cache/ca_set.h"
 #include "cache/chains.h"
+#include "cache/file.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
 #include "cache/status_cache.h"
@@ -29,6 +28,7 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kConfig = 2;
+constexpr std::size_t kLargestBundle = std::size_t{64} << 20;
 
 int fail(int status, const std::string& what) {
   std::cerr << "sallyport: " << what << '\n';
@@ -60,12 +60,9 @@ Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
     }
     if (failure) return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + named + ": " + failure.message()};
     for (const fs::path& path : files) {
-      std::ifstream file(path, std::ios::binary);
-      const std::string pem{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-      if (!file.is_open()) {
-        return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + path.string() + " cannot be read"};
-      }
-      auto bundle = Certificate::bundle_from_pem(pem);
+      const auto pem = read_file(path.string(), kLargestBundle);
+      if (!pem) return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + pem.error().what};
+      auto bundle = Certificate::bundle_from_pem(*pem);
       if (!bundle) {
         return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + path.string() + ": " + bundle.error().what};
       }

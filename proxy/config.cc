@@ -1,12 +1,9 @@
 #include "proxy/config.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <set>
 
+#include "cache/file.h"
 #include "proxy/config_reader.h"
 
 namespace sallyport {
@@ -296,16 +293,12 @@ ConfigReport parse_config(std::string_view text, std::string_view file_name) {
 }
 
 ConfigReport load_config(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  // A folder opens as a file and fails only when it is read: then nothing came and errno says why.
-  if (!file.is_open() || (text.empty() && errno != 0)) {
-    ConfigReport report;
-    report.problems.push_back({0, 0, std::string("cannot be read: ") + std::strerror(errno)});
-    return report;
-  }
-  return parse_config(text, path);
+  constexpr std::size_t kLargest = 1024 * 1024;
+  const auto text = read_file(path, kLargest);
+  if (text) return parse_config(*text, path);
+  ConfigReport report;
+  report.problems.push_back({0, 0, text.error().what.substr(path.size() + 2)});
+  return report;
 }
 
 std::string to_string(const ConfigProblem& problem, std::string_view file_name) {

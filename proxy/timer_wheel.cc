@@ -15,7 +15,7 @@ void TimerWheel::unlink(Timer& timer) {
 void TimerWheel::start(Timer& timer, std::uint64_t after_ms) {
   stop(timer);
   // One tick more than the division says: the present tick has begun already, and early is wrong.
-  timer.due_tick_ = tick_ + after_ms / kTickMs + 1;
+  timer.due_tick_ = tick_ + (after_ms + kTickMs - 1) / kTickMs + 1;
   Timer& head = slots_[timer.due_tick_ % kSlots];
   timer.next_ = &head;
   timer.previous_ = head.previous_;

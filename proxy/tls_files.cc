@@ -4,11 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-
+#include "cache/file.h"
 #include "cache/identity.h"
 
 namespace sallyport {
@@ -22,17 +18,6 @@ Refusal no(const std::string& file, const std::string& what) {
   return {Refusal::Kind::Invalid, file + ": " + what};
 }
 
-Answer<std::string> read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.is_open() || (text.empty() && errno != 0)) {
-    return no(path, std::string("cannot be read: ") + std::strerror(errno));
-  }
-  if (text.size() > kFileLimit) return no(path, "is larger than 1 MiB");
-  return text;
-}
-
 // Called where a key is encrypted: there is nobody to ask.
 int no_password(char*, int, int, void* asked) {
   *static_cast<bool*>(asked) = true;
@@ -40,7 +25,7 @@ int no_password(char*, int, int, void* asked) {
 }
 
 Answer<KeyPtr> load_key(const std::string& path) {
-  auto text = read_file(path);
+  auto text = read_file(path, kFileLimit);
   if (!text) return text.error();
   const BioPtr bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
   bool encrypted = false;
@@ -54,7 +39,7 @@ Answer<KeyPtr> load_key(const std::string& path) {
 }  // namespace
 
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now) {
-  const auto text = read_file(files.chain);
+  const auto text = read_file(files.chain, kFileLimit);
   if (!text) return text.error();
   auto chain = Certificate::bundle_from_pem(*text);
   if (!chain) return no(files.chain, chain.error().what);

@@ -3,15 +3,13 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstring>
 #include <ctime>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 #include "admin/api/objects.h"
 #include "admin/cli/http_client.h"
 #include "admin/cli/table.h"
+#include "cache/file.h"
 #include "cache/text.h"
 
 namespace sallyport {
@@ -57,13 +55,9 @@ std::int64_t seconds(std::string_view written) {
 }
 
 Answer<std::string> file_text(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.is_open() || (content.empty() && errno != 0)) {
-    return Refusal{Refusal::Kind::Invalid, path + ": " + std::strerror(errno != 0 ? errno : EIO)};
-  }
-  if (content.size() > kFileLimit) return Refusal{Refusal::Kind::Invalid, path + ": larger than 1 MiB"};
+  auto read = read_file(path, kFileLimit);
+  if (!read) return read.error();
+  const std::string& content = *read;
   if (content.find("PRIVATE KEY-----") != std::string::npos) {
     return Refusal{Refusal::Kind::Invalid, path + " holds a private key; only certificates are sent"};
   }
@@ -74,7 +68,7 @@ Answer<std::string> file_text(const std::string& path) {
     if (!certificate) return Refusal{Refusal::Kind::Invalid, path + ": " + certificate.error().what};
     return certificate->pem();
   }
-  return content;
+  return read;
 }
 
 }  // namespace

@@ -1,0 +1,32 @@
+#include "cache/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sallyport {
+
+// By the system calls themselves: a std::ifstream opens a folder without complaint and then throws.
+Answer<std::string> read_file(const std::string& path, std::size_t limit) {
+  const auto refusal = [&](const std::string& why) { return Refusal{Refusal::Kind::Invalid, path + ": " + why}; };
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return refusal(std::string("cannot be read: ") + std::strerror(errno));
+  std::string text;
+  char chunk[16 * 1024];
+  ssize_t n = 0;
+  int failure = 0;
+  while ((n = ::read(fd, chunk, sizeof chunk)) != 0) {
+    if (n > 0) text.append(chunk, static_cast<std::size_t>(n));
+    if (n < 0 && errno != EINTR) failure = errno;
+    if (failure != 0 || text.size() > limit) break;
+  }
+  ::close(fd);
+  ::explicit_bzero(chunk, sizeof chunk);  // it may have been a key
+  if (failure != 0) return refusal(std::string("cannot be read: ") + std::strerror(failure));
+  if (text.size() > limit) return refusal("is larger than " + std::to_string(limit / 1024) + " KiB");
+  return text;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,374 @@
+// The TLS engine against a real OpenSSL client over memory: handshakes, every refusal's alert, flipped
+// bytes, truncation, the choice of certificates, and that nothing is ever resumed.
+#include "proxy/tls_engine.h"
+
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include "tests/proxy/tls_client.h"
+
+namespace sallyport::test {
+namespace {
+
+class Says final : public Verifier {
+ public:
+  explicit Says(Reason reason) : reason_(reason) {}
+  Verdict verify(const PeerChain& peer) override {
+    ++asked;
+    saw_leaf = peer.leaf != nullptr;
+    Verdict verdict;
+    verdict.reason = reason_;
+    verdict.identity.emplace();
+    return verdict;
+  }
+  int asked = 0;
+  bool saw_leaf = false;
+
+ private:
+  Reason reason_;
+};
+
+// A listener's TLS with certificates on disk, as it is configured.
+class Server {
+ public:
+  Server() : ca(make_ca("Server CA")) {}
+
+  void add(const std::string& names, Kind kind) {
+    Leaf leaf;
+    leaf.cn = "server";
+    leaf.subject_alt_name = names;
+    leaf.extended_key_usage = "serverAuth";
+    const Identity509 made = make(leaf, &ca, make_key(kind));
+    const std::string number = std::to_string(config.certificates.size());
+    config.certificates.push_back({dir.write("chain" + number, made.certificate.pem() + ca.certificate.pem()),
+                                   dir.write("key" + number, key_pem(made.key.get()))});
+    leaves.push_back(made.certificate);
+  }
+  TlsContext& context() {
+    if (!made_) {
+      if (config.certificates.empty()) add("DNS:localhost", Kind::P256);
+      config.name = "test";
+      auto created = TlsContext::create(config);
+      if (!created) ADD_FAILURE() << created.error().what;
+      made_ = std::move(*created);
+    }
+    return *made_;
+  }
+
+  TempDir dir;
+  Identity509 ca;
+  ListenerConfig config;
+  std::vector<Certificate> leaves;
+
+ private:
+  std::unique_ptr<TlsContext> made_;
+};
+
+// Carries bytes both ways until neither side has more to say.
+struct Joined {
+  Joined(Server& server, Verifier* verifier, const TlsClient::Options& options)
+      : engine(server.context(), verifier, output), client(options) {}
+
+  // What the engine's handshake ended with.
+  Step shake() {
+    Step step = Step::WantInput;
+    for (int i = 0; i < 20 && step == Step::WantInput; ++i) {
+      client.handshake();
+      pass_to_engine(client.give());
+      step = engine.handshake();
+      pass_to_client();
+    }
+    client_done = client.handshake();
+    client.receive();  // a TLS 1.3 client hears of its refusal only now
+    return step;
+  }
+  void pass_to_engine(std::vector<std::uint8_t> bytes) {
+    pending.insert(pending.end(), bytes.begin(), bytes.end());
+    engine.lend(pending);
+  }
+  void pass_to_client() {
+    pending.erase(pending.begin(), pending.end() - static_cast<std::ptrdiff_t>(engine.unread()));
+    engine.lend(pending);
+    client.take(output.bytes());
+    if (!output.empty()) output.consume(output.size());
+  }
+  Step read(std::string& into) {
+    std::uint8_t plain[17 * 1024];
+    std::size_t n = 0;
+    const Step step = engine.read(plain, n);
+    into.assign(reinterpret_cast<char*>(plain), n);
+    return step;
+  }
+
+  ByteBuffer output;
+  std::vector<std::uint8_t> pending;
+  TlsEngine engine;
+  TlsClient client;
+  bool client_done = false;
+};
+
+class Versions : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Tls, Versions, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
+                         [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
+
+TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::Ed25519}) {
+    const Identity509 device = make_device("d", ca, kind);
+    Says yes(Reason::None);
+    Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = GetParam()});
+    ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
+    EXPECT_TRUE(joined.client_done);
+    EXPECT_EQ(yes.asked, 1);
+    EXPECT_TRUE(yes.saw_leaf);
+    EXPECT_EQ(joined.engine.version_index(), GetParam() == TLS1_3_VERSION ? 1 : 0);
+    const std::string words(40'000, 'x');
+    joined.client.send({reinterpret_cast<const std::uint8_t*>(words.data()), words.size()});
+    joined.pass_to_engine(joined.client.give());
+    std::string all, part;
+    while (joined.read(part) == Step::Done) all += part;
+    EXPECT_EQ(all, words);
+    EXPECT_EQ(joined.engine.write({reinterpret_cast<const std::uint8_t*>("back"), 4}), Step::Done);
+    joined.pass_to_client();
+    EXPECT_EQ(joined.client.receive(), "back");
+  }
+}
+
+TEST_P(Versions, EachRefusalHasTheContractsAlert) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  const std::vector<std::pair<Reason, int>> rows = {{Reason::DeviceRevoked, SSL_AD_CERTIFICATE_REVOKED},
+                                                    {Reason::Expired, SSL_AD_CERTIFICATE_EXPIRED},
+                                                    {Reason::CaUnknown, SSL_AD_UNKNOWN_CA},
+                                                    {Reason::CaInactive, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::DeviceInactive, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::SerialConflict, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::NotYetValid, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::BadSignature, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::NotADevice, SSL_AD_CERTIFICATE_UNKNOWN},
+                                                    {Reason::InternalError, SSL_AD_CERTIFICATE_UNKNOWN}};
+  for (const auto& [reason, alert] : rows) {
+    Says no(reason);
+    Joined joined(server, &no, {.device = &device, .version = GetParam()});
+    EXPECT_EQ(joined.shake(), Step::Failed) << to_string(reason);
+    EXPECT_EQ(joined.engine.error().reason, reason);
+    EXPECT_EQ(joined.client.alert(), alert) << to_string(reason);
+    EXPECT_FALSE(joined.engine.established());
+  }
+}
+
+TEST_P(Versions, NoCertificateIsItsOwnReason) {
+  Server server;
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {.version = GetParam()});
+  EXPECT_EQ(joined.shake(), Step::Failed);
+  EXPECT_EQ(joined.engine.error().reason, Reason::NoCertificate);
+  EXPECT_EQ(yes.asked, 0);
+  EXPECT_EQ(joined.client.alert(),
+            GetParam() == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
+}
+
+TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  Identity509 thief = make_device("d", ca);
+  Says yes(Reason::None);
+  TlsClient::Options options{.device = &thief, .version = GetParam()};
+  Joined joined(server, &yes, options);
+  // Flip one bit of the flight that proves possession: the verdict was good, the session must not be.
+  Step step = Step::WantInput;
+  for (int i = 0; i < 20 && step == Step::WantInput; ++i) {
+    joined.client.handshake();
+    auto bytes = joined.client.give();
+    if (i > 0 && bytes.size() > 100) bytes[bytes.size() - 40] ^= 1;
+    joined.pass_to_engine(bytes);
+    step = joined.engine.handshake();
+    joined.pass_to_client();
+  }
+  EXPECT_EQ(step, Step::Failed);
+  EXPECT_EQ(joined.engine.error().reason, Reason::TlsError);
+  EXPECT_FALSE(joined.engine.established());
+}
+
+TEST_P(Versions, AOneWayListenerAsksForNoCertificate) {
+  Server server;
+  server.config.auth = AuthMode::OneWay;
+  Joined joined(server, nullptr, {.trust = &server.ca.certificate, .version = GetParam()});
+  EXPECT_EQ(joined.shake(), Step::Done);
+  EXPECT_FALSE(joined.engine.verdict().has_value());
+}
+
+TEST_P(Versions, AMutualListenerWithoutAVerifierLetsNobodyIn) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  Joined joined(server, nullptr, {.device = &device, .version = GetParam()});
+  EXPECT_EQ(joined.shake(), Step::Failed);
+}
+
+TEST_P(Versions, ACloseNotifyIsAnEndAndAMissingOneIsNot) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  for (const bool orderly : {true, false}) {
+    Says yes(Reason::None);
+    Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+    ASSERT_EQ(joined.shake(), Step::Done);
+    if (orderly) joined.client.close();
+    joined.pass_to_engine(joined.client.give());
+    joined.engine.end_of_input();
+    std::string nothing;
+    EXPECT_EQ(joined.read(nothing), orderly ? Step::Closed : Step::Truncated);
+  }
+}
+
+TEST_P(Versions, AFlippedByteEndsTheSession) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  ASSERT_EQ(joined.shake(), Step::Done);
+  joined.client.send({reinterpret_cast<const std::uint8_t*>("payload"), 7});
+  auto bytes = joined.client.give();
+  bytes[bytes.size() - 3] ^= 0x40;
+  joined.pass_to_engine(bytes);
+  std::string nothing;
+  EXPECT_EQ(joined.read(nothing), Step::Failed);
+  EXPECT_EQ(joined.engine.error().reason, Reason::TlsError);
+}
+
+TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  ASSERT_EQ(joined.shake(), Step::Done);
+  joined.engine.close();
+  const std::size_t once = joined.output.size();
+  EXPECT_GT(once, 0U);
+  joined.engine.close();
+  EXPECT_EQ(joined.output.size(), once);
+  joined.pass_to_client();
+  joined.client.receive();
+  EXPECT_TRUE(joined.client.closed());
+}
+
+// Until resumption is bound to standing there is none: no ticket is sent, no id is remembered, and a
+// session offered again leads to a full handshake that asks for the device's standing.
+TEST_P(Versions, NothingIsEverResumed) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  for (const bool tickets : {true, false}) {
+    Says yes(Reason::None);
+    Joined first(server, &yes, {.device = &device, .version = GetParam(), .tickets = tickets});
+    ASSERT_EQ(first.shake(), Step::Done);
+    first.client.receive();
+    SSL_SESSION* session = SSL_get1_session(first.client.ssl());
+    EXPECT_EQ(SSL_SESSION_has_ticket(session), 0);
+    unsigned id_length = 0;
+    SSL_SESSION_get_id(session, &id_length);
+    EXPECT_FALSE(GetParam() == TLS1_3_VERSION && SSL_SESSION_is_resumable(session) == 1);
+    Says no(Reason::DeviceInactive);
+    Joined again(server, &no, {.device = &device, .version = GetParam(), .tickets = tickets});
+    SSL_set_session(again.client.ssl(), session);
+    EXPECT_EQ(again.shake(), Step::Failed);
+    EXPECT_EQ(no.asked, 1);
+    EXPECT_EQ(SSL_session_reused(again.client.ssl()), 0);
+    SSL_SESSION_free(session);
+  }
+}
+
+TEST(TlsEngine, GarbageIsATlsError) {
+  Server server;
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {});
+  joined.pass_to_engine({'G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P', '/', '1', '.', '1', '\r', '\n', '\r', '\n'});
+  EXPECT_EQ(joined.engine.handshake(), Step::Failed);
+  EXPECT_EQ(joined.engine.error().reason, Reason::TlsError);
+}
+
+TEST(TlsEngine, ALongClientChainIsRefusedBeforeAnyCallback) {
+  Server server;
+  std::vector<Identity509> cas;
+  cas.push_back(make_ca("0"));
+  for (int i = 1; i < 60; ++i) cas.push_back(make_ca("CA " + std::to_string(i), &cas.back()));
+  const Identity509 device = make_device("d", cas.back());
+  TlsClient::Options options{.device = &device};
+  for (const Identity509& ca : cas) options.intermediates.push_back(&ca.certificate);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, options);
+  EXPECT_EQ(joined.shake(), Step::Failed);
+  EXPECT_EQ(yes.asked, 0);
+}
+
+TEST(TlsContext, ChoosesByNameAndThenByKeyType) {
+  Server server;
+  server.add("DNS:default.example.com", Kind::P256);
+  server.add("DNS:*.mqtt.example.com,DNS:mqtt-test.example.com", Kind::P256);
+  server.add("DNS:*.mqtt.example.com", Kind::Rsa2048);
+  struct Row {
+    const char* name;
+    const char* algorithms;
+    std::size_t expected;
+  };
+  const Row rows[] = {{"", "", 0},
+                      {"nobody.example.org", "", 0},
+                      {"a.mqtt.example.com", "ecdsa_secp256r1_sha256", 1},
+                      {"A.MQTT.Example.com", "ecdsa_secp256r1_sha256", 1},
+                      {"mqtt-test.example.com", "", 1},
+                      {"a.mqtt.example.com", "rsa_pss_rsae_sha256", 2},
+                      {"a.b.mqtt.example.com", "", 0},  // a wildcard stands for one label
+                      {"mqtt.example.com", "", 0}};
+  for (const Row& row : rows) {
+    server.config.auth = AuthMode::OneWay;
+    Joined joined(server, nullptr, {.server_name = row.name, .signature_algorithms = row.algorithms});
+    ASSERT_EQ(joined.shake(), Step::Done) << row.name << " " << joined.engine.error().what;
+    X509* presented = SSL_get0_peer_certificate(joined.client.ssl());
+    ASSERT_NE(presented, nullptr);
+    EXPECT_EQ(X509_cmp(presented, server.leaves[row.expected].x509()), 0) << row.name << " " << row.algorithms;
+  }
+}
+
+std::string refusal_of(const std::string& chain, const std::string& key) {
+  TempDir dir;
+  ListenerConfig config;
+  config.name = "x";
+  config.certificates.push_back({dir.write("chain.pem", chain), dir.write("key.pem", key)});
+  const auto context = TlsContext::create(config);
+  return context ? "" : context.error().what;
+}
+
+TEST(TlsContext, SaysWhatIsWrongWithAServerCertificate) {
+  const Identity509 ca = make_ca("CA");
+  const Identity509 server = make_device("localhost", ca);
+  const Identity509 other = make_device("other", ca);
+  Leaf old;
+  old.not_before = 1'000'000'000;
+  old.not_after = 1'100'000'000;
+  const Identity509 expired = make(old, &ca);
+  const Identity509 weak = make_device("weak", ca, Kind::Rsa1024);
+  const auto& key = key_pem(server.key.get());
+  EXPECT_EQ(refusal_of(server.certificate.pem() + ca.certificate.pem(), key), "");
+  EXPECT_NE(refusal_of(ca.certificate.pem() + server.certificate.pem(), key).find("put the server's certificate first"),
+            std::string::npos);
+  EXPECT_NE(refusal_of(server.certificate.pem(), key_pem(other.key.get())).find("does not belong"), std::string::npos);
+  EXPECT_NE(refusal_of(expired.certificate.pem(), key_pem(expired.key.get())).find("has expired"), std::string::npos);
+  EXPECT_NE(refusal_of(weak.certificate.pem(), key_pem(weak.key.get())).find("2048"), std::string::npos);
+  EXPECT_NE(refusal_of("nothing", key).find("no PEM certificate"), std::string::npos);
+  EXPECT_NE(refusal_of(server.certificate.pem(), "nothing").find("no private key"), std::string::npos);
+  EXPECT_NE(refusal_of(server.certificate.pem(),
+                       "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIBHDBXBgkqhkiG9w0BBQ0wSjApBgkqhkiG9w0BBQwwHAQI\n"
+                       "-----END ENCRYPTED PRIVATE KEY-----\n"),
+            "");
+  ListenerConfig missing;
+  missing.certificates.push_back({"/nowhere/a", "/nowhere/b"});
+  EXPECT_NE(TlsContext::create(missing).error().what.find("/nowhere/a: cannot be read"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sallyport::test
