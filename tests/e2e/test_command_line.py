@@ -91,7 +91,8 @@ level = "loud"
     for command in ("check", "serve"):
         done = run(command, "--config", path)
         assert done.returncode == 2, done.stderr
-        found = {int(line): text for line, text in re.findall(rf"^{re.escape(path)}:(\d+):\d+: (.*)$", done.stderr, re.M)}
+        positions = re.findall(rf"^{re.escape(path)}:(\d+):\d+: (.*)$", done.stderr, re.M)
+        found = {int(line): text for line, text in positions}
         assert set(found) == {1, 6, 7, 8, 9, 13, 16}, done.stderr
         assert "did you mean 'state_dir'" in found[1]
         assert "borker" in found[6]

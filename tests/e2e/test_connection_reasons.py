@@ -47,25 +47,33 @@ def closed(sock, timeout=10.0):
     return data
 
 
-@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", packet.pingreq(), packet.publish("t", b"x"),
-                                   b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(64), b"\0" * 64])
-def test_not_mqtt(server, device, first):
-    """The first packet is not a CONNECT: HTTP, another MQTT packet, TLS inside TLS, zeros."""
+NOT_MQTT = {
+    "HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a PINGREQ": packet.pingreq(),
+    "a PUBLISH": packet.publish("t", b"x"),
+    "TLS inside TLS": b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(64),
+    "zeros": b"\0" * 64,
+    "an unknown protocol name": packet.connect("x", protocol="MQXX"),
+    "an unknown level": packet.connect("x", version=6, protocol="MQTT"),
+    "a length field of five bytes": b"\x10\xff\xff\xff\xff\x01",
+}
+
+
+@pytest.mark.parametrize("what", NOT_MQTT)
+def test_not_mqtt(server, device, what):
+    """What comes first is not a CONNECT of any MQTT we know."""
     with server.refuses("not_mqtt", serial=device.serial):
         with Device(server.port, device) as talker:
-            talker.send(first)
+            talker.send(NOT_MQTT[what])
             talker.end()
 
 
 BAD_CONNECTS = {
-    "an unknown protocol name": packet.connect("x", protocol="MQXX"),
-    "an unknown level": packet.connect("x", version=6, protocol="MQTT"),
     "the reserved flag": packet.connect("x", flags=3),
     "a will QoS of 3": packet.connect("x", flags=0x1E),
     "a client id beyond the packet": packet.packet(1, packet.text("MQTT") + b"\x04\x02\0\x3c\xff\xffx"),
     "bytes left over": packet.packet(1, packet.text("MQTT") + b"\x04\x02\0\x3c" + packet.text("x") + b"extra"),
     "a client id that is not UTF-8": packet.connect(b"\xc0\x80"),
-    "a length field of five bytes": b"\x10\xff\xff\xff\xff\x01",
     "more than max_connect_size": b"\x10" + packet.length(1 << 20),
 }
 

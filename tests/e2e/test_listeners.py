@@ -91,7 +91,8 @@ def test_without_sni_the_default_answers(server, root, certificates):
 @pytest.mark.parametrize("tls", ["-tls1_2", "-tls1_3"])
 @pytest.mark.parametrize("signature, name, wanted", [
     ("rsa_pss_rsae_sha256", "localhost", "default rsa"), ("ecdsa_secp256r1_sha256", "localhost", "default"),
-    ("rsa_pss_rsae_sha256", "x.mqtt.example.com", "wild rsa"), ("ecdsa_secp256r1_sha256", "x.mqtt.example.com", "wild")])
+    ("rsa_pss_rsae_sha256", "x.mqtt.example.com", "wild rsa"),
+    ("ecdsa_secp256r1_sha256", "x.mqtt.example.com", "wild")])
 def test_the_key_type_follows_what_the_client_can_verify(server, certificates, tls, signature, name, wanted):
     """ECDSA for those who can, RSA for the others, under each name."""
     done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-servername", name, tls,

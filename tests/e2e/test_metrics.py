@@ -79,7 +79,7 @@ def test_who_ended_a_session_is_counted(server, root, origin):
             server.registered(identity)
             server.cli("device", "deactivate", identity.id)
             device.end()
-        until("it is counted", lambda: server.metric("sessions_ended_total", origin=origin) == before + 1, 5)
+    until("it is counted", lambda: server.metric("sessions_ended_total", origin=origin) == before + 1, 5)
 
 
 def test_probes_and_nothing_else(server):

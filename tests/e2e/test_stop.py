@@ -68,6 +68,7 @@ def test_at_the_drains_limit_sessions_are_closed(serve_once, broker, site, root)
     began = time.monotonic()
     for device in devices:
         device.ping()
+    for device in devices:
         assert device.end(5) == "close_notify"
     assert 0.8 < time.monotonic() - began < 3
     assert server.wait(5) == 0
@@ -99,6 +100,25 @@ def test_a_second_signal_ends_at_once(serve_once, broker, site, root):
         with pytest.raises(Ended):
             while True:
                 device.receive(2)
+
+
+@pytest.mark.parametrize("apart", [0, 0.001, 0.02])
+def test_two_signals_in_quick_succession(serve_once, broker, site, root, apart):
+    """Whatever the process is doing when the second one comes, it ends by itself and with 0: a signal must never
+    take its default action in some thread."""
+    server = started(serve_once, broker, site, root, "60s")
+    for _ in range(3):
+        with admitted(server.port, root.issue("hurried")):
+            server.signal(signal.SIGTERM)
+            time.sleep(apart)
+            server.signal(signal.SIGTERM)
+            time.sleep(apart)
+            try:
+                server.signal(signal.SIGINT)
+            except ProcessLookupError:
+                pass
+            assert server.wait(5) == 0
+        server.start()
 
 
 def test_registrations_in_the_queue_are_written_before_the_end(serve_once, broker, site, root):

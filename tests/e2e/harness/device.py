@@ -82,7 +82,9 @@ class Device:
             self.tls = self.context.wrap_socket(sock, server_hostname=server_name, suppress_ragged_eofs=False)
         except OSError as error:
             sock.close()
-            raise Ended(how_it_ended(error)) from error
+            # Python calls a bare TCP end during the handshake "zero return" too; nobody closes orderly there.
+            how = how_it_ended(error)
+            raise Ended("truncated" if how == "close_notify" else how) from error
 
     def __enter__(self):
         return self

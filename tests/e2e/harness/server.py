@@ -127,7 +127,8 @@ class Sallyport:
             until("it notices the first signal", lambda: self.process.poll() is not None or "draining" in self.log())
             self.signal(signal.SIGTERM)
         try:
-            assert self.wait() == 0, self.errors()
+            status = self.wait()
+            assert status == 0, f"exit status {status}: {self.errors()}\n{self.log()[-2000:]}"
         except subprocess.TimeoutExpired:
             self.kill9()
             raise AssertionError(f"did not end after two SIGTERMs\n{self.log()[-4000:]}") from None
