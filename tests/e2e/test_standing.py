@@ -1,5 +1,6 @@
 """Sessions never outlive standing: a change is durable, then in force everywhere, then acknowledged."""
 
+import select
 import threading
 import time
 
@@ -20,7 +21,7 @@ def server(broker, serve, site, root):
 
 
 class Chatter:
-    """A session that publishes `word` to its topic as fast as it can until it is ended."""
+    """A session that publishes `word` to its topic as fast as it can until it hears its end."""
     def __init__(self, port, identity, topic):
         self.device = admitted(port, identity)
         self.topic, self.word, self.how = topic, b"before", None
@@ -32,7 +33,8 @@ class Chatter:
         try:
             while True:
                 self.device.send(packet.publish(self.topic, self.word))
-                time.sleep(0.001)
+                if select.select([self.device.tls], [], [], 0.001)[0]:
+                    self.device.receive()
         except Ended as ended:
             self.how, self.ended_at = ended.how, time.monotonic()
 
