@@ -244,6 +244,24 @@ void collect_traffic(std::vector<MetricFamily>& all, const Shards& shards, const
 
 std::vector<MetricFamily> Metrics::Collect() const {
   std::vector<MetricFamily> all;
+  {
+    Family cuts(all, "status_cut_seconds", MetricType::Histogram,
+                "From a durable change of standing until no byte of the sessions it cut passes.");
+    std::vector<std::uint64_t> counts;
+    for (const Cell& bucket : plane_.cut_latency().buckets) counts.push_back(bucket.get());
+    cuts.add_histogram({}, kLatencyBoundsUs, counts, 1e-6,
+                       static_cast<double>(plane_.cut_latency().sum_us.get()) * 1e-6);
+  }
+  {
+    Family expiry(all, "server_certificate_not_after_seconds", MetricType::Gauge,
+                  "When a server certificate ends, in Unix seconds.");
+    for (const ListenerInfo& listener : plane_.listeners()) {
+      for (std::size_t i = 0; i < listener.certificates.size(); ++i) {
+        expiry.add({{"listener", listener.name}, {"id", to_hex(listener.certificates[i])}},
+                   static_cast<double>(listener.not_after[i]));
+      }
+    }
+  }
   const Shards shards = plane_.counters();
   collect_listeners(all, config_, shards);
   collect_upstreams(all, config_, shards);

@@ -153,9 +153,8 @@ void say_what_runs(const Config& config, const DataPlane& plane, const Capacity&
 }
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
-int run(const Config& config, DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted,
-        Log& log, Logger& main_log) {
-  const sigset_t signals = block_signals();
+int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::vector<Digest> server_keys,
+        std::vector<Certificate> trusted, Log& log, Logger& main_log) {
   const Capacity capacity = raise_open_files();
   auto store = RegistryStore::open(config.state_dir);
   if (!store) return fail(kFailed, store.error().what);
@@ -207,6 +206,7 @@ int serve(const std::string& config_path) {
   const ConfigReport report = load_config(config_path);
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
+  const sigset_t signals = block_signals();  // before the first thread, the log's, is started
   Log log(report.config.log_level, report.config.log_format);
   Logger& main_log = log.logger();
   DataPlane plane(report.config, log);
@@ -214,7 +214,7 @@ int serve(const std::string& config_path) {
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
-  return run(report.config, plane, std::move(*server_keys), std::move(*trusted), log, main_log);
+  return run(report.config, signals, plane, std::move(*server_keys), std::move(*trusted), log, main_log);
 }
 
 int check(const std::string& config_path) {

@@ -8,7 +8,6 @@ namespace sallyport {
 
 namespace {
 
-
 // An odd digit at the end of a hex prefix cannot be compared as bytes: cut it off, and filter later.
 std::string prefix_bytes(std::string_view hex) {
   std::vector<std::uint8_t> bytes;

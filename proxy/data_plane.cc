@@ -91,6 +91,7 @@ class DataPlane::Impl {
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::vector<ListenerInfo> infos;
   std::vector<std::unique_ptr<Shard>> shards;
+  Latency cuts;  // the registrar's thread writes it
 };
 
 DataPlane::DataPlane(const Config& config, Log& log) : impl_(std::make_unique<Impl>(config, log)) {}
@@ -159,8 +160,12 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std:
                       listener.auth == AuthMode::Mutual ? "mutual" : "one-way",
                       listener.protocol == Protocol::Mqtt ? "mqtt" : "tcp",
                       impl_->config.upstreams[listener.upstream].name,
+                      {},
                       {}};
-    for (const Certificate& leaf : impl_->tls[l]->leaves()) info.certificates.push_back(leaf.fingerprint());
+    for (const Certificate& leaf : impl_->tls[l]->leaves()) {
+      info.certificates.push_back(leaf.fingerprint());
+      info.not_after.push_back(leaf.not_after());
+    }
     impl_->infos.push_back(std::move(info));
   }
   return {};
@@ -170,7 +175,15 @@ void DataPlane::put_in_force(const Notice& notice) {
   Mail mail;
   mail.kind = Mail::Kind::PutInForce;
   mail.notice = &notice;
+  const auto begun = std::chrono::steady_clock::now();
   impl_->ask(mail);
+  if (notice.cuts.empty()) return;
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+  impl_->cuts.record(static_cast<std::uint64_t>(took.count()));
+}
+
+const Latency& DataPlane::cut_latency() const {
+  return impl_->cuts;
 }
 
 std::vector<ListenerInfo> DataPlane::listeners() const {

@@ -24,7 +24,8 @@ struct ListenerInfo {
   std::string auth;     // "mutual" | "one-way"
   std::string protocol;
   std::string upstream;
-  std::vector<Digest> certificates;  // fingerprints of the leaves it can present
+  std::vector<Digest> certificates;     // fingerprints of the leaves it can present
+  std::vector<std::int64_t> not_after;  // of each, Unix seconds
 };
 
 struct ShardInfo {
@@ -59,6 +60,8 @@ class DataPlane final : public ChangeSink {
   std::uint64_t sessions_of_ca(const Digest& id);
   // For the metrics page: the cells of every shard. Valid from start() to destruction.
   std::vector<const ShardCounters*> counters() const;
+  // How long cuts took, from the durable change until no byte of the sessions passed.
+  const Latency& cut_latency() const;
 
   // Stops accepting; sessions go on until they end or `limit` passes, then are closed (shutting_down).
   // Returns at once; join() waits for the shards to be empty and ended.

@@ -152,6 +152,10 @@ void Ring::abort(Socket socket) {
   ::close(socket.handle());
 }
 
+void Ring::submit() {
+  io_uring_submit(&ring_);
+}
+
 void Ring::turn(std::chrono::milliseconds patience) {
   const auto begun = std::chrono::steady_clock::now();
   __kernel_timespec limit{patience.count() / 1000, patience.count() % 1000 * 1'000'000};

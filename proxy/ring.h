@@ -34,6 +34,8 @@ class Ring final : public Io {
   // Reads the eventfd's counter into `into`, which stays where it is.
   void read_event(int event_fd, std::uint64_t& into, Completion& completion);
 
+  // Hands over now what was asked for: what was sent is sent before anything the caller does next.
+  void submit();
   // Submits what was asked for, waits for at most `patience` (zero: not at all), and runs what completed.
   void turn(std::chrono::milliseconds patience);
   // Of the last turn, how long it waited.

@@ -74,7 +74,9 @@ class SessionHost {
   virtual void wants_flush(Session& session) = 0;      // at the end of this turn
   // Exactly once a session. `served`: it had reached the broker.
   virtual void over(Session& session, const Error& error, Cause cause, bool served) = 0;
-  virtual void gone(Session& session) = 0;  // nothing is in flight: may be recycled after this turn
+  // Nothing is in flight any more. The host calls recycle() at the end of the turn, never from here: what
+  // called this still looks at the session.
+  virtual void gone(Session& session) = 0;
 };
 
 class Session final : public Verifier {
@@ -85,7 +87,7 @@ class Session final : public Verifier {
     AwaitingConnect,  // waiting for a whole CONNECT (tcp: a first byte)      on_connect_ready()
     Connecting,       // the broker is being reached                          on_broker_connect()
     Forwarding,       // bytes both ways                                      terminate()
-    Ending,           // counted and logged; the rest is teardown             advance_ending()
+    Ending,           // counted and logged; the rest is teardown             recycle()
   };
 
   // Bytes held for one direction before its source is no longer read, and below which it is again.
@@ -104,6 +106,7 @@ class Session final : public Verifier {
   void cut(Reason why);
   void shut_down();  // the process ends
   void evict();      // a silent peer makes room for another
+  void recycle();    // the host, after gone(): back to Free
 
   Verdict verify(const PeerChain& peer) override;
 
@@ -159,7 +162,6 @@ class Session final : public Verifier {
   bool end_broker();
   bool end_client();
   void on_client_recv_ending(const IoResult& result);
-  void reset();
 
   SessionHost* host_ = nullptr;
   SessionSettings settings_;
@@ -184,6 +186,8 @@ class Session final : public Verifier {
   bool client_truncated_ = false;                         // … and there was no close_notify
   bool broker_fin_sent_ = false, client_fin_sent_ = false;
   bool broker_ended_ = false;
+  bool client_first_ = false;  // of two orderly ends the client's came first
+  bool gone_ = false;          // the host was told
   bool broker_reached_ = false;
 
   MqttVersion mqtt_version_ = MqttVersion::V311;

@@ -44,11 +44,10 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
 void Session::advance_ending() {
   const bool broker_over = end_broker();
   const bool client_over = end_client();
-  if (!broker_over || !client_over) return;
+  if (!broker_over || !client_over || gone_) return;
   host_->timers().stop(timer_);
-  SessionHost& host = *host_;
-  reset();
-  host.gone(*this);
+  gone_ = true;
+  host_->gone(*this);
 }
 
 bool Session::end_broker() {
@@ -103,7 +102,8 @@ void Session::on_client_recv_ending(const IoResult& result) {
 }
 
 // Back to how the constructor left it, but for the armed callbacks.
-void Session::reset() {
+void Session::recycle() {
+  CHECK(state_ == State::Ending && gone_);
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
   engine_.reset();
@@ -112,7 +112,7 @@ void Session::reset() {
   }
   client_paused_ = broker_paused_ = client_stalled_ = broker_stalled_ = false;
   client_fin_ = client_closed_ = client_truncated_ = false;
-  broker_fin_sent_ = client_fin_sent_ = broker_ended_ = broker_reached_ = false;
+  broker_fin_sent_ = client_fin_sent_ = broker_ended_ = broker_reached_ = client_first_ = gone_ = false;
   mqtt_known_ = false;
   client_id_.clear();
   attempt_ = 0;

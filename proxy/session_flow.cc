@@ -75,6 +75,7 @@ void Session::decrypt() {
     if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {
       client_closed_ = true;
+      client_first_ = !broker_ended_;
       client_truncated_ = step == Step::Truncated;
       break;
     }
@@ -102,7 +103,10 @@ void Session::on_client_closed() {
   if (client_truncated_) {
     return terminate({Origin::Client, Reason::None, 0, "the client left without a close_notify"}, Cause::Reset);
   }
-  if (broker_ended_) return terminate({Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
+  if (broker_ended_) {
+    return terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"},
+                     Cause::Closed);
+  }
   host_->io().end_sending(broker_);
   broker_fin_sent_ = true;
   host_->timers().start(timer_, kHalfClosedMs);
@@ -176,7 +180,9 @@ void Session::on_broker_ended() {
   if (client_fin_sent_) return;
   host_->io().end_sending(client_);
   client_fin_sent_ = true;
-  if (client_closed_) terminate({Origin::Broker, Reason::None, 0, "the broker closed"}, Cause::Closed);
+  if (client_closed_) {
+    terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
+  }
 }
 
 void Session::on_broker_send(const IoResult& result) {

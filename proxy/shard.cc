@@ -104,8 +104,11 @@ void Shard::run(std::promise<Answer<void>> ready) {
   ready.set_value({});
   while (!stopping_ || sessions_.get() > 0) turn();
   for (const Mail& mail : mailbox_.close()) read_mail(mail);
-  probes_.clear();
-  ring_.reset();
+  ring_.reset();  // with it everything still in flight ends
+  for (Listening& listening : listening_) {
+    if (listening.socket.valid()) ::close(listening.socket.handle());
+    listening.socket = Socket();
+  }
   finished_ = true;
 }
 
@@ -146,8 +149,9 @@ void Shard::flush_all() {
 
 void Shard::recycle() {
   for (Session* session : graveyard_) {
-    session->invariants();
     const std::size_t listener = session->settings().listener;
+    session->recycle();
+    session->invariants();
     counters_.listeners[listener].sessions_open.sub();
     sessions_.sub();
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);

@@ -53,16 +53,17 @@ void Shard::admit(Listening& listening, Socket socket) {
   ::getpeername(socket.handle(), reinterpret_cast<sockaddr*>(&peer), &length);
   if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
-  const bool full = parts_.connections->load(std::memory_order_relaxed) >= parts_.connections_max;
-  const bool listener_full =
-      config.max_connections != 0 && of_listener.load(std::memory_order_relaxed) >= config.max_connections;
+  // Taken first and given back where it was too much: no two shards pass the limit together.
+  const bool full = parts_.connections->fetch_add(1, std::memory_order_relaxed) >= parts_.connections_max;
+  const bool listener_full = of_listener.fetch_add(1, std::memory_order_relaxed) >=
+                             (config.max_connections != 0 ? config.max_connections : UINT64_MAX);
   if (full || listener_full) {
+    parts_.connections->fetch_sub(1, std::memory_order_relaxed);
+    of_listener.fetch_sub(1, std::memory_order_relaxed);
     return refuse_at_once(listening, socket, peer, Reason::TooManyConnections,
                           full ? "the open-file limit allows no more" : "max_connections");
   }
   bound_silent_peers(config);
-  parts_.connections->fetch_add(1, std::memory_order_relaxed);
-  of_listener.fetch_add(1, std::memory_order_relaxed);
   sessions_.add();
   counters_.listeners[listening.number].sessions_open.add();
   if (free_.empty()) free_.push_back(&slab_.emplace_back());

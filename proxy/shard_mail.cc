@@ -32,6 +32,8 @@ void Shard::carry_out(const Notice& notice) {
       if (session->settings().config->cut_sessions) session->cut(cut.why);
     }
   }
+  // A send that this turn prepared before the cut must not follow our answer: it goes now, or is cancelled.
+  if (!notice.cuts.empty()) ring_->submit();
 }
 
 void Shard::drain(std::uint64_t limit_ms) {

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The rules of the house that grep can check (DESIGN.md section 1, STYLE.md): each finding is printed, one
+# is enough to fail. Run from the top of the tree.
+set -u
+findings=0
+finding() { echo "house rule: $1"; findings=$((findings + 1)); }
+
+# rule MESSAGE: every line on standard input is a finding.
+rule() {
+  while IFS= read -r line; do finding "$1: $line"; done
+}
+sources() { git ls-files -co --exclude-standard "$@" | grep -E '\.(h|cc)$'; }
+in_files() { xargs -r grep -nE "$1"; }  # in_files REGEX: searches the files named on standard input
+
+# Floors: includes point downwards only.
+sources cache | in_files '#include "(proxy|admin|tests)/' | rule "cache/ includes upwards"
+sources proxy | in_files '#include "(admin|tests)/' | rule "proxy/ includes upwards"
+sources admin | in_files '#include "tests/' | rule "admin/ includes tests"
+
+# Each library has its room.
+sources cache proxy admin | grep -v '^proxy/ring' | in_files '#include <liburing' | rule "liburing outside proxy/ring"
+sources cache proxy admin | grep -vE '^proxy/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls_*"
+sources cache proxy admin | grep -v '^cache/registry_store\.cc' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
+sources cache proxy admin | grep -v '^proxy/config' | in_files '#include <toml' | rule "toml++ outside the configuration"
+sources cache proxy admin | grep -vE '^admin/(api/http_server|cli/http_client)\.cc' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
+sources cache proxy admin | grep -v '^admin/cli/command_line\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line.cc"
+sources cache proxy admin | grep -v '^cache/log\.cc' | in_files '#include <spdlog' | rule "spdlog outside the log"
+
+# The data path: nothing allocated by hand, nothing shared by counting, nothing hidden behind a function object.
+sources proxy | in_files '(^|[^_[:alnum:]"/])(new [A-Z(]|delete [a-z])' | grep -vE '//.*\b(new|delete)\b' |
+  grep -v 'unique_ptr<[A-Za-z]*>(new\|(new \|made(new ' | rule "new or delete on the data path"
+sources proxy | in_files 'std::(function|make_shared)' | rule "std::function or make_shared on the data path"
+sources proxy | in_files 'shared_ptr' | grep -v 'shared_ptr<const CaSet>' | rule "shared_ptr on the data path (but the CA set)"
+sources proxy | grep -vE '^proxy/config' | in_files '\b(try|catch|throw)\b *[({"]' | rule "exceptions on the data path"
+
+# What both compilers accept, and what a reader can take in.
+sources cache proxy admin | in_files '#include <(format|source_location|expected)>' | rule "a header g++ 12 and clang 14 do not share"
+sources cache proxy admin tests | in_files '\b(TODO|FIXME|XXX|HACK)\b' | rule "an unfinished thought"
+sources cache proxy admin tests | in_files '^using namespace std;' | rule "using namespace std"
+for file in $(sources cache proxy admin bench); do
+  lines=$(wc -l <"$file")
+  [ "$lines" -le 500 ] || finding "$file has $lines lines: look for the second idea inside"
+done
+for file in $(git ls-files -co --exclude-standard cache proxy admin | grep -E '\.h$'); do
+  head -n 1 "$file" | grep -q '^// ' || finding "$file does not begin with what it is"
+  grep -q '^#pragma once' "$file" || finding "$file lacks #pragma once"
+done
+git ls-files -co --exclude-standard cache proxy admin | grep -E '(util|common|helper|manager|misc)[^/]*\.(h|cc)$' | rule "a name that says nothing"
+
+# Nothing logs what must stay secret.
+sources cache proxy admin | in_files '(info|warn|error|debug|write)\(.*(key_pem|private_key|password|token|payload)' | rule "a secret in a log line"
+
+# Formatting.
+if command -v clang-format >/dev/null; then
+  for file in $(sources cache proxy admin bench tests); do
+    clang-format --dry-run -Werror "$file" >/dev/null 2>&1 || finding "$file is not formatted: clang-format -i $file"
+  done
+else
+  finding "clang-format is not installed"
+fi
+
+[ "$findings" -eq 0 ] && echo "house rules: all kept"
+[ "$findings" -eq 0 ]

@@ -1,0 +1,383 @@
+// The data plane as a whole, in this process: real rings, real sockets on loopback, a real registrar and
+// store, an OpenSSL client, and a broker that is a thread. What is shared between the threads is looked at
+// by ThreadSanitizer here.
+#include "proxy/data_plane.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "cache/chains.h"
+#include "cache/registrar.h"
+#include "cache/registry_store.h"
+#include "tests/proxy/tls_client.h"
+
+namespace sallyport::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+bool eventually(const std::function<bool()>& holds, std::chrono::seconds limit = 10s) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
+
+int connect_to(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+  ::close(fd);
+  return -1;
+}
+
+// Sends back what it gets, and keeps a count of it.
+class EchoBroker {
+ public:
+  EchoBroker() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    ::listen(listener_, 64);
+    socklen_t length = sizeof address;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
+    port = ntohs(address.sin_port);
+    thread_ = std::thread([this] { run(); });
+  }
+  ~EchoBroker() {
+    stop_ = true;
+    thread_.join();
+    ::close(listener_);
+  }
+  std::uint16_t port = 0;
+  std::atomic<std::uint64_t> received{0};
+
+ private:
+  void run() {
+    std::vector<pollfd> fds{{listener_, POLLIN, 0}};
+    char buffer[4096];
+    while (!stop_) {
+      ::poll(fds.data(), fds.size(), 20);
+      for (std::size_t i = fds.size(); i-- > 1;) {
+        if (fds[i].revents == 0) continue;
+        const ssize_t n = ::recv(fds[i].fd, buffer, sizeof buffer, 0);
+        if (n <= 0) {
+          ::close(fds[i].fd);
+          fds.erase(fds.begin() + static_cast<std::ptrdiff_t>(i));
+        } else {
+          received += static_cast<std::uint64_t>(n);
+          ::send(fds[i].fd, buffer, static_cast<std::size_t>(n), MSG_NOSIGNAL);
+        }
+      }
+      if (fds[0].revents != 0) fds.push_back({::accept(listener_, nullptr, nullptr), POLLIN, 0});
+    }
+    for (std::size_t i = 1; i < fds.size(); ++i) ::close(fds[i].fd);
+  }
+  int listener_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// A device on a real socket.
+class Device {
+ public:
+  Device(std::uint16_t port, const Identity509& identity, int version = 0)
+      : fd_(connect_to(port)), tls_({.device = &identity, .version = version}) {}
+  ~Device() { ::close(fd_); }
+
+  bool handshake() {
+    for (int i = 0; i < 200 && !tls_.handshake(); ++i) {
+      if (!exchange() || tls_.error() != 0) return false;
+    }
+    return exchange(0ms) || true;
+  }
+  void send(const std::string& bytes) {
+    tls_.send({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+    exchange(0ms);
+  }
+  // Waits for `bytes` more of plaintext, or for the end.
+  std::string receive(std::size_t bytes) {
+    std::string all;
+    const auto end = std::chrono::steady_clock::now() + 10s;
+    while (all.size() < bytes && std::chrono::steady_clock::now() < end) {
+      if (!exchange(50ms)) break;
+      all += tls_.receive();
+    }
+    return all;
+  }
+  bool ended() {
+    return eventually([&] {
+      const bool open = exchange(10ms);
+      tls_.receive();
+      return !open || tls_.closed();
+    });
+  }
+
+ private:
+  // False: the peer has closed.
+  bool exchange(std::chrono::milliseconds patience = 2000ms) {
+    const auto out = tls_.give();
+    if (!out.empty()) ::send(fd_, out.data(), out.size(), MSG_NOSIGNAL);
+    pollfd poll_fd{fd_, POLLIN, 0};
+    if (::poll(&poll_fd, 1, static_cast<int>(patience.count())) <= 0) return true;
+    std::uint8_t buffer[16 * 1024];
+    const ssize_t n = ::recv(fd_, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n <= 0) return false;
+    tls_.take({buffer, static_cast<std::size_t>(n)});
+    return true;
+  }
+  int fd_;
+  TlsClient tls_;
+};
+
+std::string connect_packet() {
+  return {
+      "\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01"
+      "c",
+      15};
+}
+
+class DataPlaneTest : public testing::Test {
+ protected:
+  DataPlaneTest()
+      : log_(Level::Error, LogFormat::Text, 2), device_ca_(make_ca("Device CA")), server_ca_(make_ca("Server CA")) {
+    Leaf leaf;
+    leaf.cn = "localhost";
+    leaf.subject_alt_name = "DNS:localhost";
+    const Identity509 server = make(leaf, &server_ca_);
+    config_.shards = 2;
+    ListenerConfig listener;
+    listener.name = "mqtts";
+    listener.address = {"127.0.0.1", 0, ""};
+    listener.certificates.push_back(
+        {dir_.write("chain", server.certificate.pem()), dir_.write("key", key_pem(server.key.get()))});
+    listener.handshake_timeout = 2000ms;
+    listener.connect_timeout = 2000ms;
+    config_.listeners.push_back(listener);
+    config_.upstreams.push_back({"broker", {{"127.0.0.1", broker_.port, ""}}, Balance::LeastConnections, {}, 500ms});
+  }
+
+  void start() {
+    plane_ = std::make_unique<DataPlane>(config_, log_);
+    auto keys = plane_->prepare();
+    ASSERT_TRUE(keys) << keys.error().what;
+    auto store = RegistryStore::open(dir_.path() + "/state");
+    ASSERT_TRUE(store);
+    store_ = std::move(*store);
+    registrar_ = std::make_unique<Registrar>(*store_, cache_, chains_, *plane_, RegistrarOptions{}, null_);
+    ASSERT_TRUE(registrar_->warm());
+    registrar_->start();
+    ASSERT_TRUE(registrar_->set_server_keys(*keys));
+    ASSERT_TRUE(registrar_->trust({device_ca_.certificate}));
+    const auto started = plane_->start(gate_, *registrar_, 1000);
+    ASSERT_TRUE(started) << started.error().what;
+    const std::string address = plane_->listeners().at(0).address;
+    port_ = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  }
+  void TearDown() override {
+    if (plane_) {
+      plane_->stop_now();
+      plane_->join();
+    }
+    if (registrar_) registrar_->stop();
+  }
+  std::uint64_t rejected(Reason reason) const {
+    std::uint64_t sum = 0;
+    for (const ShardCounters* shard : plane_->counters()) {
+      sum += shard->listeners[0].rejections[static_cast<std::size_t>(reason)].get();
+    }
+    return sum;
+  }
+  std::uint64_t sessions() const {
+    std::uint64_t sum = 0;
+    for (const ShardInfo& shard : plane_->shard_info()) sum += shard.sessions;
+    return sum;
+  }
+
+  TempDir dir_;
+  EchoBroker broker_;
+  Log log_;
+  NullLogger null_;
+  Config config_;
+  Identity509 device_ca_, server_ca_;
+  StatusCache cache_;
+  ChainTable chains_;
+  DeviceGate gate_{cache_, chains_};
+  std::unique_ptr<DataPlane> plane_;
+  std::unique_ptr<RegistryStore> store_;
+  std::unique_ptr<Registrar> registrar_;
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
+  start();
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const Identity509 identity = make_device("d" + std::to_string(version), device_ca_);
+    Device device(port_, identity, version);
+    ASSERT_TRUE(device.handshake());
+    device.send(connect_packet());
+    EXPECT_EQ(device.receive(15), connect_packet());
+    const std::string words(100'000, 'w');
+    device.send(words);
+    EXPECT_EQ(device.receive(words.size()), words);
+    EXPECT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(identity.certificate.fingerprint())); }));
+    EXPECT_EQ(plane_->sessions_of_device(identity.certificate.fingerprint()), 1U);
+  }
+  EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+}
+
+TEST_F(DataPlaneTest, NothingIsRegisteredBeforeItsConnect) {
+  start();
+  const Identity509 identity = make_device("quiet", device_ca_);
+  {
+    Device device(port_, identity);
+    ASSERT_TRUE(device.handshake());
+    std::this_thread::sleep_for(100ms);
+    EXPECT_FALSE(registrar_->device(identity.certificate.fingerprint()));
+  }
+  EXPECT_TRUE(eventually([&] { return rejected(Reason::BadConnect) == 1; }));
+}
+
+TEST_F(DataPlaneTest, DeactivatingCutsLiveSessionsBeforeItIsAnswered) {
+  start();
+  const Identity509 lost = make_device("lost", device_ca_), kept = make_device("kept", device_ca_);
+  Device a(port_, lost), b(port_, kept);
+  for (Device* device : {&a, &b}) {
+    ASSERT_TRUE(device->handshake());
+    device->send(connect_packet());
+    ASSERT_EQ(device->receive(15), connect_packet());
+  }
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(lost.certificate.fingerprint())); }));
+  const auto answered = registrar_->set_device_status(lost.certificate.fingerprint(), DeviceStatus::Inactive);
+  ASSERT_TRUE(answered) << answered.error().what;
+  EXPECT_EQ(plane_->sessions_of_device(lost.certificate.fingerprint()), 0U);
+  const std::uint64_t before = broker_.received;
+  a.send("must not pass");
+  EXPECT_TRUE(a.ended());
+  EXPECT_EQ(broker_.received, before);
+  b.send("still here");
+  EXPECT_EQ(b.receive(10), "still here");
+  Device again(port_, lost);
+  EXPECT_FALSE(again.handshake() && again.receive(1).size() == 1);
+  EXPECT_TRUE(eventually([&] { return rejected(Reason::DeviceInactive) == 1; }));
+}
+
+TEST_F(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
+  start();
+  std::vector<Identity509> identities;
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < 8; ++i) {
+    identities.push_back(make_device("d" + std::to_string(i), device_ca_));
+    devices.push_back(std::make_unique<Device>(port_, identities.back()));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(connect_packet());
+    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+  }
+  EXPECT_EQ(plane_->sessions_of_ca(device_ca_.certificate.fingerprint()), 8U);
+  ASSERT_TRUE(registrar_->set_ca_status(device_ca_.certificate.fingerprint(), CaStatus::Inactive));
+  EXPECT_EQ(plane_->sessions_of_ca(device_ca_.certificate.fingerprint()), 0U);
+  for (auto& device : devices) EXPECT_TRUE(device->ended());
+  Device again(port_, identities[0]);
+  EXPECT_FALSE(again.handshake() && again.receive(1).size() == 1);
+  ASSERT_TRUE(registrar_->set_ca_status(device_ca_.certificate.fingerprint(), CaStatus::Active));
+  Device back(port_, identities[0]);
+  ASSERT_TRUE(back.handshake());
+  back.send(connect_packet());
+  EXPECT_EQ(back.receive(15), connect_packet());
+}
+
+// A change and connections at the same time: whatever the order, no session of the device outlives it.
+TEST_F(DataPlaneTest, ADeactivationRacesHandshakes) {
+  start();
+  const Identity509 identity = make_device("racer", device_ca_);
+  {
+    Device first(port_, identity);
+    ASSERT_TRUE(first.handshake());
+    first.send(connect_packet());
+    ASSERT_EQ(first.receive(15), connect_packet());
+  }
+  const Digest id = identity.certificate.fingerprint();
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(id)); }));
+  for (int round = 0; round < 10; ++round) {
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> connecting;
+    for (int i = 0; i < 3; ++i) {
+      connecting.emplace_back([&] {
+        while (!stop) {
+          Device device(port_, identity);
+          if (device.handshake()) device.send(connect_packet());
+          std::this_thread::sleep_for(5ms);
+        }
+      });
+    }
+    std::this_thread::sleep_for(20ms);
+    ASSERT_TRUE(registrar_->set_device_status(id, DeviceStatus::Inactive));
+    std::this_thread::sleep_for(20ms);  // what was sent before the answer reaches the broker's thread
+    const std::uint64_t bytes = broker_.received;
+    std::this_thread::sleep_for(50ms);
+    EXPECT_EQ(plane_->sessions_of_device(id), 0U);
+    EXPECT_EQ(broker_.received, bytes) << "a byte passed after the deactivation was answered";
+    stop = true;
+    for (std::thread& thread : connecting) thread.join();
+    ASSERT_TRUE(registrar_->set_device_status(id, DeviceStatus::Active));
+  }
+}
+
+TEST_F(DataPlaneTest, SilentPeersAreRefusedInTimeAndOldestFirstBeyondTheBound) {
+  config_.shards = 1;
+  config_.listeners[0].max_handshakes_per_shard = 4;
+  start();
+  std::vector<int> silent;
+  for (int i = 0; i < 40; ++i) silent.push_back(connect_to(port_));
+  EXPECT_TRUE(eventually([&] { return rejected(Reason::HandshakeTimeout) >= 24; }, 2s)) << "evicted at once";
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  EXPECT_TRUE(device.handshake()) << "silent peers keep nobody out";
+  EXPECT_TRUE(eventually([&] { return rejected(Reason::HandshakeTimeout) == 40; })) << "by the timeout";
+  for (const int fd : silent) ::close(fd);
+}
+
+TEST_F(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  auto device = std::make_unique<Device>(port_, identity);
+  ASSERT_TRUE(device->handshake());
+  device->send(connect_packet());
+  ASSERT_EQ(device->receive(15), connect_packet());
+  plane_->drain(10s);
+  EXPECT_TRUE(eventually([&] { return connect_to(port_) == -1; }));
+  device->send("last words");
+  EXPECT_EQ(device->receive(10), "last words");
+  EXPECT_FALSE(plane_->finished());
+  device.reset();
+  plane_->join();
+  EXPECT_TRUE(plane_->finished());
+}
+
+TEST_F(DataPlaneTest, TheDrainsLimitEndsWhatIsLeft) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  ASSERT_EQ(device.receive(15), connect_packet());
+  plane_->drain(100ms);
+  EXPECT_TRUE(device.ended());
+  plane_->join();
+}
+
+}  // namespace
+}  // namespace sallyport::test

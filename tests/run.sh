@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test: the release build with unit, simulation, house-rule
+# and end-to-end tests, then the sanitizers, the fuzzers and the second compiler. Exits non-zero when one fails.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=deploy/packages.sh
+. deploy/packages.sh
+# shellcheck disable=SC2086
+install_packages $BUILD_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES || { echo "tests: packages could not be installed" >&2; exit 1; }
+
+jobs=$(nproc)
+began=$SECONDS
+passed=0
+failed=0
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+
+say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - began)); }
+
+build() {  # build PRESET TARGET...
+  local preset=$1; shift
+  local log=build/$preset.log
+  mkdir -p build
+  if cmake --preset "$preset" "${launcher[@]}" >"$log" 2>&1 && cmake --build --preset "$preset" -j "$jobs" --target "$@" >>"$log" 2>&1; then
+    return 0
+  fi
+  grep -nE 'error|FAILED' "$log" | head -40
+  tail -n 20 "$log"
+  echo "tests: the $preset build failed; all of it is in $log"
+  failed=$((failed + 1))
+  return 1
+}
+
+run() {  # run PRESET CTEST-ARGS...
+  local preset=$1; shift
+  local out=build/$preset.ctest
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@" 2>&1 | tee "$out" |
+    grep -vE '^ *(Start|Test +#| *[0-9]+/[0-9]+ Test .* Passed)' | sed '/^$/d'
+  local status=${PIPESTATUS[0]}
+  local of
+  of=$(sed -n 's/.*tests passed, \([0-9]*\) tests\? failed out of \([0-9]*\)/\1 \2/p' "$out" | tail -n 1)
+  [ -n "$of" ] || of="1 1"
+  failed=$((failed + ${of% *}))
+  passed=$((passed + ${of#* } - ${of% *}))
+  [ "$status" -eq 0 ] || [ "${of% *}" -gt 0 ] || failed=$((failed + 1))
+}
+
+say "release: unit, simulation, house rules"
+build release all && {
+  run release -LE e2e -j "$jobs"
+  say "release: end to end"
+  run release -L e2e
+}
+say "AddressSanitizer and UndefinedBehaviorSanitizer"
+build asan unit_tests simulation_tests && SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-60} run asan -L 'unit|simulation' -j "$jobs"
+say "ThreadSanitizer"
+build tsan thread_tests && TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" run tsan -L threads -j "$jobs"
+say "fuzzing"
+build fuzz fuzz_targets && run fuzz -L fuzz -j "$jobs"
+say "the second compiler"
+build clang all && { passed=$((passed + 1)); echo "clang compiles everything without a warning"; }
+
+say "done"
+echo "tests: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
