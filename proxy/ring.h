@@ -43,8 +43,10 @@ class Ring final : public Io {
 
  private:
   static constexpr unsigned kEntries = 4096;
-  static constexpr unsigned kBuffers = 2048;      // a power of two
-  static constexpr unsigned kBufferBytes = 4096;  // the kernel hands out at most 32 of them to one recv a turn
+  static constexpr unsigned kBuffers = 4096;  // a power of two
+  // Small, because a multishot receive hands out up to 32 of them at once, and as many again before its
+  // cancellation arrives: what a session that stalls may be left holding.
+  static constexpr unsigned kBufferBytes = 2048;
   static constexpr int kBufferGroup = 0;
 
   struct Ended {

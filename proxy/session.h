@@ -148,6 +148,7 @@ class Session final : public Verifier {
   void on_broker_recv(const IoResult& result);
   void on_broker_send(const IoResult& result);
   void on_broker_ended();
+  void both_ended();
   void flush_client();
   void flush_broker();
   void resume_client();

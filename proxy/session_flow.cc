@@ -32,6 +32,7 @@ void Session::on_client_recv(const IoResult& result) {
   if (state_ == State::Ending) return on_client_recv_ending(result);
   if (merely_stopped(result.value)) return start_client_recv();
   if (result.value < 0) {
+    if (broker_ended_) return both_ended();  // how the client leaves after that says nothing
     const bool orderly = client_closed_ && !client_truncated_;
     return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
                       "the client's connection broke"},
@@ -100,12 +101,9 @@ void Session::on_client_closed() {
     return terminate({Origin::Client, Reason::BadConnect, 0, "the client left before a whole CONNECT"}, Cause::Closed);
   }
   if (state_ != State::Forwarding || to_broker_held() > 0 || broker_fin_sent_) return;
+  if (broker_ended_) return both_ended();
   if (client_truncated_) {
     return terminate({Origin::Client, Reason::None, 0, "the client left without a close_notify"}, Cause::Reset);
-  }
-  if (broker_ended_) {
-    return terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"},
-                     Cause::Closed);
   }
   host_->io().end_sending(broker_);
   broker_fin_sent_ = true;
@@ -137,6 +135,7 @@ void Session::on_client_send(const IoResult& result) {
     return advance_ending();
   }
   if (result.value < 0) {
+    if (broker_ended_) return both_ended();
     return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
                       "the client no longer takes data"},
                      client_closed_ ? Cause::Closed : Cause::Reset);
@@ -180,9 +179,12 @@ void Session::on_broker_ended() {
   if (client_fin_sent_) return;
   host_->io().end_sending(client_);
   client_fin_sent_ = true;
-  if (client_closed_) {
-    terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
-  }
+  if (client_closed_) both_ended();
+}
+
+// Whoever ended first is named as the one who did.
+void Session::both_ended() {
+  terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
 }
 
 void Session::on_broker_send(const IoResult& result) {

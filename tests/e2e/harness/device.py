@@ -26,7 +26,7 @@ def how_it_ended(error):
         return "close_notify"
     if isinstance(error, ssl.SSLEOFError):
         return "truncated"
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
         reason = error.reason
         if "ALERT_" in reason:
             return reason.split("ALERT_", 1)[1].lower()

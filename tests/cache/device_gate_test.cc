@@ -1,0 +1,486 @@
+// THE decision, row by row: a chain, a state of the registry, a time, and the verdict DESIGN.md section 3
+// expects.
+#include "cache/device_gate.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/cache/gate_world.h"
+
+namespace sallyport::test {
+namespace {
+
+constexpr std::int64_t kDay = 86400;
+const std::int64_t kNow = std::time(nullptr);
+
+// What the rows are made of; made once.
+struct Pki {
+  Identity509 root = make_ca("Root");
+  Identity509 other = make_ca("Other");
+  Identity509 namesake = make_ca("Root");  // the same name, another key
+  Identity509 mid = make_ca("Intermediate", &root);
+  Identity509 deep = make_ca("Deep", &mid);
+  Identity509 mid_by_other = make_again(mid, &other, ca_leaf());  // cross-signed
+  Identity509 root_by_other = make_again(root, &other, ca_leaf());
+  Identity509 root_renewed = make_again(root, nullptr, ca_leaf());
+  Identity509 device = make_device("device", root);
+  Identity509 below_mid = make_device("below mid", mid);
+  Identity509 below_deep = make_device("below deep", deep);
+
+  static Leaf ca_leaf() {
+    Leaf leaf;
+    leaf.ca = true;
+    leaf.key_usage = "";
+    leaf.not_after = kNow + 5000 * kDay;
+    return leaf;
+  }
+};
+
+Pki& pki() {
+  static Pki made;
+  return made;
+}
+
+Identity509 leaf_of(const Identity509& issuer, const std::function<void(Leaf&)>& change, Kind kind = Kind::P256) {
+  Leaf leaf;
+  change(leaf);
+  return make(leaf, &issuer, make_key(kind));
+}
+
+struct Row {
+  const char* name;
+  std::function<void(GateWorld&)> state;
+  std::function<Certificate()> leaf;
+  std::vector<const Certificate*> sent;
+  Reason expected;
+  std::int64_t now = kNow;
+};
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.name;
+}
+
+Certificate device() {
+  return pki().device.certificate;
+}
+Certificate below_mid() {
+  return pki().below_mid.certificate;
+}
+void root_only(GateWorld& w) {
+  w.trust(pki().root.certificate);
+}
+
+std::vector<Row> rows() {
+  static Pki& p = pki();
+  // Static: the rows' functions refer to them after this returns.
+  static const Certificate *const mid = &pki().mid.certificate, *const deep = &pki().deep.certificate,
+                                  *const root = &pki().root.certificate;
+  const auto with = [](std::function<void(Leaf&)> change) {
+    return [change] { return leaf_of(p.root, change).certificate; };
+  };
+  std::vector<Row> all = {
+      {"AValidDevice", root_only, device, {}, Reason::None},
+      {"ItsChainSentAlong", root_only, device, {root}, Reason::None},
+      {"AnUnregisteredCa", [](GateWorld&) {}, device, {root}, Reason::CaUnknown},
+      {"AnotherCaRegistered", [&](GateWorld& w) { w.trust(p.other.certificate); }, device, {root}, Reason::CaUnknown},
+      {"ANamesakeOfItsCa", [&](GateWorld& w) { w.trust(p.namesake.certificate); }, device, {}, Reason::BadSignature},
+      {"BothNamesakes",
+       [&](GateWorld& w) {
+         w.trust(p.namesake.certificate);
+         w.trust(p.root.certificate);
+       },
+       device,
+       {},
+       Reason::None},
+      {"AnInactiveCa",
+       [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Inactive); },
+       device,
+       {},
+       Reason::CaInactive},
+      {"AnIntermediateSent", root_only, below_mid, {mid}, Reason::None},
+      {"AnIntermediateNotSent", root_only, below_mid, {}, Reason::CaUnknown},
+      {"TwoIntermediatesSentInAnyOrder",
+       root_only,
+       [&] { return p.below_deep.certificate; },
+       {mid, deep},
+       Reason::None},
+      {"ARegisteredIntermediateIsAnAnchor",
+       [&](GateWorld& w) { w.trust(p.mid.certificate); },
+       below_mid,
+       {},
+       Reason::None},
+      {"AnInactiveIntermediateUnderAnActiveRoot",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate);
+         w.trust(p.mid.certificate, CaStatus::Inactive);
+       },
+       below_mid,
+       {mid},
+       Reason::CaInactive},
+      {"AnInactiveRootAboveAnActiveIntermediateLeftOut",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.trust(p.mid.certificate);
+       },
+       below_mid,
+       {},
+       Reason::CaInactive},
+      {"AnInactiveRootAndACrossSignedCopyOfIt",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.trust(p.other.certificate);
+       },
+       device,
+       {&p.root_by_other.certificate},
+       Reason::CaInactive},
+      {"AnInactiveIntermediateAndACrossSignedCopyOfIt",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate);
+         w.trust(p.mid.certificate, CaStatus::Inactive);
+         w.trust(p.other.certificate);
+       },
+       below_mid,
+       {&p.mid_by_other.certificate},
+       Reason::CaInactive},
+      {"OfTwoCertificatesWithOneKeyOneActiveSuffices",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.trust(p.root_renewed.certificate);
+       },
+       device,
+       {},
+       Reason::None},
+      {"ACrossSignedIntermediateThroughItsLivingRoot",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.trust(p.other.certificate);
+         w.trust(p.mid.certificate);
+         w.trust(p.mid_by_other.certificate);
+       },
+       below_mid,
+       {},
+       Reason::None},
+      {"AnExpiredDevice", root_only, device, {}, Reason::Expired, kNow + 400 * kDay},
+      {"AnExpiredCa", root_only, device, {}, Reason::Expired, kNow + 4000 * kDay},
+      {"ADeviceOfTomorrow",
+       root_only,
+       with([](Leaf& leaf) { leaf.not_before = kNow + kDay; }),
+       {},
+       Reason::NotYetValid},
+      {"NothingIsValidYet", root_only, device, {}, Reason::NotYetValid, kNow - 10 * kDay},
+      {"ForServersOnly",
+       root_only,
+       with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; }),
+       {},
+       Reason::BadPurpose},
+      {"ForServersAndClients",
+       root_only,
+       with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth,clientAuth"; }),
+       {},
+       Reason::None},
+      {"TheGuidesKeyUsage",
+       root_only,
+       with([](Leaf& leaf) {
+         leaf.key_usage = "digitalSignature,nonRepudiation,keyEncipherment,dataEncipherment,keyCertSign";
+       }),
+       {},
+       Reason::None},
+      {"NoExtensionsAtAll", root_only, with([](Leaf& leaf) { leaf.version1 = true; }), {}, Reason::None},
+      {"ACaAsADevice", root_only, with([](Leaf& leaf) { leaf.ca = true; }), {}, Reason::NotADevice},
+      {"TheRegisteredCaItself", root_only, [&] { return p.root.certificate; }, {}, Reason::NotADevice},
+      {"TheServersKey",
+       [&](GateWorld& w) { root_only(w), w.server_key(p.device.certificate); },
+       device,
+       {},
+       Reason::NotADevice},
+      {"AVerificationCertificate",
+       [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
+       with([](Leaf& leaf) {
+         leaf.version1 = true;
+         leaf.cn = "c0de";
+       }),
+       {},
+       Reason::NotADevice},
+      {"ACodeAmongSeveralNames",
+       [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
+       with([](Leaf& leaf) { leaf.more_cns = {"c0de"}; }),
+       {},
+       Reason::NotADevice},
+      {"SignedWithSha1", root_only, with([](Leaf& leaf) { leaf.sha1 = true; }), {}, Reason::BadChain},
+      {"NotRegisteredAutomatically",
+       [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Active, false); },
+       device,
+       {},
+       Reason::NotRegistered},
+      {"RegisteredByHandWhereNoneRegisterThemselves",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Active, false);
+         w.enroll(p.device.certificate, p.root.certificate);
+       },
+       device,
+       {},
+       Reason::None},
+      {"ADeactivatedDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
+       device,
+       {},
+       Reason::DeviceInactive},
+      {"APendingDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Pending); },
+       device,
+       {},
+       Reason::DevicePending},
+      {"ARevokedDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
+       device,
+       {},
+       Reason::DeviceRevoked},
+      {"ItsOwnStatusComesBeforeItsCa",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.enroll(device(), *root, DeviceStatus::Inactive);
+       },
+       device,
+       {},
+       Reason::DeviceInactive},
+      {"AKnownDeviceOfAnInactiveCa",
+       [&](GateWorld& w) {
+         w.trust(p.root.certificate, CaStatus::Inactive);
+         w.enroll(device(), *root);
+       },
+       device,
+       {},
+       Reason::CaInactive},
+      {"AKnownDeviceThatExpired",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
+       device,
+       {},
+       Reason::Expired,
+       kNow + 400 * kDay},
+      {"OtherBytesWithTheSerialOfARegisteredDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
+       [&] { return rewrite_signature(p.device.certificate); },
+       {},
+       Reason::SerialConflict},
+      {"OtherBytesWithTheSerialOfARevokedDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
+       [&] { return rewrite_signature(p.device.certificate); },
+       {},
+       Reason::DeviceRevoked},
+      {"OtherBytesWithTheSerialOfADeactivatedDevice",
+       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
+       [&] { return rewrite_signature(p.device.certificate); },
+       {},
+       Reason::SerialConflict},
+      {"TheRewrittenSignatureAloneIsValid",
+       root_only,
+       [&] { return rewrite_signature(p.device.certificate); },
+       {},
+       Reason::None},
+  };
+  return all;
+}
+
+class Table : public testing::TestWithParam<Row> {};
+INSTANTIATE_TEST_SUITE_P(Gate, Table, testing::ValuesIn(rows()), [](const auto& tested) { return tested.param.name; });
+
+TEST_P(Table, Decides) {
+  const Row& row = GetParam();
+  GateWorld world;
+  row.state(world);
+  std::vector<Certificate> sent;
+  for (const Certificate* certificate : row.sent) sent.push_back(*certificate);
+  const Verdict verdict = world.ask(row.leaf(), sent, row.now);
+  EXPECT_EQ(verdict.reason, row.expected) << to_string(verdict.reason) << " detail " << verdict.detail;
+  EXPECT_EQ(verdict.admitted(), row.expected == Reason::None);
+  if (verdict.admitted()) {
+    EXPECT_TRUE(verdict.identity.has_value());
+    EXPECT_FALSE(verdict.chain_cas.empty());
+    EXPECT_NE(verdict.known, verdict.path.has_value());
+    EXPECT_EQ(world.again(verdict, row.now), Reason::None);
+  }
+}
+
+TEST(Gate, NoCertificateIsItsOwnReason) {
+  StatusCache cache;
+  ChainTable chains;
+  CaSet::LinkMemo memo;
+  const CaSet empty({}, {}, nullptr, memo);
+  EXPECT_EQ(DeviceGate(cache, chains).decide({}, empty, {}, kNow).reason, Reason::NoCertificate);
+}
+
+TEST(Gate, AKnownDeviceIsAdmittedWithoutBuildingAPath) {
+  GateWorld world;
+  root_only(world);
+  world.enroll(device(), pki().root.certificate);
+  const Verdict verdict = world.ask(device());
+  EXPECT_TRUE(verdict.admitted());
+  EXPECT_TRUE(verdict.known);
+  EXPECT_FALSE(verdict.path.has_value());
+  EXPECT_EQ(verdict.identity->ca_cn, "Root");
+}
+
+TEST(Gate, ApprovalAdmitsToTlsOnly) {
+  GateWorld world;
+  world.trust(pki().root.certificate, CaStatus::Active, true, true);
+  const Verdict verdict = world.ask(device());
+  EXPECT_TRUE(verdict.admitted());
+  EXPECT_TRUE(verdict.pending);
+}
+
+TEST(Gate, ARenewedCaTakesItsFleetAlong) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  world.trust(p.root_renewed.certificate);
+  world.enroll(device(), p.root.certificate);
+  EXPECT_TRUE(world.ask(device()).known);
+  world.set(p.root.certificate, CaStatus::Inactive);
+  const Verdict moved = world.ask(device());
+  EXPECT_TRUE(moved.admitted());
+  ASSERT_TRUE(moved.path.has_value());
+  EXPECT_EQ(moved.path->cas.front(), p.root_renewed.certificate.fingerprint());
+}
+
+TEST(Gate, ARootRegisteredLaterCountsForDevicesRegisteredBefore) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.mid.certificate);
+  world.enroll(below_mid(), p.mid.certificate);
+  EXPECT_TRUE(world.ask(below_mid()).known);
+  world.trust(p.root.certificate, CaStatus::Inactive);
+  world.set(p.root.certificate, CaStatus::Inactive);
+  EXPECT_EQ(world.ask(below_mid()).reason, Reason::CaInactive);
+}
+
+TEST(Gate, TwoCasWithOneNameMayIssueTheSameSerial) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  world.trust(p.namesake.certificate);
+  const auto twin = [](Leaf& leaf) { leaf.serial = {0x12, 0x34, 0x56, 0x78}; };
+  const Identity509 one = leaf_of(p.root, twin), two = leaf_of(p.namesake, twin);
+  world.enroll(one.certificate, p.root.certificate);
+  EXPECT_TRUE(world.ask(one.certificate).known);
+  EXPECT_EQ(world.ask(two.certificate).reason, Reason::None);
+  world.enroll(two.certificate, p.namesake.certificate);
+  EXPECT_TRUE(world.ask(two.certificate).known);
+  const Identity509 third = leaf_of(p.root, twin);
+  EXPECT_EQ(world.ask(third.certificate).reason, Reason::SerialConflict);
+}
+
+TEST(Gate, AListenerMayAdmitSomeCasOnly) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  world.trust(p.mid.certificate);
+  world.trust(p.other.certificate);
+  world.enroll(device(), p.root.certificate);
+  world.admits.cas = {p.other.certificate.fingerprint()};
+  EXPECT_EQ(world.ask(device()).reason, Reason::CaUnknown) << "also a known device";
+  EXPECT_EQ(world.ask(below_mid()).reason, Reason::CaUnknown);
+  world.admits.cas = {p.root.certificate.fingerprint()};
+  EXPECT_EQ(world.ask(device()).reason, Reason::None);
+  EXPECT_EQ(world.ask(below_mid()).reason, Reason::None) << "one CA of its chain is listed";
+}
+
+TEST(Gate, PathsAreBounded) {
+  GateWorld world;
+  std::vector<Identity509> chain;
+  chain.push_back(make_ca("Level 0"));
+  for (int i = 1; i <= 9; ++i) chain.push_back(make_ca("Level " + std::to_string(i), &chain.back()));
+  world.trust(chain[0].certificate);
+  const Identity509 leaf8 = make_device("at 8", chain[8]), leaf9 = make_device("at 9", chain[9]);
+  std::vector<Certificate> eight, nine;
+  for (int i = 1; i <= 8; ++i) eight.push_back(chain[static_cast<std::size_t>(i)].certificate);
+  nine = eight;
+  nine.push_back(chain[9].certificate);
+  EXPECT_EQ(world.ask(leaf8.certificate, eight).reason, Reason::None);
+  EXPECT_EQ(world.ask(leaf9.certificate, nine).reason, Reason::BadChain);
+}
+
+TEST(Gate, ADeviceCannotIssueDevices) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  const Identity509 issued = make_device("issued by a device", p.device);
+  EXPECT_EQ(world.ask(issued.certificate, {p.device.certificate}).reason, Reason::BadChain);
+}
+
+TEST(Gate, APathLengthIsKept) {
+  GateWorld world;
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Ends here";
+  leaf.path_length = 0;
+  const Identity509 top = make(leaf, nullptr);
+  const Identity509 below = make_ca("Too deep", &top);
+  world.trust(top.certificate);
+  const Identity509 device_below = make_device("d", below);
+  EXPECT_EQ(world.ask(device_below.certificate, {below.certificate}).reason, Reason::BadChain);
+}
+
+TEST(Gate, AnExpiredIntermediateEndsAKnownDeviceToo) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Short-lived";
+  leaf.not_after = kNow + 2 * kDay;
+  const Identity509 shortlived = make(leaf, &p.root);
+  const Identity509 below = make_device("d", shortlived);
+  world.enroll(below.certificate, p.root.certificate, DeviceStatus::Active, {shortlived.certificate});
+  EXPECT_TRUE(world.ask(below.certificate, {shortlived.certificate}).known);
+  EXPECT_EQ(world.ask(below.certificate, {shortlived.certificate}, kNow + 3 * kDay).reason, Reason::Expired);
+}
+
+TEST(Gate, OversizedKeysAreRefusedBeforeTheyCost) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  // Not a real key: only its size is looked at before anything is computed with it.
+  KeyPtr key = make_key(Kind::Rsa2048);
+  const Identity509 fine = leaf_of(
+      p.root, [](Leaf&) {}, Kind::Rsa2048);
+  EXPECT_EQ(world.ask(fine.certificate).reason, Reason::None);
+  const Identity509 weak = leaf_of(
+      p.root, [](Leaf&) {}, Kind::Rsa1024);
+  EXPECT_EQ(world.ask(weak.certificate).reason, Reason::BadChain) << "security level 2";
+}
+
+TEST(GateRecheck, SeesWhatChangedSinceTheHandshake) {
+  Pki& p = pki();
+  {
+    GateWorld world;
+    root_only(world);
+    const Verdict verdict = world.ask(device());
+    world.set(p.root.certificate, CaStatus::Inactive);
+    EXPECT_EQ(world.again(verdict), Reason::CaInactive) << "a first connection";
+  }
+  {
+    GateWorld world;
+    root_only(world);
+    world.enroll(device(), p.root.certificate);
+    const Verdict verdict = world.ask(device());
+    world.set(p.root.certificate, CaStatus::Inactive);
+    EXPECT_EQ(world.again(verdict), Reason::CaInactive) << "a known device";
+    world.set(p.root.certificate, CaStatus::Active);
+    EXPECT_EQ(world.again(verdict), Reason::None);
+    world.set(device(), DeviceStatus::Inactive);
+    EXPECT_EQ(world.again(verdict), Reason::DeviceInactive);
+    world.set(device(), DeviceStatus::Revoked);
+    EXPECT_EQ(world.again(verdict), Reason::DeviceRevoked);
+  }
+  {
+    GateWorld world;
+    root_only(world);
+    const Verdict verdict = world.ask(rewrite_signature(device()));
+    ASSERT_TRUE(verdict.admitted());
+    world.enroll(device(), p.root.certificate);
+    EXPECT_EQ(world.again(verdict), Reason::SerialConflict) << "the serial was taken in between";
+    EXPECT_EQ(world.again(verdict, kNow + 400 * kDay), Reason::Expired);
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::test

@@ -1,0 +1,102 @@
+// A registry in memory for the gate's tests: CAs, devices and chains put together by hand, and the verdict
+// asked of the real gate. No disk, no thread.
+#pragma once
+
+#include <openssl/sha.h>
+
+#include <ctime>
+#include <set>
+
+#include "cache/ca_set.h"
+#include "cache/chains.h"
+#include "cache/device_gate.h"
+#include "cache/status_cache.h"
+#include "tests/cache/test_pki.h"
+
+namespace sallyport::test {
+
+class GateWorld {
+ public:
+  void trust(const Certificate& ca, CaStatus status = CaStatus::Active, bool auto_register = true,
+             bool approve = false) {
+    entries_.push_back({ca, status, auto_register, approve});
+  }
+  void set(const Certificate& ca, CaStatus status) {
+    for (CaEntry& entry : entries_) {
+      if (entry.certificate.fingerprint() == ca.fingerprint()) entry.status = status;
+    }
+    refresh();
+  }
+  void server_key(const Certificate& certificate) { server_keys_.insert(certificate.spki_hash()); }
+  void issued_code(const std::string& code) {
+    auto codes = std::make_shared<std::set<Digest>>(*codes_);
+    Digest digest{};
+    SHA256(reinterpret_cast<const unsigned char*>(code.data()), code.size(), digest.data());
+    codes->insert(digest);
+    codes_ = codes;
+  }
+  const CaSet& cas() {
+    set_ = std::make_unique<CaSet>(entries_, server_keys_, codes_, memo_);
+    return *set_;
+  }
+
+  // Registered as a device under `owner`, through client-sent `intermediates`.
+  void enroll(const Certificate& device, const Certificate& owner, DeviceStatus status = DeviceStatus::Active,
+              const std::vector<Certificate>& intermediates = {}) {
+    ChainRecord record;
+    record.cas = {owner.fingerprint()};
+    record.issuer_spki = intermediates.empty() ? owner.spki_hash() : intermediates.front().spki_hash();
+    for (const Certificate& certificate : intermediates) {
+      record.intermediates.push_back(certificate.fingerprint());
+      record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, certificate.not_after());
+    }
+    chains_.add(next_chain_, record);
+    cache_.put(key(device), {static_cast<std::uint32_t>(next_chain_), static_cast<std::uint8_t>(status), 0});
+    ++next_chain_;
+    refresh();
+  }
+  void set(const Certificate& device, DeviceStatus status) {
+    auto slot = cache_.find(key(device));
+    slot->status = static_cast<std::uint8_t>(status);
+    cache_.put(key(device), *slot);
+  }
+  DeviceKey key(const Certificate& device) const {
+    return cache_.key(issuer_serial(device.issuer_der(), device.serial()), device.fingerprint());
+  }
+
+  Verdict ask(const Certificate& leaf, const std::vector<Certificate>& sent = {},
+              std::int64_t now = std::time(nullptr)) {
+    const X509StackPtr stack(sk_X509_new_null());
+    for (const Certificate& certificate : sent) sk_X509_push(stack.get(), certificate.x509());
+    return gate_.decide({leaf.x509(), stack.get()}, cas(), admits, now);
+  }
+  Reason again(const Verdict& verdict, std::int64_t now = std::time(nullptr)) {
+    return gate_.recheck(verdict, cas(), now);
+  }
+
+  Admits admits;
+
+ private:
+  void refresh() {
+    const CaSet& now_registered = cas();
+    for (const std::uint64_t id : chains_.ids()) {
+      const ChainRecord* record = chains_.record(id);
+      const auto owner = now_registered.find(record->cas.front());
+      auto window = owner ? now_registered.window(*owner, std::time(nullptr)) : std::nullopt;
+      if (window) window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
+      chains_.set(id, window);
+    }
+  }
+
+  std::vector<CaEntry> entries_;
+  std::set<Digest> server_keys_;
+  std::shared_ptr<const std::set<Digest>> codes_ = std::make_shared<const std::set<Digest>>();
+  CaSet::LinkMemo memo_;
+  std::unique_ptr<CaSet> set_;
+  StatusCache cache_;
+  ChainTable chains_;
+  DeviceGate gate_{cache_, chains_};
+  std::uint64_t next_chain_ = 1;
+};
+
+}  // namespace sallyport::test
