@@ -1,0 +1,508 @@
+// The registrar: durable, then in force, then answered; grouped commits; races; a disk that fills up and a
+// process that dies; the rules of registering a CA.
+#include "cache/registrar.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+#include "cache/ca_set.h"
+#include "cache/chains.h"
+#include "cache/registry_store.h"
+#include "cache/status_cache.h"
+#include "tests/cache/fault_env.h"
+#include "tests/cache/test_pki.h"
+
+namespace sallyport::test {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+bool eventually(const std::function<bool()>& holds) {
+  const auto end = std::chrono::steady_clock::now() + 10s;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(2ms);
+  }
+  return true;
+}
+
+// Stands for the data plane: remembers what was put in force, and may look at the world meanwhile.
+class Shards final : public ChangeSink {
+ public:
+  void put_in_force(const Notice& notice) override {
+    const std::lock_guard lock(mutex_);
+    for (const Cut& cut : notice.cuts) cuts_.push_back(cut);
+    ++notices;
+    if (when_asked) when_asked(notice);
+  }
+  std::vector<Cut> cuts() const {
+    const std::lock_guard lock(mutex_);
+    return cuts_;
+  }
+  std::function<void(const Notice&)> when_asked;
+  std::atomic<int> notices{0};
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Cut> cuts_;
+};
+
+class RegistrarTest : public testing::Test {
+ protected:
+  void open(RegistrarOptions options = {}) {
+    auto opened = RegistryStore::open(dir_.path() + "/state", &env_);
+    ASSERT_TRUE(opened) << opened.error().what;
+    store_ = std::move(*opened);
+    cache_ = std::make_unique<StatusCache>();
+    chains_ = std::make_unique<ChainTable>();
+    gate_ = std::make_unique<DeviceGate>(*cache_, *chains_);
+    registrar_ = std::make_unique<Registrar>(*store_, *cache_, *chains_, shards_, options, log_);
+    const auto warmed = registrar_->warm();
+    ASSERT_TRUE(warmed) << warmed.error().what;
+    registrar_->start();
+  }
+  void close() {
+    if (registrar_) registrar_->stop();
+    registrar_.reset();
+    gate_.reset();
+    store_.reset();
+  }
+  void TearDown() override { close(); }
+
+  Verdict ask(const Certificate& leaf, const std::vector<Certificate>& sent = {}) {
+    const X509StackPtr stack(sk_X509_new_null());
+    for (const Certificate& certificate : sent) sk_X509_push(stack.get(), certificate.x509());
+    return gate_->decide({leaf.x509(), stack.get()}, *registrar_->ca_set(), {}, std::time(nullptr));
+  }
+  bool offer(const Verdict& verdict) {
+    return registrar_->offer({verdict.leaf_der, *verdict.identity, *verdict.path, verdict.pending});
+  }
+  bool connects(const Certificate& leaf) {
+    const Verdict verdict = ask(leaf);
+    return verdict.admitted() && (verdict.known || offer(verdict));
+  }
+  bool registered(const Certificate& leaf) const { return static_cast<bool>(registrar_->device(leaf.fingerprint())); }
+  bool in_cache(const Certificate& leaf) const {
+    return cache_->find(cache_->key(issuer_serial(leaf.issuer_der(), leaf.serial()), leaf.fingerprint())).has_value();
+  }
+  Identity509 verification(const Identity509& ca, const std::string& code) {
+    Leaf leaf;
+    leaf.cn = code;
+    leaf.version1 = true;  // as the guides' commands make it
+    return make(leaf, &ca);
+  }
+  Answer<CaRecord> enroll(const Identity509& ca, std::optional<bool> auto_register = {}, bool approve = false) {
+    const auto code = registrar_->issue_code(600);
+    if (!code) return code.error();
+    return registrar_->register_ca({ca.certificate, verification(ca, code->code).certificate, auto_register, approve});
+  }
+
+  TempDir dir_;
+  FaultEnv env_;
+  NullLogger log_;
+  Shards shards_;
+  std::unique_ptr<RegistryStore> store_;
+  std::unique_ptr<StatusCache> cache_;
+  std::unique_ptr<ChainTable> chains_;
+  std::unique_ptr<DeviceGate> gate_;
+  std::unique_ptr<Registrar> registrar_;
+  Identity509 root_ = make_ca("Root");
+};
+
+TEST_F(RegistrarTest, AFirstConnectionIsStoredPublishedAndKeptOverARestart) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 mid = make_ca("Intermediate", &root_);
+  const Identity509 device = make_device("device", root_), below = make_device("below", mid);
+  ASSERT_TRUE(offer(ask(device.certificate)));
+  ASSERT_TRUE(offer(ask(below.certificate, {mid.certificate})));
+  ASSERT_TRUE(eventually([&] { return registered(device.certificate) && registered(below.certificate); }));
+  ASSERT_TRUE(eventually([&] { return in_cache(below.certificate); }));
+  for (int round = 0; round < 2; ++round) {
+    const auto record = registrar_->device(device.certificate.fingerprint());
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->cn, "device");
+    EXPECT_EQ(record->ca_id, root_.certificate.fingerprint());
+    EXPECT_EQ(record->status, DeviceStatus::Active);
+    EXPECT_EQ(record->standing, Reason::None);
+    EXPECT_EQ(record->registered_by, RegisteredBy::Auto);
+    EXPECT_EQ(registrar_->device_certificate(device.certificate.fingerprint())->der(), device.certificate.der());
+    EXPECT_TRUE(ask(device.certificate).known);
+    EXPECT_TRUE(ask(below.certificate, {mid.certificate}).known);
+    EXPECT_EQ(registrar_->ca(root_.certificate.fingerprint())->devices.active, 2U);
+    EXPECT_EQ(registrar_->stats().devices.active, 2U);
+    close();
+    open();
+  }
+}
+
+TEST_F(RegistrarTest, ADeviceThatComesTwiceIsOneDevice) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 device = make_device("device", root_);
+  const Verdict verdict = ask(device.certificate);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(offer(verdict));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
+  EXPECT_EQ(registrar_->stats().devices.active, 1U);
+  EXPECT_TRUE(shards_.cuts().empty());
+}
+
+TEST_F(RegistrarTest, TheLoserOfARaceForASerialIsCut) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 device = make_device("device", root_);
+  const Certificate twin = rewrite_signature(device.certificate);
+  // Both were admitted before either was stored.
+  const Verdict first = ask(device.certificate), second = ask(twin);
+  ASSERT_TRUE(first.admitted() && second.admitted());
+  ASSERT_TRUE(offer(first));
+  ASSERT_TRUE(offer(second));
+  ASSERT_TRUE(eventually([&] { return shards_.cuts().size() == 1; }));
+  EXPECT_EQ(shards_.cuts()[0].id, twin.fingerprint());
+  EXPECT_EQ(shards_.cuts()[0].why, Reason::SerialConflict);
+  EXPECT_TRUE(registered(device.certificate));
+  EXPECT_FALSE(registered(twin));
+  EXPECT_EQ(registrar_->stats().refused, 1U);
+}
+
+TEST_F(RegistrarTest, WhatChangedBeforeTheWriteCounts) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 device = make_device("device", root_);
+  const Verdict verdict = ask(device.certificate);
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive));
+  ASSERT_TRUE(offer(verdict));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().refused == 1; }));
+  EXPECT_FALSE(registered(device.certificate));
+  EXPECT_EQ(shards_.cuts().back().why, Reason::CaInactive);
+}
+
+TEST_F(RegistrarTest, AChangeIsDurableThenInForceThenAnswered) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 device = make_device("device", root_);
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  const Digest id = device.certificate.fingerprint();
+  std::atomic<bool> answered{false}, checked{false};
+  const int syncs = env_.syncs;
+  shards_.when_asked = [&](const Notice& notice) {
+    EXPECT_EQ(notice.cuts.size(), 1U);
+    EXPECT_GT(env_.syncs, syncs) << "in force before it was synced";
+    EXPECT_EQ((*store_->device(id))->status, DeviceStatus::Inactive) << "in force before it was written";
+    EXPECT_EQ(ask(device.certificate).reason, Reason::DeviceInactive) << "told before the cache knew";
+    std::this_thread::sleep_for(50ms);
+    EXPECT_FALSE(answered) << "answered before it was in force";
+    checked = true;
+  };
+  ASSERT_TRUE(registrar_->set_device_status(id, DeviceStatus::Inactive));
+  answered = true;
+  EXPECT_TRUE(checked);
+  shards_.when_asked = nullptr;
+  EXPECT_EQ(shards_.cuts().back().id, id);
+  close();
+  open();
+  EXPECT_EQ(ask(device.certificate).reason, Reason::DeviceInactive) << "and it survives a restart";
+  ASSERT_TRUE(registrar_->set_device_status(id, DeviceStatus::Active));
+  EXPECT_TRUE(ask(device.certificate).known);
+}
+
+TEST_F(RegistrarTest, ACaTakesTheDevicesOfEveryCaBelowItAlong) {
+  open();
+  const Identity509 mid = make_ca("Intermediate", &root_);
+  ASSERT_TRUE(registrar_->trust({root_.certificate, mid.certificate}));
+  const Identity509 device = make_device("device", mid);
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive));
+  std::vector<Digest> cut;
+  for (const Cut& each : shards_.cuts()) cut.push_back(each.id);
+  EXPECT_THAT(cut, testing::UnorderedElementsAre(root_.certificate.fingerprint(), mid.certificate.fingerprint()));
+  EXPECT_EQ(ask(device.certificate).reason, Reason::CaInactive);
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->standing, Reason::CaInactive);
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->status, DeviceStatus::Active);
+  close();
+  open();
+  EXPECT_EQ(ask(device.certificate).reason, Reason::CaInactive) << "after a restart too";
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Active));
+  EXPECT_TRUE(ask(device.certificate).known);
+}
+
+TEST_F(RegistrarTest, ARenewedCaTakesOverItsDevices) {
+  open();
+  Leaf leaf;
+  leaf.ca = true;
+  leaf.key_usage = "";
+  const Identity509 renewed = make_again(root_, nullptr, leaf);
+  ASSERT_TRUE(registrar_->trust({root_.certificate, renewed.certificate}));
+  const Identity509 device = make_device("device", root_);
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  const Digest owner = registrar_->device(device.certificate.fingerprint())->ca_id;
+  const Digest heir =
+      owner == root_.certificate.fingerprint() ? renewed.certificate.fingerprint() : root_.certificate.fingerprint();
+  ASSERT_TRUE(registrar_->set_ca_status(owner, CaStatus::Inactive));
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return ask(device.certificate).known; }));
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->ca_id, heir);
+  DeviceQuery of_heir, of_owner;
+  of_heir.ca = heir;
+  of_owner.ca = owner;
+  EXPECT_EQ(registrar_->devices(of_heir)->items.size(), 1U);
+  EXPECT_EQ(registrar_->devices(of_owner)->items.size(), 0U);
+  EXPECT_EQ(registrar_->ca(heir)->devices.active, 1U);
+  EXPECT_EQ(registrar_->ca(owner)->devices.active, 0U);
+}
+
+TEST_F(RegistrarTest, RegisteringACaNeedsTheProof) {
+  open();
+  const auto code = registrar_->issue_code(600);
+  ASSERT_TRUE(code);
+  EXPECT_GE(code->code.size(), 32U);
+  const Identity509 other = make_ca("Other");
+  const auto attempt = [&](const Identity509& ca, const Certificate& proof) {
+    const auto answer = registrar_->register_ca({ca.certificate, proof, {}, false});
+    return answer ? std::string() : answer.error().what;
+  };
+  EXPECT_THAT(attempt(root_, verification(root_, "guess").certificate), HasSubstr("not a registration code"));
+  EXPECT_THAT(attempt(root_, verification(other, code->code).certificate), HasSubstr("not signed by this CA's key"));
+  EXPECT_THAT(attempt(root_, root_.certificate), HasSubstr("the CA certificate itself"));
+  EXPECT_EQ(attempt(root_, verification(root_, code->code).certificate), "");
+  EXPECT_THAT(attempt(root_, verification(root_, code->code).certificate), HasSubstr("registered already"));
+  EXPECT_THAT(attempt(other, verification(other, code->code).certificate), HasSubstr("used already"));
+  close();
+  open();
+  EXPECT_THAT(attempt(other, verification(other, code->code).certificate), HasSubstr("used already"))
+      << "after a restart";
+  const auto brief = registrar_->issue_code(1);
+  std::this_thread::sleep_for(2100ms);
+  EXPECT_THAT(attempt(other, verification(other, brief->code).certificate), HasSubstr("expired"));
+  EXPECT_EQ(registrar_->cas().size(), 1U);
+  const Verdict proof_as_device = ask(verification(root_, code->code).certificate);
+  EXPECT_EQ(proof_as_device.reason, Reason::NotADevice);
+}
+
+TEST_F(RegistrarTest, OnlyCasInDateWithStrongKeysAreRegistered) {
+  open({.max_cas = 3});
+  Leaf old;
+  old.ca = true;
+  old.not_before = 1'000'000'000;
+  old.not_after = 1'100'000'000;
+  const Identity509 expired = make(old, nullptr);
+  const Identity509 weak = make_ca("Weak", nullptr, Kind::Rsa1024);
+  const Identity509 leaf = make_device("leaf", root_);
+  Leaf v1;
+  v1.cn = "Version 1";
+  v1.version1 = true;
+  const Identity509 ancient = make(v1, nullptr);
+  EXPECT_THAT(enroll(expired).error().what, HasSubstr("expired"));
+  EXPECT_THAT(enroll(weak).error().what, HasSubstr("RSA-1024"));
+  EXPECT_THAT(enroll(leaf).error().what, HasSubstr("not a CA certificate"));
+  EXPECT_TRUE(enroll(ancient));
+  EXPECT_TRUE(enroll(make_ca("Ed", nullptr, Kind::Ed25519)));
+  EXPECT_TRUE(enroll(root_));
+  EXPECT_THAT(enroll(make_ca("One too many")).error().what, HasSubstr("max_cas"));
+}
+
+TEST_F(RegistrarTest, TrustAddsWhatIsAbsentAndNeverChangesAStatus) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive));
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  EXPECT_EQ(registrar_->ca(root_.certificate.fingerprint())->status, CaStatus::Inactive);
+  EXPECT_FALSE(registrar_->trust({make_device("no CA", root_).certificate}));
+}
+
+TEST_F(RegistrarTest, ApprovalAndManualRegistrationAreACasChoice) {
+  open();
+  ASSERT_TRUE(enroll(root_, std::nullopt, true));
+  const Identity509 device = make_device("device", root_);
+  const Verdict verdict = ask(device.certificate);
+  ASSERT_TRUE(verdict.pending);
+  ASSERT_TRUE(offer(verdict));
+  ASSERT_TRUE(eventually([&] { return ask(device.certificate).reason == Reason::DevicePending; }));
+  ASSERT_TRUE(registrar_->set_device_status(device.certificate.fingerprint(), DeviceStatus::Active));
+  EXPECT_TRUE(ask(device.certificate).known);
+  const Identity509 manual = make_ca("Manual");
+  ASSERT_TRUE(enroll(manual, false));
+  EXPECT_EQ(ask(make_device("d", manual).certificate).reason, Reason::NotRegistered);
+}
+
+TEST_F(RegistrarTest, DevicesPerCaAndTheQueueAreBounded) {
+  open({.max_devices_per_ca = 2, .queue = 4});
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(connects(make_device("d" + std::to_string(i), root_).certificate));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
+  EXPECT_EQ(registrar_->stats().devices.active, 2U);
+  EXPECT_EQ(registrar_->stats().refused, 1U);
+  EXPECT_EQ(shards_.cuts().back().why, Reason::NotRegistered);
+  env_.disk_full = true;
+  const Verdict verdict = ask(make_device("later", make_ca("x")).certificate);
+  EXPECT_EQ(verdict.reason, Reason::CaUnknown);
+}
+
+TEST_F(RegistrarTest, AFullDiskLosesNothingAndStopsNoRestriction) {
+  open({.queue = 8});
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 known = make_device("known", root_);
+  ASSERT_TRUE(connects(known.certificate));
+  ASSERT_TRUE(eventually([&] { return in_cache(known.certificate); }));
+  env_.disk_full = true;
+  std::vector<Identity509> waiting;
+  for (int i = 0; i < 8; ++i) {
+    waiting.push_back(make_device("waits " + std::to_string(i), root_));
+    EXPECT_TRUE(connects(waiting.back().certificate));
+  }
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().store_errors > 0; }));
+  for (const Identity509& device : waiting)
+    EXPECT_FALSE(in_cache(device.certificate)) << "published without being durable";
+  EXPECT_FALSE(offer(ask(make_device("one too many", root_).certificate))) << "the queue is full";
+  const auto cut = registrar_->set_device_status(known.certificate.fingerprint(), DeviceStatus::Inactive);
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().kind, Refusal::Kind::Unavailable);
+  EXPECT_THAT(cut.error().what, HasSubstr("in force, NOT durable"));
+  EXPECT_EQ(ask(known.certificate).reason, Reason::DeviceInactive);
+  EXPECT_EQ(shards_.cuts().back().id, known.certificate.fingerprint());
+  const auto back = registrar_->set_device_status(known.certificate.fingerprint(), DeviceStatus::Active);
+  EXPECT_FALSE(back) << "letting somebody in needs the disk";
+  EXPECT_EQ(ask(known.certificate).reason, Reason::DeviceInactive);
+  const auto ca_cut = registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive);
+  EXPECT_FALSE(ca_cut);
+  EXPECT_EQ(ask(waiting[0].certificate).reason, Reason::CaInactive);
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually(
+      [&] { return static_cast<bool>(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Active)); }));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
+}
+
+TEST_F(RegistrarTest, WhatWaitedForTheDiskIsWrittenWhenItIsBack) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  env_.disk_full = true;
+  const Identity509 device = make_device("patient", root_);
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().store_errors > 0; }));
+  EXPECT_FALSE(registered(device.certificate));
+  env_.disk_full = false;
+  EXPECT_TRUE(eventually([&] { return registered(device.certificate) && in_cache(device.certificate); }));
+  close();
+  open();
+  EXPECT_TRUE(ask(device.certificate).known);
+}
+
+// Four shards offer while the process dies at some moment: whatever the cache had shown, and whatever an
+// operator was answered, is there after the restart, and the store opens.
+TEST_F(RegistrarTest, ACrashLosesNothingThatWasShownOrAnswered) {
+  std::vector<Identity509> devices;
+  for (int i = 0; i < 200; ++i) devices.push_back(make_device("d" + std::to_string(i), root_));
+  for (int round = 0; round < 3; ++round) {
+    open();
+    ASSERT_TRUE(registrar_->trust({root_.certificate}));
+    std::vector<std::thread> shards;
+    for (std::size_t shard = 0; shard < 4; ++shard) {
+      shards.emplace_back([&, shard] {
+        for (std::size_t i = shard; i < devices.size(); i += 4) {
+          const Verdict verdict = ask(devices[i].certificate);
+          if (!verdict.known) offer(verdict);
+          if (i % 16 == shard) std::this_thread::sleep_for(1ms);
+        }
+      });
+    }
+    std::this_thread::sleep_for(3ms * (round + 1));
+    std::vector<Digest> deactivated;
+    for (const Identity509& device : devices) {
+      if (deactivated.size() < 3 && in_cache(device.certificate) &&
+          registrar_->set_device_status(device.certificate.fingerprint(), DeviceStatus::Inactive)) {
+        deactivated.push_back(device.certificate.fingerprint());
+      }
+    }
+    std::vector<Digest> shown;
+    for (const Identity509& device : devices) {
+      if (in_cache(device.certificate)) shown.push_back(device.certificate.fingerprint());
+    }
+    env_.crashed = true;
+    for (std::thread& thread : shards) thread.join();
+    close();
+    env_.crashed = false;
+    open();
+    for (const Digest& id : shown) EXPECT_TRUE(registrar_->device(id)) << "shown by the cache, lost by the crash";
+    for (const Digest& id : deactivated) EXPECT_EQ(registrar_->device(id)->status, DeviceStatus::Inactive);
+    close();
+  }
+}
+
+TEST_F(RegistrarTest, ListsFilterAndPage) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  std::vector<Identity509> devices;
+  for (int i = 0; i < 25; ++i) {
+    Leaf leaf;
+    leaf.cn = (i % 2 == 0 ? "meter-" : "pump-") + std::to_string(i);
+    leaf.serial = {0x10, static_cast<std::uint8_t>(i + 1)};
+    devices.push_back(make(leaf, &root_));
+    ASSERT_TRUE(connects(devices.back().certificate));
+  }
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().devices.active == 25; }));
+  DeviceQuery query;
+  query.limit = 10;
+  std::set<Digest> seen;
+  int pages = 0;
+  do {
+    const auto page = registrar_->devices(query);
+    ASSERT_TRUE(page);
+    for (const DeviceRecord& device : page->items) EXPECT_TRUE(seen.insert(device.id).second);
+    query.page_token = page->next_page_token;
+    ++pages;
+  } while (!query.page_token.empty());
+  EXPECT_EQ(seen.size(), 25U);
+  EXPECT_EQ(pages, 3);
+  const auto count = [&](auto change) {
+    DeviceQuery filtered;
+    change(filtered);
+    return registrar_->devices(filtered)->items.size();
+  };
+  EXPECT_EQ(count([](DeviceQuery& q) { q.cn_glob = "meter-*"; }), 13U);
+  EXPECT_EQ(count([](DeviceQuery& q) { q.serial = std::string("\x10\x03", 2); }), 1U);
+  EXPECT_EQ(count([&](DeviceQuery& q) { q.ca = root_.certificate.fingerprint(); }), 25U);
+  EXPECT_EQ(count([&](DeviceQuery& q) { q.ca = devices[0].certificate.fingerprint(); }), 0U);
+  EXPECT_EQ(count([](DeviceQuery& q) { q.status = DeviceStatus::Inactive; }), 0U);
+  EXPECT_EQ(count([](DeviceQuery& q) { q.expires_before = std::time(nullptr); }), 0U);
+  EXPECT_EQ(count([](DeviceQuery& q) { q.expires_before = std::time(nullptr) + 400L * 86400; }), 25U);
+  EXPECT_FALSE(registrar_->devices({.page_token = "nonsense"}));
+  const std::string id = to_hex(devices[3].certificate.fingerprint());
+  EXPECT_EQ(registrar_->devices_by_prefix(id.substr(0, 9), 5),
+            (std::vector<Digest>{devices[3].certificate.fingerprint()}));
+}
+
+TEST_F(RegistrarTest, LastSeenIsADayAndIsNotWorthASync) {
+  open();
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 device = make_device("device", root_);
+  ASSERT_TRUE(connects(device.certificate));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  const int syncs = env_.syncs;
+  for (int i = 0; i < 100; ++i) registrar_->seen(device.certificate.fingerprint());
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(env_.syncs, syncs);
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->last_seen, std::time(nullptr) / 86400 * 86400);
+}
+
+TEST(RegistryStore, SaysWhyItCannotBeOpened) {
+  TempDir dir;
+  const auto first = RegistryStore::open(dir.path() + "/a");
+  ASSERT_TRUE(first);
+  const auto second = RegistryStore::open(dir.path() + "/a");
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().what, HasSubstr("in use by another process"));
+  const std::string file = dir.write("file", "x");
+  EXPECT_THAT(RegistryStore::open(file + "/b").error().what, HasSubstr("cannot be created"));
+}
+
+}  // namespace
+}  // namespace sallyport::test
