@@ -1,0 +1,95 @@
+// What surrounds one session, made up: the gate's answers, the registrar, the brokers, and a clock that the
+// run moves. It counts what must happen exactly once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/session.h"
+#include "tests/simulation/fake_io.h"
+
+namespace sallyport::test {
+
+class FakeHost final : public SessionHost {
+ public:
+  explicit FakeHost(FakeIo& io) : io_(io), timers_(0) { counters_.listeners = std::vector<ListenerCounters>(1); }
+
+  Io& io() override { return io_; }
+  TimerWheel& timers() override { return timers_; }
+  SessionIndex& index() override { return index_; }
+  ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
+  ShardCounters& shard_counters() override { return counters_; }
+  std::uint64_t now_us() override { return now_ms * 1000; }
+  std::span<std::uint8_t> scratch() override { return scratch_; }
+
+  Verdict decide(std::size_t, const PeerChain&) override { return verdict; }
+  Reason recheck(const Verdict&) override {
+    ++rechecks;
+    return standing;
+  }
+  bool offer(const Verdict&) override {
+    if (full_offers > 0) return --full_offers, false;
+    ++offered;
+    return true;
+  }
+  void seen(const Verdict&) override { ++seen_count; }
+  bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
+    if (attempt >= brokers) return false;
+    route.server = attempt;
+    return true;
+  }
+  Socket open_broker(const BrokerRoute&) override {
+    broker = io_.open(0);
+    return broker;
+  }
+  void broker_answered(const BrokerRoute&, bool connected, std::uint64_t) override {
+    connected_count += connected ? 1 : 0;
+  }
+  void broker_left(const BrokerRoute&) override { --connected_count; }
+  void wants_handshake(Session&) override { handshake_due = true; }
+  void wants_flush(Session&) override { flush_due = true; }
+  void over(Session&, const Error& error, Cause cause, bool served) override {
+    ++over_count;
+    reason = error.reason;
+    ended_as = cause;
+    was_served = served;
+  }
+  void gone(Session&) override { ++gone_count; }
+
+  // The end of a turn, as a shard has it.
+  void end_turn(Session& session) {
+    if (handshake_due) {
+      handshake_due = false;
+      session.handshake_step();
+    }
+    timers_.advance(now_ms);
+    if (flush_due) {
+      flush_due = false;
+      session.flush();
+    }
+    session.invariants();
+    if (gone_count > 0 && session.state() == Session::State::Ending) session.recycle();
+  }
+
+  std::uint64_t now_ms = 0;
+  Verdict verdict;
+  Reason standing = Reason::None;
+  unsigned brokers = 1;
+  int full_offers = 0;
+  Socket broker;
+  bool handshake_due = false, flush_due = false;
+  int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
+  Reason reason = Reason::None;
+  Cause ended_as = Cause::Closed;
+  bool was_served = false;
+
+ private:
+  FakeIo& io_;
+  TimerWheel timers_;
+  SessionIndex index_;
+  ShardCounters counters_;
+  std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(17 * 1024);
+};
+
+}  // namespace sallyport::test

@@ -1,0 +1,233 @@
+// Sessions over a fake kernel: ten thousand runs, each from one printed seed, each with bytes both ways and
+// at least one fault; what was sent is compared with what arrived, and nothing may be left at the end.
+//
+//   SALLYPORT_SIM_RUNS=N   runs in each of the eight cases (1,250)
+//   SALLYPORT_SIM_SEED=N   that run alone
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/simulation/world.h"
+
+namespace sallyport::test {
+namespace {
+
+using Standing = Script::Standing;
+using ClientEnd = Script::ClientEnd;
+using BrokerEnd = Script::BrokerEnd;
+
+Script draw(std::mt19937_64& random) {
+  const auto one_in = [&](std::uint64_t n) { return random() % n == 0; };
+  Script script;
+  if (one_in(3)) script.standing = Standing::First;
+  if (one_in(30)) script.standing = Standing::Pending;
+  if (one_in(30)) script.standing = Standing::Refused;
+  if (one_in(30)) script.standing = Standing::LostBeforeConnect;
+  script.client_end = static_cast<ClientEnd>(random() % 3);
+  script.broker_end = static_cast<BrokerEnd>(one_in(2) ? 0 : random() % 3);
+  if (script.broker_end != BrokerEnd::AfterClient && one_in(2)) script.client_end = ClientEnd::WaitsForBroker;
+  script.version = one_in(2) ? TLS1_2_VERSION : TLS1_3_VERSION;
+  script.client_bytes = random() % (one_in(10) ? 200'000 : 5'000);
+  script.broker_bytes = random() % (one_in(10) ? 200'000 : 5'000);
+  script.brokers = 1 + static_cast<unsigned>(random() % 3);
+  if (one_in(8)) script.broken_brokers = static_cast<int>(random() % 4);
+  if (one_in(8)) script.full_offers = static_cast<int>(random() % 3);
+  if (one_in(6)) script.cut_at_turn = 1 + static_cast<int>(random() % 60);
+  if (one_in(15)) script.shut_down_at_turn = 1 + static_cast<int>(random() % 60);
+  if (one_in(10)) script.client_reads_from_turn = static_cast<int>(20 + random() % 150);
+  if (one_in(10)) script.broker_reads_from_turn = static_cast<int>(20 + random() % 150);
+  script.flips_a_byte = one_in(25);
+  return script;
+}
+
+// Nothing in this script, and nothing in the way, keeps a byte from arriving.
+bool undisturbed(const Script& script, const World& world) {
+  return script.standing <= Standing::First && !script.cut_at_turn && !script.shut_down_at_turn &&
+         !script.flips_a_byte && script.client_reads_from_turn == 0 && script.broker_reads_from_turn == 0 &&
+         static_cast<unsigned>(script.broken_brokers) < script.brokers && world.host.was_served;
+}
+
+void run_one(std::uint64_t seed) {
+  SCOPED_TRACE("SALLYPORT_SIM_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  const Script script = draw(random);
+  World world(script, seed);
+  world.run();
+  world.check();
+  if (undisturbed(script, world) && script.broker_end == BrokerEnd::AfterClient) {
+    if (script.client_end == ClientEnd::CloseNotify || script.client_end == ClientEnd::FinAlone) {
+      EXPECT_TRUE(world.broker_got == world.client_sends) << "bytes were lost: " << world.story();
+    }
+    if (script.client_end == ClientEnd::CloseNotify) {
+      EXPECT_TRUE(world.client_got == world.broker_sends) << "bytes were lost: " << world.story();
+      EXPECT_FALSE(world.io.peer_sees_reset(world.host.broker)) << "an orderly end became an abrupt one";
+      EXPECT_EQ(world.host.ended_as, Cause::Closed);
+    }
+    if (script.client_end == ClientEnd::FinAlone) {
+      EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "a truncated end was passed on as an orderly one";
+    }
+  }
+  if (undisturbed(script, world) && script.broker_end == BrokerEnd::Fin &&
+      script.client_end == ClientEnd::WaitsForBroker) {
+    EXPECT_TRUE(world.client_got == world.broker_sends) << "bytes were lost: " << world.story();
+    EXPECT_TRUE(world.client->closed()) << "there was no close_notify";
+  }
+  if (world.broker_bytes_at_cut != SIZE_MAX) {
+    EXPECT_LE(world.broker_got.size(), world.broker_bytes_at_cut + world.in_flight_at_cut)
+        << "bytes passed after the cut";
+    EXPECT_EQ(world.host.reason, Reason::DeviceInactive);
+  }
+  if (script.standing >= Standing::Pending) {
+    EXPECT_FALSE(world.host.was_served);
+  }
+  EXPECT_GT(world.io.faults_made + static_cast<std::size_t>(world.turns), 0U);
+}
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
+}
+
+class Simulation : public testing::TestWithParam<std::uint64_t> {};
+INSTANTIATE_TEST_SUITE_P(Seeds, Simulation, testing::Range<std::uint64_t>(0, 8));
+
+TEST_P(Simulation, WhatIsSentArrivesAndNothingIsLeft) {
+  const std::uint64_t alone = from_environment("SALLYPORT_SIM_SEED", UINT64_MAX);
+  if (alone != UINT64_MAX) {
+    if (alone % 8 == GetParam()) run_one(alone);
+    return;
+  }
+  const std::uint64_t runs = from_environment("SALLYPORT_SIM_RUNS", 1250);
+  for (std::uint64_t i = 0; i < runs; ++i) {
+    run_one(i * 8 + GetParam());
+    if (HasFailure()) return;  // one seed is enough to look at
+  }
+}
+
+// A run that goes as the script says, faults of the kernel apart.
+std::unique_ptr<World> play(const Script& script, std::uint64_t seed = 1) {
+  auto world = std::make_unique<World>(script, seed);
+  world->run();
+  world->check();
+  return world;
+}
+
+TEST(Session, AFirstConnectionIsOfferedAKnownOneSeen) {
+  Script script;
+  EXPECT_EQ(play(script)->host.seen_count, 1);
+  script.standing = Standing::First;
+  const auto first = play(script);
+  EXPECT_EQ(first->host.offered, 1);
+  EXPECT_EQ(first->host.seen_count, 0);
+}
+
+TEST(Session, AFullQueueIsAskedAgainWhileTheSessionLives) {
+  Script script;
+  script.standing = Standing::First;
+  script.full_offers = 2;
+  script.client_end = ClientEnd::WaitsForBroker;  // so nobody ends it
+  World world(script, 1);
+  for (int i = 0; i < 1000 && world.host.offered == 0; ++i) world.turn();
+  EXPECT_EQ(world.host.offered, 1);
+  EXPECT_GE(world.host.now_ms, 2000U);
+  EXPECT_EQ(world.host.shard_counters().registrations_deferred.get(), 1U);
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+  world.check();
+}
+
+TEST(Session, APendingDeviceIsOfferedAndRefusedAfterItsConnect) {
+  Script script;
+  script.standing = Standing::Pending;
+  const auto world = play(script);
+  EXPECT_EQ(world->host.reason, Reason::DevicePending);
+  EXPECT_EQ(world->host.offered, 1);
+  EXPECT_EQ(world->client_got, std::string("\x20\x02\0\x05", 4));
+}
+
+TEST(Session, StandingLostBeforeTheConnectEndsThere) {
+  Script script;
+  script.standing = Standing::LostBeforeConnect;
+  const auto world = play(script);
+  EXPECT_EQ(world->host.reason, Reason::DeviceInactive);
+  EXPECT_EQ(world->host.offered + world->host.seen_count, 0);
+}
+
+TEST(Session, NoBrokerIsAnswered) {
+  Script script;
+  script.brokers = 2;
+  script.broken_brokers = 2;
+  const auto world = play(script);
+  EXPECT_EQ(world->host.reason, Reason::BrokerUnavailable);
+  EXPECT_EQ(world->client_got, std::string("\x20\x02\0\x03", 4));
+}
+
+TEST(Session, TheSecondBrokerServesWhereTheFirstIsDead) {
+  Script script;
+  script.brokers = 2;
+  script.broken_brokers = 1;
+  const auto world = play(script);
+  EXPECT_TRUE(world->host.was_served);
+  EXPECT_TRUE(world->broker_got == world->client_sends);
+}
+
+// Neither peer reads: the session holds a bounded part and leaves the rest where it came from.
+TEST(Session, ASlowBrokerStopsItsPublisher) {
+  Script script;
+  script.client_bytes = 1'000'000;
+  script.broker_reads_from_turn = 1'000'000;
+  World world(script, 7);
+  for (int i = 0; i < 400; ++i) world.turn();
+  EXPECT_LE(world.most_held, 256U * 1024);
+  EXPECT_GT(world.io.unread_by_session(world.client_socket), 500'000U) << "the client was read without bound";
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+}
+
+TEST(Session, ASlowSubscriberStopsItsBroker) {
+  Script script;
+  script.broker_bytes = 1'000'000;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 7);
+  for (int i = 0; i < 60; ++i) world.turn();
+  world.script.client_reads_from_turn = 1'000'000;
+  world.io.faults.window = 1;
+  for (int i = 0; i < 400; ++i) world.turn();
+  EXPECT_LE(world.most_held, 256U * 1024);
+  EXPECT_GT(world.io.unread_by_session(world.host.broker), 300'000U) << "the broker was read without bound";
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+}
+
+TEST(Session, ACutInEveryTurnOfItsLifeLeavesNothingBehind) {
+  for (int turn = 1; turn < 120; ++turn) {
+    for (const Standing standing : {Standing::Known, Standing::First}) {
+      Script script;
+      script.standing = standing;
+      script.client_bytes = script.broker_bytes = 60'000;
+      script.cut_at_turn = turn;
+      World world(script, static_cast<std::uint64_t>(turn));
+      world.run();
+      world.check();
+      if (world.broker_bytes_at_cut != SIZE_MAX) {
+        EXPECT_LE(world.broker_got.size(), world.broker_bytes_at_cut + world.in_flight_at_cut)
+            << "cut at turn " << turn;
+      } else if (world.host.reason == Reason::DeviceInactive) {
+        EXPECT_TRUE(world.broker_got.empty()) << "cut before it was indexed, at turn " << turn;
+      }
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(Session, SilenceIsTimedOut) {
+  Script script;
+  World world(script, 3);
+  world.script.client_reads_from_turn = 1'000'000;  // the ServerHello is never answered
+  world.io.faults.window = 1;
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::HandshakeTimeout);
+}
+
+}  // namespace
+}  // namespace sallyport::test

@@ -1,0 +1,215 @@
+#include "tests/simulation/world.h"
+
+#include <gtest/gtest.h>
+
+namespace sallyport::test {
+
+namespace {
+
+// Keys, certificates and the server's TLS context, made once for all runs.
+struct Shared {
+  TempDir dir;
+  Identity509 ca = make_ca("CA");
+  Identity509 device = make_device("device", ca);
+  Identity509 server = make_device("localhost", ca);
+  ListenerConfig listener;
+  std::unique_ptr<TlsContext> tls;
+
+  Shared() {
+    listener.name = "simulated";
+    listener.certificates.push_back(
+        {dir.write("chain", server.certificate.pem()), dir.write("key", key_pem(server.key.get()))});
+    listener.handshake_timeout = std::chrono::milliseconds(2000);
+    listener.connect_timeout = std::chrono::milliseconds(2000);
+    auto made = TlsContext::create(listener);
+    if (made) tls = std::move(*made);
+  }
+};
+
+Shared& shared() {
+  static Shared made;
+  return made;
+}
+
+std::string noise(std::mt19937_64& random, std::size_t size) {
+  std::string bytes(size, '\0');
+  for (char& c : bytes) c = static_cast<char>(random());
+  return bytes;
+}
+
+std::span<const std::uint8_t> span_of(const std::string& bytes) {
+  return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+std::string connect_packet() {
+  return {
+      "\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01"
+      "c",
+      15};
+}
+
+const ListenerConfig& World::listener() {
+  return shared().listener;
+}
+
+World::World(const Script& chosen, std::uint64_t seed) : random(seed), script(chosen) {
+  client_socket = io.open(0);
+  client = std::make_unique<TlsClient>(TlsClient::Options{.device = &shared().device, .version = script.version});
+  client_sends = connect_packet() + noise(random, script.client_bytes);
+  broker_sends = noise(random, script.broker_bytes);
+  io.refuse_connects = script.broken_brokers;
+  host.brokers = script.brokers;
+  host.full_offers = script.full_offers;
+  host.verdict.identity = make_identity(shared().device.certificate);
+  host.verdict.identity->not_after = INT64_MAX;
+  host.verdict.chain_cas = {shared().ca.certificate.fingerprint()};
+  host.verdict.known = script.standing == Script::Standing::Known;
+  host.verdict.pending = script.standing == Script::Standing::Pending;
+  if (!host.verdict.known) host.verdict.path.emplace();
+  if (script.standing == Script::Standing::Refused) host.verdict.reason = Reason::CaInactive;
+  if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
+  if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
+  session.begin(host, {0, &shared().listener, shared().tls.get()}, client_socket, sockaddr_storage{});
+}
+
+void World::client_acts() {
+  if (turns >= script.client_reads_from_turn) {
+    const std::string bytes = io.peer_reads(client_socket, 1 + random() % 9000);
+    if (!bytes.empty()) client->take(span_of(bytes));
+  }
+  const bool up = client->handshake();
+  if (up) {
+    client_got += client->receive();
+    if (client_sent < client_sends.size()) {
+      const std::size_t n = std::min<std::size_t>(client_sends.size() - client_sent, 1 + random() % 20'000);
+      client->send(span_of(client_sends.substr(client_sent, n)));
+      client_sent += n;
+    }
+  }
+  const bool all_sent = up && client_sent == client_sends.size();
+  const bool heard_all =
+      client_got.size() >= broker_sends.size() || client->closed() || io.peer_sees_end(client_socket);
+  if (all_sent && !client_finished) {
+    switch (script.client_end) {
+      case Script::ClientEnd::CloseNotify:
+        if (heard_all) {
+          client->close();
+          client_finished = true;
+        }
+        break;
+      case Script::ClientEnd::FinAlone: client_finished = heard_all; break;
+      case Script::ClientEnd::Reset: client_finished = broker_got.size() > client_sends.size() / 2; break;
+      case Script::ClientEnd::WaitsForBroker: client_finished = client->closed(); break;
+    }
+  }
+  auto out = client->give();
+  if (script.flips_a_byte && !out.empty() && random() % 4 == 0) out[random() % out.size()] ^= 1;
+  if (!out.empty()) io.peer_writes(client_socket, {reinterpret_cast<const char*>(out.data()), out.size()});
+  if (client_finished) {
+    if (script.client_end == Script::ClientEnd::Reset) io.peer_resets(client_socket);
+    io.peer_ends(client_socket);
+  }
+  // Whoever is refused or let go leaves, too.
+  if (io.peer_sees_end(client_socket)) io.peer_ends(client_socket);
+}
+
+void World::broker_acts() {
+  if (!host.broker.valid()) return;
+  if (turns >= script.broker_reads_from_turn) broker_got += io.peer_reads(host.broker, 1 + random() % 30'000);
+  if (broker_sent < broker_sends.size() && broker_got.size() >= connect_packet().size()) {
+    const std::size_t n = std::min<std::size_t>(broker_sends.size() - broker_sent, 1 + random() % 20'000);
+    io.peer_writes(host.broker, broker_sends.substr(broker_sent, n));
+    broker_sent += n;
+  }
+  if (broker_finished) return;
+  const bool all_sent = broker_sent == broker_sends.size();
+  switch (script.broker_end) {
+    case Script::BrokerEnd::AfterClient: broker_finished = all_sent && io.peer_sees_end(host.broker); break;
+    case Script::BrokerEnd::Fin: broker_finished = all_sent; break;
+    case Script::BrokerEnd::Reset: broker_finished = broker_sent > broker_sends.size() / 2; break;
+  }
+  if (!broker_finished) return;
+  if (script.broker_end == Script::BrokerEnd::Reset) io.peer_resets(host.broker);
+  io.peer_ends(host.broker);
+}
+
+bool World::turn() {
+  ++turns;
+  const bool moved = io.turn();
+  host.now_ms += moved ? 1 : 40;
+  if (script.cut_at_turn == turns) {
+    if (host.index().count_of_device(host.verdict.identity->fingerprint) == 1) {
+      in_flight_at_cut = io.sending_bytes(host.broker);
+      broker_got += io.peer_reads(host.broker, SIZE_MAX);
+      broker_bytes_at_cut = broker_got.size();
+      session.cut(Reason::DeviceInactive);
+    }
+    host.standing = Reason::DeviceInactive;
+  }
+  if (script.shut_down_at_turn == turns) session.shut_down();
+  client_acts();
+  broker_acts();
+  host.end_turn(session);
+  if (session.state() != Session::State::Free) {
+    most_held = std::max(most_held, session.held_bytes());
+    if (session.state() < Session::State::Connecting)
+      most_held_before_connect = std::max(most_held_before_connect, session.held_bytes());
+  }
+  return session.state() != Session::State::Free;
+}
+
+void World::run() {
+  constexpr int kMostTurns = 20'000;
+  while (turn()) {
+    if (turns == kMostTurns) {
+      ADD_FAILURE() << "it never ends: " << story();
+      return;
+    }
+  }
+  // What is still on the wire arrives.
+  for (int i = 0; i < 3; ++i) {
+    const std::string bytes = io.peer_reads(client_socket, SIZE_MAX);
+    if (!bytes.empty()) client->take(span_of(bytes));
+    client->handshake();
+    client_got += client->receive();
+    if (host.broker.valid()) broker_got += io.peer_reads(host.broker, SIZE_MAX);
+  }
+}
+
+void World::check() {
+  EXPECT_EQ(io.broken_rules, std::vector<std::string>());
+  EXPECT_EQ(host.over_count, 1);
+  EXPECT_EQ(host.gone_count, 1);
+  EXPECT_EQ(io.open_sockets(), 0);
+  EXPECT_EQ(io.in_flight(), 0U);
+  EXPECT_TRUE(host.timers().empty());
+  EXPECT_TRUE(host.index().empty());
+  EXPECT_EQ(host.connected_count, 0);
+  EXPECT_EQ(session.held_bytes(), 0U);
+  EXPECT_LE(most_held, 256U * 1024);
+  EXPECT_LE(most_held_before_connect, 96U * 1024);
+  // Compared as a whole, never printed: thousands of random bytes tell nobody anything.
+  EXPECT_TRUE(client_sends.compare(0, broker_got.size(), broker_got) == 0)
+      << "the broker got other bytes than were sent";
+  EXPECT_LE(broker_got.size(), client_sends.size());
+  if (host.was_served) {
+    EXPECT_TRUE(broker_sends.compare(0, client_got.size(), client_got) == 0)
+        << "the client got other bytes than were sent";
+    EXPECT_GE(host.rechecks, 1);
+    EXPECT_EQ(host.offered + host.seen_count > 0 || script.full_offers > 0, true);
+  } else {
+    EXPECT_TRUE(broker_got.empty()) << "bytes of a session that was never admitted reached the broker";
+  }
+}
+
+std::string World::story() const {
+  return "turns " + std::to_string(turns) + ", state " + std::to_string(static_cast<int>(session.state())) +
+         ", reason " + std::string(to_string(host.reason)) + ", client sent " + std::to_string(client_sent) + "/" +
+         std::to_string(client_sends.size()) + ", broker got " + std::to_string(broker_got.size()) + ", broker sent " +
+         std::to_string(broker_sent) + "/" + std::to_string(broker_sends.size()) + ", client got " +
+         std::to_string(client_got.size()) + ", in flight " + std::to_string(io.in_flight());
+}
+
+}  // namespace sallyport::test

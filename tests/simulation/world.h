@@ -1,0 +1,64 @@
+// One simulated connection: a session over the fake kernel, a real TLS client on the one side, a made-up
+// broker on the other, and what either sent and got.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "proxy/session.h"
+#include "tests/proxy/tls_client.h"
+#include "tests/simulation/fake_host.h"
+
+namespace sallyport::test {
+
+struct Script {
+  enum class Standing { Known, First, Pending, Refused, LostBeforeConnect } standing = Standing::Known;
+  enum class ClientEnd { CloseNotify, FinAlone, Reset, WaitsForBroker } client_end = ClientEnd::CloseNotify;
+  enum class BrokerEnd { AfterClient, Fin, Reset } broker_end = BrokerEnd::AfterClient;
+  int version = 0;
+  std::size_t client_bytes = 1000, broker_bytes = 1000;
+  unsigned brokers = 1;
+  int broken_brokers = 0;
+  int full_offers = 0;
+  std::optional<int> cut_at_turn, shut_down_at_turn;
+  int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
+  bool flips_a_byte = false;
+};
+
+class World {
+ public:
+  World(const Script& script, std::uint64_t seed);
+
+  // One turn of everything; false once the session is gone and everything is counted.
+  bool turn();
+  void run();    // to the end; a failure if it does not come
+  void check();  // what must hold whatever happened
+  std::string story() const;
+
+  static const ListenerConfig& listener();
+
+  std::mt19937_64 random;
+  Script script;
+  FakeIo io{random};
+  FakeHost host{io};
+  Session session;
+  Socket client_socket;
+  std::unique_ptr<TlsClient> client;
+  std::string client_sends, broker_sends;  // all that either means to send
+  std::string client_got, broker_got;
+  std::size_t client_sent = 0, broker_sent = 0;
+  std::size_t most_held = 0, most_held_before_connect = 0;
+  std::size_t broker_bytes_at_cut = SIZE_MAX, client_bytes_at_cut = SIZE_MAX, in_flight_at_cut = 0;
+  int turns = 0;
+  bool client_finished = false, broker_finished = false;
+
+ private:
+  void client_acts();
+  void broker_acts();
+};
+
+std::string connect_packet();
+
+}  // namespace sallyport::test
