@@ -1,0 +1,187 @@
+// Certificates parsed once: keys, versions, odd serials, names that try to forge a line; the CA set's links;
+// and rows on disk that were cut short.
+#include "cache/certificate.h"
+
+#include <gtest/gtest.h>
+
+#include <ctime>
+
+#include "cache/ca_rules.h"
+#include "cache/ca_set.h"
+#include "cache/identity.h"
+#include "cache/registry_records.h"
+#include "cache/text.h"
+#include "tests/cache/test_pki.h"
+
+namespace sallyport::test {
+namespace {
+
+Bytes bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+TEST(Certificate, KnowsEveryKindOfKey) {
+  const std::pair<Kind, const char*> rows[] = {{Kind::Rsa2048, "RSA-2048"},
+                                               {Kind::P256, "EC-P256"},
+                                               {Kind::P384, "EC-P384"},
+                                               {Kind::P521, "EC-P521"},
+                                               {Kind::Ed25519, "Ed25519"}};
+  for (const auto& [kind, name] : rows) {
+    const Identity509 ca = make_ca("CA", nullptr, kind);
+    EXPECT_EQ(ca.certificate.key_type_name(), name);
+    EXPECT_TRUE(ca.certificate.is_ca());
+    EXPECT_TRUE(ca.certificate.self_issued());
+    EXPECT_TRUE(ca.certificate.signed_by(ca.key.get()));
+    EXPECT_TRUE(check_ca(ca.certificate, std::time(nullptr)));
+    const Identity509 leaf = make_device("d", ca, kind);
+    EXPECT_FALSE(leaf.certificate.is_ca());
+    EXPECT_TRUE(leaf.certificate.signed_by(ca.key.get()));
+    EXPECT_FALSE(leaf.certificate.signed_by(leaf.key.get()));
+    EXPECT_EQ(leaf.certificate.issuer_der(), ca.certificate.subject_der());
+    EXPECT_EQ(leaf.certificate.authority_key_id(), ca.certificate.subject_key_id());
+  }
+}
+
+TEST(Certificate, SurvivesPemAndCopies) {
+  const Identity509 ca = make_ca("CA");
+  const Certificate copy = ca.certificate;
+  Certificate moved = Certificate(copy);
+  moved = ca.certificate;
+  EXPECT_EQ(moved.fingerprint(), copy.fingerprint());
+  const auto again = Certificate::from_pem("text before\n" + copy.pem());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->fingerprint(), copy.fingerprint());
+  const auto bundle = Certificate::bundle_from_pem(copy.pem() + make_ca("Other").certificate.pem());
+  ASSERT_TRUE(bundle);
+  EXPECT_EQ(bundle->size(), 2U);
+  EXPECT_FALSE(Certificate::bundle_from_pem(""));
+  EXPECT_FALSE(
+      Certificate::bundle_from_pem(copy.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+}
+
+TEST(Certificate, RefusesWhatIsNotOne) {
+  const std::string der = make_ca("CA").certificate.der();
+  EXPECT_FALSE(Certificate::from_der({}));
+  EXPECT_FALSE(Certificate::from_der(bytes_of("garbage")));
+  EXPECT_FALSE(Certificate::from_der(bytes_of(der + "x"))) << "bytes behind it";
+  for (std::size_t n = 0; n < der.size(); n += 7) EXPECT_FALSE(Certificate::from_der(bytes_of(der.substr(0, n))));
+  EXPECT_FALSE(Certificate::from_der(bytes_of(std::string(100'000, 'x'))));
+}
+
+TEST(Certificate, NoTwoSerialsAreEqual) {
+  struct Row {
+    std::vector<std::uint8_t> magnitude;
+    bool negative;
+    const char* printed;
+  };
+  const Row rows[] = {{{0}, false, "00"},
+                      {{1}, false, "01"},
+                      {{1}, true, "-01"},
+                      {{0x80}, false, "80"},
+                      {{0x80}, true, "-80"},
+                      {{0x01, 0x00}, false, "0100"},
+                      {std::vector<std::uint8_t>(20, 0xAB), false, "ABABABABABABABABABABABABABABABABABABABAB"}};
+  std::set<std::string> seen;
+  for (const Row& row : rows) {
+    Leaf leaf;
+    leaf.serial = row.magnitude;
+    leaf.negative_serial = row.negative;
+    const Certificate certificate = make(leaf, nullptr).certificate;
+    EXPECT_EQ(serial_hex(bytes_of(certificate.serial())), row.printed);
+    EXPECT_TRUE(seen.insert(certificate.serial()).second) << row.printed;
+  }
+  Leaf longest;
+  longest.serial.assign(128, 0x7F);
+  EXPECT_EQ(make(longest, nullptr).certificate.serial().size(), 128U);
+}
+
+TEST(Certificate, AVersion1RootIsACa) {
+  Leaf v1;
+  v1.version1 = true;
+  const Identity509 root = make(v1, nullptr);
+  EXPECT_TRUE(root.certificate.is_ca());
+  EXPECT_TRUE(check_ca(root.certificate, std::time(nullptr)));
+  const Identity509 below = make(v1, &root);
+  EXPECT_FALSE(check_ca(below.certificate, std::time(nullptr)) &&
+               below.certificate.subject_der() != root.certificate.subject_der());
+}
+
+TEST(Certificate, NamesCannotForgeALine) {
+  Leaf leaf;
+  leaf.cn = "device\nrejected reason=none";
+  leaf.organization = std::string("a\0b", 3) + "\x1b[31m";
+  const Certificate certificate = make(leaf, nullptr).certificate;
+  for (const char c : escaped(certificate.subject())) EXPECT_GE(static_cast<unsigned char>(c), 0x20);
+  EXPECT_EQ(certificate.cn(), leaf.cn) << "the data itself is kept as it is";
+  const Identity identity = make_identity(certificate);
+  ASSERT_EQ(identity.cns.size(), 1U);
+  EXPECT_EQ(identity.cns[0], leaf.cn);
+}
+
+TEST(Identity, CollectsNamesOfEveryKind) {
+  Leaf leaf;
+  leaf.cn = "one";
+  leaf.more_cns = {"two"};
+  leaf.subject_alt_name = "DNS:a.example,DNS:b.example,URI:urn:device:1,IP:10.0.0.1";
+  const Identity identity = make_identity(make(leaf, nullptr).certificate);
+  EXPECT_EQ(identity.cns, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(identity.san_dns, (std::vector<std::string>{"a.example", "b.example"}));
+  EXPECT_EQ(identity.san_uri, (std::vector<std::string>{"urn:device:1"}));
+}
+
+TEST(CaSet, LinksBySignatureAndNotByName) {
+  const Identity509 root = make_ca("Root"), namesake = make_ca("Root"), mid = make_ca("Mid", &root);
+  CaSet::LinkMemo memo;
+  const auto standing = [&](CaStatus root_status, CaStatus namesake_status) {
+    const CaSet set({{root.certificate, root_status}, {namesake.certificate, namesake_status}, {mid.certificate}}, {},
+                    nullptr, memo);
+    return set.standing_of(mid.certificate.fingerprint(), std::time(nullptr));
+  };
+  EXPECT_EQ(standing(CaStatus::Active, CaStatus::Inactive), Reason::None);
+  EXPECT_EQ(standing(CaStatus::Inactive, CaStatus::Active), Reason::CaInactive);
+  const CaSet alone({{mid.certificate}}, {}, nullptr, memo);
+  EXPECT_EQ(alone.standing_of(mid.certificate.fingerprint(), std::time(nullptr)), Reason::None)
+      << "an anchor by itself";
+  EXPECT_EQ(alone.standing_of(root.certificate.fingerprint(), std::time(nullptr)), Reason::CaInactive)
+      << "not registered";
+}
+
+TEST(CaSet, ACircleOfCrossSignedCasHoldsNobodyUp) {
+  const Identity509 a = make_ca("A"), b = make_ca("B");
+  Leaf leaf;
+  leaf.ca = true;
+  leaf.key_usage = "";
+  const Identity509 a_by_b = make_again(a, &b, leaf), b_by_a = make_again(b, &a, leaf);
+  CaSet::LinkMemo memo;
+  const CaSet circle({{a_by_b.certificate}, {b_by_a.certificate}}, {}, nullptr, memo);
+  EXPECT_EQ(circle.standing_of(a_by_b.certificate.fingerprint(), std::time(nullptr)), Reason::CaInactive);
+  EXPECT_FALSE(circle.path_ids(0, std::time(nullptr)).empty());
+  const CaSet rooted({{a_by_b.certificate}, {b_by_a.certificate}, {a.certificate}}, {}, nullptr, memo);
+  EXPECT_EQ(rooted.standing_of(b_by_a.certificate.fingerprint(), std::time(nullptr)), Reason::None);
+}
+
+template <class Row>
+void cut_short(const Row& row) {
+  const std::string whole = records::encode(row);
+  Row read;
+  EXPECT_TRUE(records::decode(whole, read));
+  EXPECT_EQ(records::encode(read), whole);
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(records::decode(whole.substr(0, n), read)) << n;
+}
+
+TEST(RegistryRecords, ARowThatWasCutShortIsNotRead) {
+  cut_short(DeviceRow{DeviceStatus::Pending, RegisteredBy::Operator, 7, 8, -9, 10, 11, {1, 2, 3}});
+  EXPECT_EQ(records::encode(DeviceRow{}).size(), 64U);
+  cut_short(DeviceText{"s", "subject", "cn", "EC-P256", "der"});
+  cut_short(CaRow{CaStatus::Inactive, false, true, true, 5, "der"});
+  cut_short(ChainRow{{Digest{1}, Digest{2}}, {"one", "two"}});
+  cut_short(CodeRow{Digest{3}, 4, true});
+  cut_short(MetaRow{5, 6});
+  DeviceRow bad;
+  std::string wrong = records::encode(DeviceRow{});
+  wrong[0] = 9;
+  EXPECT_FALSE(records::decode(wrong, bad)) << "a status that does not exist";
+}
+
+}  // namespace
+}  // namespace sallyport::test

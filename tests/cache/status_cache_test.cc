@@ -1,0 +1,141 @@
+// The status cache: slots are whole or not there, through growth, removal and equal names, with one writer
+// and many readers; and it stays small.
+#include "cache/status_cache.h"
+
+#include <gtest/gtest.h>
+#include <openssl/sha.h>
+
+#include <atomic>
+#include <thread>
+
+#include "cache/work_queue.h"
+
+namespace sallyport {
+namespace {
+
+Digest digest_of(std::uint64_t n) {
+  Digest digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(&n), sizeof n, digest.data());
+  return digest;
+}
+
+DeviceKey key_of(const StatusCache& cache, std::uint64_t n) {
+  return cache.key(issuer_serial("issuer", std::to_string(n)), digest_of(n));
+}
+
+// A state from which a reader can tell whether it belongs to the device it asked for.
+SlotState state_of(std::uint64_t n) {
+  return {static_cast<std::uint32_t>(n), static_cast<std::uint8_t>(1 + n % 4), static_cast<std::uint16_t>(n % 30'000)};
+}
+
+TEST(StatusCache, FindsWhatWasPutThroughGrowth) {
+  StatusCache cache;
+  constexpr std::uint64_t kDevices = 200'000;
+  for (std::uint64_t n = 0; n < kDevices; ++n) cache.put(key_of(cache, n), state_of(n));
+  cache.reclaim();
+  EXPECT_EQ(cache.size(), kDevices);
+  EXPECT_LE(cache.bytes() / kDevices, 80U) << "bytes a device";
+  for (std::uint64_t n = 0; n < kDevices; ++n) {
+    const auto found = cache.find(key_of(cache, n));
+    ASSERT_TRUE(found) << n;
+    EXPECT_EQ(found->chain, state_of(n).chain);
+    EXPECT_EQ(found->status, state_of(n).status);
+    EXPECT_EQ(found->seen_day, state_of(n).seen_day);
+  }
+  EXPECT_FALSE(cache.find(key_of(cache, kDevices)));
+}
+
+TEST(StatusCache, OneNameMayHaveSeveralFingerprints) {
+  StatusCache cache;
+  const IssuerSerial name = issuer_serial("issuer", "serial");
+  for (std::uint64_t n = 0; n < 5; ++n) cache.put(cache.key(name, digest_of(n)), state_of(n));
+  int seen = 0;
+  cache.each_of_name(cache.key(name, {}).name, [&](const DeviceKey&, SlotState) { ++seen; });
+  EXPECT_EQ(seen, 5);
+  EXPECT_FALSE(cache.find(cache.key(name, digest_of(9))));
+  cache.remove(cache.key(name, digest_of(2)));
+  cache.remove(cache.key(name, digest_of(2)));
+  EXPECT_EQ(cache.size(), 4U);
+  EXPECT_FALSE(cache.find(cache.key(name, digest_of(2))));
+  EXPECT_TRUE(cache.find(cache.key(name, digest_of(3)))) << "a removed slot does not end the search";
+  cache.put(cache.key(name, digest_of(2)), state_of(2));
+  EXPECT_TRUE(cache.find(cache.key(name, digest_of(2))));
+}
+
+TEST(StatusCache, NamesAndSerialsDoNotRunIntoEachOther) {
+  EXPECT_NE(issuer_serial("ab", "c"), issuer_serial("a", "bc"));
+  EXPECT_NE(issuer_serial("ab", ""), issuer_serial("a", "b"));
+}
+
+TEST(StatusCache, TwoProcessesHashDifferently) {
+  const StatusCache one, other;
+  EXPECT_NE(key_of(one, 1).name, key_of(other, 1).name);
+  EXPECT_NE(key_of(one, 1).fingerprint_low, key_of(other, 1).fingerprint_low);
+}
+
+TEST(StatusCache, ReadersSeeWholeSlotsWhileTheWriterWrites) {
+  StatusCache cache;
+  constexpr std::uint64_t kDevices = 60'000;
+  std::atomic<std::uint64_t> written{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> readers;
+  std::atomic<std::uint64_t> wrong{0}, looked{0};
+  for (int reader = 0; reader < 3; ++reader) {
+    readers.emplace_back([&, reader] {
+      std::uint64_t n = static_cast<std::uint64_t>(reader);
+      while (!stop) {
+        const std::uint64_t safe = written.load(std::memory_order_acquire);
+        n = n * 6364136223846793005ULL + 1442695040888963407ULL;
+        const std::uint64_t ask = n >> 33;
+        if (safe == 0) continue;
+        const auto found = cache.find(key_of(cache, ask % safe));
+        if (!found || found->chain != static_cast<std::uint32_t>(ask % safe)) ++wrong;
+        ++looked;
+      }
+    });
+  }
+  for (std::uint64_t n = 0; n < kDevices; ++n) {
+    cache.put(key_of(cache, n), state_of(n));
+    if (n % 3 == 0) cache.put(key_of(cache, n / 2), {static_cast<std::uint32_t>(n / 2), 2, 7});
+    written.store(n + 1, std::memory_order_release);
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_GT(looked, 0U);
+  EXPECT_GT(cache.retired_bytes(), 0U);
+  cache.reclaim();
+  EXPECT_EQ(cache.retired_bytes(), 0U);
+}
+
+TEST(SipHash, HasTheReferencesValues) {
+  // The key 00..0f and the input 00..0e: the reference's own test vectors (SipHash paper, appendix A).
+  const SipHash hash(0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL);
+  std::vector<std::uint8_t> input(15);
+  for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<std::uint8_t>(i);
+  EXPECT_EQ(hash.hash64(input), 0xa129ca6149be45e5ULL);
+  EXPECT_NE(hash.hash128(input).low, hash.hash64(input));
+}
+
+TEST(WorkQueue, KeepsTheOrderOfEveryProducer) {
+  WorkQueue<std::pair<int, int>> queue;
+  constexpr int kEach = 20'000;
+  std::vector<std::thread> producers;
+  for (int p = 0; p < 4; ++p) {
+    producers.emplace_back([&, p] {
+      for (int i = 0; i < kEach; ++i) queue.push({p, i});
+    });
+  }
+  std::vector<int> next(4);
+  int total = 0;
+  while (total < 4 * kEach) {
+    for (const auto& [producer, number] : queue.take_all()) {
+      EXPECT_EQ(number, next[static_cast<std::size_t>(producer)]++);
+      ++total;
+    }
+  }
+  for (std::thread& producer : producers) producer.join();
+}
+
+}  // namespace
+}  // namespace sallyport

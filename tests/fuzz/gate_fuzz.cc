@@ -1,0 +1,51 @@
+// Any certificates through the gate: length-prefixed DER, the first is the leaf. Whatever they hold there is
+// a verdict, and nobody whom the registered CAs did not sign is admitted.
+#include <openssl/x509.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cache/ca_set.h"
+#include "cache/chains.h"
+#include "cache/device_gate.h"
+#include "cache/openssl_ptr.h"
+#include "cache/status_cache.h"
+#include "tests/cache/test_pki.h"
+
+namespace {
+
+using namespace sallyport;
+
+struct Registry {
+  test::Identity509 root = test::make_ca("Root");
+  test::Identity509 mid = test::make_ca("Mid", &root);
+  CaSet::LinkMemo memo;
+  CaSet cas{{{root.certificate}, {mid.certificate}}, {}, nullptr, memo};
+  StatusCache cache;
+  ChainTable chains;
+  DeviceGate gate{cache, chains};
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static Registry registry;
+  std::vector<X509Ptr> parsed;
+  const X509StackPtr sent(sk_X509_new_null());
+  while (size > 2 && parsed.size() < 12) {
+    const std::size_t length = std::min<std::size_t>(static_cast<std::size_t>(data[0]) << 8 | data[1], size - 2);
+    const unsigned char* at = data + 2;
+    X509Ptr x509(d2i_X509(nullptr, &at, static_cast<long>(length)));
+    data += 2 + length;
+    size -= 2 + length;
+    if (!x509) continue;
+    sk_X509_push(sent.get(), x509.get());
+    parsed.push_back(std::move(x509));
+  }
+  if (parsed.empty()) return 0;
+  const Verdict verdict = registry.gate.decide({parsed[0].get(), sent.get()}, registry.cas, {}, 1'800'000'000);
+  // The keys are new in every process: nothing in a corpus can be signed by them.
+  if (verdict.admitted()) __builtin_trap();
+  return 0;
+}

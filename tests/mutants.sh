@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Do the tests bite? Applies one-line sabotages, one at a time, to a scratch copy of the tree, builds, and
+# runs the test that is named to notice. A sabotage that survives is a missing test.
+#
+#   tests/mutants.sh [NAME...]     all of them, or those named
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd)
+scratch=${MUTANTS_DIR:-$(mktemp -d /tmp/sallyport-mutants.XXXXXX)}
+mkdir -p "$scratch/tree"
+git -C "$top" ls-files -z -co --exclude-standard | (cd "$top" && xargs -0 -I{} cp --parents -p {} "$scratch/tree/" 2>/dev/null)
+cd "$scratch/tree" || exit 1
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cmake -S . -B ../build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DSALLYPORT_WERROR=OFF "${launcher[@]}" >/dev/null || exit 1
+wanted=" $* "
+killed=0
+survived=0
+
+# mutant NAME FILE TEST FILTER FROM TO: FROM must stand in FILE; its first occurrence becomes TO.
+mutant() {
+  local name=$1 file=$2 test=$3 filter=$4 from=$5 to=$6
+  [ "$wanted" = "  " ] || [[ "$wanted" == *" $name "* ]] || return 0
+  cp -p "$file" ../kept
+  if ! FROM=$from TO=$to /usr/bin/python3 - "$file" <<'PY'
+import os, sys
+path = sys.argv[1]
+text = open(path).read()
+if os.environ["FROM"] not in text:
+    sys.exit(1)
+open(path, "w").write(text.replace(os.environ["FROM"], os.environ["TO"], 1))
+PY
+  then
+    printf '%-34s %-22s NOT APPLIED: the line it sabotages is gone\n' "$name" "$test"
+    survived=$((survived + 1))
+    return
+  fi
+  local verdict
+  if ! cmake --build ../build --target "$test" >../build.log 2>&1; then
+    verdict="DOES NOT BUILD: see $scratch/build.log"
+    survived=$((survived + 1))
+  elif SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-150} timeout 120 "$(find ../build/tests -type f -name "$test")" --gtest_brief=1 --gtest_filter="$filter" >../test.log 2>&1; then
+    verdict="SURVIVED"
+    survived=$((survived + 1))
+  else
+    verdict="killed by $(grep -m1 -oE '^\[  FAILED  \] [A-Za-z0-9_./]+' ../test.log | cut -c14- || true)"
+    [ "$verdict" = "killed by " ] && verdict="killed: the test's process ended"
+    killed=$((killed + 1))
+  fi
+  printf '%-34s %-22s %s\n' "$name" "$test" "$verdict"
+  cp -p ../kept "$file"
+  touch "$file"
+}
+
+mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
+  'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
+mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \
+  'if (serial != Reason::None) return refuse(std::move(verdict), serial);' ''
+mutant serial-per-name-only cache/device_gate.cc device_gate_test '*' \
+  'if (chain != nullptr && chain->issuer_spki != issuing_key) return;' ''
+mutant accept-expired-chains cache/device_gate.cc device_gate_test '*' \
+  'X509_VERIFY_PARAM_set_time(param, now);' 'X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_NO_CHECK_TIME);'
+mutant skip-the-purpose cache/device_gate.cc device_gate_test '*' \
+  'X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_CLIENT);' ''
+mutant anything-is-a-device cache/device_gate.cc device_gate_test '*' \
+  'return !says_ca &&' 'return true || !says_ca &&'
+mutant skip-the-devices-own-status cache/device_gate.cc device_gate_test '*' \
+  'if (const Reason own = own_status(slot->status); own != Reason::None) {' 'if (const Reason own = Reason::None; own != Reason::None) {'
+mutant no-bound-on-client-certificates cache/device_gate.cc device_gate_test '*' \
+  'if (sent.size() == PathBuilder::kMostSent) return false;' ''
+mutant cross-signed-copy-goes-round cache/path_builder.cc device_gate_test '*' \
+  'if (decided) return false;' ''
+mutant match-cas-by-name-only cache/path_builder.cc device_gate_test '*' \
+  'if (!from.signed_by(cas_.group(group).key)) {' 'if (false) {'
+mutant listener-admits-every-ca cache/path_builder.cc device_gate_test '*' \
+  'if (admits.cas.empty()) return true;' 'return true;'
+mutant known-device-skips-its-ca cache/device_gate.cc device_gate_test '*' \
+  'if (!chains_.alive(slot.chain, now)) return false;' ''
+mutant publish-before-the-sync cache/registrar.cc registrar_test '*Disk*:*Crash*' \
+  'if (const auto written = commit(batch, true); !written) {' 'publish(accepted); if (const auto written = commit(batch, true); !written) {'
+mutant commit-without-sync cache/registrar.cc registrar_test '*Crash*:*Durable*' \
+  'if (const auto written = commit(batch, true); !written) {' 'if (const auto written = commit(batch, false); !written) {'
+mutant race-loser-is-not-cut cache/registrar.cc registrar_test '*Loser*' \
+  'notice.cuts.push_back({Cut::Scope::Device, waiting_[i].identity.fingerprint, refused});' ''
+mutant no-serial-check-at-commit cache/registrar.cc registrar_test '*Loser*' \
+  'if (const Reason taken = serial_taken(key, issuing_key, accepted); taken != Reason::None) return taken;' ''
+mutant no-second-look-at-commit cache/registrar.cc registrar_test '*WhatChanged*' \
+  'if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;' ''
+mutant answer-without-in-force cache/registrar_changes.cc registrar_test '*Durable*' \
+  '  sink_.put_in_force(notice);
+  reclaim();' '  reclaim();'
+mutant cut-only-the-ca-itself cache/registrar_changes.cc registrar_test '*ACaTakes*' \
+  'if (before->standing_of(id, now) == Reason::None && why != Reason::None) {' 'if (why != Reason::None && before->entries().size() == 1) {'
+mutant a-code-works-twice cache/registrar_changes.cc registrar_test '*Proof*' \
+  'if (code->used)' 'if (false)'
+mutant codes-never-expire cache/registrar_changes.cc registrar_test '*Proof*' \
+  'if (now > code->expires_at)' 'if (false)'
+mutant no-proof-of-possession cache/ca_rules.cc registrar_test '*Proof*' \
+  'if (!verification.signed_by(' 'if (false && !verification.signed_by('
+mutant deactivation-needs-the-disk cache/registrar_changes.cc registrar_test '*FullDisk*' \
+  'if (!written && status == DeviceStatus::Active) return written.error();' 'if (!written) return written.error();'
+mutant trust-resets-the-status cache/registrar_changes.cc registrar_test '*Trust*' \
+  'if (cas_.count(certificate.fingerprint()) != 0) continue;' ''
+mutant drop-the-session-index proxy/session.cc data_plane_test '*Deactivating*' \
+  'host_->index().add(entry_);' ''
+mutant no-second-look-at-connect proxy/session.cc simulation_test '*' \
+  'const Reason reason = host_->recheck(*decided);' 'const Reason reason = Reason::None;'
+mutant serve-pending-devices proxy/session.cc simulation_test '*' \
+  'if (decided->pending) {' 'if (false) {'
+mutant forget-deferred-registrations proxy/session.cc simulation_test '*FullQueue*' \
+  'host_->timers().start(register_timer_, kRegisterAgainMs);' ''
+mutant ignore-a-short-send proxy/session_flow.cc simulation_test '*' \
+  'to_broker_sending_.consume(static_cast<std::size_t>(result.value));' 'to_broker_sending_.release();'
+mutant forget-back-pressure-up proxy/session_flow.cc simulation_test '*' \
+  'to_broker_held() >= kHighWater' 'false'
+mutant forget-back-pressure-down proxy/session_flow.cc simulation_test '*' \
+  'to_client_held() >= kHighWater &&' 'false &&'
+mutant truncation-is-orderly proxy/session_flow.cc simulation_test '*' \
+  'if (client_truncated_) {' 'if (false) {'
+mutant send-after-the-cut proxy/session_end.cc simulation_test '*' \
+  'for (Completion* completion : {&broker_connect_, &broker_recv_, &broker_send_}) io.cancel(*completion);' \
+  'flush_broker(); for (Completion* completion : {&broker_connect_, &broker_recv_}) io.cancel(*completion);'
+mutant recycle-under-the-caller proxy/session_end.cc simulation_test '*' \
+  'host_->gone(*this);' 'host_->gone(*this); recycle();'
+mutant answer-before-every-shard proxy/mailbox.h data_plane_test '*Deactivat*' \
+  'return missing_ == 0; }' 'return true; }'
+mutant drain-goes-on-accepting proxy/shard_mail.cc data_plane_test '*ADrain*' \
+  'stop_accepting();' ''
+mutant silent-peers-without-bound proxy/shard_admission.cc data_plane_test '*Silent*' \
+  'if (session != nullptr) session->evict();' ''
+mutant issue-tickets proxy/tls_context.cc tls_engine_test '*Resumed*' \
+  '  forbid_resumption(context);' ''
+mutant a-wrong-alert proxy/tls_engine.cc tls_engine_test '*Alert*' \
+  'case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;' ''
+mutant verify-fails-open proxy/tls_engine.cc tls_engine_test '*' \
+  'X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
+    return 0;' 'return 1;'
+mutant unexpected-eof-is-a-close proxy/tls_engine.cc tls_engine_test '*CloseNotify*' \
+  'if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) return Step::Truncated;' \
+  'if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) return Step::Closed;'
+mutant an-endless-connect proxy/mqtt_connect.cc mqtt_connect_test '*' \
+  'if (packet > max_bytes)' 'if (false)'
+mutant timers-run-early proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
+  '(after_ms + kTickMs - 1) / kTickMs + 1' 'after_ms / kTickMs'
+mutant a-wildcard-for-every-label proxy/server_name.cc proxy_parts_test '*ServerNames*' \
+  'const std::size_t dot = key.find('"'.'"');' 'const std::size_t dot = key.rfind('"'.'"', key.rfind('"'.'"') - 1);'
+
+echo "mutants: $killed killed, $survived survived"
+[ -n "${MUTANTS_DIR:-}" ] || rm -rf "$scratch"
+[ "$survived" -eq 0 ]
