@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cache/certificate.h"
@@ -19,26 +20,34 @@ enum class DeviceStatus : std::uint8_t { Active = 1, Inactive = 2, Pending = 3, 
 enum class CaStatus : std::uint8_t { Active = 1, Inactive = 2 };
 enum class RegisteredBy : std::uint8_t { Auto = 1, Operator = 2, Crl = 3 };
 
-// A batch is one commit; revisions rise by one with each change and never repeat, also across restarts.
+// What happened, once. Revisions rise by one with each change that was written and never repeat, also
+// across restarts; a batch of changes is one commit.
 struct Change {
   enum class Kind : std::uint8_t {
     DeviceRegistered = 1,
-    DeviceStatusSet = 2,
-    DeviceMoved = 3,  // now verified through another chain
+    DeviceMoved = 2,  // now verified through another chain
+    DeviceStatusSet = 3,
     CaRegistered = 4,
     CaStatusSet = 5,
-    ChainAdded = 6,
-    CodeIssued = 7,
-    CodeUsed = 8,
-    LastSeen = 9,
+    CodeIssued = 6,
   };
   Kind kind{};
   std::uint64_t revision = 0;
-  std::int64_t at = 0;      // Unix seconds
-  Digest id{};              // device or CA
+  Digest id{};              // device or CA; of a code: its SHA-256
   std::uint8_t status = 0;  // DeviceStatus or CaStatus after the change
-  std::uint64_t chain = 0;
 };
+
+constexpr std::string_view to_string(Change::Kind kind) {
+  switch (kind) {
+    case Change::Kind::DeviceRegistered: return "device registered";
+    case Change::Kind::DeviceMoved: return "device moved";
+    case Change::Kind::DeviceStatusSet: return "device status";
+    case Change::Kind::CaRegistered: return "ca registered";
+    case Change::Kind::CaStatusSet: return "ca status";
+    case Change::Kind::CodeIssued: return "code issued";
+  }
+  return "change";
+}
 
 // Ends live sessions. `why` is what is logged and counted.
 struct Cut {

@@ -188,7 +188,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   store_.put_device_text(batch, identity.fingerprint, owner,
                          {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
                           identity.key_type, registration.leaf_der});
-  accepted.push_back({key, row, owner, issuing_key, std::nullopt});
+  accepted.push_back({identity.fingerprint, key, row, owner, issuing_key, std::nullopt});
   return Reason::None;
 }
 
@@ -206,7 +206,8 @@ void Registrar::Impl::accept_move(const Registration& registration, const Device
     store_.remove_owner(batch, registration.identity.fingerprint, owner_before);
     store_.put_owner(batch, registration.identity.fingerprint, owner);
   }
-  accepted.push_back({key, row, owner, issuing_key_of(registration.path, *cas_now()), owner_before});
+  accepted.push_back({registration.identity.fingerprint, key, row, owner, issuing_key_of(registration.path, *cas_now()),
+                      owner_before});
 }
 
 void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
@@ -237,8 +238,10 @@ void Registrar::Impl::commit_registrations() {
     }
   }
   if (!batch.empty()) {
-    meta_.revision += accepted.size();
-    store_.put_meta(batch, meta_);
+    for (const Accepted& device : accepted) {
+      note(device.owner_before ? Change::Kind::DeviceMoved : Change::Kind::DeviceRegistered, device.id,
+           static_cast<std::uint8_t>(device.row.status));
+    }
     if (const auto written = commit(batch, true); !written) {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
@@ -283,19 +286,32 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   if (const auto written = commit(batch, false); !written) log_.warn("last seen", {{"why", written.error().what}});
 }
 
+void Registrar::Impl::note(Change::Kind kind, const Digest& id, std::uint8_t status) {
+  noted_.push_back({kind, ++meta_.revision, id, status});
+}
+
 Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
+  std::vector<Change> changes;
+  changes.swap(noted_);
   for (const std::uint64_t id : chains_unsaved_) store_.put_chain(batch, id, chain_rows_[id]);
-  if (!chains_unsaved_.empty()) store_.put_meta(batch, meta_);
+  if (!chains_unsaved_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
   const auto begun = std::chrono::steady_clock::now();
   auto written = store_.commit(batch, sync);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   const std::lock_guard lock(mutex_);
   if (!written) {
     ++stats_.store_errors;
+    meta_.revision -= changes.size();  // they did not happen
     return written;
   }
   chains_unsaved_.clear();
   chain_rows_.clear();
+  for (const Change& change : changes) {
+    // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
+    const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
+    log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
+               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", change.status}});
+  }
   ++stats_.commits;
   stats_.revision = meta_.revision;
   stats_.commit_seconds_sum += seconds;

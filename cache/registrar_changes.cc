@@ -138,8 +138,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
   const CodeRow row{sha256(code.code), code.expires_at, false};
   RegistryStore::Batch batch;
   store_.put_code(batch, row);
-  ++meta_.revision;
-  store_.put_meta(batch, meta_);
+  note(Change::Kind::CodeIssued, row.hash, 0);
   if (const auto written = commit(batch, true); !written) return written.error();
   codes_[row.hash] = row;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
@@ -149,14 +148,9 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
   return code;
 }
 
-void Registrar::Impl::add_ca_record(RegistryStore::Batch& batch, CaRecord record) {
-  store_.put_ca(batch, record.id, row_of(record));
-  ++meta_.revision;
-  store_.put_meta(batch, meta_);
-}
-
 Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch) {
-  add_ca_record(batch, record);
+  store_.put_ca(batch, record.id, row_of(record));
+  note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
   if (const auto written = commit(batch, true); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
@@ -236,7 +230,8 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   CaRecord record = found->second;
   record.status = status;
   RegistryStore::Batch batch;
-  add_ca_record(batch, record);
+  store_.put_ca(batch, id, row_of(record));
+  note(Change::Kind::CaStatusSet, id, static_cast<std::uint8_t>(status));
   const auto written = commit(batch, true);
   if (!written && status == CaStatus::Active) return written.error();
   {
@@ -267,8 +262,7 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
   row.status = status;
   RegistryStore::Batch batch;
   store_.put_device(batch, id, row);
-  ++meta_.revision;
-  store_.put_meta(batch, meta_);
+  note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
   const auto written = commit(batch, true);
   if (!written && status == DeviceStatus::Active) return written.error();
   cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(status),

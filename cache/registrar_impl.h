@@ -87,6 +87,7 @@ class Registrar::Impl {
 
   // A registration that was checked and waits for its batch.
   struct Accepted {
+    Digest id{};
     DeviceKey key;
     DeviceRow row;
     Digest owner{};
@@ -106,6 +107,9 @@ class Registrar::Impl {
                    RegistryStore::Batch& batch, std::vector<Accepted>& accepted);
   void publish(const std::vector<Accepted>& accepted);
   void commit_seen(const std::vector<Digest>& seen);
+  // Gives a change its revision and a place in the commit that follows.
+  void note(Change::Kind kind, const Digest& id, std::uint8_t status);
+  // Writes the batch and the noted changes' revision; logs them once they are written.
   Answer<void> commit(RegistryStore::Batch& batch, bool sync);
   void reclaim();
 
@@ -116,7 +120,6 @@ class Registrar::Impl {
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
-  void add_ca_record(RegistryStore::Batch& batch, CaRecord record);
   Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch);
   void count(DeviceStatus status, const Digest& owner, int by);
   std::shared_ptr<const CaSet> cas_now() const {
@@ -155,6 +158,7 @@ class Registrar::Impl {
   std::set<std::uint64_t> chains_unsaved_;          // given out, not yet in a batch that succeeded
   std::map<std::uint64_t, ChainRow> chain_rows_;    // of the unsaved
   MetaRow meta_;
+  std::vector<Change> noted_;
 };
 
 std::int64_t unix_now();
