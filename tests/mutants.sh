@@ -38,12 +38,12 @@ PY
   if ! cmake --build ../build --target "$test" >../build.log 2>&1; then
     verdict="DOES NOT BUILD: see $scratch/build.log"
     survived=$((survived + 1))
-  elif SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-150} timeout 120 "$(find ../build/tests -type f -name "$test")" --gtest_brief=1 --gtest_filter="$filter" >../test.log 2>&1; then
+  elif SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-150} timeout 120 "$(find ../build/tests -type f -name "$test")" --gtest_filter="$filter" >../test.log 2>&1; then
     verdict="SURVIVED"
     survived=$((survived + 1))
   else
     verdict="killed by $(grep -m1 -oE '^\[  FAILED  \] [A-Za-z0-9_./]+' ../test.log | cut -c14- || true)"
-    [ "$verdict" = "killed by " ] && verdict="killed: the test's process ended"
+    [ "$verdict" = "killed by " ] && verdict="killed by $(grep -oE '^\[ RUN      \] .*' ../test.log | tail -n 1 | cut -c14-), which ended the process"
     killed=$((killed + 1))
   fi
   printf '%-34s %-22s %s\n' "$name" "$test" "$verdict"

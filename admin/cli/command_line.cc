@@ -49,7 +49,6 @@ void add_client_options(CLI::App& command, Parsed& parsed) {
 CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& name, const std::string& help,
                          std::function<int(Operator&)> run) {
   CLI::App* command = parent.add_subcommand(name, help);
-  add_client_options(*command, parsed);
   command->callback([&parsed, run = std::move(run)] {
     parsed.chosen = [&parsed, run] {
       Operator speaking = speaker(parsed);
@@ -162,6 +161,8 @@ int run_command_line(int argc, char** argv) {
   parsed.options.socket = kDefaultSocket;
   CLI::App app("Sallyport: mutual TLS, device status and registration in front of your MQTT broker", "sallyport");
   app.require_subcommand(1);
+  add_client_options(app, parsed);
+  app.fallthrough();  // before and after the command alike; inherited by what is added from here on
   app.set_version_flag("--version", std::string("sallyport ") + SALLYPORT_VERSION);
   add_server_commands(app, parsed);
   add_ca_commands(app, parsed);
@@ -175,7 +176,7 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::cerr << "sallyport: " << error.what() << "; see `sallyport --help`\n";
+    std::cerr << "sallyport: " << error.what() << "; see `sallyport --help`, and `sallyport COMMAND --help`\n";
     return kUsage;
   }
   return parsed.chosen();

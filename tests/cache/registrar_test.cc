@@ -45,6 +45,11 @@ class Shards final : public ChangeSink {
     const std::lock_guard lock(mutex_);
     return cuts_;
   }
+  Cut last_cut() const {
+    const std::vector<Cut> all = cuts();
+    EXPECT_FALSE(all.empty()) << "nothing was cut";
+    return all.empty() ? Cut{} : all.back();
+  }
   std::function<void(const Notice&)> when_asked;
   std::atomic<int> notices{0};
 
@@ -180,7 +185,7 @@ TEST_F(RegistrarTest, WhatChangedBeforeTheWriteCounts) {
   ASSERT_TRUE(offer(verdict));
   ASSERT_TRUE(eventually([&] { return registrar_->stats().refused == 1; }));
   EXPECT_FALSE(registered(device.certificate));
-  EXPECT_EQ(shards_.cuts().back().why, Reason::CaInactive);
+  EXPECT_EQ(shards_.last_cut().why, Reason::CaInactive);
 }
 
 TEST_F(RegistrarTest, AChangeIsDurableThenInForceThenAnswered) {
@@ -205,7 +210,7 @@ TEST_F(RegistrarTest, AChangeIsDurableThenInForceThenAnswered) {
   answered = true;
   EXPECT_TRUE(checked);
   shards_.when_asked = nullptr;
-  EXPECT_EQ(shards_.cuts().back().id, id);
+  EXPECT_EQ(shards_.last_cut().id, id);
   close();
   open();
   EXPECT_EQ(ask(device.certificate).reason, Reason::DeviceInactive) << "and it survives a restart";
@@ -341,7 +346,7 @@ TEST_F(RegistrarTest, DevicesPerCaAndTheQueueAreBounded) {
   ASSERT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
   EXPECT_EQ(registrar_->stats().devices.active, 2U);
   EXPECT_EQ(registrar_->stats().refused, 1U);
-  EXPECT_EQ(shards_.cuts().back().why, Reason::NotRegistered);
+  EXPECT_EQ(shards_.last_cut().why, Reason::NotRegistered);
   env_.disk_full = true;
   const Verdict verdict = ask(make_device("later", make_ca("x")).certificate);
   EXPECT_EQ(verdict.reason, Reason::CaUnknown);
@@ -368,7 +373,7 @@ TEST_F(RegistrarTest, AFullDiskLosesNothingAndStopsNoRestriction) {
   EXPECT_EQ(cut.error().kind, Refusal::Kind::Unavailable);
   EXPECT_THAT(cut.error().what, HasSubstr("in force, NOT durable"));
   EXPECT_EQ(ask(known.certificate).reason, Reason::DeviceInactive);
-  EXPECT_EQ(shards_.cuts().back().id, known.certificate.fingerprint());
+  EXPECT_EQ(shards_.last_cut().id, known.certificate.fingerprint());
   const auto back = registrar_->set_device_status(known.certificate.fingerprint(), DeviceStatus::Active);
   EXPECT_FALSE(back) << "letting somebody in needs the disk";
   EXPECT_EQ(ask(known.certificate).reason, Reason::DeviceInactive);

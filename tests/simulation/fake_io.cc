@@ -93,7 +93,10 @@ bool FakeIo::turn() {
   bool any = false;
   for (Completion* completion : order) {
     if (operations_.count(completion) == 0) continue;  // ended by another's callback
-    if (chance(faults.late)) continue;
+    if (chance(faults.late)) {
+      ++faults_made;
+      continue;
+    }
     any = run(*completion) || any;
   }
   return any;
