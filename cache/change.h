@@ -39,12 +39,12 @@ struct Change {
 
 constexpr std::string_view to_string(Change::Kind kind) {
   switch (kind) {
-    case Change::Kind::DeviceRegistered: return "device registered";
-    case Change::Kind::DeviceMoved: return "device moved";
-    case Change::Kind::DeviceStatusSet: return "device status";
-    case Change::Kind::CaRegistered: return "ca registered";
-    case Change::Kind::CaStatusSet: return "ca status";
-    case Change::Kind::CodeIssued: return "code issued";
+    case Change::Kind::DeviceRegistered: return "device-registered";
+    case Change::Kind::DeviceMoved: return "device-moved";
+    case Change::Kind::DeviceStatusSet: return "device-status";
+    case Change::Kind::CaRegistered: return "ca-registered";
+    case Change::Kind::CaStatusSet: return "ca-status";
+    case Change::Kind::CodeIssued: return "code-issued";
   }
   return "change";
 }

@@ -245,12 +245,12 @@ void Registrar::Impl::commit_registrations() {
     if (const auto written = commit(batch, true); !written) {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
-      if (first) log_.error("registrations wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
+      if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
       if (stopping_) waiting_.clear();  // they register again on their next connection
       return;
     }
   }
-  if (retry_at_ms_ != 0) log_.info("registrations go on");
+  if (retry_at_ms_ != 0) log_.info("registrations-go-on");
   retry_at_ms_ = 0;
   publish(accepted);
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
@@ -283,7 +283,7 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   }
   if (batch.empty()) return;
   // Not synced: losing a day's mark with the power costs nothing.
-  if (const auto written = commit(batch, false); !written) log_.warn("last seen", {{"why", written.error().what}});
+  if (const auto written = commit(batch, false); !written) log_.warn("last-seen", {{"why", written.error().what}});
 }
 
 void Registrar::Impl::note(Change::Kind kind, const Digest& id, std::uint8_t status) {

@@ -47,7 +47,7 @@ std::uint64_t Registrar::Impl::chain_of(const PathFound& path, const CaSet& cas,
                         : owner                     ? cas.entry(*owner).certificate.spki_hash()
                                                     : Digest{};
   if (!add_chain(id, row, issuer, path.intermediates)) {
-    log_.error("chain ids exhausted", {{"chains", chains_.ids().size()}});
+    log_.error("chain-ids-exhausted", {{"chains", chains_.ids().size()}});
     return 0;
   }
   ++meta_.next_chain;
@@ -240,7 +240,7 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   }
   put_cas_in_force(unix_now());
   if (!written) {
-    log_.error("in force, NOT durable", {{"ca", to_hex(id)}, {"why", written.error().what}});
+    log_.error("in-force-not-durable", {{"ca", to_hex(id)}, {"why", written.error().what}});
     return not_durable(written.error());
   }
   return ca(id);
@@ -279,7 +279,7 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
   sink_.put_in_force(notice);
   reclaim();
   if (!written) {
-    log_.error("in force, NOT durable", {{"device", to_hex(id)}, {"why", written.error().what}});
+    log_.error("in-force-not-durable", {{"device", to_hex(id)}, {"why", written.error().what}});
     return not_durable(written.error());
   }
   return device(id);

@@ -222,7 +222,7 @@ void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint6
   if (connected) counters.connect.record(us);
   if (was_up == connected) return;
   const UpstreamConfig& upstream = parts_.config->upstreams[route.upstream];
-  log_.write(connected ? Level::Info : Level::Warn, connected ? "upstream up" : "upstream down",
+  log_.write(connected ? Level::Info : Level::Warn, connected ? "upstream-up" : "upstream-down",
              {{"upstream", upstream.name}, {"server", upstream.servers[route.server].text()}});
 }
 

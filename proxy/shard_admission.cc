@@ -30,7 +30,7 @@ void Shard::on_accepted(Listening& listening, const IoResult& result) {
     admit(listening, Socket(result.value));
   } else if (result.value != -ECANCELED) {
     // EMFILE and ENFILE most likely: a moment later somebody may have left.
-    log_.warn("accept failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
+    log_.warn("accept-failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
     timers_.start(accept_again_, kOutOfFilesMs);
     return;
   }

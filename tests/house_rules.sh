@@ -50,6 +50,9 @@ git ls-files -co --exclude-standard cache proxy admin | grep -E '(util|common|he
 # Nothing logs what must stay secret.
 sources cache proxy admin | in_files '(info|warn|error|debug|write)\(.*(key_pem|private_key|password|token|payload)' | rule "a secret in a log line"
 
+# An event is one word, so that a line can be taken apart at its spaces.
+sources cache proxy admin | in_files 'log_?\.(info|warn|error|debug)\("[^"]* [^"]*"' | rule "an event of several words"
+
 # Formatting.
 if command -v clang-format >/dev/null; then
   for file in $(sources cache proxy admin bench tests); do
