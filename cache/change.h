@@ -17,6 +17,17 @@ namespace sallyport {
 class CaSet;
 
 enum class DeviceStatus : std::uint8_t { Active = 1, Inactive = 2, Pending = 3, Revoked = 4 };
+// Why a device with this status of its own is refused; None where it is not.
+constexpr Reason reason_of(DeviceStatus status) {
+  switch (status) {
+    case DeviceStatus::Active: return Reason::None;
+    case DeviceStatus::Inactive: return Reason::DeviceInactive;
+    case DeviceStatus::Pending: return Reason::DevicePending;
+    case DeviceStatus::Revoked: return Reason::DeviceRevoked;
+  }
+  return Reason::InternalError;  // a status from outside the enumeration: fail closed
+}
+
 enum class CaStatus : std::uint8_t { Active = 1, Inactive = 2 };
 enum class RegisteredBy : std::uint8_t { Auto = 1, Operator = 2, Crl = 3 };
 

@@ -28,16 +28,6 @@ Verdict refuse(Verdict verdict, Reason reason, int detail = 0) {
   return verdict;
 }
 
-Reason own_status(std::uint8_t status) {
-  switch (static_cast<DeviceStatus>(status)) {
-    case DeviceStatus::Active: return Reason::None;
-    case DeviceStatus::Inactive: return Reason::DeviceInactive;
-    case DeviceStatus::Pending: return Reason::DevicePending;
-    case DeviceStatus::Revoked: return Reason::DeviceRevoked;
-  }
-  return Reason::InternalError;
-}
-
 Reason reason_of(int error, int depth) {
   switch (error) {
     case X509_V_ERR_CERT_HAS_EXPIRED: return Reason::Expired;
@@ -170,7 +160,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
   const auto slot = cache_.find(verdict.key);
   say(trace, 2, "fingerprint " + to_hex(leaf->fingerprint()), slot ? "a registered device" : "not registered");
   if (slot) {
-    if (const Reason own = own_status(slot->status); own != Reason::None) {
+    if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
       say(trace, 3, "its own status", to_string(own));
       return refuse(std::move(verdict), own);
     }
@@ -231,7 +221,7 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
   if (now > verdict.identity->not_after) return Reason::Expired;
   const auto slot = cache_.find(verdict.key);
   if (slot && !verdict.pending) {
-    if (const Reason own = own_status(slot->status); own != Reason::None) return own;
+    if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
   }
   if (verdict.known) {
     if (!slot) return Reason::NotRegistered;

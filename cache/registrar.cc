@@ -24,16 +24,6 @@ Digest issuing_key_of(const PathFound& path, const CaSet& cas) {
   return owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
 }
 
-Reason reason_of_status(std::uint8_t status) {
-  switch (static_cast<DeviceStatus>(status)) {
-    case DeviceStatus::Active: return Reason::None;
-    case DeviceStatus::Inactive: return Reason::DeviceInactive;
-    case DeviceStatus::Pending: return Reason::DevicePending;
-    case DeviceStatus::Revoked: return Reason::DeviceRevoked;
-  }
-  return Reason::InternalError;
-}
-
 }  // namespace
 
 std::int64_t unix_now() {
@@ -146,7 +136,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   const auto slot = cache_.find(key);
   if (slot) {
     if (slot->status == static_cast<std::uint8_t>(DeviceStatus::Pending) && registration.pending) return Reason::None;
-    if (const Reason own = reason_of_status(slot->status); own != Reason::None) return own;
+    if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
   }
   const Digest owner = registration.path.cas.front();
   if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;

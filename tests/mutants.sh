@@ -64,7 +64,7 @@ mutant skip-the-purpose cache/device_gate.cc device_gate_test '*' \
 mutant anything-is-a-device cache/device_gate.cc device_gate_test '*' \
   'return !says_ca &&' 'return true || !says_ca &&'
 mutant skip-the-devices-own-status cache/device_gate.cc device_gate_test '*' \
-  'if (const Reason own = own_status(slot->status); own != Reason::None) {' 'if (const Reason own = Reason::None; own != Reason::None) {'
+  'if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {' 'if (const Reason own = Reason::None; own != Reason::None) {'
 mutant no-bound-on-client-certificates cache/device_gate.cc device_gate_test '*' \
   'if (sent.size() == PathBuilder::kMostSent) return false;' ''
 mutant cross-signed-copy-goes-round cache/path_builder.cc device_gate_test '*' \
