@@ -27,6 +27,18 @@ bool ChainTable::alive(std::uint64_t id, std::int64_t now) const {
          now <= found->not_after.load(std::memory_order_acquire);
 }
 
+bool ChainTable::forgotten(std::uint64_t id) const {
+  const Entry* found = entry(id);
+  return found != nullptr && found->forgotten.load(std::memory_order_acquire);
+}
+
+void ChainTable::forget(std::uint64_t id) {
+  Entry* found = const_cast<Entry*>(entry(id));
+  if (found == nullptr) return;
+  set(id, std::nullopt);
+  found->forgotten.store(true, std::memory_order_release);
+}
+
 bool ChainTable::add(std::uint64_t id, ChainRecord record) {
   if (id >= kMostChains) return false;
   std::atomic<Chunk*>& place = chunks_[id / kChunk];
@@ -48,7 +60,7 @@ void ChainTable::set(std::uint64_t id, std::optional<Window> window) {
   if (found == nullptr) return;
   // Closed first, so that no reader sees a window that never was.
   found->not_after.store(INT64_MIN, std::memory_order_release);
-  if (!window) return;
+  if (!window || found->forgotten.load(std::memory_order_relaxed)) return;
   found->not_before.store(window->not_before, std::memory_order_release);
   found->not_after.store(window->not_after, std::memory_order_release);
 }

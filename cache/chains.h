@@ -11,6 +11,7 @@
 
 #include "cache/ca_set.h"
 #include "cache/certificate.h"
+#include "cache/issuer_serial.h"
 
 namespace sallyport {
 
@@ -19,6 +20,13 @@ struct ChainRecord {
   std::vector<Digest> intermediates;  // sent by the client, from the leaf upwards
   Digest issuer_spki{};               // the key that signed the device's certificate
   Window intermediate_dates;          // what the client-sent certificates allow
+  bool crl = false;                   // of serials that a CRL named and nobody has shown: no device's own chain
+  // Each intermediate as its issuer numbers it: what a revocation of it is found by.
+  struct Named {
+    IssuerSerial name{};
+    Digest issuer_spki{};
+  };
+  std::vector<Named> intermediate_names;
 };
 
 class ChainTable {
@@ -34,17 +42,21 @@ class ChainTable {
   const ChainRecord* record(std::uint64_t id) const;
   // Every CA in it active and present, every intermediate unrevoked, and `now` inside its dates.
   bool alive(std::uint64_t id, std::int64_t now) const;
+  // Its CA was deleted: devices verified through it are registered no more, unless they are revoked.
+  bool forgotten(std::uint64_t id) const;
 
   // The writer. False: the id is out of range.
   bool add(std::uint64_t id, ChainRecord record);
   // A chain that is not alive has no window.
   void set(std::uint64_t id, std::optional<Window> window);
+  void forget(std::uint64_t id);  // for ever
   const std::vector<std::uint64_t>& ids() const { return ids_; }
 
  private:
   struct Entry {
     ChainRecord record;
     std::atomic<bool> present{false};
+    std::atomic<bool> forgotten{false};
     std::atomic<std::int64_t> not_before{INT64_MAX}, not_after{INT64_MIN};
   };
   static constexpr std::size_t kChunk = 1024;

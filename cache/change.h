@@ -41,6 +41,10 @@ struct Change {
     CaRegistered = 4,
     CaStatusSet = 5,
     CodeIssued = 6,
+    CaDeleted = 7,
+    DeviceDeleted = 8,
+    CrlImported = 9,
+    SettingChanged = 10,  // server certificates, overrides, tokens
   };
   Kind kind{};
   std::uint64_t revision = 0;
@@ -56,6 +60,10 @@ constexpr std::string_view to_string(Change::Kind kind) {
     case Change::Kind::CaRegistered: return "ca-registered";
     case Change::Kind::CaStatusSet: return "ca-status";
     case Change::Kind::CodeIssued: return "code-issued";
+    case Change::Kind::CaDeleted: return "ca-deleted";
+    case Change::Kind::DeviceDeleted: return "device-deleted";
+    case Change::Kind::CrlImported: return "crl-imported";
+    case Change::Kind::SettingChanged: return "setting";
   }
   return "change";
 }
@@ -66,6 +74,7 @@ struct Cut {
   Scope scope{};
   Digest id{};  // device fingerprint, or CA id: every session whose nearest registered CA (the owner) it is
   Reason why{};
+  bool look_again = false;  // only those whose standing does not hold any more; each for its own reason
 };
 
 // What every shard must know before a change counts as in force.

@@ -118,16 +118,54 @@ bool is_a_device(const Certificate& leaf, const Identity& identity, const CaSet&
 }  // namespace
 
 Reason DeviceGate::serial_reason(const DeviceKey& key, const Digest& issuing_key) const {
+  return serial_standing(cache_, chains_, key, issuing_key);
+}
+
+Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key,
+                       const Digest& issuing_key) {
   Reason reason = Reason::None;
-  cache_.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
+  cache.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
     if (slot.same_fingerprint(key)) return;
-    const ChainRecord* chain = chains_.record(state.chain);
+    const ChainRecord* chain = chains.record(state.chain);
     // Two CAs may share a name: only the same issuing key makes it the same serial number.
     if (chain != nullptr && chain->issuer_spki != issuing_key) return;
-    const bool revoked = state.status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
-    if (reason != Reason::DeviceRevoked) reason = revoked ? Reason::DeviceRevoked : Reason::SerialConflict;
+    const auto status = static_cast<DeviceStatus>(state.status);
+    if (status == DeviceStatus::Revoked) {
+      reason = Reason::DeviceRevoked;
+      return;
+    }
+    if (reason == Reason::DeviceRevoked || chains.forgotten(state.chain)) return;
+    // A serial on hold whose certificate nobody has shown, or a serial that other bytes hold.
+    reason = chain != nullptr && chain->crl ? reason_of(status) : Reason::SerialConflict;
   });
   return reason;
+}
+
+std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key) {
+  auto slot = cache.find(key);
+  const bool revoked = slot && slot->status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
+  if (slot && !revoked && chains.forgotten(slot->chain)) slot.reset();
+  return slot;
+}
+
+bool serial_revoked(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
+                    const Digest& issuing_key) {
+  // No fingerprint has this key, so every slot of the name counts.
+  const DeviceKey nobody{cache.key(name, Digest{}).name, 0, 0};
+  return serial_standing(cache, chains, nobody, issuing_key) == Reason::DeviceRevoked;
+}
+
+std::optional<SlotState> DeviceGate::slot_of(const DeviceKey& key) const {
+  return registered_slot(cache_, chains_, key);
+}
+
+bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const {
+  for (std::size_t i = 0; i < intermediates.size(); ++i) {
+    const Certificate& at = intermediates[i];
+    const Digest& issuer = i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_spki;
+    if (serial_revoked(cache_, chains_, issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
+  }
+  return false;
 }
 
 bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
@@ -143,7 +181,26 @@ bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const 
   const Certificate& ca = cas.entry(*owner).certificate;
   verdict.identity->ca_id = ca.fingerprint();
   verdict.identity->ca_cn = ca.cn();
+  const Window window = cas.window(*owner, now).value_or(Window{});
+  verdict.good_until = std::min({verdict.identity->not_after, window.not_after, chain->intermediate_dates.not_after});
   return true;
+}
+
+Verdict DeviceGate::resume(const Identity& identity, std::uint64_t chain_id, const CaSet& cas, const Admits& admits,
+                           std::int64_t now) const {
+  Verdict verdict;
+  verdict.identity = identity;
+  verdict.key = cache_.key(identity.issuer_serial, identity.fingerprint);
+  if (now > identity.not_after) return refuse(std::move(verdict), Reason::Expired);
+  if (now < identity.not_before) return refuse(std::move(verdict), Reason::NotYetValid);
+  const auto slot = slot_of(verdict.key);
+  if (!slot) return refuse(std::move(verdict), Reason::NotRegistered);
+  if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
+    return refuse(std::move(verdict), own);
+  }
+  if (chain_id != 0 && slot->chain != chain_id) return refuse(std::move(verdict), Reason::BadChain);
+  if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse(std::move(verdict), Reason::CaInactive);
+  return verdict;
 }
 
 Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
@@ -157,7 +214,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
   }
   verdict.identity = make_identity(*leaf);
   verdict.key = cache_.key(verdict.identity->issuer_serial, leaf->fingerprint());
-  const auto slot = cache_.find(verdict.key);
+  const auto slot = slot_of(verdict.key);
   say(trace, 2, "fingerprint " + to_hex(leaf->fingerprint()), slot ? "a registered device" : "not registered");
   if (slot) {
     if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
@@ -195,6 +252,10 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   if (validation.error != X509_V_OK) {
     return refuse(std::move(verdict), reason_of(validation.error, validation.depth), validation.error);
   }
+  if (intermediate_revoked(search.intermediates, owner.certificate.spki_hash())) {
+    say(trace, 5, "the intermediates the client sent", "one of them is revoked");
+    return refuse(std::move(verdict), Reason::CaInactive);
+  }
   const Reason serial = serial_reason(verdict.key, issuing_key(search, cas));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
   if (serial != Reason::None) return refuse(std::move(verdict), serial);
@@ -202,15 +263,16 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   say(trace, 7, "a device's certificate",
       device ? "yes" : "no: of a CA, of this server, or a verification certificate");
   if (!device) return refuse(std::move(verdict), Reason::NotADevice);
-  if (!registered && !owner.auto_register) {
+  if (!registered && !owner.auto_register && !admits.by_operator) {
     say(trace, 8, "automatic registration", "off for this CA");
     return refuse(std::move(verdict), Reason::NotRegistered);
   }
-  verdict.pending = !registered && owner.approve;
+  verdict.pending = !registered && owner.approve && !admits.by_operator;
   verdict.known = false;
   verdict.path = path_of(search, cas, now);
   verdict.leaf_der = leaf.der();
   verdict.chain_cas = verdict.path->cas;
+  verdict.good_until = std::min(leaf.not_after(), verdict.path->not_after);
   say(trace, 8, "admission", verdict.pending ? "waits for approval" : registered ? "moved to this path" : "registers");
   return verdict;
 }
@@ -219,7 +281,7 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
   if (!verdict.admitted()) return verdict.reason;
   if (!verdict.identity) return Reason::InternalError;
   if (now > verdict.identity->not_after) return Reason::Expired;
-  const auto slot = cache_.find(verdict.key);
+  const auto slot = slot_of(verdict.key);
   if (slot && !verdict.pending) {
     if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
   }
@@ -238,10 +300,14 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
   if (const Reason standing = cas.standing_of(verdict.path->cas.front(), now); standing != Reason::None)
     return standing;
   if (now > verdict.path->not_after) return Reason::Expired;
-  if (slot) return Reason::None;  // registered meanwhile, with these very bytes
+  if (slot) {  // registered meanwhile, with these very bytes
+    return chains_.alive(slot->chain, now) ? Reason::None : Reason::CaInactive;
+  }
   const Digest key = verdict.path->intermediates.empty()
                          ? cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash()
                          : verdict.path->intermediates.front().spki_hash();
+  const Digest& owner_key = cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash();
+  if (intermediate_revoked(verdict.path->intermediates, owner_key)) return Reason::CaInactive;
   return serial_reason(verdict.key, key);
 }
 

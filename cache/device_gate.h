@@ -34,7 +34,8 @@ struct PeerChain {
 
 // What one listener admits.
 struct Admits {
-  std::vector<Digest> cas;  // ids; empty: every registered CA. A device passes if one CA of its chain is listed.
+  std::vector<Digest> cas;   // ids; empty: every registered CA. A device passes if one CA of its chain is listed.
+  bool by_operator = false;  // not a listener: an operator registers it, so step 8 is not asked
 };
 
 // The path a device was verified through. Enough to find, or to store, its chain record.
@@ -56,6 +57,7 @@ struct Verdict {
   std::vector<Digest> chain_cas;     // registered CAs of the chain, the owner first, for the session index
   DeviceKey key;                     // of the leaf, in the status cache
   std::optional<Identity> identity;  // set when admitted; when refused, whatever could be read, for the log
+  std::int64_t good_until = 0;       // Unix seconds: when the leaf or its chain ends; the session does, too
   bool admitted() const { return reason == Reason::None; }
 };
 
@@ -65,6 +67,16 @@ class Trace {
   virtual ~Trace() = default;
   virtual void step(int number, std::string_view what, std::string_view found) = 0;
 };
+
+// Who holds this serial of this issuing key, other than `key` itself: None, device_revoked, serial_conflict,
+// or what a CRL's hold says.
+Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key,
+                       const Digest& issuing_key);
+// Whether this serial of this issuing key is revoked, whatever certificate carries it.
+bool serial_revoked(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
+                    const Digest& issuing_key);
+// The slot of a registered device; of a deleted CA's devices only the revoked ones remain.
+std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key);
 
 class DeviceGate {
  public:
@@ -79,7 +91,17 @@ class DeviceGate {
   // Reads only the device's slot, its chain's state, `cas` and the dates; no signature is checked.
   Reason recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
 
+  // A session resumed from a ticket (DESIGN.md 3.10): the identity was proven when the ticket was issued; its
+  // status, chain and dates are looked up now. `chain_id` 0: it was not registered yet. Anything but good
+  // standing through the same chain refuses, and a full handshake follows.
+  Verdict resume(const Identity& identity, std::uint64_t chain_id, const CaSet& cas, const Admits& admits,
+                 std::int64_t now) const;
+
  private:
+  // The slot of a device that is registered. A device of a deleted CA is not, unless it was revoked.
+  std::optional<SlotState> slot_of(const DeviceKey& key) const;
+  // A revoked certificate on the way up: one a CRL of its issuer named.
+  bool intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const;
   // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
   bool known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
                        std::int64_t now) const;

@@ -35,7 +35,7 @@ std::uint32_t today(std::int64_t now) {
 
 Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
                       RegistrarOptions options, Logger& log)
-    : store_(store), cache_(cache), chains_(chains), sink_(sink), options_(options), log_(log) {
+    : store_(store), cache_(cache), chains_(chains), sink_(sink), options_(options), queue_(options.queue), log_(log) {
   stats_.commit_seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
 }
 
@@ -59,7 +59,7 @@ void Registrar::Impl::ring() {
 }
 
 bool Registrar::Impl::offer(Registration registration) {
-  if (queued_.fetch_add(1, std::memory_order_relaxed) >= options_.queue || stopping_.load(std::memory_order_relaxed)) {
+  if (queued_.fetch_add(1, std::memory_order_relaxed) >= queue_ || stopping_.load(std::memory_order_relaxed)) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
@@ -69,7 +69,7 @@ bool Registrar::Impl::offer(Registration registration) {
 }
 
 void Registrar::Impl::seen(const Digest& device) {
-  if (queued_.load(std::memory_order_relaxed) >= options_.queue) return;
+  if (queued_.load(std::memory_order_relaxed) >= queue_) return;
   work_.push(Seen{device});
   ring();
 }
@@ -86,6 +86,7 @@ void Registrar::Impl::run() {
     while (!waiting_.empty() && (steady_ms() >= retry_at_ms_ || last)) commit_registrations();
     if (last && work_.take_all().empty()) return;
     if (!idle) continue;
+    if (!purges_.empty() && purge_some()) continue;  // between what others ask for
     if (waiting_.empty()) {
       bell_.wait(heard, std::memory_order_acquire);
     } else {
@@ -112,14 +113,8 @@ void Registrar::Impl::process(std::vector<Work> work) {
 
 Reason Registrar::Impl::serial_taken(const DeviceKey& key, const Digest& issuing_key,
                                      const std::vector<Accepted>& accepted) const {
-  Reason reason = Reason::None;
-  cache_.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
-    if (slot.same_fingerprint(key)) return;
-    const ChainRecord* chain = chains_.record(state.chain);
-    if (chain != nullptr && chain->issuer_spki != issuing_key) return;
-    const bool revoked = state.status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
-    if (reason != Reason::DeviceRevoked) reason = revoked ? Reason::DeviceRevoked : Reason::SerialConflict;
-  });
+  const Reason reason = serial_standing(cache_, chains_, key, issuing_key);
+  if (reason != Reason::None) return reason;
   for (const Accepted& other : accepted) {
     if (other.key.name == key.name && !other.key.same_fingerprint(key) && other.issuing_key == issuing_key) {
       return Reason::SerialConflict;
@@ -133,7 +128,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   const Identity& identity = registration.identity;
   const std::shared_ptr<const CaSet> cas = cas_now();
   const DeviceKey key = cache_.key(identity.issuer_serial, identity.fingerprint);
-  const auto slot = cache_.find(key);
+  const auto slot = registered_slot(cache_, chains_, key);
   if (slot) {
     if (slot->status == static_cast<std::uint8_t>(DeviceStatus::Pending) && registration.pending) return Reason::None;
     if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
@@ -141,7 +136,8 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   const Digest owner = registration.path.cas.front();
   if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;
   const CaEntry& ca = cas->entry(*cas->find(owner));
-  if (!slot && !ca.auto_register) return Reason::NotRegistered;
+  const bool by_itself = registration.by == RegisteredBy::Auto;
+  if (!slot && !ca.auto_register && by_itself) return Reason::NotRegistered;
   const Digest issuing_key = issuing_key_of(registration.path, *cas);
   if (const Reason taken = serial_taken(key, issuing_key, accepted); taken != Reason::None) return taken;
   for (const Accepted& other : accepted) {
@@ -166,9 +162,9 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
     return Reason::None;
   }
   DeviceRow row;
-  row.status = registration.pending || ca.approve ? DeviceStatus::Pending : DeviceStatus::Active;
-  row.registered_by = RegisteredBy::Auto;
-  row.seen_day = today(now);
+  row.status = by_itself && (registration.pending || ca.approve) ? DeviceStatus::Pending : DeviceStatus::Active;
+  row.registered_by = registration.by;
+  row.seen_day = by_itself ? today(now) : 0;
   row.chain = chain;
   row.not_before = identity.not_before;
   row.not_after = identity.not_after;
@@ -207,6 +203,7 @@ void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
     if (device.owner_before) {
       count(device.row.status, *device.owner_before, -1);
     } else {
+      count_expiry(device.row.not_after, +1);
       const std::lock_guard lock(mutex_);
       ++stats_.registered;
       if (const auto ca = cas_.find(device.owner); ca != cas_.end()) ++ca->second.registered_since_start;
@@ -283,6 +280,14 @@ void Registrar::Impl::note(Change::Kind kind, const Digest& id, std::uint8_t sta
 Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
   std::vector<Change> changes;
   changes.swap(noted_);
+  for (AuditRecord& line : audits_) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    line.at_us = last_audit_us_ = std::max<std::int64_t>(now_us, last_audit_us_ + 1);
+    line.revision = meta_.revision;
+    store_.put_audit(batch, line);
+  }
+  audits_.clear();
   for (const std::uint64_t id : chains_unsaved_) store_.put_chain(batch, id, chain_rows_[id]);
   if (!chains_unsaved_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
   const auto begun = std::chrono::steady_clock::now();
@@ -328,7 +333,21 @@ void Registrar::Impl::count(DeviceStatus status, const Digest& owner, int by) {
   };
   const std::lock_guard lock(mutex_);
   add(stats_.devices);
-  if (const auto ca = cas_.find(owner); ca != cas_.end()) add(ca->second.devices);
+  if (const auto ca = cas_.find(owner); ca != cas_.end()) {
+    add(ca->second.devices);
+  } else if (status == DeviceStatus::Revoked) {
+    revoked_remains_[owner] += static_cast<std::uint64_t>(by);
+  }
+}
+
+void Registrar::Impl::count_expiry(std::int64_t not_after, int by) {
+  const std::lock_guard lock(mutex_);
+  expiring_[not_after / 86400] += static_cast<std::uint64_t>(by);
+}
+
+void Registrar::Impl::audit(const Actor& by, std::string_view action, std::string target, std::string before,
+                            std::string after) {
+  audits_.push_back({0, 0, by, std::string(action), std::move(target), std::move(before), std::move(after)});
 }
 
 Registrar::Registrar(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
@@ -358,17 +377,32 @@ std::shared_ptr<const CaSet> Registrar::ca_set() const {
 Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
   return impl_->call<void>([&] { return impl_->trust(cas); });
 }
-Answer<Code> Registrar::issue_code(std::int64_t ttl_seconds) {
-  return impl_->call<Code>([&] { return impl_->issue_code(ttl_seconds); });
+Answer<Code> Registrar::issue_code(std::int64_t ttl_seconds, const Actor& by) {
+  return impl_->call<Code>([&] { return impl_->issue_code(ttl_seconds, by); });
 }
-Answer<CaRecord> Registrar::register_ca(const CaRegistration& registration) {
-  return impl_->call<CaRecord>([&] { return impl_->register_ca(registration); });
+Answer<CaRecord> Registrar::register_ca(const CaRegistration& registration, const Actor& by) {
+  return impl_->call<CaRecord>([&] { return impl_->register_ca(registration, by); });
 }
-Answer<CaRecord> Registrar::set_ca_status(const Digest& id, CaStatus status) {
-  return impl_->call<CaRecord>([&] { return impl_->set_ca_status(id, status); });
+Answer<CaRecord> Registrar::set_ca_status(const Digest& id, CaStatus status, const Actor& by) {
+  return impl_->call<CaRecord>([&] { return impl_->set_ca_status(id, status, by); });
 }
-Answer<DeviceRecord> Registrar::set_device_status(const Digest& id, DeviceStatus status) {
-  return impl_->call<DeviceRecord>([&] { return impl_->set_device_status(id, status); });
+Answer<CaRecord> Registrar::delete_ca(const Digest& id, bool cascade, const Actor& by) {
+  return impl_->call<CaRecord>([&] { return impl_->delete_ca(id, cascade, by); });
+}
+Answer<DeviceRecord> Registrar::set_device_status(const Digest& id, DeviceStatus status, const Actor& by) {
+  return impl_->call<DeviceRecord>([&] { return impl_->set_device_status(id, status, by); });
+}
+Answer<DeviceRecord> Registrar::delete_device(const Digest& id, const Actor& by) {
+  return impl_->call<DeviceRecord>([&] { return impl_->delete_device(id, by); });
+}
+Answer<std::vector<Registered>> Registrar::register_devices(std::vector<Registration> devices, const Actor& by) {
+  return impl_->call<std::vector<Registered>>([&] { return impl_->register_devices(std::move(devices), by); });
+}
+Answer<void> Registrar::set_options(const RegistrarOptions& options) {
+  return impl_->call<void>([&]() -> Answer<void> {
+    impl_->options_ = options;
+    return {};
+  });
 }
 Answer<void> Registrar::set_server_keys(std::vector<Digest> spki_hashes) {
   return impl_->call<void>([&] { return impl_->set_server_keys(std::move(spki_hashes)); });

@@ -13,8 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/audit.h"
 #include "cache/certificate.h"
 #include "cache/change.h"
+#include "cache/crl.h"
 #include "cache/device_gate.h"
 #include "cache/log.h"
 #include "cache/result.h"
@@ -24,6 +26,9 @@ namespace sallyport {
 class ChainTable;
 class RegistryStore;
 class StatusCache;
+struct OverrideRow;
+struct ServerCertRow;
+struct TokenRow;
 
 struct RegistrarOptions {
   bool auto_register = true;  // default for CAs registered without their own choice
@@ -38,6 +43,24 @@ struct Registration {
   Identity identity;
   PathFound path;
   bool pending = false;  // its CA requires approval
+  RegisteredBy by = RegisteredBy::Auto;
+};
+
+// What became of one of several devices an operator registers.
+struct Registered {
+  Digest id{};
+  Reason refused = Reason::None;
+  bool already = false;  // it was registered before; nothing was changed
+};
+
+struct CrlOutcome {
+  Digest ca{};
+  std::uint64_t entries = 0;
+  std::uint64_t revoked = 0;  // devices that were registered and are revoked now
+  std::uint64_t held = 0;     // certificateHold: registered devices that are inactive now
+  std::uint64_t unseen = 0;   // serials nobody has shown yet, kept as tombstones
+  std::uint64_t cas = 0;      // registered CAs that the list names: inactive now
+  std::uint64_t known = 0;    // entries that changed nothing
 };
 
 struct DeviceCounts {
@@ -132,15 +155,45 @@ class Registrar {
   // A known device was seen: at most one write a day each, not synced. Never blocks; may be dropped under load.
   void seen(const Digest& device);
 
+  // What a reload of the configuration changes; `queue` stays as it was at the start.
+  Answer<void> set_options(const RegistrarOptions& options);
+
   // Any thread.
   std::shared_ptr<const CaSet> ca_set() const;
   RegistrarStats stats() const;
 
   // The admin side; each blocks its caller until durable and in force. Any thread but the registrar's and the shards'.
-  Answer<Code> issue_code(std::int64_t ttl_seconds);
-  Answer<CaRecord> register_ca(const CaRegistration& registration);
-  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status);
-  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status);
+  // Each leaves a line of `by` in the audit log, in the same batch as the change.
+  Answer<Code> issue_code(std::int64_t ttl_seconds, const Actor& by = {});
+  Answer<CaRecord> register_ca(const CaRegistration& registration, const Actor& by = {});
+  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by = {});
+  // Refused while it is active or has active devices, unless `cascade`. Returns it as it was. Its devices are
+  // registered no more; those that are revoked stay so until their notAfter.
+  Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by = {});
+  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by = {});
+  // Forgets it. A revoked one cannot be forgotten before its notAfter.
+  Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by = {});
+  // Devices that the gate admitted for an operator; one commit. In the order given.
+  Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by = {});
+  // The list's signature is verified here, against the registered CAs.
+  Answer<CrlOutcome> import_crl(const Crl& crl, const Actor& by = {});
+
+  // Settings that live in the store; who uses them reads them here and holds them itself.
+  Answer<void> put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by);
+  Answer<void> delete_server_cert(const Digest& id, const Actor& by);
+  Answer<std::vector<std::pair<Digest, ServerCertRow>>> server_certs() const;
+  // An empty row removes it. `before` and `after` are what the audit log says.
+  Answer<void> put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
+                            const std::string& before, const std::string& after, const Actor& by);
+  Answer<std::vector<std::pair<std::string, OverrideRow>>> overrides() const;
+  Answer<void> put_token(const std::string& name, const TokenRow& row, const Actor& by);
+  Answer<void> remove_token(const std::string& name, const Actor& by);
+  Answer<std::vector<std::pair<std::string, TokenRow>>> tokens() const;
+  // A line about what changed nothing in the store: a session cut by hand, a reload, a backup.
+  Answer<void> record(const Actor& by, const std::string& action, const std::string& target, const std::string& after);
+  // Newest first, from `before_us` downwards to `since_us`, at most `limit`.
+  Answer<std::vector<AuditRecord>> audit(std::int64_t since_us, std::int64_t before_us, std::size_t limit) const;
+
   // Public keys of the certificates this server presents: no device may use them (DESIGN.md 3.7).
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
 
@@ -152,6 +205,8 @@ class Registrar {
   Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
   // Ids of devices whose id begins with `hex` (>= 8 digits); at most `limit`.
   std::vector<Digest> devices_by_prefix(std::string_view hex, std::size_t limit) const;
+  // Devices not revoked whose certificate ends after `from` and before `to`, at day resolution.
+  std::uint64_t devices_expiring(std::int64_t from, std::int64_t to) const;
 
  private:
   class Impl;

@@ -22,10 +22,6 @@ Digest sha256(std::string_view text) {
   return digest;
 }
 
-Refusal not_durable(const Refusal& why) {
-  return {Refusal::Kind::Unavailable, "in force, NOT durable: a restart would undo it; " + why.what};
-}
-
 CaRow row_of(const CaRecord& ca) {
   return {ca.status, ca.auto_register, ca.approve, ca.from_config, ca.registered_at, ca.certificate.der()};
 }
@@ -41,12 +37,17 @@ std::uint64_t Registrar::Impl::chain_of(const PathFound& path, const CaSet& cas,
   ChainRow row;
   row.cas = path.cas;
   for (const Certificate& certificate : path.intermediates) row.intermediates.push_back(certificate.der());
-  const std::uint64_t id = meta_.next_chain;
   const auto owner = cas.find(path.cas.front());
-  const Digest issuer = !path.intermediates.empty() ? path.intermediates.front().spki_hash()
-                        : owner                     ? cas.entry(*owner).certificate.spki_hash()
-                                                    : Digest{};
-  if (!add_chain(id, row, issuer, path.intermediates)) {
+  const Digest owner_key = owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
+  row.issuer_spki = path.intermediates.empty() ? owner_key : path.intermediates.front().spki_hash();
+  return new_chain(std::move(row), path.intermediates, owner_key, cas);
+}
+
+// 0: every chain id was given out.
+std::uint64_t Registrar::Impl::new_chain(ChainRow row, const std::vector<Certificate>& intermediates,
+                                         const Digest& owner_key, const CaSet& cas) {
+  const std::uint64_t id = meta_.next_chain;
+  if (!add_chain(id, row, intermediates, owner_key)) {
     log_.error("chain-ids-exhausted", {{"chains", chains_.ids().size()}});
     return 0;
   }
@@ -57,21 +58,31 @@ std::uint64_t Registrar::Impl::chain_of(const PathFound& path, const CaSet& cas,
   return id;
 }
 
-bool Registrar::Impl::add_chain(std::uint64_t id, const ChainRow& row, const Digest& issuer_spki,
-                                std::vector<Certificate> intermediates) {
+bool Registrar::Impl::add_chain(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+                                const Digest& owner_key) {
   ChainRecord record;
   record.cas = row.cas;
-  record.issuer_spki = issuer_spki;
-  std::string name(row.cas.front().begin(), row.cas.front().end());
-  for (const Certificate& certificate : intermediates) {
+  record.issuer_spki = row.issuer_spki;
+  record.crl = row.crl;
+  std::string name = row.crl ? "crl" : "";
+  name.append(row.cas.front().begin(), row.cas.front().end());
+  for (std::size_t i = 0; i < intermediates.size(); ++i) {
+    const Certificate& certificate = intermediates[i];
     name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
     record.intermediates.push_back(certificate.fingerprint());
+    record.intermediate_names.push_back({issuer_serial(certificate.issuer_der(), certificate.serial()),
+                                         i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key});
     Window& dates = record.intermediate_dates;
     dates.not_before = std::max(dates.not_before, certificate.not_before());
     dates.not_after = std::min(dates.not_after, certificate.not_after());
   }
-  chain_ids_.insert_or_assign(std::move(name), id);
-  return chains_.add(id, std::move(record));
+  if (!chains_.add(id, std::move(record))) return false;
+  if (row.forgotten) {
+    chains_.forget(id);
+  } else {
+    chain_ids_.insert_or_assign(std::move(name), id);
+  }
+  return true;
 }
 
 void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now) {
@@ -79,6 +90,10 @@ void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int
   if (record == nullptr) return;
   const auto owner = cas.find(record->cas.front());
   auto window = owner ? cas.window(*owner, now) : std::nullopt;
+  const bool revoked =
+      std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
+                  [&](const auto& named) { return serial_revoked(cache_, chains_, named.name, named.issuer_spki); });
+  if (record->crl || revoked) window.reset();
   if (window) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
     window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
@@ -122,7 +137,7 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
   sink_.put_in_force(notice);
 }
 
-Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
+Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& by) {
   const std::int64_t now = unix_now();
   const auto outstanding = std::count_if(codes_.begin(), codes_.end(), [&](const auto& item) {
     return !item.second.used && item.second.expires_at > now;
@@ -139,6 +154,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
   RegistryStore::Batch batch;
   store_.put_code(batch, row);
   note(Change::Kind::CodeIssued, row.hash, 0);
+  audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
   if (const auto written = commit(batch, true); !written) return written.error();
   codes_[row.hash] = row;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
@@ -148,19 +164,24 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds) {
   return code;
 }
 
-Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch) {
+Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by) {
+  if (const auto remains = revoked_remains_.find(record.id); remains != revoked_remains_.end()) {
+    record.devices.revoked = remains->second;
+  }
+  audit(by, "ca.register", to_hex(record.id), "", "active");
   store_.put_ca(batch, record.id, row_of(record));
   note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
   if (const auto written = commit(batch, true); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
     cas_.insert_or_assign(record.id, record);
+    revoked_remains_.erase(record.id);
   }
   put_cas_in_force(unix_now());
   return record;
 }
 
-Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration) {
+Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration, const Actor& by) {
   const Certificate& certificate = registration.certificate;
   const std::int64_t now = unix_now();
   if (cas_.count(certificate.fingerprint()) != 0) {
@@ -199,14 +220,16 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
                           now,
                           {},
                           0},
-                         batch);
+                         batch, by);
   if (stored) *code = used;
   return stored;
 }
 
 Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
   const std::int64_t now = unix_now();
+  trusted_.clear();
   for (const Certificate& certificate : cas) {
+    trusted_.insert(certificate.fingerprint());
     if (cas_.count(certificate.fingerprint()) != 0) continue;
     if (const auto fit = check_ca(certificate, now); !fit) {
       return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
@@ -217,13 +240,13 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
     RegistryStore::Batch batch;
     const auto stored = store_ca(
         {certificate.fingerprint(), certificate, CaStatus::Active, options_.auto_register, false, true, now, {}, 0},
-        batch);
+        batch, {"configuration", "-"});
     if (!stored) return stored.error();
   }
   return {};
 }
 
-Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus status) {
+Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus status, const Actor& by) {
   const auto found = cas_.find(id);
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
   if (found->second.status == status) return ca(id);
@@ -232,6 +255,9 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   RegistryStore::Batch batch;
   store_.put_ca(batch, id, row_of(record));
   note(Change::Kind::CaStatusSet, id, static_cast<std::uint8_t>(status));
+  const bool activates = status == CaStatus::Active;
+  audit(by, activates ? "ca.activate" : "ca.deactivate", to_hex(id), activates ? "inactive" : "active",
+        activates ? "active" : "inactive");
   const auto written = commit(batch, true);
   if (!written && status == CaStatus::Active) return written.error();
   {
@@ -246,43 +272,67 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   return ca(id);
 }
 
-Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status) {
-  const auto stored = store_.device(id);
-  if (!stored) return stored.error();
-  if (!stored->has_value()) return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
-  DeviceRow row = **stored;
-  const DeviceKey key = cache_.key(row.name, id);
-  // The cache is ahead of the disk where a change could not be written.
-  const auto slot = cache_.find(key);
-  const auto now_status = slot ? static_cast<DeviceStatus>(slot->status) : row.status;
-  if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
-    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
+Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, const Actor& by) {
+  const auto found = cas_.find(id);
+  if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
+  const CaRecord was = found->second;
+  if (trusted_.count(id) != 0) {
+    return Refusal{Refusal::Kind::Conflict,
+                   "this CA is named by registry.trusted_cas: take it out of the configuration and reload first"};
   }
-  if (now_status == status && row.status == status) return device(id);
-  row.status = status;
+  const DeviceCounts& devices = was.devices;
+  if (!cascade && (was.status == CaStatus::Active || devices.active > 0)) {
+    return Refusal{Refusal::Kind::Conflict,
+                   std::string("this CA is ") + (was.status == CaStatus::Active ? "active" : "inactive") + " and has " +
+                       std::to_string(devices.active) + " active, " + std::to_string(devices.inactive) + " inactive, " +
+                       std::to_string(devices.pending) + " pending and " + std::to_string(devices.revoked) +
+                       " revoked devices: deactivate it and its devices first, or delete it with --cascade"};
+  }
   RegistryStore::Batch batch;
-  store_.put_device(batch, id, row);
-  note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
-  const auto written = commit(batch, true);
-  if (!written && status == DeviceStatus::Active) return written.error();
-  cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(status),
-                   static_cast<std::uint16_t>(row.seen_day)});
-  const ChainRecord* chain = chains_.record(row.chain);
-  const Digest owner = chain != nullptr ? chain->cas.front() : Digest{};
-  count(now_status, owner, -1);
-  count(status, owner, +1);
-  Notice notice{meta_.revision, nullptr, {}};
-  if (status != DeviceStatus::Active) {
-    const bool revoked = status == DeviceStatus::Revoked;
-    notice.cuts.push_back({Cut::Scope::Device, id, revoked ? Reason::DeviceRevoked : Reason::DeviceInactive});
+  std::vector<std::uint64_t> forgotten;
+  for (const std::uint64_t chain : chains_.ids()) {
+    const ChainRecord* record = chains_.record(chain);
+    if (record->crl || record->cas.front() != id || chains_.forgotten(chain)) continue;
+    forgotten.push_back(chain);
   }
-  sink_.put_in_force(notice);
-  reclaim();
-  if (!written) {
-    log_.error("in-force-not-durable", {{"device", to_hex(id)}, {"why", written.error().what}});
-    return not_durable(written.error());
+  if (auto marked = mark_forgotten(forgotten, batch); !marked) return marked.error();
+  store_.remove_ca(batch, id);
+  store_.put_purge(batch, id);
+  note(Change::Kind::CaDeleted, id, 0);
+  audit(by, cascade ? "ca.delete-cascade" : "ca.delete", to_hex(id),
+        std::string(was.status == CaStatus::Active ? "active" : "inactive") + ", " + std::to_string(devices.active) +
+            " active devices",
+        "");
+  if (const auto written = commit(batch, true); !written) return written.error();
+  for (const std::uint64_t chain : forgotten) chains_.forget(chain);
+  std::erase_if(chain_ids_, [&](const auto& known) { return chains_.forgotten(known.second); });
+  {
+    const std::lock_guard lock(mutex_);
+    stats_.devices.active -= devices.active;
+    stats_.devices.inactive -= devices.inactive;
+    stats_.devices.pending -= devices.pending;
+    if (devices.revoked != 0) revoked_remains_[id] = devices.revoked;
+    cas_.erase(id);
   }
-  return device(id);
+  purges_.push_back({id, ""});
+  put_cas_in_force(unix_now());
+  return was;
+}
+
+Answer<void> Registrar::Impl::mark_forgotten(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch) {
+  const std::set<std::uint64_t> wanted(chains.begin(), chains.end());
+  const auto marked = store_.each_chain([&](std::uint64_t chain, const ChainRow& row) {
+    if (wanted.count(chain) == 0) return true;
+    ChainRow forgotten = row;
+    forgotten.forgotten = true;
+    store_.put_chain(batch, chain, forgotten);
+    return true;
+  });
+  // Given out, but in no batch yet: they are written with this one.
+  for (const std::uint64_t chain : chains) {
+    if (chains_unsaved_.count(chain) != 0) chain_rows_[chain].forgotten = true;
+  }
+  return marked;
 }
 
 Answer<void> Registrar::Impl::set_server_keys(std::vector<Digest> spki_hashes) {

@@ -29,6 +29,16 @@ class Registrar::Impl {
        Logger& log);
   ~Impl() { stop(); }
 
+  // A registration that was checked and waits for its batch.
+  struct Accepted {
+    Digest id{};
+    DeviceKey key;
+    DeviceRow row;
+    Digest owner{};
+    Digest issuing_key{};
+    std::optional<Digest> owner_before;  // of a device that moved
+  };
+
   // registrar_warm.cc
   Answer<void> warm();
   Answer<void> warm_cas();
@@ -64,18 +74,32 @@ class Registrar::Impl {
   }
 
   // registrar_changes.cc: on the registrar's thread
-  Answer<Code> issue_code(std::int64_t ttl_seconds);
-  Answer<CaRecord> register_ca(const CaRegistration& registration);
+  Answer<Code> issue_code(std::int64_t ttl_seconds, const Actor& by);
+  Answer<CaRecord> register_ca(const CaRegistration& registration, const Actor& by);
   Answer<void> trust(const std::vector<Certificate>& cas);
-  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status);
-  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status);
+  Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by);
+  Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by);
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
+
+  // registrar_devices.cc: on the registrar's thread
+  Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by);
+  Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
+  Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
+  // A part of a list, and its end. `ca` signed it.
+  Answer<void> revoke_serials(const Crl& crl, const Digest& ca, std::size_t from, std::size_t to, CrlOutcome& outcome,
+                              const Actor& by);
+  Answer<void> finish_crl(const Crl& crl, const Digest& ca, CrlOutcome& outcome, const Actor& by);
+  void revoke_unseen(const CrlEntry& entry, const IssuerSerial& name, std::uint64_t chain, RegistryStore::Batch& batch,
+                     std::vector<Accepted>& accepted);
+  std::uint64_t crl_chain(const CaEntry& ca, const CaSet& cas);
+  bool purge_some();  // false: nothing is left to purge
 
   // registrar_reads.cc
   Answer<CaRecord> ca(const Digest& id) const;
   Answer<DeviceRecord> device(const Digest& id) const;
   Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
+  bool gone(const DeviceRow& row) const;
 
   struct Command {
     std::function<void(bool running)> run;
@@ -84,16 +108,6 @@ class Registrar::Impl {
     Digest device{};
   };
   using Work = std::variant<Registration, Seen, Command>;
-
-  // A registration that was checked and waits for its batch.
-  struct Accepted {
-    Digest id{};
-    DeviceKey key;
-    DeviceRow row;
-    Digest owner{};
-    Digest issuing_key{};
-    std::optional<Digest> owner_before;  // of a device that moved
-  };
 
   void run();
   void ring();
@@ -111,17 +125,26 @@ class Registrar::Impl {
   void note(Change::Kind kind, const Digest& id, std::uint8_t status);
   // Writes the batch and the noted changes' revision; logs them once they are written.
   Answer<void> commit(RegistryStore::Batch& batch, bool sync);
+  // A line for the audit log, written with the commit that follows.
+  // One synced commit of what `fill` puts in the batch, with its line.
+  Answer<void> set(const Actor& by, const std::string& action, const std::string& target, const std::string& before,
+                   const std::string& after, const std::function<void(RegistryStore::Batch&)>& fill);
+  void audit(const Actor& by, std::string_view action, std::string target, std::string before, std::string after);
   void reclaim();
 
   std::uint64_t chain_of(const PathFound& path, const CaSet& cas, RegistryStore::Batch& batch);
-  bool add_chain(std::uint64_t id, const ChainRow& row, const Digest& issuer_spki,
-                 std::vector<Certificate> intermediates);
+  std::uint64_t new_chain(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
+                          const CaSet& cas);
+  bool add_chain(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+                 const Digest& owner_key);
+  Answer<void> mark_forgotten(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch);
   void refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now);
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
-  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch);
+  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by);
   void count(DeviceStatus status, const Digest& owner, int by);
+  void count_expiry(std::int64_t not_after, int by);
   std::shared_ptr<const CaSet> cas_now() const {
     const std::lock_guard lock(mutex_);
     return ca_set_;
@@ -131,7 +154,8 @@ class Registrar::Impl {
   StatusCache& cache_;
   ChainTable& chains_;
   ChangeSink& sink_;
-  const RegistrarOptions options_;
+  RegistrarOptions options_;  // the registrar's thread
+  const std::size_t queue_;   // any thread
   Logger& log_;
 
   WorkQueue<Work> work_;
@@ -148,6 +172,8 @@ class Registrar::Impl {
   std::map<Digest, CaRecord> cas_;
   std::shared_ptr<const CaSet> ca_set_;
   RegistrarStats stats_;
+  std::map<std::int64_t, std::uint64_t> expiring_;   // devices by the day of their notAfter
+  std::map<Digest, std::uint64_t> revoked_remains_;  // revoked devices of CAs that were deleted
 
   // The registrar's alone.
   CaSet::LinkMemo links_;
@@ -159,8 +185,18 @@ class Registrar::Impl {
   std::map<std::uint64_t, ChainRow> chain_rows_;    // of the unsaved
   MetaRow meta_;
   std::vector<Change> noted_;
+  std::vector<AuditRecord> audits_;
+  std::int64_t last_audit_us_ = 0;
+  std::set<Digest> trusted_;  // named by the configuration
+  struct Purge {
+    Digest ca{};
+    std::string after;  // the last device looked at
+  };
+  std::vector<Purge> purges_;
 };
 
+// What a restriction is answered with where the disk refused it: it holds, until a restart.
+Refusal not_durable(const Refusal& why);
 std::int64_t unix_now();
 std::uint32_t today(std::int64_t now);
 

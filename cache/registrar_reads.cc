@@ -8,6 +8,8 @@ namespace sallyport {
 
 namespace {
 
+constexpr std::size_t kMostLookedAt = 10'000;  // rows in one page of a list
+
 // An odd digit at the end of a hex prefix cannot be compared as bytes: cut it off, and filter later.
 std::string prefix_bytes(std::string_view hex) {
   std::vector<std::uint8_t> bytes;
@@ -35,7 +37,9 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
     record.cn = (*text)->cn;
     record.key_type = (*text)->key_type;
   }
-  record.status = row.status;
+  // The cache is ahead of the disk where a restriction could not be written.
+  const auto slot = registered_slot(cache_, chains_, cache_.key(row.name, id));
+  record.status = slot ? static_cast<DeviceStatus>(slot->status) : row.status;
   record.not_before = row.not_before;
   record.not_after = row.not_after;
   record.registered_at = row.registered_at;
@@ -43,11 +47,12 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
   record.last_seen = std::int64_t{row.seen_day} * 86400;
   const std::int64_t now = unix_now();
   const ChainRecord* chain = chains_.record(row.chain);
-  if (chain != nullptr) {
+  if (chain != nullptr && cas_now()->find(chain->cas.front())) {
     record.ca_id = chain->cas.front();
     record.standing = cas_now()->standing_of(record.ca_id, now);
     if (record.standing == Reason::None && !chains_.alive(row.chain, now)) record.standing = Reason::Expired;
   } else {
+    if (chain != nullptr) record.ca_id = chain->cas.front();
     record.standing = Reason::CaUnknown;
   }
   if (now > row.not_after) record.standing = Reason::Expired;
@@ -55,10 +60,17 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
   return record;
 }
 
+// Of a deleted CA and not revoked: the row is only waiting to be removed.
+bool Registrar::Impl::gone(const DeviceRow& row) const {
+  return row.status != DeviceStatus::Revoked && chains_.forgotten(row.chain);
+}
+
 Answer<DeviceRecord> Registrar::Impl::device(const Digest& id) const {
   const auto row = store_.device(id);
   if (!row) return row.error();
-  if (!row->has_value()) return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
+  if (!row->has_value() || gone(**row)) {
+    return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
+  }
   return record_of(id, **row);
 }
 
@@ -70,8 +82,18 @@ Answer<Page<DeviceRecord>> Registrar::Impl::devices(const DeviceQuery& query) co
   const std::string after(token.begin(), token.end());
   Page<DeviceRecord> page;
   Answer<void> trouble;
+  std::size_t looked_at = 0;
+  Digest before{};
   // False ends the scan: the page is full, or the store failed.
   const auto take = [&](const Digest& id, const DeviceRow& row) {
+    // A filter that nothing passes must not keep one request busy for seconds: the page ends early, with a
+    // token to go on from.
+    if (++looked_at > kMostLookedAt) {
+      page.next_page_token = to_hex(before);
+      return false;
+    }
+    before = id;
+    if (gone(row)) return true;
     if (query.status && row.status != *query.status) return true;
     if (query.expires_before && row.not_after >= *query.expires_before) return true;
     auto record = record_of(id, row);
@@ -132,6 +154,16 @@ std::vector<Digest> Registrar::devices_by_prefix(std::string_view hex, std::size
     return ids.size() < limit;
   });
   return read ? ids : std::vector<Digest>();
+}
+
+std::uint64_t Registrar::devices_expiring(std::int64_t from, std::int64_t to) const {
+  const std::lock_guard lock(impl_->mutex_);
+  std::uint64_t count = 0;
+  for (auto day = impl_->expiring_.lower_bound(from / 86400); day != impl_->expiring_.end() && day->first <= to / 86400;
+       ++day) {
+    count += day->second;
+  }
+  return count;
 }
 
 RegistrarStats Registrar::stats() const {

@@ -39,6 +39,13 @@ Answer<void> Registrar::Impl::warm() {
   }
   if (auto read = warm_chains(); !read) return read;
   if (auto read = warm_devices(); !read) return read;
+  // Only now: whether an intermediate is revoked is asked of the devices' cache.
+  for (const std::uint64_t id : chains_.ids()) refresh_chain(id, *set, unix_now());
+  const auto purges = store_.each_purge([&](const Digest& ca) {
+    purges_.push_back({ca, ""});
+    return true;
+  });
+  if (!purges) return purges.error();
   cache_.reclaim();  // nobody reads it yet
   const std::lock_guard lock(mutex_);
   stats_.warmup_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
@@ -68,7 +75,6 @@ Answer<void> Registrar::Impl::warm_cas() {
 
 Answer<void> Registrar::Impl::warm_chains() {
   bool good = true;
-  const std::int64_t now = unix_now();
   const auto set = cas_now();
   const auto read = store_.each_chain([&](std::uint64_t id, const ChainRow& row) {
     std::vector<Certificate> intermediates;
@@ -78,15 +84,13 @@ Answer<void> Registrar::Impl::warm_chains() {
       if (!good) return false;
       intermediates.push_back(std::move(*certificate));
     }
-    Digest issuer{};
     const auto owner = set->find(row.cas.front());
-    if (!intermediates.empty()) {
-      issuer = intermediates.front().spki_hash();
-    } else if (owner) {
-      issuer = set->entry(*owner).certificate.spki_hash();
+    const Digest owner_key = owner ? set->entry(*owner).certificate.spki_hash() : Digest{};
+    ChainRow complete = row;
+    if (row.issuer_spki == Digest{}) {  // written by schema 1
+      complete.issuer_spki = intermediates.empty() ? owner_key : intermediates.front().spki_hash();
     }
-    good = add_chain(id, row, issuer, std::move(intermediates));
-    if (good) refresh_chain(id, *set, now);
+    good = add_chain(id, complete, intermediates, owner_key);
     return good;
   });
   return good ? read : damaged("chain");
@@ -94,6 +98,9 @@ Answer<void> Registrar::Impl::warm_chains() {
 
 Answer<void> Registrar::Impl::warm_devices() {
   return store_.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
+    const bool revoked = row.status == DeviceStatus::Revoked;
+    if (chains_.forgotten(row.chain) && (!revoked || unix_now() > row.not_after)) return true;  // to be purged
+    if (!revoked) count_expiry(row.not_after, +1);
     cache_.put(cache_.key(row.name, id), {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
                                           static_cast<std::uint16_t>(row.seen_day)});
     const ChainRecord* chain = chains_.record(row.chain);

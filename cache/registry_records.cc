@@ -61,6 +61,7 @@ class Reader {
     return value;
   }
   bool good() const { return good_; }
+  bool at_end() const { return in_.empty(); }
   bool has(std::size_t n) { return good_ = good_ && in_.size() >= n; }
 
  private:
@@ -142,6 +143,8 @@ std::string encode(const ChainRow& row) {
   for (const Digest& id : row.cas) out.array(id);
   out.number(static_cast<std::uint32_t>(row.intermediates.size()));
   for (const std::string& der : row.intermediates) out.text(der);
+  out.array(row.issuer_spki);
+  out.number(static_cast<std::uint8_t>((row.crl ? 1 : 0) | (row.forgotten ? 2 : 0)));
   return out.take();
 }
 
@@ -150,6 +153,11 @@ bool decode(std::string_view bytes, ChainRow& row) {
   row = {};
   for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.cas.push_back(in.array<Digest>());
   for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.intermediates.push_back(in.text());
+  if (in.at_end()) return in.good() && !row.cas.empty();  // written by schema 1
+  row.issuer_spki = in.array<Digest>();
+  const auto flags = in.number<std::uint8_t>();
+  row.crl = (flags & 1) != 0;
+  row.forgotten = (flags & 2) != 0;
   return in.good() && !row.cas.empty();
 }
 
@@ -180,6 +188,95 @@ bool decode(std::string_view bytes, MetaRow& row) {
   Reader in(bytes);
   row.revision = in.number<std::uint64_t>();
   row.next_chain = in.number<std::uint64_t>();
+  return in.good();
+}
+
+std::string encode(const ServerCertRow& row) {
+  Writer out;
+  out.text(row.chain_pem);
+  out.text(row.sealed_key);
+  out.number(row.added_at);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, ServerCertRow& row) {
+  Reader in(bytes);
+  row.chain_pem = in.text();
+  row.sealed_key = in.text();
+  row.added_at = in.number<std::int64_t>();
+  return in.good();
+}
+
+std::string encode(const OverrideRow& row) {
+  Writer out;
+  out.number(static_cast<std::uint8_t>((row.auth ? 1 : 0) | (row.certificate ? 2 : 0)));
+  out.number(row.auth.value_or(0));
+  out.array(row.certificate.value_or(Digest{}));
+  return out.take();
+}
+
+bool decode(std::string_view bytes, OverrideRow& row) {
+  Reader in(bytes);
+  const auto present = in.number<std::uint8_t>();
+  const auto auth = in.number<std::uint8_t>();
+  const auto certificate = in.array<Digest>();
+  row = {};
+  if ((present & 1) != 0) row.auth = auth;
+  if ((present & 2) != 0) row.certificate = certificate;
+  return in.good();
+}
+
+std::string encode(const TokenRow& row) {
+  Writer out;
+  out.array(row.hash);
+  out.number(static_cast<std::uint8_t>(row.operates ? 1 : 0));
+  out.number(row.created_at);
+  out.number(row.expires_at);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, TokenRow& row) {
+  Reader in(bytes);
+  row.hash = in.array<Digest>();
+  row.operates = in.number<std::uint8_t>() == 1;
+  row.created_at = in.number<std::int64_t>();
+  row.expires_at = in.number<std::int64_t>();
+  return in.good();
+}
+
+std::string encode(const CrlRow& row) {
+  Writer out;
+  out.text(row.number);
+  out.number(row.this_update);
+  return out.take();
+}
+
+bool decode(std::string_view bytes, CrlRow& row) {
+  Reader in(bytes);
+  row.number = in.text();
+  row.this_update = in.number<std::int64_t>();
+  return in.good();
+}
+
+std::string encode(const AuditRecord& record) {
+  Writer out;
+  out.number(record.at_us);
+  out.number(record.revision);
+  for (const std::string* part :
+       {&record.by.who, &record.by.from, &record.action, &record.target, &record.before, &record.after}) {
+    out.text(*part);
+  }
+  return out.take();
+}
+
+bool decode(std::string_view bytes, AuditRecord& record) {
+  Reader in(bytes);
+  record.at_us = in.number<std::int64_t>();
+  record.revision = in.number<std::uint64_t>();
+  for (std::string* part :
+       {&record.by.who, &record.by.from, &record.action, &record.target, &record.before, &record.after}) {
+    *part = in.text();
+  }
   return in.good();
 }
 

@@ -1,81 +1,14 @@
 #include "cache/registry_store.h"
 
-#include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
-#include <rocksdb/options.h>
 #include <rocksdb/table.h>
-#include <rocksdb/write_batch.h>
 #include <sys/stat.h>
 
-#include <array>
-#include <cstring>
 #include <filesystem>
 
-#include "cache/registry_records.h"
+#include "cache/registry_store_impl.h"
 
 namespace sallyport {
-
-namespace {
-
-enum Family : std::size_t {
-  kDefault,
-  kDevices,
-  kCertificates,
-  kBySerial,
-  kByCa,
-  kCas,
-  kChains,
-  kServerCerts,
-  kTokens,
-  kAudit,
-  kMeta
-};
-constexpr std::array<const char*, 11> kFamilyNames = {"default", "devices", "certificates", "by_serial",
-                                                      "by_ca",   "cas",     "chains",       "server_certs",
-                                                      "tokens",  "audit",   "meta"};
-constexpr std::string_view kSchemaKey = "schema";
-constexpr std::string_view kMetaKey = "meta";
-constexpr std::string_view kCodePrefix = "code:";
-
-rocksdb::Slice slice(std::string_view text) {
-  return {text.data(), text.size()};
-}
-std::string_view view(const rocksdb::Slice& slice) {
-  return {slice.data(), slice.size()};
-}
-std::string_view view(const Digest& id) {
-  return {reinterpret_cast<const char*>(id.data()), id.size()};
-}
-
-bool to_digest(std::string_view bytes, Digest& out) {
-  if (bytes.size() != out.size()) return false;
-  std::memcpy(out.data(), bytes.data(), out.size());
-  return true;
-}
-
-std::string serial_prefix(std::string_view serial) {
-  return std::string(1, static_cast<char>(serial.size())) + std::string(serial);
-}
-
-// Chain ids sort by number.
-std::string chain_key(std::uint64_t id) {
-  std::string key;
-  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(id >> shift & 0xFF);
-  return key;
-}
-
-Refusal unavailable(const std::string& what) {
-  return {Refusal::Kind::Unavailable, what};
-}
-Refusal corrupt(const char* what) {
-  return unavailable(std::string("the registry holds a ") + what + " that cannot be read: restore a backup");
-}
-
-}  // namespace
-
-struct RegistryStore::Batch::Impl {
-  rocksdb::WriteBatch batch;
-};
 
 RegistryStore::Batch::Batch() : impl_(std::make_unique<Impl>()) {}
 RegistryStore::Batch::~Batch() = default;
@@ -83,48 +16,8 @@ bool RegistryStore::Batch::empty() const {
   return impl_->batch.Count() == 0;
 }
 
-class RegistryStore::Impl {
- public:
-  ~Impl() {
-    if (!db) return;
-    for (rocksdb::ColumnFamilyHandle* handle : families) db->DestroyColumnFamilyHandle(handle);
-    db->Close();
-  }
-
-  template <class Row>
-  Answer<std::optional<Row>> get(Family family, std::string_view key, const char* what) const {
-    rocksdb::PinnableSlice value;
-    const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), families[family], slice(key), &value);
-    if (status.IsNotFound()) return std::optional<Row>();
-    if (!status.ok()) return unavailable("the registry cannot be read: " + status.ToString());
-    Row row;
-    if (!records::decode(view(value), row)) return corrupt(what);
-    return std::optional<Row>(std::move(row));
-  }
-
-  // Calls `visit(key, value)` for keys with `prefix` that are above `after`, until it returns false.
-  template <class Visit>
-  Answer<void> scan(Family family, std::string_view prefix, std::string_view after, Visit visit) const {
-    rocksdb::ReadOptions options;
-    options.readahead_size = prefix.empty() ? 512 * 1024 : 0;
-    const std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(options, families[family]));
-    at->Seek(slice(std::max(prefix, after)));
-    for (; at->Valid() && at->key().starts_with(slice(prefix)); at->Next()) {
-      if (!after.empty() && view(at->key()) <= after) continue;
-      if (!visit(view(at->key()), view(at->value()))) return {};
-    }
-    if (!at->status().ok()) return unavailable("the registry cannot be read: " + at->status().ToString());
-    return {};
-  }
-
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> families;
-};
-
 RegistryStore::RegistryStore() : impl_(std::make_unique<Impl>()) {}
 RegistryStore::~RegistryStore() = default;
-
-namespace {
 
 rocksdb::DBOptions db_options(rocksdb::Env* env) {
   rocksdb::DBOptions options;
@@ -152,6 +45,8 @@ std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors() {
   }
   return descriptors;
 }
+
+namespace {
 
 Refusal explain_open(const std::string& dir, const rocksdb::Status& status) {
   const std::string text = status.ToString();
@@ -186,6 +81,12 @@ Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& di
     write.sync = true;
     const rocksdb::Status put = db->Put(write, meta, slice(kSchemaKey), std::to_string(kSchema));
     if (!put.ok()) return unavailable("the registry in " + dir + " cannot be written: " + put.ToString());
+  } else if (schema == "1") {
+    // Its rows are read as they are; what an older program does not know must not be opened by it again.
+    rocksdb::WriteOptions write;
+    write.sync = true;
+    const rocksdb::Status put = db->Put(write, meta, slice(kSchemaKey), std::to_string(kSchema));
+    if (!put.ok()) return unavailable("the registry in " + dir + " cannot be written: " + put.ToString());
   } else if (schema != std::to_string(kSchema)) {
     return unavailable("the registry in " + dir + " has schema " + schema + ", this sallyport reads schema " +
                        std::to_string(kSchema) + ": use the version that wrote it");
@@ -203,29 +104,19 @@ void RegistryStore::put_device_text(Batch& batch, const Digest& id, const Digest
   put_owner(batch, id, owner);
 }
 
+void RegistryStore::remove_device(Batch& batch, const Digest& id, const Digest& owner, std::string_view serial) {
+  batch.impl_->batch.Delete(impl_->families[kDevices], slice(view(id)));
+  batch.impl_->batch.Delete(impl_->families[kCertificates], slice(view(id)));
+  batch.impl_->batch.Delete(impl_->families[kBySerial], serial_prefix(serial) + std::string(view(id)));
+  remove_owner(batch, id, owner);
+}
+
 void RegistryStore::put_owner(Batch& batch, const Digest& id, const Digest& owner) {
   batch.impl_->batch.Put(impl_->families[kByCa], std::string(view(owner)) + std::string(view(id)), "");
 }
 
 void RegistryStore::remove_owner(Batch& batch, const Digest& id, const Digest& owner) {
   batch.impl_->batch.Delete(impl_->families[kByCa], std::string(view(owner)) + std::string(view(id)));
-}
-
-void RegistryStore::put_ca(Batch& batch, const Digest& id, const CaRow& row) {
-  batch.impl_->batch.Put(impl_->families[kCas], slice(view(id)), records::encode(row));
-}
-
-void RegistryStore::put_chain(Batch& batch, std::uint64_t id, const ChainRow& row) {
-  batch.impl_->batch.Put(impl_->families[kChains], chain_key(id), records::encode(row));
-}
-
-void RegistryStore::put_code(Batch& batch, const CodeRow& row) {
-  batch.impl_->batch.Put(impl_->families[kMeta], std::string(kCodePrefix) + std::string(view(row.hash)),
-                         records::encode(row));
-}
-
-void RegistryStore::put_meta(Batch& batch, const MetaRow& row) {
-  batch.impl_->batch.Put(impl_->families[kMeta], slice(kMetaKey), records::encode(row));
 }
 
 Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
@@ -246,45 +137,6 @@ Answer<std::optional<DeviceRow>> RegistryStore::device(const Digest& id) const {
 
 Answer<std::optional<DeviceText>> RegistryStore::device_text(const Digest& id) const {
   return impl_->get<DeviceText>(kCertificates, view(id), "certificate");
-}
-
-Answer<MetaRow> RegistryStore::meta() const {
-  const auto row = impl_->get<MetaRow>(kMeta, kMetaKey, "meta record");
-  if (!row) return row.error();
-  return row->value_or(MetaRow{});
-}
-
-Answer<void> RegistryStore::each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const {
-  bool good = true;
-  const auto done = impl_->scan(kCas, "", "", [&](std::string_view key, std::string_view value) {
-    Digest id{};
-    CaRow ca;
-    good = to_digest(key, id) && records::decode(value, ca);
-    return good && row(id, ca);
-  });
-  return good ? done : corrupt("CA");
-}
-
-Answer<void> RegistryStore::each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const {
-  bool good = true;
-  const auto done = impl_->scan(kChains, "", "", [&](std::string_view key, std::string_view value) {
-    std::uint64_t id = 0;
-    for (const char c : key) id = id << 8 | static_cast<unsigned char>(c);
-    ChainRow chain;
-    good = key.size() == 8 && records::decode(value, chain);
-    return good && row(id, chain);
-  });
-  return good ? done : corrupt("chain");
-}
-
-Answer<void> RegistryStore::each_code(const std::function<bool(const CodeRow&)>& row) const {
-  bool good = true;
-  const auto done = impl_->scan(kMeta, kCodePrefix, "", [&](std::string_view, std::string_view value) {
-    CodeRow code;
-    good = records::decode(value, code);
-    return good && row(code);
-  });
-  return good ? done : corrupt("registration code");
 }
 
 Answer<void> RegistryStore::each_device(std::string_view prefix, std::string_view after,

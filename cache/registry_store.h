@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/audit.h"
 #include "cache/certificate.h"
 #include "cache/change.h"
 #include "cache/result.h"
@@ -49,12 +50,41 @@ struct CaRow {
 struct ChainRow {
   std::vector<Digest> cas;
   std::vector<std::string> intermediates;  // DER
+  Digest issuer_spki{};                    // outlives its CA: tombstones are of an issuing key
+  bool crl = false;                        // of serials that a CRL named and nobody has shown
+  bool forgotten = false;                  // its CA was deleted: what it verified is registered no more
 };
 
 struct CodeRow {
   Digest hash{};  // SHA-256 of the code: the code itself is not kept
   std::int64_t expires_at = 0;
   bool used = false;
+};
+
+// A server certificate that was uploaded: its chain as it came, its key sealed under registry.key_file.
+struct ServerCertRow {
+  std::string chain_pem;
+  std::string sealed_key;
+  std::int64_t added_at = 0;
+};
+
+// What was chosen at run time for a listener, in place of what the file says.
+struct OverrideRow {
+  std::optional<std::uint8_t> auth;   // the data plane's AuthMode
+  std::optional<Digest> certificate;  // a hosted server certificate
+};
+
+struct TokenRow {
+  Digest hash{};          // SHA-256 of the token: the token itself is not kept
+  bool operates = false;  // the role: operator, else viewer
+  std::int64_t created_at = 0;
+  std::int64_t expires_at = 0;  // 0: never
+};
+
+// The last list imported for an issuing key.
+struct CrlRow {
+  std::string number;  // big-endian magnitude of the cRLNumber; empty where it has none
+  std::int64_t this_update = 0;
 };
 
 struct MetaRow {
@@ -64,7 +94,7 @@ struct MetaRow {
 
 class RegistryStore {
  public:
-  static constexpr std::uint32_t kSchema = 1;
+  static constexpr std::uint32_t kSchema = 2;
 
   // Creates the folder (0700) and the database where there is none. `env` is for tests that inject faults;
   // it outlives the store. The refusal is one line that says what to do.
@@ -92,16 +122,30 @@ class RegistryStore {
   void put_device_text(Batch& batch, const Digest& id, const Digest& owner, const DeviceText& text);
   void put_owner(Batch& batch, const Digest& id, const Digest& owner);
   void remove_owner(Batch& batch, const Digest& id, const Digest& owner);
+  void remove_device(Batch& batch, const Digest& id, const Digest& owner, std::string_view serial);
   void put_ca(Batch& batch, const Digest& id, const CaRow& row);
+  void remove_ca(Batch& batch, const Digest& id);
   void put_chain(Batch& batch, std::uint64_t id, const ChainRow& row);
   void put_code(Batch& batch, const CodeRow& row);
   void put_meta(Batch& batch, const MetaRow& row);
+  void put_server_cert(Batch& batch, const Digest& id, const ServerCertRow& row);
+  void remove_server_cert(Batch& batch, const Digest& id);
+  void put_override(Batch& batch, std::string_view listener, const OverrideRow& row);
+  void remove_override(Batch& batch, std::string_view listener);
+  void put_token(Batch& batch, std::string_view name, const TokenRow& row);
+  void remove_token(Batch& batch, std::string_view name);
+  void put_crl(Batch& batch, const Digest& issuer_spki, const CrlRow& row);
+  // A CA whose devices' rows are still to be removed.
+  void put_purge(Batch& batch, const Digest& ca);
+  void remove_purge(Batch& batch, const Digest& ca);
+  void put_audit(Batch& batch, const AuditRecord& record);
   // Durable on return where `sync` is set: the log was synced. The registrar's thread.
   Answer<void> commit(Batch& batch, bool sync);
 
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
+  Answer<std::optional<CrlRow>> crl(const Digest& issuer_spki) const;
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
@@ -114,6 +158,17 @@ class RegistryStore {
                              const std::function<bool(const Digest&)>& row) const;
   Answer<void> each_id_of_serial(std::string_view serial, std::string_view after,
                                  const std::function<bool(const Digest&)>& row) const;
+  Answer<void> each_server_cert(const std::function<bool(const Digest&, const ServerCertRow&)>& row) const;
+  Answer<void> each_override(const std::function<bool(std::string_view, const OverrideRow&)>& row) const;
+  Answer<void> each_token(const std::function<bool(std::string_view, const TokenRow&)>& row) const;
+  Answer<void> each_purge(const std::function<bool(const Digest&)>& row) const;
+  // Newest first, from `before_us` (exclusive) downwards.
+  Answer<void> each_audit(std::int64_t before_us, const std::function<bool(const AuditRecord&)>& row) const;
+
+  // An online copy: hard links where the file system allows, else copies. `dir` must not exist.
+  Answer<void> checkpoint(const std::string& dir) const;
+  // Opens a copy without writing to it and reads its meta record.
+  static Answer<MetaRow> inspect(const std::string& dir);
 
  private:
   RegistryStore();

@@ -1,0 +1,151 @@
+#include "cache/crl.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "cache/openssl_ptr.h"
+
+namespace sallyport {
+
+namespace {
+
+using X509CrlPtr = std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>>;
+using IssuingPointPtr = std::unique_ptr<ISSUING_DIST_POINT, OpensslFree<&ISSUING_DIST_POINT_free>>;
+
+Refusal no(std::string what) {
+  ERR_clear_error();
+  return {Refusal::Kind::Invalid, std::move(what)};
+}
+
+// As Certificate::serial() has it.
+std::string magnitude(const ASN1_INTEGER* number) {
+  std::string bytes(reinterpret_cast<const char*>(ASN1_STRING_get0_data(number)),
+                    static_cast<std::size_t>(ASN1_STRING_length(number)));
+  bytes.erase(0, std::min(bytes.find_first_not_of('\0'), bytes.size()));
+  if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER || bytes.empty()) bytes.insert(bytes.begin(), '\0');
+  return bytes;
+}
+
+bool unix_time(const ASN1_TIME* time, std::int64_t& out) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return false;
+  out = ::timegm(&parts);
+  return true;
+}
+
+// Empty: nothing in its extensions stands against it.
+std::string obstacle(const X509_CRL* crl) {
+  if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0) {
+    return "this is a delta CRL: import the complete one";
+  }
+  const IssuingPointPtr point(
+      static_cast<ISSUING_DIST_POINT*>(X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, nullptr, nullptr)));
+  if (point) {
+    if (point->indirectCRL > 0) return "this is an indirect CRL: import the one that the CA itself signed";
+    if (point->onlysomereasons != nullptr) return "this CRL covers some reasons only: import the complete one";
+    if (point->onlyattr > 0) return "this CRL is about attribute certificates";
+  }
+  for (int i = 0; i < X509_CRL_get_ext_count(crl); ++i) {
+    X509_EXTENSION* extension = X509_CRL_get_ext(crl, i);
+    if (X509_EXTENSION_get_critical(extension) == 0) continue;
+    const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+    const bool known =
+        nid == NID_crl_number || nid == NID_authority_key_identifier || nid == NID_issuing_distribution_point;
+    if (!known) return "this CRL has a critical extension that is not understood";
+  }
+  return {};
+}
+
+// False: an extension of the entry that must be understood is not.
+bool read_entry(const X509_REVOKED* revoked, CrlEntry& entry) {
+  entry.serial = magnitude(X509_REVOKED_get0_serialNumber(revoked));
+  for (int i = 0; i < X509_REVOKED_get_ext_count(revoked); ++i) {
+    X509_EXTENSION* extension = X509_REVOKED_get_ext(revoked, i);
+    const int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+    // certificateIssuer makes a list indirect (RFC 5280, section 5.3.3).
+    if (nid == NID_certificate_issuer) return false;
+    if (X509_EXTENSION_get_critical(extension) != 0 && nid != NID_crl_reason && nid != NID_invalidity_date)
+      return false;
+    if (nid != NID_crl_reason) continue;
+    const auto* reason =
+        static_cast<ASN1_ENUMERATED*>(X509_REVOKED_get_ext_d2i(revoked, NID_crl_reason, nullptr, nullptr));
+    entry.hold = reason != nullptr && ASN1_ENUMERATED_get(reason) == CRL_REASON_CERTIFICATE_HOLD;
+    ASN1_ENUMERATED_free(const_cast<ASN1_ENUMERATED*>(reason));
+  }
+  return true;
+}
+
+X509CrlPtr read(std::string_view bytes) {
+  const bool pem = bytes.find("-----BEGIN") != std::string_view::npos;
+  if (!pem) {
+    const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
+    const auto* end = at + bytes.size();
+    X509CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(bytes.size())));
+    if (crl && at != end) crl.reset();
+    return crl;
+  }
+  const BioPtr bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+  return X509CrlPtr(bio ? PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+}
+
+}  // namespace
+
+struct Crl::Signed {
+  X509CrlPtr crl;
+};
+
+Crl::Crl() : signed_(std::make_unique<Signed>()) {}
+Crl::Crl(Crl&&) noexcept = default;
+Crl& Crl::operator=(Crl&&) noexcept = default;
+Crl::~Crl() = default;
+
+Answer<Crl> Crl::parse(std::string_view bytes, std::int64_t now) {
+  if (bytes.size() > kLargest) return no("the CRL is larger than 64 MiB");
+  Crl made;
+  made.signed_->crl = read(bytes);
+  X509_CRL* crl = made.signed_->crl.get();
+  if (crl == nullptr) return no("this is not a CRL (DER, or PEM with -----BEGIN X509 CRL-----)");
+  if (std::string why = obstacle(crl); !why.empty()) return no(std::move(why));
+  const unsigned char* name = nullptr;
+  std::size_t length = 0;
+  if (X509_NAME_get0_der(X509_CRL_get_issuer(crl), &name, &length) != 1) return no("the CRL's issuer cannot be read");
+  made.issuer_der_.assign(reinterpret_cast<const char*>(name), length);
+  if (!unix_time(X509_CRL_get0_lastUpdate(crl), made.this_update_)) return no("the CRL's date cannot be read");
+  if (made.this_update_ > now + 300) return no("the CRL is dated in the future: check the clocks");
+  using IntegerPtr = std::unique_ptr<ASN1_INTEGER, OpensslFree<&ASN1_INTEGER_free>>;
+  const IntegerPtr number(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, nullptr, nullptr)));
+  if (number) made.number_ = magnitude(number.get());
+  const STACK_OF(X509_REVOKED)* revoked = X509_CRL_get_REVOKED(crl);
+  const int count = revoked == nullptr ? 0 : sk_X509_REVOKED_num(revoked);
+  made.entries_.reserve(static_cast<std::size_t>(std::max(count, 0)));
+  for (int i = 0; i < count; ++i) {
+    CrlEntry entry;
+    if (!read_entry(sk_X509_REVOKED_value(revoked, i), entry)) {
+      return no("an entry of this CRL has a critical extension that is not understood, or makes it indirect");
+    }
+    if (entry.serial.size() > 128) return no("a serial number in this CRL is longer than 128 bytes");
+    made.entries_.push_back(std::move(entry));
+  }
+  ERR_clear_error();
+  return made;
+}
+
+bool Crl::signed_by(EVP_PKEY* key) const {
+  const bool fits = key != nullptr && X509_CRL_verify(signed_->crl.get(), key) == 1;
+  ERR_clear_error();
+  return fits;
+}
+
+bool Crl::older_than(const std::string& number, std::int64_t this_update) const {
+  if (!number.empty() && !number_.empty()) {
+    if (number_.size() != number.size()) return number_.size() < number.size();
+    return number_ < number;
+  }
+  return this_update_ < this_update;
+}
+
+}  // namespace sallyport

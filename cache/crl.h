@@ -1,0 +1,49 @@
+// A certificate revocation list (RFC 5280, section 5), taken apart once: who issued it, when, and which
+// serials it names. DER or PEM. Pure. What a list may not be is refused here: indirect, partial by reason,
+// a delta, or with critical extensions nobody here understands (RFC 5280, section 5.2).
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+struct CrlEntry {
+  std::string serial;  // as Certificate::serial()
+  bool hold = false;   // certificateHold: not final
+};
+
+class Crl {
+ public:
+  static constexpr std::size_t kLargest = std::size_t{64} << 20;
+
+  static Answer<Crl> parse(std::string_view bytes, std::int64_t now);
+  Crl(Crl&&) noexcept;
+  Crl& operator=(Crl&&) noexcept;
+  ~Crl();
+
+  const std::string& issuer_der() const { return issuer_der_; }
+  const std::string& number() const { return number_; }  // magnitude of the cRLNumber; empty: none
+  std::int64_t this_update() const { return this_update_; }
+  const std::vector<CrlEntry>& entries() const { return entries_; }
+  bool signed_by(EVP_PKEY* key) const;
+  // Older than a list with this number and date: by number where both have one, else by date.
+  bool older_than(const std::string& number, std::int64_t this_update) const;
+
+ private:
+  Crl();
+  struct Signed;
+  std::unique_ptr<Signed> signed_;
+  std::string issuer_der_, number_;
+  std::int64_t this_update_ = 0;
+  std::vector<CrlEntry> entries_;
+};
+
+}  // namespace sallyport

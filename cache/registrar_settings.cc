@@ -1,0 +1,117 @@
+// What the registrar keeps for others: hosted server certificates, overrides of listeners, tokens, and the
+// audit log itself. Each write is one synced commit with its line in the audit log.
+#include "cache/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+Digest no_id() {
+  return {};
+}
+
+}  // namespace
+
+Answer<void> Registrar::Impl::set(const Actor& by, const std::string& action, const std::string& target,
+                                  const std::string& before, const std::string& after,
+                                  const std::function<void(RegistryStore::Batch&)>& fill) {
+  RegistryStore::Batch batch;
+  fill(batch);
+  note(Change::Kind::SettingChanged, no_id(), 0);
+  audit(by, action, target, before, after);
+  return commit(batch, true);
+}
+
+Answer<void> Registrar::put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by) {
+  return impl_->call<void>([&] {
+    return impl_->set(by, "server-certificate.add", to_hex(id), "", "hosted",
+                      [&](RegistryStore::Batch& batch) { impl_->store_.put_server_cert(batch, id, row); });
+  });
+}
+
+Answer<void> Registrar::delete_server_cert(const Digest& id, const Actor& by) {
+  return impl_->call<void>([&] {
+    return impl_->set(by, "server-certificate.delete", to_hex(id), "hosted", "",
+                      [&](RegistryStore::Batch& batch) { impl_->store_.remove_server_cert(batch, id); });
+  });
+}
+
+Answer<std::vector<std::pair<Digest, ServerCertRow>>> Registrar::server_certs() const {
+  std::vector<std::pair<Digest, ServerCertRow>> all;
+  const auto read = impl_->store_.each_server_cert([&](const Digest& id, const ServerCertRow& row) {
+    all.emplace_back(id, row);
+    return true;
+  });
+  if (!read) return read.error();
+  return all;
+}
+
+Answer<void> Registrar::put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
+                                     const std::string& before, const std::string& after, const Actor& by) {
+  return impl_->call<void>([&] {
+    return impl_->set(by, action, listener, before, after, [&](RegistryStore::Batch& batch) {
+      if (row.auth || row.certificate) {
+        impl_->store_.put_override(batch, listener, row);
+      } else {
+        impl_->store_.remove_override(batch, listener);
+      }
+    });
+  });
+}
+
+Answer<std::vector<std::pair<std::string, OverrideRow>>> Registrar::overrides() const {
+  std::vector<std::pair<std::string, OverrideRow>> all;
+  const auto read = impl_->store_.each_override([&](std::string_view listener, const OverrideRow& row) {
+    all.emplace_back(std::string(listener), row);
+    return true;
+  });
+  if (!read) return read.error();
+  return all;
+}
+
+Answer<void> Registrar::put_token(const std::string& name, const TokenRow& row, const Actor& by) {
+  return impl_->call<void>([&] {
+    return impl_->set(by, "token.create", name, "", row.operates ? "operator" : "viewer",
+                      [&](RegistryStore::Batch& batch) { impl_->store_.put_token(batch, name, row); });
+  });
+}
+
+Answer<void> Registrar::remove_token(const std::string& name, const Actor& by) {
+  return impl_->call<void>([&] {
+    return impl_->set(by, "token.revoke", name, "valid", "",
+                      [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
+  });
+}
+
+Answer<std::vector<std::pair<std::string, TokenRow>>> Registrar::tokens() const {
+  std::vector<std::pair<std::string, TokenRow>> all;
+  const auto read = impl_->store_.each_token([&](std::string_view name, const TokenRow& row) {
+    all.emplace_back(std::string(name), row);
+    return true;
+  });
+  if (!read) return read.error();
+  return all;
+}
+
+Answer<void> Registrar::record(const Actor& by, const std::string& action, const std::string& target,
+                               const std::string& after) {
+  return impl_->call<void>([&]() -> Answer<void> {
+    RegistryStore::Batch batch;
+    impl_->audit(by, action, target, "", after);
+    return impl_->commit(batch, true);
+  });
+}
+
+Answer<std::vector<AuditRecord>> Registrar::audit(std::int64_t since_us, std::int64_t before_us,
+                                                  std::size_t limit) const {
+  std::vector<AuditRecord> all;
+  const auto read = impl_->store_.each_audit(before_us, [&](const AuditRecord& record) {
+    if (record.at_us < since_us) return false;
+    all.push_back(record);
+    return all.size() < limit;
+  });
+  if (!read) return read.error();
+  return all;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,120 @@
+// The store's inside, shared by registry_store.cc (opening, committing, devices), registry_store_rows.cc (the
+// small records) and registry_store_copy.cc (checkpoints). Nobody else includes it, or RocksDB.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "cache/registry_records.h"
+#include "cache/registry_store.h"
+
+namespace sallyport {
+
+enum Family : std::size_t {
+  kDefault,
+  kDevices,
+  kCertificates,
+  kBySerial,
+  kByCa,
+  kCas,
+  kChains,
+  kServerCerts,
+  kTokens,
+  kAudit,
+  kMeta
+};
+inline constexpr std::array<const char*, 11> kFamilyNames = {"default", "devices", "certificates", "by_serial",
+                                                             "by_ca",   "cas",     "chains",       "server_certs",
+                                                             "tokens",  "audit",   "meta"};
+inline constexpr std::string_view kSchemaKey = "schema";
+inline constexpr std::string_view kMetaKey = "meta";
+inline constexpr std::string_view kCodePrefix = "code:";
+inline constexpr std::string_view kOverridePrefix = "override:";
+inline constexpr std::string_view kPurgePrefix = "purge:";
+inline constexpr std::string_view kCrlPrefix = "crl:";
+
+inline rocksdb::Slice slice(std::string_view text) {
+  return {text.data(), text.size()};
+}
+inline std::string_view view(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
+inline std::string_view view(const Digest& id) {
+  return {reinterpret_cast<const char*>(id.data()), id.size()};
+}
+
+inline bool to_digest(std::string_view bytes, Digest& out) {
+  if (bytes.size() != out.size()) return false;
+  std::memcpy(out.data(), bytes.data(), out.size());
+  return true;
+}
+
+inline std::string serial_prefix(std::string_view serial) {
+  return std::string(1, static_cast<char>(serial.size())) + std::string(serial);
+}
+
+// Keys that sort by number.
+inline std::string number_key(std::uint64_t id) {
+  std::string key;
+  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(id >> shift & 0xFF);
+  return key;
+}
+
+inline Refusal unavailable(const std::string& what) {
+  return {Refusal::Kind::Unavailable, what};
+}
+inline Refusal corrupt(const char* what) {
+  return unavailable(std::string("the registry holds a ") + what + " that cannot be read: restore a backup");
+}
+
+struct RegistryStore::Batch::Impl {
+  rocksdb::WriteBatch batch;
+};
+
+class RegistryStore::Impl {
+ public:
+  ~Impl() {
+    if (!db) return;
+    for (rocksdb::ColumnFamilyHandle* handle : families) db->DestroyColumnFamilyHandle(handle);
+    db->Close();
+  }
+
+  template <class Row>
+  Answer<std::optional<Row>> get(Family family, std::string_view key, const char* what) const {
+    rocksdb::PinnableSlice value;
+    const rocksdb::Status status = db->Get(rocksdb::ReadOptions(), families[family], slice(key), &value);
+    if (status.IsNotFound()) return std::optional<Row>();
+    if (!status.ok()) return unavailable("the registry cannot be read: " + status.ToString());
+    Row row;
+    if (!records::decode(view(value), row)) return corrupt(what);
+    return std::optional<Row>(std::move(row));
+  }
+
+  // Calls `visit(key, value)` for keys with `prefix` that are above `after`, until it returns false.
+  template <class Visit>
+  Answer<void> scan(Family family, std::string_view prefix, std::string_view after, Visit visit) const {
+    rocksdb::ReadOptions options;
+    options.readahead_size = prefix.empty() ? 512 * 1024 : 0;
+    const std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(options, families[family]));
+    at->Seek(slice(std::max(prefix, after)));
+    for (; at->Valid() && at->key().starts_with(slice(prefix)); at->Next()) {
+      if (!after.empty() && view(at->key()) <= after) continue;
+      if (!visit(view(at->key()), view(at->value()))) return {};
+    }
+    if (!at->status().ok()) return unavailable("the registry cannot be read: " + at->status().ToString());
+    return {};
+  }
+
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+};
+
+rocksdb::DBOptions db_options(rocksdb::Env* env);
+std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors();
+
+}  // namespace sallyport
