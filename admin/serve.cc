@@ -149,7 +149,7 @@ void say_what_runs(const Config& config, const DataPlane& plane, const Capacity&
             {"devices", stats.devices.active + stats.devices.inactive + stats.devices.pending + stats.devices.revoked},
             {"cas", stats.cas_active + stats.cas_inactive},
             {"warmup_ms", static_cast<std::int64_t>(stats.warmup_seconds * 1000)},
-            {"admin_socket", config.admin_socket}});
+            {"admin_socket", config.admin.socket}});
 }
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
@@ -180,7 +180,7 @@ int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::ve
   if (const auto added = registrar.trust(trusted); !added)
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
   HttpServer admin_server(HttpLimits{}, 4);
-  if (const auto bound = admin_server.listen_unix(config.admin_socket, api); !bound) {
+  if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
   }
   if (const auto started = plane.start(gate, registrar, capacity.connections); !started) {

@@ -167,7 +167,7 @@ void read_proxy(const toml::table& table, Config& config, Problems& problems) {
   TableReader reader(table, "proxy", problems);
   reader.number<unsigned>("shards", config.shards, 0, 1024);
   reader.duration("drain", config.drain);
-  reader.only_default("cuts_per_second", toml::value<std::int64_t>(1000));
+  reader.number<std::uint64_t>("cuts_per_second", config.cuts_per_second, 1, 1'000'000);
   reader.finish();
 }
 
@@ -178,19 +178,48 @@ void read_registry(const toml::table& table, Config& config, Problems& problems)
   reader.number<std::size_t>("max_cas", config.registry.max_cas, 1, 100'000);
   reader.number("max_devices_per_ca", config.registry.max_devices_per_ca);
   reader.number<std::size_t>("queue", config.registry.queue, 1, std::size_t{1} << 24);
-  reader.only_default("key_file", toml::value<std::string>(""));
+  reader.text("key_file", config.registry.key_file);
   reader.finish();
+}
+
+// "127.0.0.0/8", "::1" or "localhost".
+bool is_loopback(const std::string& host) {
+  const bool number = host.find_first_not_of("0123456789.") == std::string::npos;
+  return host == "localhost" || host == "::1" || (number && host.substr(0, 4) == "127.");
+}
+
+void read_admin_address(TableReader& reader, const std::string& address, AdminConfig& admin) {
+  auto endpoint = parse_endpoint(address);
+  if (!endpoint || !endpoint->unix_path.empty()) {
+    reader.problem(reader.at("address"), "'admin.address' must be \"host:port\"");
+    return;
+  }
+  admin.address = *endpoint;
+  if (!admin.tls && !is_loopback(endpoint->host)) {
+    reader.problem(reader.at("address"),
+                   "'admin.address' is not loopback: tokens would travel in clear; set 'certificate' and 'key'");
+  }
 }
 
 void read_admin(const toml::table& table, Config& config, Problems& problems) {
   TableReader reader(table, "admin", problems);
-  reader.text("socket", config.admin_socket);
-  if (config.admin_socket.empty() || config.admin_socket.size() > 107) {
+  AdminConfig& admin = config.admin;
+  reader.text("socket", admin.socket);
+  if (admin.socket.empty() || admin.socket.size() > 107) {
     reader.problem(reader.at("socket"), "'admin.socket' takes a path of 1 to 107 bytes");
   }
-  for (const char* key : {"address", "certificate", "key", "backup_dir"}) {
-    reader.only_default(key, toml::value<std::string>(""));
+  std::string address;
+  CertificateFiles tls;
+  reader.text("address", address);
+  reader.text("certificate", tls.chain);
+  reader.text("key", tls.key);
+  reader.text("backup_dir", admin.backup_dir);
+  if (tls.chain.empty() != tls.key.empty()) {
+    reader.problem(reader.at(tls.chain.empty() ? "key" : "certificate"),
+                   "'admin.certificate' and 'admin.key' go together: chain and private key");
   }
+  if (!tls.chain.empty()) admin.tls = tls;
+  if (!address.empty()) read_admin_address(reader, address, admin);
   reader.finish();
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,16 +64,25 @@ struct RegistryConfig {
   std::size_t max_cas = 1000;
   std::uint64_t max_devices_per_ca = 0;
   std::size_t queue = 65536;
+  std::string key_file;  // encrypts hosted server keys at rest; empty: none can be hosted
+};
+
+struct AdminConfig {
+  std::string socket = "/run/sallyport/admin.sock";
+  std::optional<Endpoint> address;  // API over the network: needs tokens, and TLS unless it is loopback
+  std::optional<CertificateFiles> tls;
+  std::string backup_dir;  // the only place where `backup` over the network writes
 };
 
 struct Config {
   std::string state_dir = "/var/lib/sallyport";
   unsigned shards = 0;  // 0: one per CPU this process may use
   std::chrono::milliseconds drain{30'000};
+  std::uint64_t cuts_per_second = 1000;  // per shard: the pace of closing sessions that were cut
   std::vector<ListenerConfig> listeners;
   std::vector<UpstreamConfig> upstreams;
   RegistryConfig registry;
-  std::string admin_socket = "/run/sallyport/admin.sock";
+  AdminConfig admin;
   Endpoint metrics{"127.0.0.1", 9884, ""};
   Level log_level = Level::Info;
   LogFormat log_format = LogFormat::Text;

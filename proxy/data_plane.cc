@@ -7,10 +7,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <ctime>
+#include <map>
+#include <mutex>
 
 #include "cache/registrar.h"
 #include "proxy/shard.h"
+#include "proxy/ticket_keys.h"
 #include "proxy/tls_context.h"
 
 namespace sallyport {
@@ -73,7 +78,7 @@ Answer<void> not_taken(const std::string& name, const ServerAddress& address) {
 
 class DataPlane::Impl {
  public:
-  Impl(const Config& c, Log& l) : config(c), log(l), by_listener(c.listeners.size()) {}
+  Impl(const Config& c, Log& l) : config(c), log(l), tickets(std::time(nullptr)), by_listener(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   std::uint64_t ask(Mail mail) {
@@ -83,13 +88,38 @@ class DataPlane::Impl {
     return reply.wait();
   }
 
+  SessionSettings settings_of(std::size_t index) const {
+    const PreparedListener& listener = live[index];
+    return {index, listener.config.get(), listener.tls.get(), listener.auth};
+  }
+  ListenerInfo info_of(std::size_t index) const {
+    const PreparedListener& listener = live[index];
+    ListenerInfo info{listener.config->name,
+                      addresses[index],
+                      listener.auth == AuthMode::Mutual ? "mutual" : "one-way",
+                      listener.config->protocol == Protocol::Mqtt ? "mqtt" : "tcp",
+                      config.upstreams[listener.config->upstream].name,
+                      {},
+                      {},
+                      listener.auth_chosen,
+                      listener.hosted};
+    for (const Certificate& leaf : listener.tls->leaves()) {
+      info.certificates.push_back(leaf.fingerprint());
+      info.not_after.push_back(leaf.not_after());
+    }
+    return info;
+  }
+
   const Config& config;
   Log& log;
-  std::vector<std::unique_ptr<TlsContext>> tls;
+  TicketKeys tickets;
+  mutable std::mutex mutex;                              // guards live, addresses and retired
+  std::vector<PreparedListener> live;                    // by listener
+  std::vector<std::string> addresses;                    // as bound
+  std::vector<std::unique_ptr<ListenerConfig>> retired;  // sessions point to them until they end
   std::unique_ptr<Servers> servers;
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
-  std::vector<ListenerInfo> infos;
   std::vector<std::unique_ptr<Shard>> shards;
   Latency cuts;  // the registrar's thread writes it
 };
@@ -108,12 +138,14 @@ unsigned DataPlane::shards() const {
 Answer<std::vector<Digest>> DataPlane::prepare() {
   std::vector<Digest> keys;
   for (const ListenerConfig& listener : impl_->config.listeners) {
-    auto context = TlsContext::create(listener);
-    if (!context) return Refusal{context.error().kind, "listener " + listener.name + ": " + context.error().what};
+    auto certificates = load_server_certificates(listener.certificates, std::time(nullptr));
+    auto prepared = certificates ? prepare_listener(listener, listener.auth, std::move(*certificates))
+                                 : Answer<PreparedListener>(certificates.error());
+    if (!prepared) return Refusal{prepared.error().kind, "listener " + listener.name + ": " + prepared.error().what};
     const auto address = resolve_address(listener.address, true);
     if (!address) return Refusal{address.error().kind, "listener " + listener.name + ": " + address.error().what};
-    for (const Certificate& leaf : (*context)->leaves()) keys.push_back(leaf.spki_hash());
-    impl_->tls.push_back(std::move(*context));
+    for (const Certificate& leaf : prepared->tls->leaves()) keys.push_back(leaf.spki_hash());
+    impl_->live.push_back(std::move(*prepared));
   }
   auto servers = Servers::resolve(impl_->config);
   if (!servers) return servers.error();
@@ -122,8 +154,10 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
 }
 
 Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std::uint64_t connections_max) {
-  ShardParts parts{true,       &impl_->config,  &impl_->tls,         impl_->servers.get(), &gate,
-                   &registrar, connections_max, &impl_->connections, &impl_->by_listener};
+  std::vector<SessionSettings> settings;
+  for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
+  ShardParts parts{true,  0,          &impl_->config,  &settings,           impl_->servers.get(),
+                   &gate, &registrar, connections_max, &impl_->connections, &impl_->by_listener};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);
@@ -145,6 +179,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std:
       sockets.push_back(*socket);
     }
     parts.first = i == 0;
+    parts.number = i;
     impl_->shards.push_back(std::make_unique<Shard>(parts, std::move(sockets), impl_->log.logger()));
   }
   for (const auto& shard : impl_->shards) {
@@ -153,21 +188,8 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std:
       return started;
     }
   }
-  for (std::size_t l = 0; l < addresses.size(); ++l) {
-    const ListenerConfig& listener = impl_->config.listeners[l];
-    ListenerInfo info{listener.name,
-                      peer_text(addresses[l].address),
-                      listener.auth == AuthMode::Mutual ? "mutual" : "one-way",
-                      listener.protocol == Protocol::Mqtt ? "mqtt" : "tcp",
-                      impl_->config.upstreams[listener.upstream].name,
-                      {},
-                      {}};
-    for (const Certificate& leaf : impl_->tls[l]->leaves()) {
-      info.certificates.push_back(leaf.fingerprint());
-      info.not_after.push_back(leaf.not_after());
-    }
-    impl_->infos.push_back(std::move(info));
-  }
+  const std::lock_guard lock(impl_->mutex);
+  for (const ServerAddress& address : addresses) impl_->addresses.push_back(peer_text(address.address));
   return {};
 }
 
@@ -186,21 +208,167 @@ const Latency& DataPlane::cut_latency() const {
   return impl_->cuts;
 }
 
+std::optional<std::size_t> DataPlane::listener_index(std::string_view name) const {
+  for (std::size_t i = 0; i < impl_->config.listeners.size(); ++i) {
+    if (impl_->config.listeners[i].name == name) return i;
+  }
+  return std::nullopt;
+}
+
+Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, AuthMode auth,
+                                                     std::vector<ServerCertificate> certificates) const {
+  auto context = TlsContext::create(config, auth, std::move(certificates), &impl_->tickets);
+  if (!context) return context.error();
+  PreparedListener prepared;
+  prepared.config = std::make_unique<ListenerConfig>(config);
+  prepared.tls = std::move(*context);
+  prepared.auth = auth;
+  return prepared;
+}
+
+std::vector<Digest> DataPlane::server_keys(std::size_t index, const PreparedListener& prepared) const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<Digest> keys;
+  for (std::size_t i = 0; i < impl_->live.size(); ++i) {
+    const TlsContext& context = i == index ? *prepared.tls : *impl_->live[i].tls;
+    for (const Certificate& leaf : context.leaves()) keys.push_back(leaf.spki_hash());
+  }
+  return keys;
+}
+
+void DataPlane::install_listener(std::size_t index, PreparedListener prepared) {
+  SessionSettings settings;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    std::swap(impl_->live[index], prepared);
+    impl_->retired.push_back(std::move(prepared.config));
+    settings = impl_->settings_of(index);
+  }
+  Mail mail;
+  mail.kind = Mail::Kind::SetListener;
+  mail.settings = &settings;
+  impl_->ask(mail);
+  // No shard makes an engine from the old context any more; those that were made keep what they need.
+}
+
+void DataPlane::set_cut_pace(std::uint64_t per_second) {
+  Mail mail;
+  mail.kind = Mail::Kind::SetCutPace;
+  mail.number = per_second;
+  impl_->ask(mail);
+}
+
+void DataPlane::tick(std::int64_t now) {
+  impl_->tickets.rotate(now);
+}
+
 std::vector<ListenerInfo> DataPlane::listeners() const {
-  return impl_->infos;
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<ListenerInfo> all;
+  for (std::size_t i = 0; i < impl_->addresses.size(); ++i) all.push_back(impl_->info_of(i));
+  return all;
 }
 
 std::vector<ShardInfo> DataPlane::shard_info() const {
   std::vector<ShardInfo> all;
-  for (const auto& shard : impl_->shards) all.push_back({shard->sessions(), shard->busy_ratio()});
+  for (const auto& shard : impl_->shards) all.push_back({shard->sessions(), shard->busy_ratio(), shard->closing()});
   return all;
 }
 
-std::uint64_t DataPlane::sessions_of_device(const Digest& id) {
+std::vector<std::uint64_t> DataPlane::sessions_of_devices(const std::vector<Digest>& ids) {
+  DeviceTally tally;
+  tally.devices = &ids;
+  tally.sessions.resize(ids.size());
   Mail mail;
-  mail.kind = Mail::Kind::CountDevice;
+  mail.kind = Mail::Kind::CountDevices;
+  mail.tally = &tally;
+  impl_->ask(mail);
+  return tally.sessions;
+}
+
+std::uint64_t DataPlane::sessions_of_device(const Digest& id) {
+  return sessions_of_devices({id}).front();
+}
+
+Impact DataPlane::impact_of_ca(const Digest& id) {
+  DevicesBelow below;
+  Mail mail;
+  mail.kind = Mail::Kind::CountCa;
   mail.id = id;
-  return impl_->ask(mail);
+  mail.below = &below;
+  const std::uint64_t sessions = impl_->ask(mail);
+  return {sessions, below.devices.size()};
+}
+
+// The token is "SHARD-PLACE".
+Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
+                                        std::string_view page_token) {
+  std::size_t shard = 0, place = 0;
+  if (!page_token.empty()) {
+    const auto* end = page_token.data() + page_token.size();
+    const auto [dash, failure] = std::from_chars(page_token.data(), end, shard);
+    const bool good =
+        failure == std::errc() && dash != end && *dash == '-' && std::from_chars(dash + 1, end, place).ptr == end;
+    if (!good) return Refusal{Refusal::Kind::Invalid, "the page_token is not one of a list answer"};
+  }
+  SessionPage page;
+  while (shard < impl_->shards.size() && page.sessions.size() < limit) {
+    SessionQuery query{device, ca, place, limit - page.sessions.size(), {}, std::nullopt};
+    Mail mail;
+    mail.kind = Mail::Kind::ListSessions;
+    mail.sessions = &query;
+    Reply reply;
+    mail.reply = &reply;
+    impl_->shards[shard]->mailbox().post(mail);
+    reply.wait();
+    for (SessionInfo& session : query.found) page.sessions.push_back(std::move(session));
+    place = query.next.value_or(0);
+    if (!query.next) ++shard;
+    if (query.next && query.found.empty()) break;  // a long way without a match: the next page goes on
+  }
+  if (shard < impl_->shards.size()) page.next_page_token = std::to_string(shard) + "-" + std::to_string(place);
+  return page;
+}
+
+bool DataPlane::cut_session(std::uint64_t id) {
+  Mail mail;
+  mail.kind = Mail::Kind::CutSession;
+  mail.number = id;
+  return impl_->ask(mail) > 0;
+}
+
+std::vector<Rejection> DataPlane::rejections() {
+  std::vector<std::vector<Rejection>> parts(impl_->shards.size());
+  Reply reply;
+  for (std::size_t i = 0; i < impl_->shards.size(); ++i) {
+    Mail mail;
+    mail.kind = Mail::Kind::Rejections;
+    mail.rejections = &parts[i];
+    mail.reply = &reply;
+    impl_->shards[i]->mailbox().post(mail);
+  }
+  reply.wait();
+  // One device may be refused by several shards: its last refusal stands for all, with their sum.
+  std::map<std::string, Rejection> merged;
+  for (std::vector<Rejection>& part : parts) {
+    for (Rejection& seen : part) {
+      const std::string key = seen.fingerprint.empty()
+                                  ? seen.peer.substr(0, seen.peer.rfind(':')) + std::string(to_string(seen.reason))
+                                  : seen.fingerprint;
+      const auto [at, fresh] = merged.try_emplace(key, seen);
+      if (fresh) continue;
+      Rejection& known = at->second;
+      const std::uint64_t count = known.count + seen.count;
+      const std::int64_t first = std::min(known.first, seen.first);
+      if (seen.last > known.last) known = std::move(seen);
+      known.count = count;
+      known.first = first;
+    }
+  }
+  std::vector<Rejection> all;
+  for (auto& [key, seen] : merged) all.push_back(std::move(seen));
+  std::stable_sort(all.begin(), all.end(), [](const Rejection& a, const Rejection& b) { return a.last > b.last; });
+  return all;
 }
 
 std::uint64_t DataPlane::sessions_of_ca(const Digest& id) {

@@ -13,6 +13,9 @@
 #include "cache/log.h"
 #include "proxy/config.h"
 #include "proxy/counters.h"
+#include "proxy/mailbox.h"
+#include "proxy/rejections.h"
+#include "proxy/tls_context.h"
 
 namespace sallyport {
 
@@ -26,11 +29,32 @@ struct ListenerInfo {
   std::string upstream;
   std::vector<Digest> certificates;     // fingerprints of the leaves it can present
   std::vector<std::int64_t> not_after;  // of each, Unix seconds
+  bool auth_chosen = false;             // at run time, in place of the file's
+  std::optional<Digest> hosted;         // the server certificate chosen at run time
+};
+
+// A listener as it is to be, checked and ready to be put in force.
+struct PreparedListener {
+  std::unique_ptr<ListenerConfig> config;
+  std::unique_ptr<TlsContext> tls;
+  AuthMode auth = AuthMode::Mutual;
+  bool auth_chosen = false;
+  std::optional<Digest> hosted;
+};
+
+struct SessionPage {
+  std::vector<SessionInfo> sessions;
+  std::string next_page_token;  // empty: the end
+};
+
+struct Impact {
+  std::uint64_t sessions = 0, devices = 0;
 };
 
 struct ShardInfo {
   std::uint64_t sessions = 0;
-  double busy_ratio = 0;  // over the last few seconds
+  double busy_ratio = 0;      // over the last few seconds
+  std::uint64_t closing = 0;  // cut sessions that pass nothing any more and wait to be closed
 };
 
 class DataPlane final : public ChangeSink {
@@ -53,11 +77,29 @@ class DataPlane final : public ChangeSink {
 
   void put_in_force(const Notice& notice) override;
 
+  // Changing a listener: first prepare, which checks everything and changes nothing, then install, which swaps
+  // it on every shard and waits: the next handshake uses it, no connection is dropped, but that sessions without
+  // a certificate are cut where the mode turns to mutual. One caller at a time.
+  std::optional<std::size_t> listener_index(std::string_view name) const;
+  Answer<PreparedListener> prepare_listener(const ListenerConfig& config, AuthMode auth,
+                                            std::vector<ServerCertificate> certificates) const;
+  // The public keys that would be presented with `prepared` in place of what listener `index` has.
+  std::vector<Digest> server_keys(std::size_t index, const PreparedListener& prepared) const;
+  void install_listener(std::size_t index, PreparedListener prepared);
+  void set_cut_pace(std::uint64_t per_second);
+  void tick(std::int64_t now);  // about every second: rotates the ticket keys
+
   std::vector<ListenerInfo> listeners() const;  // after start()
   std::vector<ShardInfo> shard_info() const;
   // Live sessions; each asks every shard through its mailbox and waits.
+  std::vector<std::uint64_t> sessions_of_devices(const std::vector<Digest>& ids);
   std::uint64_t sessions_of_device(const Digest& id);
   std::uint64_t sessions_of_ca(const Digest& id);
+  Impact impact_of_ca(const Digest& id);
+  Answer<SessionPage> sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
+                               std::string_view page_token);
+  bool cut_session(std::uint64_t id);   // false: there is no such session
+  std::vector<Rejection> rejections();  // every shard's, merged; the last one first
   // For the metrics page: the cells of every shard. Valid from start() to destruction.
   std::vector<const ShardCounters*> counters() const;
   // How long cuts took, from the durable change until no byte of the sessions passed.

@@ -6,6 +6,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,10 +42,66 @@ class Reply {
   std::uint64_t sum_ = 0;
 };
 
+struct Rejection;
+struct SessionSettings;
+
+// One live session, as an operator sees it.
+struct SessionInfo {
+  std::uint64_t id = 0;
+  std::optional<Digest> device;  // none on a one-way listener
+  std::string cn;
+  Digest ca{};
+  std::size_t listener = 0;
+  std::string peer, client_id;
+  std::string state;  // "handshaking", "awaiting-connect", "connecting", "forwarding", "closing"
+  std::string_view tls_version, mqtt_version;  // static; empty: not known yet
+  bool resumed = false;
+  std::int64_t since = 0;  // Unix seconds
+};
+
+// A page of one shard's sessions; each shard fills its own.
+struct SessionQuery {
+  std::optional<Digest> device, ca;
+  std::size_t from = 0;  // place in the shard's slab
+  std::size_t limit = 100;
+  std::vector<SessionInfo> found;
+  std::optional<std::size_t> next;  // where to go on
+};
+
+// Live sessions of each of some devices; the shards add up under the lock.
+struct DeviceTally {
+  const std::vector<Digest>* devices = nullptr;
+  std::mutex mutex;
+  std::vector<std::uint64_t> sessions;
+};
+
+// Which devices have live sessions below a CA.
+struct DevicesBelow {
+  std::mutex mutex;
+  std::set<std::uint64_t> devices;  // the first eight bytes of each id
+};
+
 struct Mail {
-  enum class Kind : std::uint8_t { PutInForce, CountDevice, CountCa, Drain, Stop } kind{};
+  enum class Kind : std::uint8_t {
+    PutInForce,
+    CountDevices,  // tally
+    CountCa,       // id; adds up its sessions, and their devices where `below` is set
+    ListSessions,  // sessions
+    CutSession,    // number; answers 1 where it was found
+    SetListener,   // settings, for settings->listener
+    SetCutPace,    // number a second
+    Rejections,    // rejections
+    Drain,
+    Stop,
+  } kind{};
   const Notice* notice = nullptr;
   Digest id{};
+  std::uint64_t number = 0;
+  DeviceTally* tally = nullptr;
+  DevicesBelow* below = nullptr;
+  SessionQuery* sessions = nullptr;
+  const SessionSettings* settings = nullptr;
+  std::vector<Rejection>* rejections = nullptr;  // this shard's alone
   std::uint64_t limit_ms = 0;
   Reply* reply = nullptr;
 };

@@ -19,6 +19,7 @@ Session::Session() {
   broker_send_.arm<&Session::on_broker_send>(*this);
   timer_.arm<&Session::on_timer>(*this);
   register_timer_.arm<&Session::on_register_timer>(*this);
+  expiry_timer_.arm<&Session::on_expiry>(*this);
 }
 
 void Session::begin(SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer) {
@@ -30,7 +31,7 @@ void Session::begin(SessionHost& host, const SessionSettings& settings, Socket c
   state_ = State::Handshaking;
   began_us_ = host.now_us();
   entry_.session = this;
-  const bool mutual = settings.config->auth == AuthMode::Mutual;
+  const bool mutual = settings.auth == AuthMode::Mutual;
   engine_.emplace(*settings.tls, mutual ? this : nullptr, to_client_);
   host.timers().start(timer_, static_cast<std::uint64_t>(settings.config->handshake_timeout.count()));
   start_client_recv();
@@ -38,6 +39,10 @@ void Session::begin(SessionHost& host, const SessionSettings& settings, Socket c
 
 Verdict Session::verify(const PeerChain& peer) {
   return host_->decide(settings_.listener, peer);
+}
+
+Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
+  return host_->resume(settings_.listener, identity, chain_id);
 }
 
 void Session::handshake_step() {
@@ -61,7 +66,7 @@ void Session::handshake_step() {
 }
 
 void Session::on_established() {
-  const bool mutual = settings_.config->auth == AuthMode::Mutual;
+  const bool mutual = settings_.auth == AuthMode::Mutual;
   const Verdict* decided = verdict();
   // Fail closed: no path through OpenSSL may end in a session that nobody decided on.
   if (mutual && (decided == nullptr || !decided->admitted() || !decided->identity)) {
@@ -69,7 +74,9 @@ void Session::on_established() {
                      Manner::Abrupt);
   }
   ListenerCounters& counters = host_->counters(settings_.listener);
-  const auto kind = mutual && decided->known ? HandshakeKind::Known : HandshakeKind::Full;
+  const auto kind = engine_->resumed()         ? HandshakeKind::Resumed
+                    : mutual && decided->known ? HandshakeKind::Known
+                                               : HandshakeKind::Full;
   counters.handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)].add();
   counters.handshake.record(host_->now_us() - began_us_);
   state_ = State::AwaitingConnect;
@@ -78,6 +85,9 @@ void Session::on_established() {
     entry_.device = decided->identity->fingerprint;
     entry_.cas = decided->chain_cas;
     host_->index().add(entry_);
+    watch_expiry();
+    // Between the ticket and here its standing may have changed, and no verify callback has run.
+    if (engine_->resumed() && !standing_holds()) return;
   }
   host_->timers().start(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
   decrypt();
@@ -136,7 +146,7 @@ void Session::register_device() {
 }
 
 void Session::on_register_timer() {
-  if (state_ == State::Ending || verdict() == nullptr) return;
+  if (state_ == State::Ending || state_ == State::Halted || verdict() == nullptr) return;
   if (!host_->offer(*verdict())) host_->timers().start(register_timer_, kRegisterAgainMs);
 }
 
@@ -155,6 +165,7 @@ void Session::connect_broker() {
 
 void Session::on_broker_connect(const IoResult& result) {
   if (state_ == State::Ending) return advance_ending();
+  if (state_ == State::Halted) return;
   host_->timers().stop(timer_);
   const bool connected = result.value >= 0;
   host_->broker_answered(route_, connected, host_->now_us() - connect_began_us_);
@@ -199,6 +210,7 @@ void Session::on_timer() {
     case State::Forwarding:
       return terminate({broker_ended_ ? Origin::Broker : Origin::Client, Reason::None, 0, "half-closed for too long"},
                        Cause::Timeout, Manner::Abrupt);
+    case State::Halted: return say_farewell();
     case State::Ending:
       farewell_ = Farewell::Close;
       client_abort_ = true;
@@ -206,18 +218,15 @@ void Session::on_timer() {
   }
 }
 
-void Session::cut(Reason why) {
-  if (state_ == State::Free || state_ == State::Ending) return;
-  // What is queued for the device would still reach it in front of a close_notify, so then there is none.
-  const bool quiet = to_client_held() == 0;
-  if (!quiet) to_client_.release();
-  terminate({Origin::Proxy, why, 0, "its standing ended"}, Cause::Cut, quiet ? Manner::Orderly : Manner::Abrupt);
-}
-
 void Session::shut_down() {
   if (state_ == State::Free || state_ == State::Ending) return;
+  const Error stops{Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"};
+  if (state_ == State::Halted || state_ == State::Forwarding) {
+    halt(stops, Cause::Shutdown);
+    return farewell();  // closing is not paced any more
+  }
   if (state_ == State::Connecting) say_refused(Reason::ShuttingDown);
-  terminate({Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"}, Cause::Shutdown);
+  terminate(stops, Cause::Shutdown);
 }
 
 void Session::evict() {
@@ -227,17 +236,17 @@ void Session::evict() {
 
 std::size_t Session::held_bytes() const {
   return from_client_.capacity() + to_broker_.capacity() + to_broker_sending_.capacity() + to_client_.capacity() +
-         to_client_sending_.capacity();
+         to_client_plain_.capacity() + to_client_sending_.capacity();
 }
 
 void Session::invariants() const {
   const bool idle = state_ == State::Free;
   CHECK(!idle || (!client_.valid() && !broker_.valid() && !entry_.linked && !timer_.running() &&
-                  !register_timer_.running() && held_bytes() == 0));
+                  !register_timer_.running() && !expiry_timer_.running() && held_bytes() == 0));
   CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
                   !broker_send_.submitted() && !broker_connect_.submitted()));
   CHECK(state_ != State::Forwarding || (broker_.valid() && client_.valid()));
-  CHECK(state_ != State::Ending || !entry_.linked);
+  CHECK((state_ != State::Ending && state_ != State::Halted) || !entry_.linked);
 }
 
 }  // namespace sallyport

@@ -1,13 +1,14 @@
 // One connection of a device: from accept to the last byte. A state union with one exit.
 //
 //   Handshaking ──> AwaitingConnect ──> Connecting ──> Forwarding ──> Ending ──> (recycled)
-//        └───────────────┴─────────────────┴──────────────────────────^
+//        │               └─────────────────┴──────> Halted ──────────────^
+//        └───────────────┴─────────────────┴─────────────────────────────^
 //
 // Only the functions named in a state's line of State change it. terminate() is the only way to the end:
 // it counts once, logs once and starts the teardown; the object is given back when no operation of it is
 // in flight. Everything outside (kernel, gate, registrar, brokers, counters) is behind SessionHost, so the
 // simulation runs this very code. session.cc has the way in, session_flow.cc the forwarding,
-// session_end.cc the way out. Runs on its shard's thread alone.
+// session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -24,6 +25,7 @@
 #include "proxy/counters.h"
 #include "proxy/io.h"
 #include "proxy/mqtt_connect.h"
+#include "proxy/mqtt_frame.h"
 #include "proxy/session_index.h"
 #include "proxy/timer_wheel.h"
 #include "proxy/tls_engine.h"
@@ -44,6 +46,7 @@ struct SessionSettings {
   std::size_t listener = 0;
   const ListenerConfig* config = nullptr;
   const TlsContext* tls = nullptr;
+  AuthMode auth = AuthMode::Mutual;  // in force, whatever the file says
 };
 
 class SessionHost {
@@ -55,10 +58,12 @@ class SessionHost {
   virtual ListenerCounters& counters(std::size_t listener) = 0;
   virtual ShardCounters& shard_counters() = 0;
   virtual std::uint64_t now_us() = 0;
+  virtual std::int64_t unix_now() = 0;
   // Room for one TLS record; its content is anybody's after the call that used it.
   virtual std::span<std::uint8_t> scratch() = 0;
 
   virtual Verdict decide(std::size_t listener, const PeerChain& peer) = 0;
+  virtual Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) = 0;
   virtual Reason recheck(const Verdict& verdict) = 0;
   virtual bool offer(const Verdict& verdict) = 0;  // false: the queue is full, ask again later
   virtual void seen(const Verdict& verdict) = 0;
@@ -72,6 +77,7 @@ class SessionHost {
 
   virtual void wants_handshake(Session& session) = 0;  // a step is due
   virtual void wants_flush(Session& session) = 0;      // at the end of this turn
+  virtual void wants_farewell(Session& session) = 0;   // it is halted: farewell() when its turn has come
   // Exactly once a session. `served`: it had reached the broker.
   virtual void over(Session& session, const Error& error, Cause cause, bool served) = 0;
   // Nothing is in flight any more. The host calls recycle() at the end of the turn, never from here: what
@@ -87,6 +93,7 @@ class Session final : public Verifier {
     AwaitingConnect,  // waiting for a whole CONNECT (tcp: a first byte)      on_connect_ready()
     Connecting,       // the broker is being reached                          on_broker_connect()
     Forwarding,       // bytes both ways                                      terminate()
+    Halted,           // no standing: nothing passes; waits to be closed      say_farewell()
     Ending,           // counted and logged; the rest is teardown             recycle()
   };
 
@@ -104,22 +111,31 @@ class Session final : public Verifier {
   void flush();           // the end of a turn
   // The device lost its standing: no further byte passes in either direction from here on.
   void cut(Reason why);
+  void cut_by_operator();
+  void farewell();   // the host, after wants_farewell()
   void shut_down();  // the process ends
   void evict();      // a silent peer makes room for another
   void recycle();    // the host, after gone(): back to Free
 
   Verdict verify(const PeerChain& peer) override;
+  Verdict resume(const Identity& identity, std::uint64_t chain_id) override;
 
   State state() const { return state_; }
   const SessionSettings& settings() const { return settings_; }
   const sockaddr_storage& peer() const { return peer_; }
   const Verdict* verdict() const { return engine_ && engine_->verdict() ? &*engine_->verdict() : nullptr; }
+  bool resumed() const { return engine_ && engine_->resumed(); }
+  int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
+  const std::string& client_id() const { return client_id_; }
+  std::optional<MqttVersion> mqtt_version() const { return mqtt_known_ ? std::optional(mqtt_version_) : std::nullopt; }
   std::size_t held_bytes() const;  // of payload, all buffers
   void invariants() const;
 
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
   bool in_handshake_queue = false;
   bool in_flush_list = false;
+  std::uint64_t id = 0;    // unique while the process runs
+  std::int64_t since = 0;  // Unix seconds
   Session* handshaking_next = nullptr;
   Session* handshaking_previous = nullptr;
 
@@ -154,7 +170,21 @@ class Session final : public Verifier {
   void resume_client();
   void resume_broker();
   std::size_t to_broker_held() const { return to_broker_.size() + to_broker_sending_.size(); }
-  std::size_t to_client_held() const { return to_client_.size() + to_client_sending_.size(); }
+  std::size_t to_client_held() const { return to_client_plain_.size() + to_client_.size() + to_client_sending_.size(); }
+  void pass_to_client(std::span<const std::uint8_t> plain);
+  void encrypt(std::span<const std::uint8_t> plain);
+  void flush_client_ciphertext();
+  static bool merely_stopped(int value);
+
+  // session_cut.cc
+  void halt(const Error& error, Cause cause);
+  bool wants_rest() const;
+  void finish_packet(std::span<const std::uint8_t> from_broker);
+  void say_farewell();
+  void on_client_send_halted(const IoResult& result);
+  void on_broker_recv_halted(const IoResult& result);
+  void watch_expiry();
+  void on_expiry();
 
   // session_end.cc
   enum class Manner : std::uint8_t { Orderly, Abrupt };
@@ -177,6 +207,7 @@ class Session final : public Verifier {
   ByteBuffer from_client_;        // ciphertext not yet decrypted
   ByteBuffer to_broker_;          // plaintext; before the broker is reached it holds the CONNECT
   ByteBuffer to_broker_sending_;  // lent to the kernel
+  ByteBuffer to_client_plain_;    // from the broker, while a send is in flight: encrypted when it can be sent
   ByteBuffer to_client_;          // ciphertext; the engine's output
   ByteBuffer to_client_sending_;
 
@@ -202,7 +233,15 @@ class Session final : public Verifier {
   bool client_abort_ = false, broker_abort_ = false;
   std::size_t drained_bytes_ = 0;
 
-  Timer timer_, register_timer_;
+  MqttFraming framing_;  // of what the client was given
+  Error halted_by_{};
+  Cause halted_cause_ = Cause::Cut;
+  std::uint64_t halted_at_us_ = 0;
+  bool served_ = false;        // it was Forwarding when it was halted
+  bool torn_ = false;          // the client's stream stops in the middle of something
+  bool farewell_due_ = false;  // its turn has come
+
+  Timer timer_, register_timer_, expiry_timer_;
   IndexEntry entry_;
 };
 

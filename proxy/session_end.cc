@@ -22,11 +22,12 @@ constexpr std::size_t kSwallowBytes = 256 * 1024;
 void Session::terminate(const Error& error, Cause cause, Manner manner) {
   CHECK(state_ != State::Free);
   if (state_ == State::Ending) return;
-  const bool served = state_ == State::Forwarding;
+  const bool served = state_ == State::Forwarding || (state_ == State::Halted && served_);
   host_->over(*this, error, cause, served);
   state_ = State::Ending;
   host_->timers().stop(timer_);
   host_->timers().stop(register_timer_);
+  host_->timers().stop(expiry_timer_);
   host_->index().remove(entry_);
   from_client_.release();
   to_broker_.release();
@@ -35,9 +36,11 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   client_abort_ = manner == Manner::Abrupt;
   farewell_ = manner == Manner::Abrupt ? Farewell::Close : Farewell::Flush;
   if (manner == Manner::Orderly) {
+    if (!to_client_plain_.empty()) encrypt(to_client_plain_.bytes());
     engine_->close();
     host_->timers().start(timer_, kFarewellMs);
   }
+  to_client_plain_.release();
   advance_ending();
 }
 
@@ -107,13 +110,15 @@ void Session::recycle() {
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
   engine_.reset();
-  for (ByteBuffer* buffer : {&from_client_, &to_broker_, &to_broker_sending_, &to_client_, &to_client_sending_}) {
+  for (ByteBuffer* buffer :
+       {&from_client_, &to_broker_, &to_broker_sending_, &to_client_plain_, &to_client_, &to_client_sending_}) {
     buffer->release();
   }
   client_paused_ = broker_paused_ = client_stalled_ = broker_stalled_ = false;
   client_fin_ = client_closed_ = client_truncated_ = false;
   broker_fin_sent_ = client_fin_sent_ = broker_ended_ = broker_reached_ = client_first_ = gone_ = false;
-  mqtt_known_ = false;
+  mqtt_known_ = served_ = torn_ = farewell_due_ = false;
+  framing_ = {};
   client_id_.clear();
   attempt_ = 0;
   farewell_ = Farewell::Flush;

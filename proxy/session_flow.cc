@@ -12,12 +12,12 @@ namespace {
 constexpr std::uint64_t kHalfClosedMs = 10'000;  // for the other side to follow
 constexpr std::size_t kHandshakeBytes = 16 * 1024;
 
+}  // namespace
+
 // Ends of a multishot operation that say nothing of the connection: start it again where it is wanted.
-bool merely_stopped(int value) {
+bool Session::merely_stopped(int value) {
   return value == -ENOBUFS || value == -ECANCELED;
 }
-
-}  // namespace
 
 void Session::start_client_recv() {
   if (client_recv_.submitted() || client_fin_ || client_paused_) return;
@@ -30,6 +30,10 @@ void Session::start_client_recv() {
 
 void Session::on_client_recv(const IoResult& result) {
   if (state_ == State::Ending) return on_client_recv_ending(result);
+  if (state_ == State::Halted) {  // whatever it says is heard no more
+    client_fin_ = client_fin_ || (result.value <= 0 && !merely_stopped(result.value));
+    return;
+  }
   if (merely_stopped(result.value)) return start_client_recv();
   if (result.value < 0) {
     if (broker_ended_) return both_ended();  // how the client leaves after that says nothing
@@ -113,10 +117,35 @@ void Session::on_client_closed() {
 void Session::flush() {
   if (state_ == State::Free || state_ == State::Ending) return;
   flush_client();
+  if (state_ == State::Forwarding && torn_) return terminate(engine_->error(), Cause::Protocol);
   if (state_ == State::Forwarding) flush_broker();
 }
 
+// The broker's bytes are encrypted when they can be sent, no earlier: what was not may still be dropped.
+void Session::pass_to_client(std::span<const std::uint8_t> plain) {
+  if (client_send_.submitted() || !to_client_plain_.empty()) {
+    to_client_plain_.append(plain);
+  } else {
+    encrypt(plain);
+  }
+}
+
+void Session::encrypt(std::span<const std::uint8_t> plain) {
+  if (mqtt_known_) framing_.advance(plain);
+  // A failure is found, and told, by the next read or write of the session.
+  if (engine_->write(plain) != Step::Done) torn_ = true;
+}
+
 void Session::flush_client() {
+  if (client_send_.submitted()) return;
+  if (!to_client_plain_.empty()) {
+    encrypt(to_client_plain_.bytes());
+    to_client_plain_.release();
+  }
+  flush_client_ciphertext();
+}
+
+void Session::flush_client_ciphertext() {
   if (client_send_.submitted()) return;
   if (to_client_sending_.empty()) to_client_sending_.swap(to_client_);
   if (!to_client_sending_.empty()) host_->io().send(client_, to_client_sending_.bytes(), client_send_);
@@ -134,6 +163,7 @@ void Session::on_client_send(const IoResult& result) {
     if (result.value < 0) farewell_ = Farewell::Close;
     return advance_ending();
   }
+  if (state_ == State::Halted) return on_client_send_halted(result);
   if (result.value < 0) {
     if (broker_ended_) return both_ended();
     return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
@@ -141,6 +171,7 @@ void Session::on_client_send(const IoResult& result) {
                      client_closed_ ? Cause::Closed : Cause::Reset);
   }
   flush_client();
+  if (torn_) return terminate(engine_->error(), Cause::Protocol);
   if (broker_ended_ && to_client_held() == 0) on_broker_ended();
   if (state_ == State::Forwarding) resume_broker();
 }
@@ -152,20 +183,22 @@ void Session::start_broker_recv() {
 
 void Session::on_broker_recv(const IoResult& result) {
   if (state_ == State::Ending) return advance_ending();
+  if (state_ == State::Halted) return on_broker_recv_halted(result);
   if (merely_stopped(result.value)) return start_broker_recv();
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset);
   }
   if (result.value == 0) {
     broker_ended_ = true;
-    engine_->close();
+    if (to_client_plain_.empty()) engine_->close();
     host_->timers().start(timer_, kHalfClosedMs);
     host_->wants_flush(*this);
     if (to_client_held() == 0) on_broker_ended();
     return;
   }
   host_->shard_counters().bytes_to_client.add(result.data.size());
-  if (engine_->write(result.data) != Step::Done) return terminate(engine_->error(), Cause::Protocol);
+  pass_to_client(result.data);
+  if (torn_) return terminate(engine_->error(), Cause::Protocol);
   host_->wants_flush(*this);
   if (to_client_held() >= kHighWater && !broker_paused_) {
     broker_paused_ = broker_stalled_ = true;
@@ -177,6 +210,9 @@ void Session::on_broker_recv(const IoResult& result) {
 // Everything of the broker's has been sent: its end is passed on, and the client may still finish.
 void Session::on_broker_ended() {
   if (client_fin_sent_) return;
+  engine_->close();  // the first time only
+  flush_client();
+  if (to_client_held() > 0) return;  // on_client_send() comes back here
   host_->io().end_sending(client_);
   client_fin_sent_ = true;
   if (client_closed_) both_ended();
@@ -189,6 +225,7 @@ void Session::both_ended() {
 
 void Session::on_broker_send(const IoResult& result) {
   if (state_ == State::Ending) return advance_ending();
+  if (state_ == State::Halted) return;
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
                      broker_ended_ ? Cause::Closed : Cause::Reset);

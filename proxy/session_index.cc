@@ -67,14 +67,14 @@ std::vector<Session*> SessionIndex::owned_by(const Digest& ca) const {
   return collect<&IndexEntry::owner_next>(by_owner_, ca);
 }
 
-std::uint64_t SessionIndex::count_below(const Digest& ca) const {
-  std::uint64_t count = 0;
+std::vector<const IndexEntry*> SessionIndex::below(const Digest& ca) const {
+  std::vector<const IndexEntry*> all;
   for (const auto& [owner, head] : by_owner_) {
     for (const IndexEntry* at = head; at != nullptr; at = at->owner_next) {
-      if (std::find(at->cas.begin(), at->cas.end(), ca) != at->cas.end()) ++count;
+      if (std::find(at->cas.begin(), at->cas.end(), ca) != at->cas.end()) all.push_back(at);
     }
   }
-  return count;
+  return all;
 }
 
 }  // namespace sallyport

@@ -42,7 +42,7 @@ class SessionIndex {
   std::vector<Session*> of_device(const Digest& id) const;
   std::vector<Session*> owned_by(const Digest& ca) const;
   std::uint64_t count_of_device(const Digest& id) const { return of_device(id).size(); }
-  std::uint64_t count_below(const Digest& ca) const;  // owned by it or by a CA under it
+  std::vector<const IndexEntry*> below(const Digest& ca) const;  // owned by it or by a CA under it
 
  private:
   std::unordered_map<Digest, IndexEntry*, DigestHash> by_device_, by_owner_;

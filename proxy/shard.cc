@@ -52,17 +52,19 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
   }
   for (std::size_t i = 0; i < listening.size(); ++i) {
     Listening& entry = listening_.emplace_back();
-    const ListenerConfig& config = parts.config->listeners[i];
+    const ListenerConfig& config = *(*parts.listeners)[i].config;
     entry.shard = this;
     entry.number = i;
     entry.socket = Socket(listening[i]);
-    entry.settings = {i, &config, (*parts.tls)[i].get()};
+    entry.settings = (*parts.listeners)[i];
     entry.admits.cas = config.cas;
     entry.accepted.arm<&Listening::on_accepted>(entry);
   }
   event_.arm<&Shard::on_event>(*this);
   accept_again_.arm<&Shard::on_accept_again>(*this);
   drain_limit_.arm<&Shard::on_drain_limit>(*this);
+  farewell_timer_.arm<&Shard::pace_farewells>(*this);
+  cuts_per_second_ = parts.config->cuts_per_second;
 }
 
 Shard::~Shard() {
@@ -86,6 +88,9 @@ void Shard::join() {
 
 std::uint64_t Shard::now_us() {
   return steady_us();
+}
+std::int64_t Shard::unix_now() {
+  return std::time(nullptr);
 }
 
 void Shard::run(std::promise<Answer<void>> ready) {
@@ -184,6 +189,10 @@ Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
   return parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
 }
 
+Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) {
+  return parts_.gate->resume(identity, chain_id, *cas_, listening_[listener].admits, std::time(nullptr));
+}
+
 Reason Shard::recheck(const Verdict& verdict) {
   return parts_.gate->recheck(verdict, *cas_, std::time(nullptr));
 }
@@ -249,6 +258,8 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   const bool refused = !served && error.reason != Reason::None;
   if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
+    note_rejection(*session.settings().config, error.reason, session.peer(),
+                   verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr);
   } else {
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }

@@ -17,6 +17,7 @@
 #include "cache/registrar.h"
 #include "proxy/broker.h"
 #include "proxy/mailbox.h"
+#include "proxy/rejections.h"
 #include "proxy/ring.h"
 #include "proxy/session.h"
 
@@ -25,8 +26,9 @@ namespace sallyport {
 // What the shards share; the data plane owns it and outlives them.
 struct ShardParts {
   bool first = false;  // one shard probes the brokers for all
+  unsigned number = 0;
   const Config* config = nullptr;
-  const std::vector<std::unique_ptr<TlsContext>>* tls = nullptr;  // by listener
+  const std::vector<SessionSettings>* listeners = nullptr;  // as they stand when the shard is made
   const Servers* servers = nullptr;
   const DeviceGate* gate = nullptr;
   Registrar* registrar = nullptr;
@@ -48,6 +50,7 @@ class Shard final : public SessionHost {
   const ShardCounters& counters() const { return counters_; }
   bool finished() const { return finished_; }
   std::uint64_t sessions() const { return sessions_.get(); }
+  std::uint64_t closing() const { return closing_.get(); }  // halted sessions whose turn has not come
   double busy_ratio() const { return static_cast<double>(busy_permille_.get()) / 1000.0; }
 
   // SessionHost
@@ -57,8 +60,10 @@ class Shard final : public SessionHost {
   ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
   ShardCounters& shard_counters() override { return counters_; }
   std::uint64_t now_us() override;
+  std::int64_t unix_now() override;
   std::span<std::uint8_t> scratch() override { return {scratch_.get(), kScratchBytes}; }
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
+  Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) override;
   Reason recheck(const Verdict& verdict) override;
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
@@ -68,6 +73,7 @@ class Shard final : public SessionHost {
   void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
   void wants_handshake(Session& session) override;
   void wants_flush(Session& session) override;
+  void wants_farewell(Session& session) override;
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
 
@@ -124,6 +130,13 @@ class Shard final : public SessionHost {
   void on_event(const IoResult& result);
   void read_mail(const Mail& mail);
   void carry_out(const Notice& notice);
+  void set_listener(const SessionSettings& settings);
+  void list_sessions(SessionQuery& query);
+  std::uint64_t cut_session(std::uint64_t id);
+  std::uint64_t count_devices(DeviceTally& tally);
+  void pace_farewells();
+  void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
+                      const Identity* identity);
   void drain(std::uint64_t limit_ms);
   void on_drain_limit();
   void shut_down_all(bool also_served);
@@ -142,7 +155,7 @@ class Shard final : public SessionHost {
   SessionIndex index_;
   BrokerChoice brokers_;
   ShardCounters counters_;
-  Cell sessions_, busy_permille_;
+  Cell sessions_, busy_permille_, closing_;
   std::uint64_t account_at_us_ = 0, account_busy_us_ = 0;
   std::uint64_t turn_began_us_ = 0;
   std::unique_ptr<std::uint8_t[]> scratch_;
@@ -154,9 +167,16 @@ class Shard final : public SessionHost {
   Session* newest_handshaking_ = nullptr;
   std::size_t handshaking_ = 0;
 
+  std::uint64_t sessions_begun_ = 0;
+  std::deque<std::pair<Session*, std::uint64_t>> farewells_;  // and the id it had when it was halted
+  std::uint64_t cuts_per_second_ = 1000;
+  double farewell_allowance_ = 0;
+  std::uint64_t allowance_at_us_ = 0;
+  Rejections rejections_;
+
   std::deque<Listening> listening_;
   std::deque<Probe> probes_;
-  Timer accept_again_, drain_limit_;
+  Timer accept_again_, drain_limit_, farewell_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;
   bool stopping_ = false;

@@ -74,12 +74,15 @@ void Shard::admit(Listening& listening, Socket socket) {
   (newest_handshaking_ != nullptr ? newest_handshaking_->handshaking_next : oldest_handshaking_) = &session;
   newest_handshaking_ = &session;
   ++handshaking_;
+  session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
+  session.since = unix_now();
   session.begin(*this, listening.settings, socket, peer);
 }
 
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
+  note_rejection(*listening.settings.config, reason, peer, nullptr);
   log_.info("rejected", {{"listener", listening.settings.config->name},
                          {"reason", to_string(reason)},
                          {"peer", peer_text(peer)},

@@ -1,4 +1,6 @@
 // What other threads tell a shard: changes to put in force, questions, and the end.
+#include <algorithm>
+
 #include "proxy/shard.h"
 
 namespace sallyport {
@@ -12,8 +14,20 @@ void Shard::read_mail(const Mail& mail) {
   std::uint64_t amount = 0;
   switch (mail.kind) {
     case Mail::Kind::PutInForce: carry_out(*mail.notice); break;
-    case Mail::Kind::CountDevice: amount = index_.count_of_device(mail.id); break;
-    case Mail::Kind::CountCa: amount = index_.count_below(mail.id); break;
+    case Mail::Kind::CountDevices: amount = count_devices(*mail.tally); break;
+    case Mail::Kind::CountCa: {
+      const auto sessions = index_.below(mail.id);
+      amount = sessions.size();
+      if (mail.below == nullptr) break;
+      const std::lock_guard lock(mail.below->mutex);
+      for (const IndexEntry* entry : sessions) mail.below->devices.insert(DigestHash()(entry->device));
+      break;
+    }
+    case Mail::Kind::ListSessions: list_sessions(*mail.sessions); break;
+    case Mail::Kind::CutSession: amount = cut_session(mail.number); break;
+    case Mail::Kind::SetListener: set_listener(*mail.settings); break;
+    case Mail::Kind::SetCutPace: cuts_per_second_ = mail.number; break;
+    case Mail::Kind::Rejections: *mail.rejections = rejections_.all(); break;
     case Mail::Kind::Drain: drain(mail.limit_ms); break;
     case Mail::Kind::Stop:
       drain(0);
@@ -29,11 +43,161 @@ void Shard::carry_out(const Notice& notice) {
   for (const Cut& cut : notice.cuts) {
     const auto hit = cut.scope == Cut::Scope::Device ? index_.of_device(cut.id) : index_.owned_by(cut.id);
     for (Session* session : hit) {
-      if (session->settings().config->cut_sessions) session->cut(cut.why);
+      if (!session->settings().config->cut_sessions || session->verdict() == nullptr) continue;
+      const Reason why = cut.look_again ? recheck(*session->verdict()) : cut.why;
+      if (why != Reason::None) session->cut(why);
     }
   }
   // A send that this turn prepared before the cut must not follow our answer: it goes now, or is cancelled.
   if (!notice.cuts.empty()) ring_->submit();
+}
+
+// From here on new handshakes use these; those under way end with what they began with. Where certificates
+// are asked for now, sessions that showed none are cut.
+void Shard::set_listener(const SessionSettings& settings) {
+  Listening& listening = listening_[settings.listener];
+  const bool turns_mutual = listening.settings.auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
+  listening.settings = settings;
+  listening.admits.cas = settings.config->cas;
+  if (!turns_mutual) return;
+  for (Session& session : slab_) {
+    if (session.state() == Session::State::Free || session.settings().listener != settings.listener) continue;
+    if (session.settings().auth == AuthMode::OneWay) session.cut(Reason::NoCertificate);
+  }
+  ring_->submit();
+}
+
+std::uint64_t Shard::count_devices(DeviceTally& tally) {
+  std::vector<std::uint64_t> counts;
+  std::uint64_t total = 0;
+  for (const Digest& device : *tally.devices) {
+    counts.push_back(index_.count_of_device(device));
+    total += counts.back();
+  }
+  const std::lock_guard lock(tally.mutex);
+  tally.sessions.resize(tally.devices->size());
+  for (std::size_t i = 0; i < counts.size(); ++i) tally.sessions[i] += counts[i];
+  return total;
+}
+
+namespace {
+
+std::string_view name_of(Session::State state) {
+  switch (state) {
+    case Session::State::Free: return "free";
+    case Session::State::Handshaking: return "handshaking";
+    case Session::State::AwaitingConnect: return "awaiting-connect";
+    case Session::State::Connecting: return "connecting";
+    case Session::State::Forwarding: return "forwarding";
+    case Session::State::Halted:
+    case Session::State::Ending: return "closing";
+  }
+  return "";
+}
+
+SessionInfo info_of(const Session& session) {
+  SessionInfo info;
+  info.id = session.id;
+  info.listener = session.settings().listener;
+  info.peer = peer_text(session.peer());
+  info.client_id = session.client_id();
+  info.state = name_of(session.state());
+  info.resumed = session.resumed();
+  info.since = session.since;
+  if (session.state() != Session::State::Handshaking) {
+    info.tls_version = kTlsVersionNames[static_cast<std::size_t>(session.tls_version_index())];
+  }
+  if (const auto version = session.mqtt_version())
+    info.mqtt_version = kMqttVersionNames[static_cast<std::size_t>(*version)];
+  const Verdict* verdict = session.verdict();
+  if (verdict == nullptr || !verdict->admitted() || !verdict->identity) return info;
+  info.device = verdict->identity->fingerprint;
+  if (verdict->identity->cns.size() == 1) info.cn = verdict->identity->cns.front();
+  if (!verdict->chain_cas.empty()) info.ca = verdict->chain_cas.front();
+  return info;
+}
+
+}  // namespace
+
+// A bounded look at the slab: one question never holds up the sessions for long.
+void Shard::list_sessions(SessionQuery& query) {
+  constexpr std::size_t kMostLookedAt = 20'000;
+  const auto wanted = [&](const Session& session) {
+    if (session.state() == Session::State::Free || session.state() == Session::State::Ending) return false;
+    const Verdict* verdict = session.verdict();
+    const bool known = verdict != nullptr && verdict->admitted() && verdict->identity;
+    if (query.device && (!known || verdict->identity->fingerprint != *query.device)) return false;
+    if (!query.ca) return true;
+    return known &&
+           std::find(verdict->chain_cas.begin(), verdict->chain_cas.end(), *query.ca) != verdict->chain_cas.end();
+  };
+  if (query.device) {
+    for (const Session* session : index_.of_device(*query.device)) {
+      if (wanted(*session) && query.found.size() < query.limit) query.found.push_back(info_of(*session));
+    }
+    return;
+  }
+  for (std::size_t at = query.from; at < slab_.size(); ++at) {
+    if (query.found.size() == query.limit || at - query.from == kMostLookedAt) {
+      query.next = at;
+      return;
+    }
+    if (wanted(slab_[at])) query.found.push_back(info_of(slab_[at]));
+  }
+}
+
+std::uint64_t Shard::cut_session(std::uint64_t id) {
+  for (Session& session : slab_) {
+    if (session.id != id || session.state() == Session::State::Free || session.state() == Session::State::Ending)
+      continue;
+    session.cut_by_operator();
+    ring_->submit();
+    return 1;
+  }
+  return 0;
+}
+
+// Closing is paced: a CA of a million devices must not come back as a million handshakes at once.
+void Shard::wants_farewell(Session& session) {
+  farewells_.emplace_back(&session, session.id);
+  pace_farewells();
+}
+
+void Shard::pace_farewells() {
+  const std::uint64_t now = now_us();
+  const auto pace = static_cast<double>(cuts_per_second_);
+  const double most = std::max(1.0, pace / 10);  // a handful is closed at once
+  farewell_allowance_ += static_cast<double>(now - allowance_at_us_) * 1e-6 * pace;
+  farewell_allowance_ = std::min(farewell_allowance_, most);
+  allowance_at_us_ = now;
+  while (!farewells_.empty() && farewell_allowance_ >= 1) {
+    const auto [session, id] = farewells_.front();
+    farewells_.pop_front();
+    // It may have ended by itself meanwhile, and the slab's place may be another's.
+    if (session->id != id || session->state() != Session::State::Halted) continue;
+    farewell_allowance_ -= 1;
+    session->farewell();
+  }
+  closing_.set(farewells_.size());
+  if (!farewells_.empty() && !farewell_timer_.running()) timers_.start(farewell_timer_, TimerWheel::kTickMs);
+}
+
+void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
+                           const Identity* identity) {
+  Rejection seen;
+  seen.reason = reason;
+  seen.listener = listener.name;
+  seen.peer = peer_text(peer);
+  seen.last = unix_now();
+  std::string key = seen.peer.substr(0, seen.peer.rfind(':')) + " " + std::string(to_string(reason));
+  if (identity != nullptr) {
+    seen.subject = identity->subject;
+    const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
+    seen.serial = serial_hex({serial, identity->serial.size()});
+    seen.fingerprint = to_hex(identity->fingerprint);
+    key = seen.fingerprint;
+  }
+  rejections_.add(key, seen);
 }
 
 void Shard::drain(std::uint64_t limit_ms) {

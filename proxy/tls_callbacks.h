@@ -1,14 +1,23 @@
-// What OpenSSL calls back into: the custom BIO of an engine and the verify callback. Included by
-// tls_context.cc and tls_engine.cc alone.
+// What OpenSSL calls back into: the custom BIO of an engine, the verify callback, and what a ticket asks of
+// its engine. Included by the tls_*.cc files alone.
 #pragma once
 
 #include <openssl/types.h>
 
 #include <vector>
 
+#include "cache/device_gate.h"
+
 namespace sallyport {
 
 class ServerNames;
+struct Ticket;
+
+// What a ticket that is about to be issued may say.
+struct Ticketed {
+  bool mutual = false;
+  const Verdict* verdict = nullptr;  // of a mutual listener; null: nobody decided
+};
 
 struct TlsCallbacks {
   struct Chooser {
@@ -20,6 +29,10 @@ struct TlsCallbacks {
   static void install(SSL_CTX* context, bool mutual);
   // A BIO that reads what was lent to the engine and appends to its output. Null when out of memory.
   static BIO* make_bio(void* engine);
+
+  static Ticketed ticketed(const SSL* ssl);
+  // Whether a ticket that came back is honoured; asks the engine's Verifier for the device's standing.
+  static bool resume(SSL* ssl, const Ticket& ticket);
 
   static int bio_read(BIO* bio, char* into, int size);
   static int bio_write(BIO* bio, const char* from, int size);

@@ -7,8 +7,9 @@
 #include <ctime>
 
 #include "proxy/server_name.h"
+#include "proxy/ticket_keys.h"
 #include "proxy/tls_callbacks.h"
-#include "proxy/tls_files.h"
+#include "proxy/tls_resumption.h"
 
 namespace sallyport {
 
@@ -42,7 +43,12 @@ void forbid_resumption(SSL_CTX* context) {
   SSL_CTX_set_num_tickets(context, 0);
 }
 
-bool bound(SSL_CTX* context, const ListenerConfig& listener) {
+// Tickets and ids are of one listener and one mode alone.
+std::string session_context_of(const ListenerConfig& listener, AuthMode auth) {
+  return listener.name.substr(0, 30) + (auth == AuthMode::Mutual ? "m" : "o");
+}
+
+bool bound(SSL_CTX* context, const ListenerConfig& listener, const std::string& session_context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                    SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -51,7 +57,6 @@ bool bound(SSL_CTX* context, const ListenerConfig& listener) {
   SSL_CTX_set_security_level(context, kSecurityLevel);
   forbid_resumption(context);
   // Listener and mode are part of a session's identity: nothing of one is ever good at another.
-  const std::string session_context = listener.name.substr(0, 30) + (listener.auth == AuthMode::Mutual ? "m" : "o");
   const int version = listener.tls_min == TlsMin::V13 ? TLS1_3_VERSION : TLS1_2_VERSION;
   return SSL_CTX_set_min_proto_version(context, version) == 1 && SSL_CTX_set_cipher_list(context, kTls12Ciphers) == 1 &&
          SSL_CTX_set1_groups_list(context, kGroups) == 1 &&
@@ -84,12 +89,23 @@ bool is_rsa(const ServerCertificate& certificate) {
 
 }  // namespace
 
+// Owned by the default SSL_CTX, which every connection holds until its end: what the callbacks of a handshake
+// borrow is alive for as long as a handshake may run, also when the TlsContext is gone.
 class TlsContext::Impl {
  public:
-  std::vector<ServerCertificate> certificates;
+  static void release(void*, void* impl, CRYPTO_EX_DATA*, int, long, void*) {
+    const std::unique_ptr<Impl> owned(static_cast<Impl*>(impl));
+  }
+  static int index() {
+    static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, &Impl::release);
+    return index;
+  }
+
   std::vector<Certificate> leaves;
-  std::vector<ContextPtr> contexts;  // one for each certificate; the first is the default
+  std::vector<ContextPtr> others;  // one for each certificate but the first
   ServerNames names;
+  TlsCallbacks::Chooser chooser;
+  std::optional<Resumption> resumption;
 };
 
 namespace {
@@ -104,52 +120,66 @@ int choose_by_name(SSL* ssl, int*, void* names_and_contexts) {
 
 }  // namespace
 
-TlsContext::TlsContext() : impl_(std::make_unique<Impl>()) {}
-TlsContext::~TlsContext() = default;
+TlsContext::~TlsContext() {
+  SSL_CTX_free(context_);
+}
 
-Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& listener) {
-  std::unique_ptr<TlsContext> made(new TlsContext);
-  Impl& impl = *made->impl_;
-  for (const CertificateFiles& files : listener.certificates) {
-    auto certificate = load_server_certificate(files, std::time(nullptr));
-    if (!certificate) return certificate.error();
-    impl.leaves.push_back(certificate->chain.front());
-    impl.certificates.push_back(std::move(*certificate));
+Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& listener, const TicketKeys* tickets) {
+  auto certificates = load_server_certificates(listener.certificates, std::time(nullptr));
+  if (!certificates) return certificates.error();
+  return create(listener, listener.auth, std::move(*certificates), tickets);
+}
+
+Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& listener, AuthMode auth,
+                                                       std::vector<ServerCertificate> certificates,
+                                                       const TicketKeys* tickets) {
+  if (certificates.empty()) {
+    return Refusal{Refusal::Kind::Invalid, "listener " + listener.name + " has no certificate"};
   }
-  for (std::size_t i = 0; i < impl.certificates.size(); ++i) {
-    const ServerCertificate& primary = impl.certificates[i];
+  auto made = std::make_unique<Impl>();
+  const std::string session_context = session_context_of(listener, auth);
+  if (tickets != nullptr && listener.resumption) made->resumption.emplace(*tickets, listener.name, session_context);
+  std::vector<ContextPtr> contexts;
+  for (const ServerCertificate& primary : certificates) {
     ContextPtr context(SSL_CTX_new(TLS_server_method()));
-    if (!context || !bound(context.get(), listener)) return openssl_refusal("listener " + listener.name);
+    if (!context || !bound(context.get(), listener, session_context))
+      return openssl_refusal("listener " + listener.name);
     // Beside the certificate itself, one for the same name with the other kind of key: OpenSSL serves by
     // what the client can verify.
-    for (const ServerCertificate& other : impl.certificates) {
+    for (const ServerCertificate& other : certificates) {
       if (&other != &primary && is_rsa(other) != is_rsa(primary) && share_a_name(other, primary)) {
-        if (!use(context.get(), other)) return openssl_refusal(listener.certificates[i].chain);
+        if (!use(context.get(), other)) return openssl_refusal("listener " + listener.name);
         break;
       }
     }
-    if (!use(context.get(), primary)) return openssl_refusal(listener.certificates[i].chain);
-    TlsCallbacks::install(context.get(), listener.auth == AuthMode::Mutual);
-    for (const std::string& name : primary.names) impl.names.add(name, i);
-    impl.contexts.push_back(std::move(context));
+    if (!use(context.get(), primary)) return openssl_refusal("listener " + listener.name);
+    TlsCallbacks::install(context.get(), auth == AuthMode::Mutual);
+    if (made->resumption) made->resumption->install(context.get());
+    for (const std::string& name : primary.names) made->names.add(name, contexts.size());
+    made->leaves.push_back(primary.chain.front());
+    contexts.push_back(std::move(context));
   }
-  if (impl.contexts.empty())
-    return Refusal{Refusal::Kind::Invalid, "listener " + listener.name + " has no certificate"};
-  made->chooser_ = std::make_unique<TlsCallbacks::Chooser>();
-  made->chooser_->names = &impl.names;
-  for (const ContextPtr& context : impl.contexts) made->chooser_->contexts.push_back(context.get());
-  for (const ContextPtr& context : impl.contexts) {
+  made->chooser.names = &made->names;
+  for (const ContextPtr& context : contexts) made->chooser.contexts.push_back(context.get());
+  for (const ContextPtr& context : contexts) {
     SSL_CTX_set_tlsext_servername_callback(context.get(), &choose_by_name);
-    SSL_CTX_set_tlsext_servername_arg(context.get(), made->chooser_.get());
+    SSL_CTX_set_tlsext_servername_arg(context.get(), &made->chooser);
   }
-  return made;
+  ContextPtr first = std::move(contexts.front());
+  contexts.erase(contexts.begin());
+  made->others = std::move(contexts);
+  const Impl* impl = made.get();
+  if (SSL_CTX_set_ex_data(first.get(), Impl::index(), made.get()) != 1)
+    return openssl_refusal("listener " + listener.name);
+  made.release();
+  return std::unique_ptr<TlsContext>(new TlsContext(first.release(), impl));
 }
 
 const std::vector<Certificate>& TlsContext::leaves() const {
   return impl_->leaves;
 }
 SSL_CTX* TlsContext::default_context() const {
-  return impl_->contexts.front().get();
+  return context_;
 }
 
 }  // namespace sallyport

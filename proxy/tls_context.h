@@ -1,6 +1,7 @@
 // The server side of one listener's TLS: certificates (several, chosen by SNI and key type), versions,
-// ciphers, groups, bounds. Immutable after creation; shared by every shard; OpenSSL's own reference
-// counts keep it alive for the engines made from it. DESIGN.md section 4, "Bounds in OpenSSL".
+// ciphers, groups, bounds. Immutable after creation; shared by every shard. Engines made from it may outlive
+// it: everything their handshakes need belongs to the SSL_CTX they hold. DESIGN.md section 4, "Bounds in
+// OpenSSL".
 #pragma once
 
 #include <openssl/types.h>
@@ -12,15 +13,23 @@
 #include "cache/certificate.h"
 #include "cache/result.h"
 #include "proxy/config.h"
-#include "proxy/tls_callbacks.h"
+#include "proxy/tls_files.h"
 
 namespace sallyport {
+
+class TicketKeys;
 
 class TlsContext {
  public:
   // Reads and checks every certificate file of the listener: order of the chain, key match, dates (expired:
   // refused; soon: the caller warns), key strength. A refusal names the file and the remedy.
-  static Answer<std::unique_ptr<TlsContext>> create(const ListenerConfig& listener);
+  // `tickets` outlives it and its engines; null: nothing is ever resumed.
+  static Answer<std::unique_ptr<TlsContext>> create(const ListenerConfig& listener,
+                                                    const TicketKeys* tickets = nullptr);
+  // The same with certificates that were loaded already, and in a mode that may differ from the file's.
+  static Answer<std::unique_ptr<TlsContext>> create(const ListenerConfig& listener, AuthMode auth,
+                                                    std::vector<ServerCertificate> certificates,
+                                                    const TicketKeys* tickets);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
@@ -29,10 +38,10 @@ class TlsContext {
   SSL_CTX* default_context() const;                // for TlsEngine; SNI moves a handshake to another one
 
  private:
-  TlsContext();
   class Impl;
-  std::unique_ptr<TlsCallbacks::Chooser> chooser_;  // OpenSSL's servername callback borrows it
-  std::unique_ptr<Impl> impl_;
+  TlsContext(SSL_CTX* context, const Impl* impl) : context_(context), impl_(impl) {}
+  SSL_CTX* context_;  // a reference; owns the Impl
+  const Impl* impl_;
 };
 
 }  // namespace sallyport

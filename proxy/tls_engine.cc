@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proxy/ticket.h"
 #include "proxy/tls_callbacks.h"
 
 namespace sallyport {
@@ -99,6 +100,25 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
   return 0;
 }
 
+Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
+  const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
+  if (engine == nullptr) return {true, nullptr};
+  const bool resumed = SSL_session_reused(ssl) == 1;
+  const auto& verdict = resumed ? engine->ticket_verdict_ : engine->verdict_;
+  return {engine->verifier_ != nullptr, verdict ? &*verdict : nullptr};
+}
+
+bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
+  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
+  if (engine == nullptr || ticket.mutual != (engine->verifier_ != nullptr)) return false;
+  if (!ticket.mutual) return true;
+  if (!ticket.identity) return false;
+  engine->ticket_verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
+  if (engine->ticket_verdict_->admitted()) return true;
+  engine->ticket_verdict_.reset();
+  return false;
+}
+
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
   if (mutual) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
@@ -143,7 +163,14 @@ Step TlsEngine::handshake() {
   }
   ERR_clear_error();
   const int outcome = SSL_do_handshake(ssl_);
-  if (outcome == 1) return Step::Done;
+  if (outcome == 1) {
+    resumed_ = SSL_session_reused(ssl_) == 1;
+    // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
+    // one there is none.
+    if (resumed_) verdict_ = std::move(ticket_verdict_);
+    ticket_verdict_.reset();
+    return Step::Done;
+  }
   const Step step = step_after(outcome);
   if (step != Step::Failed) return step;
   if (verdict_ && !verdict_->admitted()) {

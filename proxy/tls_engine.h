@@ -23,6 +23,8 @@ class Verifier {
  public:
   virtual ~Verifier() = default;
   virtual Verdict verify(const PeerChain& peer) = 0;
+  // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
+  virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
 };
 
 enum class Step : std::uint8_t {
@@ -58,6 +60,7 @@ class TlsEngine {
   void close();
 
   bool established() const;
+  bool resumed() const { return resumed_; }       // by a ticket: no certificate was seen
   int version_index() const;                      // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
   const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
   std::optional<Verdict>& verdict();
@@ -72,6 +75,8 @@ class TlsEngine {
   std::span<const std::uint8_t> input_;
   bool input_ended_ = false;
   bool close_sent_ = false;
+  bool resumed_ = false;
+  std::optional<Verdict> ticket_verdict_;  // of a ticket that was honoured, until the handshake has finished
   std::optional<Verdict> verdict_;
   Error error_{};
 };

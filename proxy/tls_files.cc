@@ -24,13 +24,10 @@ int no_password(char*, int, int, void* asked) {
   return -1;
 }
 
-Answer<KeyPtr> load_key(const std::string& path) {
-  auto text = read_file(path, kFileLimit);
-  if (!text) return text.error();
-  const BioPtr bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
+Answer<KeyPtr> parse_key(std::string_view pem, const std::string& path) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   bool encrypted = false;
   KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_password, &encrypted) : nullptr);
-  OPENSSL_cleanse(text->data(), text->size());
   if (encrypted) return no(path, "the key is encrypted: store it with `openssl pkcs8 -topk8 -nocrypt`");
   if (!key) return no(path, "there is no private key in it (PEM: PKCS#8, PKCS#1 or SEC1)");
   return key;
@@ -39,29 +36,50 @@ Answer<KeyPtr> load_key(const std::string& path) {
 }  // namespace
 
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now) {
-  const auto text = read_file(files.chain, kFileLimit);
-  if (!text) return text.error();
-  auto chain = Certificate::bundle_from_pem(*text);
-  if (!chain) return no(files.chain, chain.error().what);
+  const auto chain = read_file(files.chain, kFileLimit);
+  if (!chain) return chain.error();
+  auto key = read_file(files.key, kFileLimit);
+  if (!key) return key.error();
+  auto parsed = parse_server_certificate(*chain, *key, files.chain, files.key, now);
+  OPENSSL_cleanse(key->data(), key->size());
+  return parsed;
+}
+
+Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files,
+                                                                std::int64_t now) {
+  std::vector<ServerCertificate> all;
+  for (const CertificateFiles& each : files) {
+    auto loaded = load_server_certificate(each, now);
+    if (!loaded) return loaded.error();
+    all.push_back(std::move(*loaded));
+  }
+  return all;
+}
+
+Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, std::string_view key_pem,
+                                                   const std::string& chain_from, const std::string& key_from,
+                                                   std::int64_t now) {
+  auto chain = Certificate::bundle_from_pem(chain_pem);
+  if (!chain) return no(chain_from, chain.error().what);
   const Certificate& leaf = chain->front();
   for (std::size_t i = 1; i < chain->size(); ++i) {
     const Certificate& below = (*chain)[i - 1];
     const Certificate& above = (*chain)[i];
     if (below.issuer_der() != above.subject_der() || !below.signed_by(X509_get0_pubkey(above.x509()))) {
-      return no(files.chain, "certificate " + std::to_string(i + 1) + " did not sign certificate " + std::to_string(i) +
-                                 ": put the server's certificate first, then its issuer, up to the root");
+      return no(chain_from, "certificate " + std::to_string(i + 1) + " did not sign certificate " + std::to_string(i) +
+                                ": put the server's certificate first, then its issuer, up to the root");
     }
   }
-  if (now > leaf.not_after()) return no(files.chain, "the server certificate has expired");
-  if (now < leaf.not_before()) return no(files.chain, "the server certificate is not valid yet");
+  if (now > leaf.not_after()) return no(chain_from, "the server certificate has expired");
+  if (now < leaf.not_before()) return no(chain_from, "the server certificate is not valid yet");
   if (leaf.key_type() == KeyType::Other || (leaf.key_type() == KeyType::Rsa && leaf.key_bits() < 2048)) {
-    return no(files.chain,
+    return no(chain_from,
               "the server's key is " + leaf.key_type_name() + ": use RSA of 2048 bits or more, EC or Ed25519");
   }
-  auto key = load_key(files.key);
+  auto key = parse_key(key_pem, key_from);
   if (!key) return key.error();
   if (X509_check_private_key(leaf.x509(), key->get()) != 1) {
-    return no(files.key, "the key does not belong to the first certificate in " + files.chain);
+    return no(key_from, "the key does not belong to the first certificate in " + chain_from);
   }
   const Identity identity = make_identity(leaf);
   std::vector<std::string> names = identity.san_dns;

@@ -19,5 +19,12 @@ struct ServerCertificate {
 
 // Order, key match, dates and key strength. `now` in Unix seconds.
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now);
+Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files,
+                                                                std::int64_t now);
+// The same of texts that came another way; `chain_from` and `key_from` are what a refusal calls them. The
+// caller wipes `key_pem`.
+Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, std::string_view key_pem,
+                                                   const std::string& chain_from, const std::string& key_from,
+                                                   std::int64_t now);
 
 }  // namespace sallyport

@@ -55,7 +55,7 @@ TEST(Config, TheSmallestFileHasTheContractsDefaults) {
   EXPECT_TRUE(config.registry.auto_register);
   EXPECT_EQ(config.registry.max_cas, 1000U);
   EXPECT_EQ(config.registry.queue, 65536U);
-  EXPECT_EQ(config.admin_socket, "/run/sallyport/admin.sock");
+  EXPECT_EQ(config.admin.socket, "/run/sallyport/admin.sock");
   EXPECT_EQ(config.metrics.text(), "127.0.0.1:9884");
 }
 
@@ -173,10 +173,22 @@ servers = ["127.0.0.1:1884"]
 }
 
 TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[admin]\naddress = \"\"\n")), IsEmpty());
-  EXPECT_THAT(problems_of(with("[admin]\naddress = \"0.0.0.0:9\"\n")),
-              ElementsAre(HasSubstr("'admin.address' is not supported by this version yet")));
-  EXPECT_THAT(problems_of(with("[registry]\nkey_file = 3\n")), ElementsAre(HasSubstr("not supported")));
+  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nusername = \"\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nusername = \"{cn}\"\n")),
+              ElementsAre(HasSubstr("'upstream.username' is not supported by this version yet")));
+}
+
+TEST(Config, TheAdminAddressNeedsTlsUnlessItIsLoopback) {
+  for (const char* good : {"", "127.0.0.1:9", "127.8.8.8:9", "[::1]:9", "localhost:9"}) {
+    EXPECT_THAT(problems_of(with("[admin]\naddress = \"" + std::string(good) + "\"\n")), IsEmpty()) << good;
+  }
+  for (const char* open : {"0.0.0.0:9", "[::]:9", "10.1.2.3:9", "127.example.org:9"}) {
+    EXPECT_THAT(problems_of(with("[admin]\naddress = \"" + std::string(open) + "\"\n")),
+                ElementsAre(HasSubstr("tokens would travel in clear")))
+        << open;
+  }
+  EXPECT_THAT(problems_of(with("[admin]\naddress = \"0.0.0.0:9\"\ncertificate = \"a\"\nkey = \"b\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[admin]\ncertificate = \"a\"\n")), ElementsAre(HasSubstr("go together")));
 }
 
 TEST(Config, WrongTypesAndWordsSayWhatIsExpected) {

@@ -95,7 +95,7 @@ TEST(SessionIndex, FindsByDeviceAndByOwnerAndForgets) {
   EXPECT_EQ(index.of_device(id(1)).size(), 2U);
   EXPECT_EQ(index.owned_by(id(10)).size(), 2U);
   EXPECT_EQ(index.owned_by(id(20)).size(), 0U) << "only the nearest registered CA owns a session";
-  EXPECT_EQ(index.count_below(id(20)), 2U);
+  EXPECT_EQ(index.below(id(20)).size(), 2U);
   index.remove(b);
   index.remove(b);
   EXPECT_EQ(index.of_device(id(1)), (std::vector<Session*>{a.session}));

@@ -15,7 +15,8 @@ TlsClient::TlsClient(const Options& options) : context_(SSL_CTX_new(TLS_client_m
     X509_STORE_add_cert(SSL_CTX_get_cert_store(context_), options.trust->x509());
     SSL_CTX_set_verify(context_, SSL_VERIFY_PEER, nullptr);
   }
-  SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT);
+  // Not in the context: its end would make the sessions in it unfit for resumption.
+  SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_set_security_level(context_, 0);  // the server's rules are under test, not the client's
   ssl_ = SSL_new(context_);
   if (options.device != nullptr) {

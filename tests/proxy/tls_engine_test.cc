@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include "proxy/ticket_keys.h"
 #include "tests/proxy/tls_client.h"
 
 namespace sallyport::test {
@@ -18,11 +19,28 @@ class Says final : public Verifier {
     saw_leaf = peer.leaf != nullptr;
     Verdict verdict;
     verdict.reason = reason_;
-    verdict.identity.emplace();
+    auto leaf = peer.leaf != nullptr ? Certificate::from_x509(peer.leaf) : Answer<Certificate>(Refusal{});
+    verdict.identity = leaf ? make_identity(*leaf) : Identity{};
+    verdict.known = true;
+    verdict.chain_id = 7;
     return verdict;
   }
-  int asked = 0;
+  Verdict resume(const Identity& identity, std::uint64_t chain_id) override {
+    ++asked_to_resume;
+    came_back = identity;
+    came_back_chain = chain_id;
+    Verdict verdict;
+    verdict.reason = on_resume;
+    verdict.identity = identity;
+    verdict.known = true;
+    verdict.chain_id = chain_id;
+    return verdict;
+  }
+  int asked = 0, asked_to_resume = 0;
   bool saw_leaf = false;
+  Reason on_resume = Reason::None;
+  Identity came_back;
+  std::uint64_t came_back_chain = 0;
 
  private:
   Reason reason_;
@@ -47,8 +65,8 @@ class Server {
   TlsContext& context() {
     if (!made_) {
       if (config.certificates.empty()) add("DNS:localhost", Kind::P256);
-      config.name = "test";
-      auto created = TlsContext::create(config);
+      if (config.name.empty()) config.name = "test";
+      auto created = TlsContext::create(config, tickets);
       if (!created) ADD_FAILURE() << created.error().what;
       made_ = std::move(*created);
     }
@@ -58,6 +76,7 @@ class Server {
   TempDir dir;
   Identity509 ca;
   ListenerConfig config;
+  const TicketKeys* tickets = nullptr;
   std::vector<Certificate> leaves;
 
  private:
@@ -257,8 +276,170 @@ TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
   EXPECT_TRUE(joined.client.closed());
 }
 
-// Until resumption is bound to standing there is none: no ticket is sent, no id is remembered, and a
-// session offered again leads to a full handshake that asks for the device's standing.
+using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* session) { SSL_SESSION_free(session); })>;
+
+// A whole connection, and what the client could resume it by.
+SessionPtr first_session(Server& server, Verifier* verifier, const TlsClient::Options& options) {
+  Joined first(server, verifier, options);
+  EXPECT_EQ(first.shake(), Step::Done) << first.engine.error().what;
+  first.client.receive();
+  first.client.close();  // OpenSSL lets nobody resume a session that was not closed
+  return SessionPtr(SSL_get1_session(first.client.ssl()));
+}
+
+class Resuming : public testing::TestWithParam<int> {
+ protected:
+  // The second connection, with the first one's session.
+  std::unique_ptr<Joined> again(Server& server, Verifier* verifier, SSL_SESSION* session, bool certificate = true) {
+    TlsClient::Options options{.device = certificate ? &device : nullptr, .version = GetParam()};
+    auto joined = std::make_unique<Joined>(server, verifier, options);
+    SSL_set_session(joined->client.ssl(), session);
+    last_step = joined->shake();
+    joined->client.receive();
+    return joined;
+  }
+  bool reused(Joined& joined) {
+    const bool yes = SSL_session_reused(joined.client.ssl()) == 1;
+    joined.client.close();
+    return yes;
+  }
+
+  const std::int64_t now = std::time(nullptr);
+  TicketKeys keys{now};
+  Identity509 ca = make_ca("Device CA");
+  Identity509 device = make_device("d", ca);
+  Step last_step = Step::Failed;
+};
+INSTANTIATE_TEST_SUITE_P(Tls, Resuming, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
+                         [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
+
+TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
+  Server server;
+  server.tickets = &keys;
+  Says yes(Reason::None);
+  auto session = first_session(server, &yes, {.device = &device, .version = GetParam()});
+  ASSERT_EQ(SSL_SESSION_has_ticket(session.get()), 1);
+  const unsigned char* ticket = nullptr;
+  std::size_t length = 0;
+  SSL_SESSION_get0_ticket(session.get(), &ticket, &length);
+  EXPECT_LT(length, 600U) << "the certificate alone has " << device.certificate.der().size();
+  for (int round = 0; round < 3; ++round) {
+    auto joined = again(server, &yes, session.get());
+    ASSERT_EQ(last_step, Step::Done) << joined->engine.error().what;
+    EXPECT_EQ(SSL_session_reused(joined->client.ssl()), 1);
+    EXPECT_TRUE(joined->engine.resumed());
+    EXPECT_EQ(yes.asked, 1) << "no certificate was verified again";
+    EXPECT_EQ(yes.asked_to_resume, round + 1);
+    EXPECT_EQ(yes.came_back.fingerprint, device.certificate.fingerprint());
+    EXPECT_EQ(yes.came_back.not_after, device.certificate.not_after());
+    EXPECT_EQ(yes.came_back.cns, std::vector<std::string>{"d"});
+    EXPECT_EQ(yes.came_back_chain, 7U);
+    ASSERT_TRUE(joined->engine.verdict().has_value());
+    EXPECT_EQ(joined->engine.verdict()->identity->fingerprint, device.certificate.fingerprint());
+    const std::string words(40'000, 'x');
+    EXPECT_EQ(joined->engine.write({reinterpret_cast<const std::uint8_t*>(words.data()), words.size()}), Step::Done);
+    joined->pass_to_client();
+    EXPECT_EQ(joined->client.receive(), words);
+    // The next round uses what this one was given, where it was given one.
+    joined->client.close();
+    if (GetParam() == TLS1_3_VERSION) session.reset(SSL_get1_session(joined->client.ssl()));
+  }
+}
+
+TEST_P(Resuming, LostStandingDeclinesTheTicketAndAFullHandshakeDecides) {
+  Server server;
+  server.tickets = &keys;
+  Says verifier(Reason::None);
+  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  verifier.on_resume = Reason::DeviceInactive;
+  auto joined = again(server, &verifier, session.get());
+  EXPECT_EQ(last_step, Step::Done);
+  EXPECT_FALSE(reused(*joined));
+  EXPECT_EQ(verifier.asked, 2) << "the certificate was asked for and decided on again";
+  Says no(Reason::DeviceRevoked);
+  no.on_resume = Reason::DeviceRevoked;
+  joined = again(server, &no, session.get());
+  EXPECT_EQ(last_step, Step::Failed);
+  EXPECT_EQ(joined->engine.error().reason, Reason::DeviceRevoked);
+  // Without a certificate a declined ticket lets nobody in.
+  joined = again(server, &verifier, session.get(), false);
+  EXPECT_EQ(last_step, Step::Failed);
+  EXPECT_EQ(joined->engine.error().reason, Reason::NoCertificate);
+}
+
+TEST_P(Resuming, ATicketIsOfOneListenerAndOneMode) {
+  Server here, there, open;
+  for (Server* server : {&here, &there, &open}) server->tickets = &keys;
+  here.config.name = "here";
+  there.config.name = "there";
+  open.config.name = "here";
+  open.config.auth = AuthMode::OneWay;
+  Says verifier(Reason::None);
+  const auto session = first_session(here, &verifier, {.device = &device, .version = GetParam()});
+  EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
+  EXPECT_EQ(last_step, Step::Done);
+  EXPECT_FALSE(reused(*again(open, nullptr, session.get())));
+  EXPECT_EQ(last_step, Step::Done);
+  const auto nameless = first_session(open, nullptr, {.version = GetParam()});
+  EXPECT_TRUE(reused(*again(open, nullptr, nameless.get(), false)));
+  EXPECT_FALSE(reused(*again(here, &verifier, nameless.get(), false)));
+  EXPECT_EQ(last_step, Step::Failed) << "a session without a certificate must not open a mutual listener";
+}
+
+TEST_P(Resuming, KeysRotateAndDieAfterADay) {
+  Server server;
+  server.tickets = &keys;
+  Says verifier(Reason::None);
+  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  for (int hour = 1; hour < 5; ++hour) keys.rotate(now + hour * 3600);
+  EXPECT_TRUE(reused(*again(server, &verifier, session.get()))) << "an older key is still good";
+  for (int hour = 5; hour < 40; ++hour) keys.rotate(now + hour * 3600);
+  EXPECT_FALSE(reused(*again(server, &verifier, session.get()))) << "its slot was given to another key";
+  TicketKeys others(now);
+  Server stranger;
+  stranger.tickets = &others;
+  EXPECT_FALSE(reused(*again(stranger, &verifier, session.get())));
+}
+
+TEST_P(Resuming, ATicketsLifeEndsWithTheCertificate) {
+  Server server;
+  server.tickets = &keys;
+  Says verifier(Reason::None);
+  Leaf soon;
+  soon.not_after = now + 60;
+  device = make(soon, &ca);
+  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 60U);
+  EXPECT_GE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 50U);
+}
+
+// A context may be replaced while handshakes begun with it are under way.
+TEST_P(Resuming, EnginesOutliveTheirContext) {
+  auto server = std::make_unique<Server>();
+  server->tickets = &keys;
+  server->add("DNS:one.example", Kind::P256);
+  server->add("DNS:two.example", Kind::P256);
+  Says verifier(Reason::None);
+  Joined joined(*server, &verifier, {.device = &device, .version = GetParam(), .server_name = "two.example"});
+  server.reset();
+  ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
+  EXPECT_TRUE(joined.client_done);
+}
+
+TEST(TicketKeys, RotateHourlyAndAreForgottenAfterADay) {
+  TicketKeys keys(1'000'000);
+  const auto first = keys.newest(1'000'000);
+  ASSERT_TRUE(first);
+  keys.rotate(1'000'000 + 3599);
+  EXPECT_EQ(keys.newest(1'000'000 + 3599)->name, first->name);
+  keys.rotate(1'000'000 + 3600);
+  EXPECT_NE(keys.newest(1'000'000 + 3600)->name, first->name);
+  EXPECT_TRUE(keys.find(first->name, 1'000'000 + 24 * 3600 - 1));
+  EXPECT_FALSE(keys.find(first->name, 1'000'000 + 24 * 3600));
+}
+
+// `resumption = false`: no ticket is sent, no id is remembered, and a session offered again leads to a full
+// handshake that asks for the device's standing.
 TEST_P(Versions, NothingIsEverResumed) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
@@ -268,6 +449,7 @@ TEST_P(Versions, NothingIsEverResumed) {
     Joined first(server, &yes, {.device = &device, .version = GetParam(), .tickets = tickets});
     ASSERT_EQ(first.shake(), Step::Done);
     first.client.receive();
+    first.client.close();
     SSL_SESSION* session = SSL_get1_session(first.client.ssl());
     EXPECT_EQ(SSL_SESSION_has_ticket(session), 0);
     unsigned id_length = 0;

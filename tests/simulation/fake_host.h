@@ -21,9 +21,11 @@ class FakeHost final : public SessionHost {
   ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
   ShardCounters& shard_counters() override { return counters_; }
   std::uint64_t now_us() override { return now_ms * 1000; }
+  std::int64_t unix_now() override { return static_cast<std::int64_t>(1'700'000'000 + now_ms / 1000); }
   std::span<std::uint8_t> scratch() override { return scratch_; }
 
   Verdict decide(std::size_t, const PeerChain&) override { return verdict; }
+  Verdict resume(std::size_t, const Identity&, std::uint64_t) override { return {.reason = Reason::NotRegistered}; }
   Reason recheck(const Verdict&) override {
     ++rechecks;
     return standing;
@@ -49,6 +51,7 @@ class FakeHost final : public SessionHost {
   void broker_left(const BrokerRoute&) override { --connected_count; }
   void wants_handshake(Session&) override { handshake_due = true; }
   void wants_flush(Session&) override { flush_due = true; }
+  void wants_farewell(Session& session) override { session.farewell(); }
   void over(Session&, const Error& error, Cause cause, bool served) override {
     ++over_count;
     reason = error.reason;

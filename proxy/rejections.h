@@ -1,0 +1,50 @@
+// The refusals of one shard, for `rejections`: the last one of each certificate, and of each address that
+// showed none; counted, with the first and the last time. Bounded: whoever was not refused for longest makes
+// room, and those without a certificate cannot push out those with one. The shard's thread alone.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/certificate.h"
+#include "cache/reason.h"
+
+namespace sallyport {
+
+struct Rejection {
+  Reason reason = Reason::None;
+  std::string listener;
+  std::string peer;  // the last one's address and port
+  std::string subject;
+  std::string serial;       // hex
+  std::string fingerprint;  // hex; empty: no certificate was seen
+  std::uint64_t count = 0;
+  std::int64_t first = 0, last = 0;  // Unix seconds
+};
+
+class Rejections {
+ public:
+  static constexpr std::size_t kMost = 4096;        // of each kind
+  static constexpr std::size_t kLongestText = 256;  // a stranger's subject must not fill the memory
+
+  // `key` tells who was refused: a fingerprint, or an address without its port.
+  void add(const std::string& key, const Rejection& seen);
+  std::vector<Rejection> all() const;
+
+ private:
+  struct Kept {
+    std::string key;
+    Rejection rejection;
+  };
+  struct Shelf {
+    std::list<Kept> kept;  // the newest first
+    std::unordered_map<std::string, std::list<Kept>::iterator> by_key;
+  };
+  Shelf with_certificate_, without_;
+};
+
+}  // namespace sallyport

@@ -1,0 +1,194 @@
+#include "proxy/tls_resumption.h"
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <ctime>
+#include <memory>
+
+#include "proxy/ticket.h"
+#include "proxy/tls_callbacks.h"
+
+namespace sallyport {
+
+namespace {
+
+// A ticket lives at most as long as the key it is sealed with has left when it is new.
+constexpr std::int64_t kLongest = TicketKeys::kLife - TicketKeys::kRotation;
+
+int data_index() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+// The fetched algorithms stay: an implicit fetch in every handshake costs a lock and a search.
+EVP_CIPHER* cipher_algorithm() {
+  static EVP_CIPHER* const algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
+  return algorithm;
+}
+
+// DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
+// SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
+std::string without_certificate(const std::string& der) {
+  constexpr unsigned char kSequence = 0x30;
+  constexpr unsigned char kPeer = 0xA3;
+  struct Element {
+    std::size_t header = 0, length = 0;
+  };
+  const auto element = [&](std::size_t at) -> Element {
+    if (at + 2 > der.size()) return {};
+    const auto first = static_cast<unsigned char>(der[at + 1]);
+    if (first < 0x80) return {2, first};
+    const std::size_t more = first & 0x7F;
+    if (more == 0 || more > 3 || at + 2 + more > der.size()) return {};
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < more; ++i) length = length << 8 | static_cast<unsigned char>(der[at + 2 + i]);
+    return {2 + more, length};
+  };
+  const Element outer = element(0);
+  if (outer.header == 0 || static_cast<unsigned char>(der[0]) != kSequence) return {};
+  if (outer.header + outer.length != der.size()) return {};
+  std::string content;
+  for (std::size_t at = outer.header; at < der.size();) {
+    const Element inner = element(at);
+    const std::size_t whole = inner.header + inner.length;
+    if (inner.header == 0 || at + whole > der.size()) return {};
+    if (static_cast<unsigned char>(der[at]) != kPeer) content.append(der, at, whole);
+    at += whole;
+  }
+  std::string out(1, static_cast<char>(kSequence));
+  if (content.size() < 0x80) {
+    out += static_cast<char>(content.size());
+  } else {
+    out += '\x82';
+    out += static_cast<char>(content.size() >> 8 & 0xFF);
+    out += static_cast<char>(content.size() & 0xFF);
+  }
+  return content.size() > 0xFFFF ? std::string() : out + content;
+}
+
+}  // namespace
+
+Resumption::~Resumption() {
+  for (SSL_CTX* context : bare_) SSL_CTX_free(context);
+}
+
+void Resumption::install(SSL_CTX* context) {
+  SSL_CTX_set_ex_data(context, data_index(), this);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets alone; no ids of sessions kept here
+  SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context, 1);
+  SSL_CTX_set_max_early_data(context, 0);
+  SSL_CTX_set_timeout(context, static_cast<long>(kLongest));
+  SSL_CTX_set_tlsext_ticket_key_evp_cb(context, &Resumption::ticket_key);
+  SSL_CTX_set_session_ticket_cb(context, &Resumption::generate, &Resumption::decrypted, this);
+}
+
+// SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
+                           int encrypt) {
+  const auto* self = static_cast<const Resumption*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), data_index()));
+  if (self == nullptr) return encrypt != 0 ? -1 : 0;
+  const std::int64_t now = std::time(nullptr);
+  const auto newest = self->keys_.newest(now);
+  const auto key = encrypt != 0 ? newest : self->keys_.find({name, 16}, now);
+  if (!key) return encrypt != 0 ? -1 : 0;
+  char digest[] = "SHA256";
+  std::array<std::uint8_t, 32> secret = key->mac;
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, secret.data(), secret.size()),
+                               OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                               OSSL_PARAM_construct_end()};
+  if (EVP_MAC_CTX_set_params(mac, params) != 1) return -1;
+  if (encrypt != 0) {
+    std::copy(key->name.begin(), key->name.end(), name);
+    if (RAND_bytes(iv, 16) != 1) return -1;
+    return EVP_EncryptInit_ex2(cipher, cipher_algorithm(), key->cipher.data(), iv, nullptr) == 1 ? 1 : -1;
+  }
+  if (EVP_DecryptInit_ex2(cipher, cipher_algorithm(), key->cipher.data(), iv, nullptr) != 1) return -1;
+  return newest && newest->name == key->name ? 1 : 2;  // 2: a new one is due
+}
+
+SSL_CTX* Resumption::bare(const SSL* ssl) {
+  const std::size_t which = SSL_version(ssl) >= TLS1_3_VERSION ? 1 : 0;
+  std::call_once(made_[which], [&] {
+    SSL_CTX* context = SSL_CTX_new(SSL_get_ssl_method(ssl));
+    if (context == nullptr) return;
+    SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(session_context_.data()),
+                                   static_cast<unsigned>(session_context_.size()));
+    bare_[which] = context;
+  });
+  return bare_[which];
+}
+
+bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
+  SSL_SESSION* session = SSL_get_session(ssl);
+  const int length = i2d_SSL_SESSION(session, nullptr);
+  if (length <= 0) return false;
+  std::string der(static_cast<std::size_t>(length), '\0');
+  auto* into = reinterpret_cast<unsigned char*>(der.data());
+  i2d_SSL_SESSION(session, &into);
+  std::string stripped = without_certificate(der);
+  OPENSSL_cleanse(der.data(), der.size());
+  if (stripped.empty()) return false;
+  const auto* from = reinterpret_cast<const unsigned char*>(stripped.data());
+  using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* s) { SSL_SESSION_free(s); })>;
+  const SessionPtr copy(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(stripped.size())));
+  OPENSSL_cleanse(stripped.data(), stripped.size());
+  if (!copy || SSL_SESSION_set1_ticket_appdata(copy.get(), body.data(), body.size()) != 1) return false;
+  SSL_SESSION_set_timeout(copy.get(), static_cast<long>(lifetime));
+  // SSL_set_session() resets a live connection whose method is not its context's: so for the moment of the call
+  // it gets a context of its own version (DESIGN.md section 4).
+  SSL_CTX* own = SSL_get_SSL_CTX(ssl);
+  SSL_CTX* other = bare(ssl);
+  if (other == nullptr || SSL_CTX_up_ref(own) != 1) return false;
+  bool done = SSL_set_SSL_CTX(ssl, other) != nullptr && SSL_set_session(ssl, copy.get()) == 1;
+  done = SSL_set_SSL_CTX(ssl, own) != nullptr && done;
+  SSL_CTX_free(own);
+  return done;
+}
+
+int Resumption::generate(SSL* ssl, void* self) {
+  auto& resumption = *static_cast<Resumption*>(self);
+  const Ticketed ticketed = TlsCallbacks::ticketed(ssl);
+  std::int64_t lifetime = kLongest;
+  std::string body;
+  Ticket ticket;
+  ticket.listener = resumption.listener_;
+  ticket.mutual = ticketed.mutual;
+  if (!ticketed.mutual) {
+    body = encode_ticket(ticket);
+  } else if (ticketed.verdict != nullptr && ticketed.verdict->admitted() && ticketed.verdict->identity) {
+    ticket.chain_id = ticketed.verdict->known ? ticketed.verdict->chain_id : 0;
+    ticket.identity = ticketed.verdict->identity;
+    lifetime = std::min(lifetime, ticket.identity->not_after - std::time(nullptr));
+    if (lifetime > 0) body = encode_ticket(ticket);
+  }
+  // A ticket that says nothing is never honoured: the client makes a full handshake.
+  const bool replaced = resumption.replace_session(ssl, body, std::max<std::int64_t>(lifetime, 1));
+  ERR_clear_error();
+  return replaced ? 1 : 0;
+}
+
+int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
+  if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;
+  const auto& resumption = *static_cast<const Resumption*>(self);
+  void* data = nullptr;
+  std::size_t length = 0;
+  if (SSL_SESSION_get0_ticket_appdata(session, &data, &length) != 1 || data == nullptr) {
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
+  }
+  const auto ticket = decode_ticket({static_cast<const char*>(data), length});
+  if (!ticket || ticket->listener != resumption.listener_) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  if (!TlsCallbacks::resume(ssl, *ticket)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  // TLS 1.3 tickets are for one use each (RFC 8446, appendix C.4).
+  const bool renew = status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) >= TLS1_3_VERSION;
+  return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
+}  // namespace sallyport
