@@ -9,17 +9,21 @@
 #include <filesystem>
 #include <iostream>
 
+#include "admin/access.h"
 #include "admin/api/admin_api.h"
 #include "admin/api/http_server.h"
+#include "admin/listener_control.h"
 #include "admin/metrics.h"
+#include "admin/reload.h"
 #include "cache/ca_set.h"
 #include "cache/chains.h"
-#include "cache/file.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
+#include "cache/sealed.h"
 #include "cache/status_cache.h"
 #include "proxy/config.h"
 #include "proxy/data_plane.h"
+#include "proxy/tls_files.h"
 
 namespace sallyport {
 
@@ -28,7 +32,6 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kConfig = 2;
-constexpr std::size_t kLargestBundle = std::size_t{64} << 20;
 
 int fail(int status, const std::string& what) {
   std::cerr << "sallyport: " << what << '\n';
@@ -42,34 +45,17 @@ bool acceptable(const ConfigReport& report, const std::string& path) {
   return report.ok();
 }
 
-// The certificates of `trusted_cas`: PEM files, or folders of *.pem and *.crt.
-Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
-  namespace fs = std::filesystem;
-  std::vector<Certificate> all;
-  for (const std::string& named : registry.trusted_cas) {
-    std::vector<fs::path> files;
-    std::error_code failure;
-    if (fs::is_directory(named, failure)) {
-      for (const auto& entry : fs::directory_iterator(named, failure)) {
-        const fs::path extension = entry.path().extension();
-        if (extension == ".pem" || extension == ".crt") files.push_back(entry.path());
-      }
-      std::sort(files.begin(), files.end());
-    } else {
-      files.emplace_back(named);
-    }
-    if (failure) return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + named + ": " + failure.message()};
-    for (const fs::path& path : files) {
-      const auto pem = read_file(path.string(), kLargestBundle);
-      if (!pem) return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + pem.error().what};
-      auto bundle = Certificate::bundle_from_pem(*pem);
-      if (!bundle) {
-        return Refusal{Refusal::Kind::Invalid, "registry.trusted_cas: " + path.string() + ": " + bundle.error().what};
-      }
-      for (Certificate& certificate : *bundle) all.push_back(std::move(certificate));
-    }
+// What serve reads besides the listeners' certificates.
+Answer<void> check_key_files(const Config& config) {
+  if (!config.registry.key_file.empty()) {
+    const auto key = SealingKey::load(config.registry.key_file);
+    if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
   }
-  return all;
+  if (config.admin.tls) {
+    const auto loaded = load_server_certificate(*config.admin.tls, std::time(nullptr));
+    if (!loaded) return Refusal{loaded.error().kind, "admin.certificate: " + loaded.error().what};
+  }
+  return {};
 }
 
 // Keys and identities live in this process's memory: no core file, no ptrace by others of the same user.
@@ -106,12 +92,15 @@ sigset_t block_signals() {
   return signals;
 }
 
-// Waits for the first SIGTERM or SIGINT.
-void wait_for_end(const sigset_t& signals, Logger& log) {
+// Until the first SIGTERM or SIGINT: reloads on SIGHUP, looks at certificate files and rotates ticket keys.
+void wait_for_end(const sigset_t& signals, DataPlane& plane, ListenerControl& listeners, Reload& reload) {
   for (;;) {
-    const int signal = ::sigwaitinfo(&signals, nullptr);
+    const timespec second{1, 0};
+    const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) return;
-    if (signal == SIGHUP) log.warn("reload", {{"what", "this version does not reload: restart it to apply the file"}});
+    if (signal == SIGHUP) reload.run();
+    plane.tick(std::time(nullptr));
+    listeners.look_at_files();
   }
 }
 
@@ -132,7 +121,7 @@ void drain(const sigset_t& signals, DataPlane& plane, const Config& config, Logg
 }
 
 void say_what_runs(const Config& config, const DataPlane& plane, const Capacity& capacity, const Registrar& registrar,
-                   Logger& log) {
+                   const std::string& admin_address, Logger& log) {
   for (const ListenerInfo& listener : plane.listeners()) {
     log.info("listening", {{"listener", listener.name},
                            {"address", listener.address},
@@ -149,12 +138,13 @@ void say_what_runs(const Config& config, const DataPlane& plane, const Capacity&
             {"devices", stats.devices.active + stats.devices.inactive + stats.devices.pending + stats.devices.revoked},
             {"cas", stats.cas_active + stats.cas_inactive},
             {"warmup_ms", static_cast<std::int64_t>(stats.warmup_seconds * 1000)},
-            {"admin_socket", config.admin.socket}});
+            {"admin_socket", config.admin.socket},
+            {"admin_address", admin_address}});
 }
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
-int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::vector<Digest> server_keys,
-        std::vector<Certificate> trusted, Log& log, Logger& main_log) {
+int run(const std::string& path, Config& config, const sigset_t& signals, DataPlane& plane,
+        std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
   const Capacity capacity = raise_open_files();
   auto store = RegistryStore::open(config.state_dir);
   if (!store) return fail(kFailed, store.error().what);
@@ -167,7 +157,10 @@ int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::ve
                       log.logger());
   Metrics metrics(config, plane, registrar, log);
   Probes probes(metrics);
-  AdminApi api(registrar, plane, probes, config.registry, std::time(nullptr), log.logger());
+  Access access(registrar);
+  ListenerControl listeners(config, plane, registrar, log.logger());
+  AdminApi api({registrar, **store, gate, plane, listeners, access, probes, config, std::time(nullptr)}, log.logger());
+  Reload reload(path, config, plane, registrar, listeners, log, main_log);
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024}, 1);
   const auto metrics_address = metrics_server.listen_tcp(config.metrics, probes);
   if (!metrics_address) return fail(kFailed, "metrics.address: " + metrics_address.error().what);
@@ -179,21 +172,32 @@ int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::ve
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
+  if (const auto loaded = access.load(); !loaded) return fail(kFailed, loaded.error().what);
+  if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
   HttpServer admin_server(HttpLimits{}, 4);
+  HttpServer network_server(HttpLimits{}, 4);  // its own workers and limits: strangers never crowd out the socket
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
+  }
+  std::string admin_address;
+  if (config.admin.address) {
+    const auto bound = network_server.listen_tcp(*config.admin.address, api, config.admin.tls);
+    if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
+    admin_address = *bound;
   }
   if (const auto started = plane.start(gate, registrar, capacity.connections); !started) {
     return fail(kFailed, started.error().what);
   }
   admin_server.start();
-  say_what_runs(config, plane, capacity, registrar, main_log);
+  if (config.admin.address) network_server.start();
+  say_what_runs(config, plane, capacity, registrar, admin_address, main_log);
   probes.set(Probes::Phase::Ready);
 
-  wait_for_end(signals, main_log);
+  wait_for_end(signals, plane, listeners, reload);
   probes.set(Probes::Phase::Draining);
   drain(signals, plane, config, main_log);
   admin_server.stop();
+  network_server.stop();
   registrar.stop();
   metrics_server.stop();
   main_log.info("stopped");
@@ -203,7 +207,7 @@ int run(const Config& config, const sigset_t& signals, DataPlane& plane, std::ve
 }  // namespace
 
 int serve(const std::string& config_path) {
-  const ConfigReport report = load_config(config_path);
+  ConfigReport report = load_config(config_path);
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
   const sigset_t signals = block_signals();  // before the first thread, the log's, is started
@@ -212,9 +216,11 @@ int serve(const std::string& config_path) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
+  if (const auto files = check_key_files(report.config); !files)
+    return fail(kConfig, config_path + ": " + files.error().what);
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
-  return run(report.config, signals, plane, std::move(*server_keys), std::move(*trusted), log, main_log);
+  return run(config_path, report.config, signals, plane, std::move(*server_keys), std::move(*trusted), log, main_log);
 }
 
 int check(const std::string& config_path) {
@@ -227,6 +233,8 @@ int check(const std::string& config_path) {
   if (const auto trusted = trusted_cas(report.config.registry); !trusted) {
     return fail(kConfig, config_path + ": " + trusted.error().what);
   }
+  if (const auto files = check_key_files(report.config); !files)
+    return fail(kConfig, config_path + ": " + files.error().what);
   std::cout << config_path << ": ok, " << report.config.listeners.size() << " listener(s), "
             << report.config.upstreams.size() << " upstream(s)\n";
   return kDone;

@@ -215,6 +215,14 @@ std::optional<std::size_t> DataPlane::listener_index(std::string_view name) cons
   return std::nullopt;
 }
 
+std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_view name) const {
+  const auto index = listener_index(name);
+  if (!index) return std::nullopt;
+  const std::lock_guard lock(impl_->mutex);
+  const PreparedListener& listener = impl_->live[*index];
+  return ListenerAdmits{listener.auth, listener.config->cas};
+}
+
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, AuthMode auth,
                                                      std::vector<ServerCertificate> certificates) const {
   auto context = TlsContext::create(config, auth, std::move(certificates), &impl_->tickets);

@@ -81,6 +81,11 @@ class DataPlane final : public ChangeSink {
   // it on every shard and waits: the next handshake uses it, no connection is dropped, but that sessions without
   // a certificate are cut where the mode turns to mutual. One caller at a time.
   std::optional<std::size_t> listener_index(std::string_view name) const;
+  struct ListenerAdmits {
+    AuthMode auth = AuthMode::Mutual;
+    std::vector<Digest> cas;
+  };
+  std::optional<ListenerAdmits> listener_admits(std::string_view name) const;
   Answer<PreparedListener> prepare_listener(const ListenerConfig& config, AuthMode auth,
                                             std::vector<ServerCertificate> certificates) const;
   // The public keys that would be presented with `prepared` in place of what listener `index` has.

@@ -175,6 +175,7 @@ class Session final : public Verifier {
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
+  Reason reason_for_leaving() const;
 
   // session_cut.cc
   void halt(const Error& error, Cause cause);

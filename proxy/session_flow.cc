@@ -28,6 +28,12 @@ void Session::start_client_recv() {
   host_->io().recv(client_, multishot, client_recv_);
 }
 
+// What a client did that was simply gone.
+Reason Session::reason_for_leaving() const {
+  if (state_ == State::Handshaking) return Reason::TlsError;
+  return state_ == State::AwaitingConnect ? Reason::BadConnect : Reason::None;
+}
+
 void Session::on_client_recv(const IoResult& result) {
   if (state_ == State::Ending) return on_client_recv_ending(result);
   if (state_ == State::Halted) {  // whatever it says is heard no more
@@ -38,8 +44,7 @@ void Session::on_client_recv(const IoResult& result) {
   if (result.value < 0) {
     if (broker_ended_) return both_ended();  // how the client leaves after that says nothing
     const bool orderly = client_closed_ && !client_truncated_;
-    return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
-                      "the client's connection broke"},
+    return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client's connection broke"},
                      orderly ? Cause::Closed : Cause::Reset);
   }
   if (result.value == 0) client_fin_ = true;
@@ -166,8 +171,7 @@ void Session::on_client_send(const IoResult& result) {
   if (state_ == State::Halted) return on_client_send_halted(result);
   if (result.value < 0) {
     if (broker_ended_) return both_ended();
-    return terminate({Origin::Client, state_ == State::Forwarding ? Reason::None : Reason::TlsError, -result.value,
-                      "the client no longer takes data"},
+    return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client no longer takes data"},
                      client_closed_ ? Cause::Closed : Cause::Reset);
   }
   flush_client();

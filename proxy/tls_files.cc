@@ -35,6 +35,13 @@ Answer<KeyPtr> parse_key(std::string_view pem, const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> server_names(const Certificate& leaf) {
+  const Identity identity = make_identity(leaf);
+  std::vector<std::string> names = identity.san_dns;
+  if (names.empty() && identity.cns.size() == 1) names = identity.cns;
+  return names;
+}
+
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now) {
   const auto chain = read_file(files.chain, kFileLimit);
   if (!chain) return chain.error();
@@ -81,9 +88,10 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
   if (X509_check_private_key(leaf.x509(), key->get()) != 1) {
     return no(key_from, "the key does not belong to the first certificate in " + chain_from);
   }
-  const Identity identity = make_identity(leaf);
-  std::vector<std::string> names = identity.san_dns;
-  if (names.empty() && identity.cns.size() == 1) names = identity.cns;
+  std::vector<std::string> names = server_names(leaf);
+  // Without a name there is nothing a client could check.
+  if (names.empty())
+    return no(chain_from, "the server certificate names no host: give it a subjectAltName with DNS names");
   return ServerCertificate{std::move(*chain), std::move(*key), std::move(names)};
 }
 

@@ -17,6 +17,9 @@ struct ServerCertificate {
   std::vector<std::string> names;  // DNS names of the leaf, or its CN where it has none
 };
 
+// The DNS names of a server's certificate; its CN where it has none.
+std::vector<std::string> server_names(const Certificate& leaf);
+
 // Order, key match, dates and key strength. `now` in Unix seconds.
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now);
 Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files,

@@ -22,7 +22,7 @@ sources cache proxy admin | grep -v '^proxy/ring' | in_files '#include <liburing
 sources cache proxy admin | grep -vE '^proxy/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls_*"
 sources cache proxy admin | grep -v '^cache/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
 sources cache proxy admin | grep -v '^proxy/config' | in_files '#include <toml' | rule "toml++ outside the configuration"
-sources cache proxy admin | grep -vE '^admin/(api/http_server|cli/http_client)\.cc' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
+sources cache proxy admin | grep -vE '^admin/(api/http_(server\.cc|connection\.h)|cli/http_client\.cc)' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
 sources cache proxy admin | grep -v '^admin/cli/command_line\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line.cc"
 sources cache proxy admin | grep -v '^cache/log\.cc' | in_files '#include <spdlog' | rule "spdlog outside the log"
 

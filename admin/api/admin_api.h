@@ -1,47 +1,129 @@
-// The API's operations (the contract, section 5): paths and methods to calls on the registrar and the data
-// plane, answers to JSON. Stateless between requests; called by the HTTP server's workers, several at
-// once. Every POST answers after the change is durable and in force, for the registrar says so.
+// The API (the contract, section 5): one table of routes, each with its role, its parameters and its handler;
+// the OpenAPI description is made from the same table. Stateless between requests; called by the HTTP server's
+// workers, several at once. Every change answers after it is durable and in force, for the registrar says so.
+// admin_api.cc has the table and the way in; api_cas.cc, api_devices.cc, api_listeners.cc and api_server.cc the
+// handlers.
 #pragma once
 
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "admin/access.h"
+#include "admin/api/answers.h"
 #include "admin/api/http_server.h"
-#include "admin/metrics.h"
+#include "admin/import.h"
+#include "admin/listener_control.h"
+#include "cache/device_gate.h"
 #include "cache/registrar.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {
 
+class RegistryStore;
+
+// What the API speaks to; all outlive it.
+struct ApiParts {
+  Registrar& registrar;
+  const RegistryStore& store;
+  const DeviceGate& gate;
+  DataPlane& plane;
+  ListenerControl& listeners;
+  Access& access;
+  HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
+  const Config& config;
+  std::int64_t started_at = 0;
+};
+
+// A request that was matched and let in.
+struct Call {
+  const HttpRequest& request;
+  const Caller& caller;
+  std::vector<std::string> args;  // what stands for {…} in the path, decoded
+};
+
 class AdminApi final : public HttpHandler {
  public:
-  // All outlive the API. `probes` serves /livez, /readyz and /metrics, which the admin socket has too.
-  AdminApi(Registrar& registrar, DataPlane& plane, HttpHandler& probes, const RegistryConfig& registry,
-           std::int64_t started_at, Logger& log);
+  AdminApi(const ApiParts& parts, Logger& log) : parts_(parts), log_(log) {}
 
+  HttpPlan plan(const HttpRequest& head) override;
   HttpResponse handle(const HttpRequest& request) override;
 
+  enum class Role : std::uint8_t { Viewer, Operator };
+  struct Route {
+    std::string_view method, path;
+    Role role;
+    HttpResponse (AdminApi::*handler)(const Call&);
+    std::string_view summary;
+    std::vector<std::string_view> query;  // parameters
+    std::string_view body;                // schema of the request's JSON, or a media type; empty: none
+    std::string_view answer;              // schema of the answer's JSON, or a media type
+    unsigned status = 200;
+    std::size_t body_bytes = 0;  // 0: the server's limit
+  };
+  static const std::vector<Route>& routes();
+  static Json openapi();
+
  private:
-  HttpResponse codes(const HttpRequest& request);
-  HttpResponse cas(const HttpRequest& request, std::string_view rest);
-  HttpResponse list_cas(const HttpRequest& request);
-  HttpResponse register_ca(const HttpRequest& request);
-  HttpResponse devices(const HttpRequest& request, std::string_view rest);
-  HttpResponse list_devices(const HttpRequest& request);
-  HttpResponse listeners() const;
-  HttpResponse status() const;
+  struct Match {
+    const Route* route = nullptr;  // null with `allowed` empty: no such path
+    std::vector<std::string> args;
+    std::string allowed;  // methods this path takes
+  };
+  static Match match(std::string_view method, std::string_view path);
+  // Null: go on.
+  std::optional<HttpResponse> refusal_for(const HttpRequest& head, const Match& match, const Caller* caller) const;
 
-  Answer<CaRecord> find_ca(std::string_view reference) const;
-  Answer<DeviceRecord> find_device(std::string_view reference) const;
-  HttpResponse ca_answer(const Answer<CaRecord>& answer);
-  HttpResponse device_answer(const Answer<DeviceRecord>& answer);
+  HttpResponse describe(const Call& call);
+  // api_cas.cc
+  HttpResponse issue_code(const Call& call);
+  HttpResponse list_cas(const Call& call);
+  HttpResponse register_ca(const Call& call);
+  HttpResponse show_ca(const Call& call);
+  HttpResponse ca_certificate(const Call& call);
+  HttpResponse activate_ca(const Call& call);
+  HttpResponse deactivate_ca(const Call& call);
+  HttpResponse delete_ca(const Call& call);
+  HttpResponse import_crl(const Call& call);
+  HttpResponse ca_answer(const Answer<CaRecord>& answer, unsigned status = 200);
+  // api_devices.cc
+  HttpResponse list_devices(const Call& call);
+  HttpResponse register_device(const Call& call);
+  HttpResponse import_devices(const Call& call);
+  HttpResponse show_device(const Call& call);
+  HttpResponse device_certificate(const Call& call);
+  HttpResponse activate_device(const Call& call);
+  HttpResponse deactivate_device(const Call& call);
+  HttpResponse revoke_device(const Call& call);
+  HttpResponse delete_device(const Call& call);
+  HttpResponse explain(const Call& call);
+  HttpResponse device_answer(const Answer<DeviceRecord>& answer, unsigned status = 200);
+  HttpResponse set_device(const Call& call, DeviceStatus status);
+  // api_listeners.cc
+  HttpResponse list_server_certificates(const Call& call);
+  HttpResponse add_server_certificate(const Call& call);
+  HttpResponse show_server_certificate(const Call& call);
+  HttpResponse delete_server_certificate(const Call& call);
+  HttpResponse list_listeners(const Call& call);
+  HttpResponse use_certificate(const Call& call);
+  HttpResponse set_auth(const Call& call);
+  HttpResponse reset_listener(const Call& call);
+  HttpResponse list_sessions(const Call& call);
+  HttpResponse cut_session(const Call& call);
+  HttpResponse listener_answer(const std::string& name, const Answer<void>& done);
+  // api_server.cc
+  HttpResponse list_rejections(const Call& call);
+  HttpResponse list_audit(const Call& call);
+  HttpResponse status(const Call& call);
+  HttpResponse list_tokens(const Call& call);
+  HttpResponse create_token(const Call& call);
+  HttpResponse revoke_token(const Call& call);
+  HttpResponse backup(const Call& call);
 
-  Registrar& registrar_;
-  DataPlane& plane_;
-  HttpHandler& probes_;
-  const RegistryConfig& registry_;
-  std::int64_t started_at_;
+  const ApiParts parts_;
+  ImportProgress imports_;
+  std::mutex backup_mutex_;
   Logger& log_;  // guarded by log_mutex_: several workers, one producer
   std::mutex log_mutex_;
 };

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,11 +17,20 @@
 
 namespace sallyport {
 
+// Who is at the other end.
+struct HttpPeer {
+  bool local = false;  // the admin socket: whoever may open it is the operator
+  std::string name;    // "uid 0" on the socket
+  std::string from;    // "socket pid 4711", or the peer's address
+};
+
 struct HttpRequest {
   std::string method;  // "GET", "POST", …
   std::string path;    // without the query, as sent
   std::string query;   // after '?', as sent
-  std::string body;
+  std::string authorization;
+  HttpPeer peer;
+  std::string body;  // empty where a BodySink takes it
 };
 
 struct HttpResponse {
@@ -29,18 +39,37 @@ struct HttpResponse {
   std::string body;
 };
 
+// Takes a body in pieces, so that its size is no matter of memory. On a worker's thread; may block: then the
+// client is not read from.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual bool take(std::string_view piece) = 0;  // false: no more is wanted
+  virtual HttpResponse finish(bool whole) = 0;    // `whole`: the body came to its end
+};
+
+// What is to be done with a request whose head has arrived.
+struct HttpPlan {
+  std::optional<HttpResponse> refused;  // answered at once; the body is not read
+  std::size_t body_bytes = 0;           // 0: the server's limit
+  std::unique_ptr<BodySink> sink;       // null: the body is collected
+};
+
 // Called by several workers at once.
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
   virtual HttpResponse handle(const HttpRequest& request) = 0;
+  // On the server's own thread: must not block. Strangers are turned away here, before their body is read.
+  virtual HttpPlan plan(const HttpRequest&) { return {}; }
 };
 
 struct HttpLimits {
   std::size_t header_bytes = 8 * 1024;
   std::size_t body_bytes = 1024 * 1024;
-  std::size_t connections = 256;          // beyond it a new one is closed
+  std::size_t connections = 256;          // beyond it whoever has been silent for longest makes room
   std::chrono::seconds request_time{10};  // a whole request must have arrived
+  std::chrono::seconds piece_time{60};    // of a body that is taken in pieces: until the next piece
   std::chrono::seconds idle_time{60};     // between requests of one connection
 };
 
@@ -52,7 +81,9 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   // Each may be called once or more before start(). The handler outlives the server. A refusal is one line.
-  Answer<std::string> listen_tcp(const Endpoint& address, HttpHandler& handler);  // the address as bound
+  // Returns the address as bound. With `tls` it speaks TLS 1.2 or 1.3 only; the files are read here.
+  Answer<std::string> listen_tcp(const Endpoint& address, HttpHandler& handler,
+                                 const std::optional<CertificateFiles>& tls = std::nullopt);
   // Mode 0660. A socket file that nobody answers on any more is replaced, a living one is a refusal.
   Answer<void> listen_unix(const std::string& path, HttpHandler& handler);
   void start();
@@ -65,6 +96,8 @@ class HttpServer {
 
 // A problem document (RFC 9457).
 HttpResponse problem(unsigned status, std::string_view type, std::string_view detail);
+// %-escapes decoded; bad ones are kept as they are.
+std::string percent_decoded(std::string_view raw, bool plus_is_space);
 // The decoded value of `name` in a query string; empty when absent. Bad %-escapes are kept as they are.
 std::string query_value(std::string_view query, std::string_view name);
 

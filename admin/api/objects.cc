@@ -25,7 +25,7 @@ std::string_view name_of(RegisteredBy by) {
 
 // Null where there is no such moment.
 Json utc_or_null(std::int64_t at) {
-  return at == 0 ? Json(nullptr) : Json(utc(at));
+  return at == 0 || at == INT64_MAX ? Json(nullptr) : Json(utc(at));
 }
 
 }  // namespace
@@ -98,8 +98,8 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
                {"ca_id", to_hex(device.ca_id)},
                {"status", name_of(device.status)},
                {"effective_status", effective ? "active" : std::string(to_string(device.standing))},
-               {"not_before", utc(device.not_before)},
-               {"not_after", utc(device.not_after)},
+               {"not_before", utc_or_null(device.not_before)},
+               {"not_after", utc_or_null(device.not_after)},
                {"key_type", device.key_type},
                {"registered_at", utc(device.registered_at)},
                {"registered_by", name_of(device.registered_by)},
@@ -113,8 +113,16 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
 Json to_json(const ListenerInfo& listener) {
   Json certificates = Json::array();
   for (const Digest& id : listener.certificates) certificates.push_back(to_hex(id));
-  return {{"name", listener.name},         {"address", listener.address},   {"auth", listener.auth},
-          {"protocol", listener.protocol}, {"upstream", listener.upstream}, {"server_certificates", certificates}};
+  Json overrides = Json::object();
+  if (listener.auth_chosen) overrides["auth"] = listener.auth;
+  if (listener.hosted) overrides["server_certificate"] = to_hex(*listener.hosted);
+  return {{"name", listener.name},
+          {"address", listener.address},
+          {"auth", listener.auth},
+          {"protocol", listener.protocol},
+          {"upstream", listener.upstream},
+          {"server_certificates", certificates},
+          {"overrides", std::move(overrides)}};
 }
 
 std::string dump(const Json& json) {

@@ -1,0 +1,120 @@
+#include "admin/access.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kMostTokens = 1000;
+constexpr std::string_view kPrefix = "sallyport_";  // so that a scanner of leaked secrets can tell what it is
+
+Digest sha256(std::string_view text) {
+  Digest digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
+}
+
+TokenInfo info_of(const std::string& name, const TokenRow& row) {
+  return {name, row.operates, row.created_at, row.expires_at};
+}
+
+bool good_name(const std::string& name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '@';
+  });
+}
+
+}  // namespace
+
+Answer<void> Access::load() {
+  const auto stored = registrar_.tokens();
+  if (!stored) return stored.error();
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, row] : *stored) tokens_[name] = row;
+  return {};
+}
+
+std::optional<Caller> Access::caller(const HttpRequest& request) const {
+  if (request.peer.local) return Caller{{request.peer.name, request.peer.from}, true, true};
+  constexpr std::string_view kScheme = "Bearer ";
+  const std::string_view given = request.authorization;
+  if (given.size() <= kScheme.size() || given.substr(0, kScheme.size()) != kScheme) return std::nullopt;
+  const Digest hash = sha256(given.substr(kScheme.size()));
+  const std::int64_t now = std::time(nullptr);
+  std::optional<Caller> found;
+  const std::lock_guard lock(mutex_);
+  // Every token is compared, each in constant time: the answer's delay tells nothing.
+  for (const auto& [name, row] : tokens_) {
+    const bool same = CRYPTO_memcmp(row.hash.data(), hash.data(), hash.size()) == 0;
+    if (same && (row.expires_at == 0 || now < row.expires_at)) {
+      found = Caller{{name, request.peer.from}, row.operates, false};
+    }
+  }
+  return found;
+}
+
+Answer<Access::Created> Access::create(const std::string& name, bool operates, std::int64_t ttl_seconds,
+                                       const Actor& by) {
+  if (!good_name(name)) {
+    return Refusal{Refusal::Kind::Invalid, "a token's name has 1 to 64 letters, digits, '-', '_', '.' or '@'"};
+  }
+  const std::lock_guard changing(changing_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (tokens_.count(name) != 0) {
+      return Refusal{Refusal::Kind::Conflict, "there is a token '" + name + "': revoke it first, or take another name"};
+    }
+    if (tokens_.size() >= kMostTokens) {
+      return Refusal{Refusal::Kind::Conflict, "there are 1,000 tokens: revoke those that are not used"};
+    }
+  }
+  std::array<std::uint8_t, 32> random{};
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) {
+    return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
+  }
+  Created created{std::string(kPrefix) + to_hex(random), {}};
+  TokenRow row;
+  row.hash = sha256(created.token);
+  row.operates = operates;
+  row.created_at = std::time(nullptr);
+  row.expires_at = ttl_seconds == 0 ? 0 : row.created_at + ttl_seconds;
+  created.info = info_of(name, row);
+  if (const auto stored = registrar_.put_token(name, row, by); !stored) return stored.error();
+  const std::lock_guard lock(mutex_);
+  tokens_[name] = row;
+  return created;
+}
+
+// Out of memory first: a revoked token opens nothing more, whatever the disk says.
+Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
+  const std::lock_guard changing(changing_);
+  TokenInfo info;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = tokens_.find(name);
+    if (found == tokens_.end()) return Refusal{Refusal::Kind::NotFound, "there is no token '" + name + "'"};
+    info = info_of(name, found->second);
+    tokens_.erase(found);
+  }
+  if (const auto removed = registrar_.remove_token(name, by); !removed) {
+    return Refusal{Refusal::Kind::Unavailable,
+                   "in force, NOT durable: a restart would bring it back; " + removed.error().what};
+  }
+  return info;
+}
+
+std::vector<TokenInfo> Access::list() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<TokenInfo> all;
+  for (const auto& [name, row] : tokens_) all.push_back(info_of(name, row));
+  return all;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,56 @@
+// Who may do what over the network. Whoever may open the admin socket is the operator (its file mode decides);
+// the TCP address asks for a token. Tokens are 256 random bits, kept as their SHA-256 alone, compared in
+// constant time; each has a role and may end. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "admin/api/http_server.h"
+#include "cache/registrar.h"
+#include "cache/registry_store.h"
+
+namespace sallyport {
+
+struct Caller {
+  Actor actor;
+  bool operates = false;  // may change things; else only read
+  bool local = false;     // on the admin socket
+};
+
+struct TokenInfo {
+  std::string name;
+  bool operates = false;
+  std::int64_t created_at = 0, expires_at = 0;  // 0: never
+};
+
+class Access {
+ public:
+  explicit Access(Registrar& registrar) : registrar_(registrar) {}
+  Answer<void> load();  // before the first request
+
+  // Nothing: the request shows no token that is valid now.
+  std::optional<Caller> caller(const HttpRequest& request) const;
+
+  // The token itself is in the answer and nowhere else.
+  struct Created {
+    std::string token;
+    TokenInfo info;
+  };
+  Answer<Created> create(const std::string& name, bool operates, std::int64_t ttl_seconds, const Actor& by);
+  Answer<TokenInfo> revoke(const std::string& name, const Actor& by);
+  std::vector<TokenInfo> list() const;
+
+ private:
+  Registrar& registrar_;
+  mutable std::mutex mutex_;
+  std::map<std::string, TokenRow> tokens_;
+  std::mutex changing_;  // one change at a time
+};
+
+}  // namespace sallyport

@@ -1,0 +1,43 @@
+// What the API's handlers share: answers, refusals as problem documents, and how requests name CAs and devices
+// (the contract, section 1).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "admin/api/http_server.h"
+#include "admin/api/objects.h"
+#include "cache/registrar.h"
+
+namespace sallyport {
+
+inline constexpr std::size_t kPrefixDigits = 8;
+inline constexpr std::size_t kMatchesShown = 5;
+
+HttpResponse ok(const Json& json, unsigned status = 200);
+HttpResponse refused(const Refusal& refusal);
+HttpResponse invalid(std::string_view what);
+
+bool is_hex(std::string_view text);
+std::optional<Digest> full_id(std::string_view text);
+std::string lower(std::string_view text);
+// A serial as a person writes it, as Certificate::serial() has it: no leading zeros.
+std::optional<std::string> serial_bytes(std::string_view text);
+std::optional<std::int64_t> parse_utc(const std::string& text);
+Refusal needs_full_id();
+Refusal bad_reference(std::string_view what);
+Refusal ambiguous(std::string_view what, std::string_view reference, const std::vector<Digest>& ids);
+
+// The request's body as an object; a refusal says what is wrong with it.
+Answer<Json> json_object(const HttpRequest& request);
+// A member that must be text where it is there; empty where it is not.
+Answer<std::string> text_member(const Json& body, const char* key);
+
+// `limit` of a list: 1 to 1000, 100 where it is not given.
+Answer<std::size_t> limit_of(const HttpRequest& request);
+
+Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view reference);
+Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view reference);
+
+}  // namespace sallyport

@@ -1,0 +1,137 @@
+// CAs, their codes, and CRLs.
+#include <ctime>
+
+#include "admin/api/admin_api.h"
+
+namespace sallyport {
+
+HttpResponse AdminApi::issue_code(const Call& call) {
+  std::int64_t ttl = 24 * 3600;
+  if (!call.request.body.empty()) {
+    const auto body = json_object(call.request);
+    if (!body) return refused(body.error());
+    if (body->contains("ttl_seconds")) {
+      const Json& value = (*body)["ttl_seconds"];
+      if (!value.is_number_integer()) return invalid("ttl_seconds must be a whole number");
+      ttl = value.get<std::int64_t>();
+    }
+  }
+  if (ttl < 1 || ttl > 366LL * 86400) return invalid("ttl_seconds must be between 1 and one year");
+  const auto code = parts_.registrar.issue_code(ttl, call.caller.actor);
+  if (!code) return refused(code.error());
+  return ok({{"code", code->code}, {"expires_at", utc(code->expires_at)}}, 201);
+}
+
+// All on one page: registry.max_cas bounds them. A page_token is the id of the last one shown.
+HttpResponse AdminApi::list_cas(const Call& call) {
+  const std::string& asked = call.request.query;
+  const std::string wanted_status = query_value(asked, "status");
+  const std::string wanted_serial = query_value(asked, "serial");
+  const auto status = ca_status(wanted_status);
+  if (!wanted_status.empty() && !status) return invalid("status must be active or inactive");
+  const auto serial = serial_bytes(wanted_serial);
+  if (!wanted_serial.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
+  const auto limit = limit_of(call.request);
+  if (!limit) return refused(limit.error());
+  const std::string token = query_value(asked, "page_token");
+  const auto after = full_id(token);
+  if (!token.empty() && !after) return invalid("the page_token is not one of a list answer");
+  Json items = Json::array();
+  std::string next;
+  std::string last;
+  for (const CaRecord& ca : parts_.registrar.cas()) {
+    if (after && ca.id <= *after) continue;
+    if (status && ca.status != *status) continue;
+    if (serial && ca.certificate.serial() != *serial) continue;
+    if (items.size() == *limit) {
+      next = last;
+      break;
+    }
+    last = to_hex(ca.id);
+    items.push_back(to_json(ca));
+  }
+  return ok({{"items", std::move(items)}, {"next_page_token", next}});
+}
+
+HttpResponse AdminApi::register_ca(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto certificate_text = text_member(*body, "certificate");
+  if (!certificate_text) return refused(certificate_text.error());
+  const auto verification_text = text_member(*body, "verification_certificate");
+  if (!verification_text) return refused(verification_text.error());
+  const auto flag = [&](const char* key) -> std::optional<bool> {
+    if (!body->contains(key) || !(*body)[key].is_boolean()) return std::nullopt;
+    return (*body)[key].get<bool>();
+  };
+  if (certificate_text->empty() || verification_text->empty()) {
+    return invalid(
+        "the body must be {\"certificate\": PEM, \"verification_certificate\": PEM, \"auto_register\"?, "
+        "\"approve\"?}");
+  }
+  for (const char* key : {"auto_register", "approve"}) {
+    if (body->contains(key) && !(*body)[key].is_boolean()) return invalid(std::string(key) + " must be true or false");
+  }
+  auto certificate = Certificate::from_pem(*certificate_text);
+  if (!certificate) return invalid("certificate: " + certificate.error().what);
+  auto verification = Certificate::from_pem(*verification_text);
+  if (!verification) return invalid("verification_certificate: " + verification.error().what);
+  const CaRegistration registration{std::move(*certificate), std::move(*verification), flag("auto_register"),
+                                    flag("approve").value_or(false)};
+  const auto ca = parts_.registrar.register_ca(registration, call.caller.actor);
+  return ca ? ok(to_json(*ca), 201) : refused(ca.error());
+}
+
+HttpResponse AdminApi::ca_answer(const Answer<CaRecord>& answer, unsigned status) {
+  if (!answer) return refused(answer.error());
+  Json json = to_json(*answer);
+  const Impact impact = parts_.plane.impact_of_ca(answer->id);
+  json["sessions"] = impact.sessions;
+  json["devices_online"] = impact.devices;
+  return ok(json, status);
+}
+
+HttpResponse AdminApi::show_ca(const Call& call) {
+  return ca_answer(find_ca(parts_.registrar, call.args[0]));
+}
+
+HttpResponse AdminApi::ca_certificate(const Call& call) {
+  const auto ca = find_ca(parts_.registrar, call.args[0]);
+  return ca ? HttpResponse{200, "application/x-pem-file", ca->certificate.pem()} : refused(ca.error());
+}
+
+HttpResponse AdminApi::activate_ca(const Call& call) {
+  const auto id = full_id(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Active, call.caller.actor));
+}
+
+HttpResponse AdminApi::deactivate_ca(const Call& call) {
+  const auto id = full_id(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Inactive, call.caller.actor));
+}
+
+HttpResponse AdminApi::delete_ca(const Call& call) {
+  const auto id = full_id(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  const std::string cascade = query_value(call.request.query, "cascade");
+  if (!cascade.empty() && cascade != "true" && cascade != "false") return invalid("cascade must be true or false");
+  return ca_answer(parts_.registrar.delete_ca(*id, cascade == "true", call.caller.actor));
+}
+
+HttpResponse AdminApi::import_crl(const Call& call) {
+  const auto crl = Crl::parse(call.request.body, std::time(nullptr));
+  if (!crl) return refused(crl.error());
+  const auto outcome = parts_.registrar.import_crl(*crl, call.caller.actor);
+  if (!outcome) return refused(outcome.error());
+  return ok({{"ca_id", to_hex(outcome->ca)},
+             {"entries", outcome->entries},
+             {"revoked", outcome->revoked},
+             {"held", outcome->held},
+             {"not_seen_yet", outcome->unseen},
+             {"cas_deactivated", outcome->cas},
+             {"unchanged", outcome->known}});
+}
+
+}  // namespace sallyport

@@ -1,0 +1,195 @@
+// Devices, and what the gate would say to one.
+#include <ctime>
+
+#include "admin/api/admin_api.h"
+#include "cache/ca_set.h"
+#include "cache/openssl_ptr.h"
+
+namespace sallyport {
+
+HttpResponse AdminApi::list_devices(const Call& call) {
+  DeviceQuery query;
+  const auto value = [&](std::string_view name) { return query_value(call.request.query, name); };
+  if (const std::string serial = value("serial"); !serial.empty()) {
+    const auto bytes = serial_bytes(serial);
+    if (!bytes) return invalid("serial must be hex, up to 128 bytes");
+    query.serial = *bytes;
+  }
+  if (const std::string ca = value("ca"); !ca.empty()) {
+    const auto found = find_ca(parts_.registrar, ca);
+    if (!found) return refused(found.error());
+    query.ca = found->id;
+  }
+  if (const std::string status = value("status"); !status.empty()) {
+    query.status = device_status(status);
+    if (!query.status) return invalid("status must be active, inactive, pending or revoked");
+  }
+  query.cn_glob = value("cn");
+  if (const std::string before = value("expires_before"); !before.empty()) {
+    query.expires_before = parse_utc(before);
+    if (!query.expires_before) return invalid("expires_before must be a time such as 2026-11-21T04:13:00Z");
+  }
+  const auto limit = limit_of(call.request);
+  if (!limit) return refused(limit.error());
+  query.limit = *limit;
+  query.page_token = value("page_token");
+  const auto page = parts_.registrar.devices(query);
+  if (!page) return refused(page.error());
+  std::vector<Digest> ids;
+  for (const DeviceRecord& device : page->items) ids.push_back(device.id);
+  const std::vector<std::uint64_t> sessions = parts_.plane.sessions_of_devices(ids);
+  Json items = Json::array();
+  for (std::size_t i = 0; i < ids.size(); ++i) items.push_back(to_json(page->items[i], sessions[i]));
+  return ok({{"items", std::move(items)}, {"next_page_token", page->next_page_token}});
+}
+
+namespace {
+
+// PEM certificates in a member that is text, or an array of texts.
+Answer<std::vector<Certificate>> certificates_of(const Json& body, const char* key) {
+  std::vector<Certificate> all;
+  const auto found = body.find(key);
+  if (found == body.end() || found->is_null()) return all;
+  const Json list = found->is_array() ? *found : Json::array({*found});
+  for (const Json& each : list) {
+    const auto text = text_member(Json{{key, each}}, key);
+    if (!text) return text.error();
+    auto bundle = Certificate::bundle_from_pem(*text);
+    if (!bundle) return Refusal{Refusal::Kind::Invalid, std::string(key) + ": " + bundle.error().what};
+    for (Certificate& certificate : *bundle) all.push_back(std::move(certificate));
+    if (all.size() > 64) return Refusal{Refusal::Kind::Invalid, std::string(key) + " holds too many certificates"};
+  }
+  return all;
+}
+
+}  // namespace
+
+HttpResponse AdminApi::register_device(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto leaf = certificates_of(*body, "certificate");
+  if (!leaf) return refused(leaf.error());
+  if (leaf->empty()) return invalid("the body must be {\"certificate\": PEM, \"intermediates\"?: PEM}");
+  auto intermediates = certificates_of(*body, "intermediates");
+  if (!intermediates) return refused(intermediates.error());
+  // A chain in one text: the leaf first, as a device would send it.
+  for (std::size_t i = 1; i < leaf->size(); ++i) intermediates->push_back((*leaf)[i]);
+  const auto cas = parts_.registrar.ca_set();
+  Examined examined = examine_device(parts_.gate, *cas, leaf->front(), *intermediates, std::time(nullptr));
+  const Digest id = leaf->front().fingerprint();
+  if (!examined.verdict.admitted()) {
+    return problem(409, std::string(to_string(examined.verdict.reason)),
+                   "a connection of this device would be refused: " + std::string(to_string(examined.verdict.reason)) +
+                       "; `sallyport explain` shows each step");
+  }
+  if (!examined.registration) return device_answer(parts_.registrar.device(id));  // registered before
+  std::vector<Registration> one;
+  one.push_back(std::move(*examined.registration));
+  const auto outcome = parts_.registrar.register_devices(std::move(one), call.caller.actor);
+  if (!outcome) return refused(outcome.error());
+  const Registered& registered = outcome->front();
+  if (registered.refused != Reason::None) {
+    return problem(409, std::string(to_string(registered.refused)),
+                   "it was refused when it was to be written: " + std::string(to_string(registered.refused)));
+  }
+  return device_answer(parts_.registrar.device(id), registered.already ? 200 : 201);
+}
+
+// Its body goes to an Importer (plan()); only a request without one comes here.
+HttpResponse AdminApi::import_devices(const Call&) {
+  return invalid("the body must be PEM certificates");
+}
+
+HttpResponse AdminApi::device_answer(const Answer<DeviceRecord>& answer, unsigned status) {
+  if (!answer) return refused(answer.error());
+  return ok(to_json(*answer, parts_.plane.sessions_of_device(answer->id)), status);
+}
+
+HttpResponse AdminApi::show_device(const Call& call) {
+  return device_answer(find_device(parts_.registrar, call.args[0]));
+}
+
+HttpResponse AdminApi::device_certificate(const Call& call) {
+  const auto device = find_device(parts_.registrar, call.args[0]);
+  if (!device) return refused(device.error());
+  const auto certificate = parts_.registrar.device_certificate(device->id);
+  return certificate ? HttpResponse{200, "application/x-pem-file", certificate->pem()} : refused(certificate.error());
+}
+
+HttpResponse AdminApi::set_device(const Call& call, DeviceStatus status) {
+  const auto id = full_id(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  return device_answer(parts_.registrar.set_device_status(*id, status, call.caller.actor));
+}
+HttpResponse AdminApi::activate_device(const Call& call) {
+  return set_device(call, DeviceStatus::Active);
+}
+HttpResponse AdminApi::deactivate_device(const Call& call) {
+  return set_device(call, DeviceStatus::Inactive);
+}
+HttpResponse AdminApi::revoke_device(const Call& call) {
+  return set_device(call, DeviceStatus::Revoked);
+}
+
+HttpResponse AdminApi::delete_device(const Call& call) {
+  const auto id = full_id(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  return device_answer(parts_.registrar.delete_device(*id, call.caller.actor));
+}
+
+namespace {
+
+class Steps final : public Trace {
+ public:
+  void step(int number, std::string_view what, std::string_view found) override {
+    steps.push_back({{"step", number}, {"what", std::string(what)}, {"found", std::string(found)}});
+  }
+  Json steps = Json::array();
+};
+
+}  // namespace
+
+HttpResponse AdminApi::explain(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto chain = certificates_of(*body, "chain");
+  if (!chain) return refused(chain.error());
+  if (chain->empty()) return invalid("the body must be {\"chain\": PEM, \"listener\"?: NAME, \"at\"?: TIME}");
+  const auto listener = text_member(*body, "listener");
+  if (!listener) return refused(listener.error());
+  const auto at_text = text_member(*body, "at");
+  if (!at_text) return refused(at_text.error());
+  const auto at = at_text->empty() ? std::optional(std::int64_t{std::time(nullptr)}) : parse_utc(*at_text);
+  if (!at) return invalid("at must be a time such as 2026-11-21T04:13:00Z");
+  Steps trace;
+  Admits admits;
+  bool mutual = true;
+  if (!listener->empty()) {
+    const auto settings = parts_.plane.listener_admits(*listener);
+    if (!settings) return problem(404, "not-found", "there is no listener '" + *listener + "'");
+    admits.cas = settings->cas;
+    mutual = settings->auth == AuthMode::Mutual;
+  }
+  Verdict verdict;
+  if (mutual) {
+    trace.step(1, "possession of the private key", "proven by TLS in a handshake; not part of a file");
+    const X509StackPtr sent(sk_X509_new_null());
+    for (std::size_t i = 1; i < chain->size(); ++i) sk_X509_push(sent.get(), (*chain)[i].x509());
+    const auto cas = parts_.registrar.ca_set();
+    verdict = parts_.gate.decide({chain->front().x509(), sent.get()}, *cas, admits, *at, &trace);
+    if (verdict.admitted() && verdict.pending) verdict.reason = Reason::DevicePending;
+  } else {
+    trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");
+  }
+  const Certificate& leaf = chain->front();
+  const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
+  return ok({{"admitted", verdict.admitted()},
+             {"reason", verdict.admitted() ? Json(nullptr) : Json(std::string(to_string(verdict.reason)))},
+             {"id", to_hex(leaf.fingerprint())},
+             {"subject", leaf.subject()},
+             {"serial", serial_hex({serial, leaf.serial().size()})},
+             {"at", utc(*at)},
+             {"steps", std::move(trace.steps)}});
+}
+
+}  // namespace sallyport

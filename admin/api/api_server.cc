@@ -1,0 +1,209 @@
+// What concerns the server as a whole: status, refusals, audit, tokens, backups.
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <filesystem>
+
+#include "admin/api/admin_api.h"
+#include "admin/backup.h"
+
+namespace sallyport {
+
+namespace {
+
+Json to_json(const TokenInfo& token) {
+  return {{"name", token.name},
+          {"role", token.operates ? "operator" : "viewer"},
+          {"created_at", utc(token.created_at)},
+          {"expires_at", token.expires_at == 0 ? Json(nullptr) : Json(utc(token.expires_at))}};
+}
+
+std::string utc_us(std::int64_t at_us) {
+  std::string text = utc(at_us / 1'000'000);
+  const std::string fraction = std::to_string(at_us % 1'000'000 + 1'000'000).substr(1);
+  return text.substr(0, text.size() - 1) + "." + fraction + "Z";
+}
+
+// `since`; INT64_MIN where it is not given.
+Answer<std::int64_t> since_of(const HttpRequest& request) {
+  const std::string text = query_value(request.query, "since");
+  if (text.empty()) return std::int64_t{0};
+  const auto since = parse_utc(text);
+  if (!since) return Refusal{Refusal::Kind::Invalid, "since must be a time such as 2026-11-21T04:13:00Z"};
+  return *since;
+}
+
+}  // namespace
+
+HttpResponse AdminApi::list_rejections(const Call& call) {
+  const auto since = since_of(call.request);
+  if (!since) return refused(since.error());
+  const auto limit = limit_of(call.request);
+  if (!limit) return refused(limit.error());
+  const std::string peer = query_value(call.request.query, "peer");
+  const std::string serial_text = query_value(call.request.query, "serial");
+  const auto serial = serial_bytes(serial_text);
+  if (!serial_text.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
+  Json items = Json::array();
+  for (const Rejection& seen : parts_.plane.rejections()) {
+    if (seen.last < *since) continue;
+    if (serial && serial_bytes(seen.serial) != serial) continue;
+    const std::string address = seen.peer.substr(0, seen.peer.rfind(':'));
+    if (!peer.empty() && peer != address && "[" + peer + "]" != address && peer != seen.peer) continue;
+    if (items.size() == *limit) break;
+    items.push_back({{"reason", std::string(to_string(seen.reason))},
+                     {"listener", seen.listener},
+                     {"peer", seen.peer},
+                     {"subject", seen.subject},
+                     {"serial", seen.serial},
+                     {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},
+                     {"count", seen.count},
+                     {"first", utc(seen.first)},
+                     {"last", utc(seen.last)}});
+  }
+  return ok({{"items", std::move(items)}, {"next_page_token", ""}});
+}
+
+HttpResponse AdminApi::list_audit(const Call& call) {
+  const auto since = since_of(call.request);
+  if (!since) return refused(since.error());
+  const auto limit = limit_of(call.request);
+  if (!limit) return refused(limit.error());
+  std::int64_t before = INT64_MAX;
+  if (const std::string token = query_value(call.request.query, "page_token"); !token.empty()) {
+    const auto [end, failure] = std::from_chars(token.data(), token.data() + token.size(), before);
+    if (failure != std::errc() || end != token.data() + token.size() || before < 1) {
+      return invalid("the page_token is not one of a list answer");
+    }
+  }
+  const auto records = parts_.registrar.audit(*since * 1'000'000, before, *limit + 1);
+  if (!records) return refused(records.error());
+  Json items = Json::array();
+  for (const AuditRecord& record : *records) {
+    if (items.size() == *limit) break;
+    items.push_back({{"at", utc_us(record.at_us)},
+                     {"who", record.by.who},
+                     {"from", record.by.from},
+                     {"action", record.action},
+                     {"target", record.target},
+                     {"before", record.before},
+                     {"after", record.after},
+                     {"revision", record.revision}});
+  }
+  const bool more = records->size() > *limit;
+  return ok({{"items", std::move(items)},
+             {"next_page_token", more ? std::to_string((*records)[*limit - 1].at_us) : std::string()}});
+}
+
+HttpResponse AdminApi::status(const Call&) {
+  const RegistrarStats stats = parts_.registrar.stats();
+  Json shards = Json::array();
+  std::uint64_t sessions = 0;
+  std::uint64_t closing = 0;
+  for (const ShardInfo& shard : parts_.plane.shard_info()) {
+    shards.push_back({{"sessions", shard.sessions}, {"busy_ratio", shard.busy_ratio}, {"closing", shard.closing}});
+    sessions += shard.sessions;
+    closing += shard.closing;
+  }
+  const std::int64_t now = std::time(nullptr);
+  return ok({{"version", SALLYPORT_VERSION},
+             {"uptime_seconds", now - parts_.started_at},
+             {"sessions", sessions},
+             {"sessions_closing", closing},
+             {"shards", std::move(shards)},
+             {"devices", to_json(stats.devices)},
+             {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},
+             {"cas", {{"active", stats.cas_active}, {"inactive", stats.cas_inactive}}},
+             {"registration_queue", {{"depth", stats.queued}, {"limit", parts_.config.registry.queue}}},
+             {"imports",
+              {{"running", imports_.running.load()},
+               {"certificates_read", imports_.read.load()},
+               {"registered", imports_.registered.load()},
+               {"failed", imports_.failed.load()}}},
+             {"registrations_refused_late", stats.refused},
+             {"store_errors", stats.store_errors},
+             {"revision", stats.revision}});
+}
+
+HttpResponse AdminApi::list_tokens(const Call&) {
+  Json items = Json::array();
+  for (const TokenInfo& token : parts_.access.list()) items.push_back(to_json(token));
+  return ok({{"items", std::move(items)}, {"next_page_token", ""}});
+}
+
+HttpResponse AdminApi::create_token(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto name = text_member(*body, "name");
+  if (!name) return refused(name.error());
+  const auto role = text_member(*body, "role");
+  if (!role) return refused(role.error());
+  if (*role != "viewer" && *role != "operator") return invalid("role must be \"viewer\" or \"operator\"");
+  std::int64_t ttl = 0;
+  if (body->contains("ttl_seconds") && !(*body)["ttl_seconds"].is_null()) {
+    const Json& value = (*body)["ttl_seconds"];
+    if (!value.is_number_integer()) return invalid("ttl_seconds must be a whole number");
+    ttl = value.get<std::int64_t>();
+    if (ttl < 1 || ttl > 3660LL * 86400) return invalid("ttl_seconds must be between 1 and ten years");
+  }
+  const auto created = parts_.access.create(*name, *role == "operator", ttl, call.caller.actor);
+  if (!created) return refused(created.error());
+  Json json = to_json(created->info);
+  json["token"] = created->token;
+  return ok(json, 201);
+}
+
+HttpResponse AdminApi::revoke_token(const Call& call) {
+  const std::string name = call.args.empty() ? query_value(call.request.query, "name") : call.args[0];
+  if (name.empty()) return invalid("name the token: /v1/tokens/NAME");
+  const auto revoked = parts_.access.revoke(name, call.caller.actor);
+  return revoked ? ok(to_json(*revoked)) : refused(revoked.error());
+}
+
+// Over the network only into admin.backup_dir; whoever may open the admin socket may also name a folder.
+HttpResponse AdminApi::backup(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto name = text_member(*body, "name");
+  if (!name) return refused(name.error());
+  const auto dir = text_member(*body, "dir");
+  if (!dir) return refused(dir.error());
+  std::string target;
+  if (!dir->empty()) {
+    if (!call.caller.local) {
+      return problem(403, "forbidden", "over the network a backup goes into admin.backup_dir: give it a name");
+    }
+    if (dir->front() != '/') return invalid("dir must be an absolute path");
+    target = *dir;
+  } else {
+    const bool plain = !name->empty() && name->size() <= 100 && name->front() != '.' &&
+                       std::all_of(name->begin(), name->end(), [](unsigned char c) {
+                         return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+                       });
+    if (!plain) return invalid("a backup's name has 1 to 100 letters, digits, '-', '_' or '.', and no '.' in front");
+    const std::string& folder = parts_.config.admin.backup_dir;
+    if (folder.empty()) {
+      return problem(409, "conflict", "admin.backup_dir is not set: name a folder there, or use the admin socket");
+    }
+    std::error_code failure;
+    std::filesystem::create_directories(folder, failure);
+    if (!failure) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, failure);
+    if (failure) return problem(503, "unavailable", "admin.backup_dir: " + folder + ": " + failure.message());
+    target = folder + "/" + *name;
+  }
+  const std::lock_guard one_at_a_time(backup_mutex_);
+  const auto made = make_backup(parts_.store, target);
+  if (!made) return refused(made.error());
+  if (const auto noted = parts_.registrar.record(call.caller.actor, "backup", made->path, "made and verified");
+      !noted) {
+    return refused(noted.error());
+  }
+  return ok({{"path", made->path},
+             {"files", made->files},
+             {"bytes", made->bytes},
+             {"revision", made->revision},
+             {"created_at", utc(made->created_at)}},
+            201);
+}
+
+}  // namespace sallyport

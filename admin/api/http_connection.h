@@ -1,0 +1,327 @@
+// One client of the HTTP server, over TCP, TLS or a unix socket: reads the head, asks the handler what to do with
+// it, takes the body, answers. Included by http_server.cc alone; Beast stays in these two.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "admin/api/http_server.h"
+
+namespace sallyport::http_detail {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+// A connection that waits for its first byte of a request.
+class Waiting {
+ public:
+  virtual ~Waiting() = default;
+  virtual void give_up() = 0;
+};
+
+struct Server {
+  HttpLimits limits;
+  std::size_t connections = 0;  // io thread only; before `io`, whose end ends the last connections
+  bool stopping = false;        // io thread only
+  std::list<Waiting*> waiting;  // io thread only; the one that waits longest first
+  asio::io_context io{1};
+  asio::thread_pool workers;
+
+  Server(HttpLimits l, unsigned w) : limits(l), workers(w) {}
+  // False: everybody is being served.
+  bool make_room() {
+    if (waiting.empty()) return false;
+    waiting.front()->give_up();
+    return true;
+  }
+};
+
+using Tcp = asio::ip::tcp;
+using Local = asio::local::stream_protocol;
+using PlainTcp = beast::basic_stream<Tcp>;
+using PlainLocal = beast::basic_stream<Local>;
+using TlsTcp = beast::ssl_stream<PlainTcp>;
+
+inline PlainTcp& lowest(PlainTcp& stream) {
+  return stream;
+}
+inline PlainLocal& lowest(PlainLocal& stream) {
+  return stream;
+}
+inline PlainTcp& lowest(TlsTcp& stream) {
+  return stream.next_layer();
+}
+
+inline HttpPeer peer_of(PlainTcp& stream) {
+  error_code failure;
+  const auto remote = stream.socket().remote_endpoint(failure);
+  return {false, "", failure ? "unknown" : remote.address().to_string() + ":" + std::to_string(remote.port())};
+}
+inline HttpPeer peer_of(PlainLocal& stream) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  // unix(7): who connected, as the kernel saw it then.
+  if (::getsockopt(stream.socket().native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return {true, "uid unknown", "socket"};
+  }
+  return {true, "uid " + std::to_string(credentials.uid), "socket pid " + std::to_string(credentials.pid)};
+}
+
+// One client. Lives as long as an operation of it is pending; all members belong to the io thread, except
+// that a worker fills `answer_` between posting the work and posting the result back.
+template <class Stream>
+class Connection final : public Waiting, public std::enable_shared_from_this<Connection<Stream>> {
+ public:
+  Connection(Server& server, HttpHandler& handler, Stream stream)
+      : server_(server),
+        handler_(handler),
+        stream_(std::move(stream)),
+        buffer_(server.limits.header_bytes + 64 * 1024) {
+    ++server_.connections;
+    request_.peer = peer_of(lowest(stream_));
+  }
+  ~Connection() override {
+    leave_waiting();
+    --server_.connections;
+  }
+
+  void begin() {
+    place_ = server_.waiting.insert(server_.waiting.end(), this);
+    if constexpr (std::is_same_v<Stream, TlsTcp>) {
+      lowest(stream_).expires_after(server_.limits.request_time);
+      stream_.async_handshake(asio::ssl::stream_base::server, [self = this->shared_from_this()](error_code failure) {
+        if (!failure) self->wait_for_request();
+      });
+    } else {
+      wait_for_request();
+    }
+  }
+
+  void give_up() override {
+    leave_waiting();
+    lowest(stream_).cancel();
+    error_code ignored;
+    lowest(stream_).socket().close(ignored);
+  }
+
+ private:
+  void leave_waiting() {
+    if (place_) server_.waiting.erase(*place_);
+    place_.reset();
+  }
+
+  void wait_for_request() {
+    parser_.emplace();
+    parser_->header_limit(static_cast<std::uint32_t>(server_.limits.header_bytes));
+    parser_->body_limit(boost::none);  // set when the head is known
+    if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);
+    // The first byte may take its time on a kept connection; from then on the whole request is due.
+    if (buffer_.size() == 0 && served_ > 0) {
+      lowest(stream_).expires_after(server_.limits.idle_time);
+      stream_.async_read_some(buffer_.prepare(4096),
+                              [self = this->shared_from_this()](error_code failure, std::size_t n) {
+                                if (failure) return;
+                                self->buffer_.commit(n);
+                                self->read_head();
+                              });
+      return;
+    }
+    read_head();
+  }
+
+  void read_head() {
+    lowest(stream_).expires_after(server_.limits.request_time);
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = this->shared_from_this()](error_code failure, std::size_t) {
+                              self->leave_waiting();
+                              if (self->readable(failure)) self->on_head();
+                            });
+  }
+
+  // False: the connection is over, or an answer is on its way.
+  bool readable(error_code failure) {
+    if (failure == http::error::header_limit) return refuse(431, "the header is larger than the server takes"), false;
+    if (failure == http::error::body_limit) return refuse(413, "the body is larger than the server takes"), false;
+    if (failure == beast::error::timeout || failure == http::error::end_of_stream) return false;
+    if (failure.category() == http::make_error_code(http::error::bad_version).category()) {
+      return refuse(400, "this is not an HTTP request"), false;
+    }
+    return !failure && !server_.stopping;
+  }
+
+  void on_head() {
+    const auto& message = parser_->get();
+    keep_alive_ = message.keep_alive();
+    version_ = message.version();
+    request_.method = std::string(message.method_string());
+    const std::string_view target(message.target().data(), message.target().size());
+    const std::size_t mark = target.find('?');
+    request_.path = target.substr(0, mark);
+    request_.query = mark == std::string_view::npos ? "" : target.substr(mark + 1);
+    request_.authorization = std::string(message[http::field::authorization]);
+    request_.body.clear();
+    HttpPlan plan = handler_.plan(request_);
+    if (plan.refused) {
+      answer_ = std::move(*plan.refused);
+      keep_alive_ = keep_alive_ && parser_->is_done();
+      return send();
+    }
+    sink_ = std::move(plan.sink);
+    most_ = sink_ ? UINT64_MAX : plan.body_bytes != 0 ? plan.body_bytes : server_.limits.body_bytes;
+    if (parser_->content_length() && *parser_->content_length() > most_) {
+      return refuse(413, "the body is larger than the server takes");
+    }
+    if (beast::iequals(message[http::field::expect], "100-continue")) return say_continue();
+    read_body();
+  }
+
+  // RFC 9110, section 10.1.1: the client waits for it before it sends a large body.
+  void say_continue() {
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    asio::async_write(stream_, asio::buffer(kContinue.data(), kContinue.size()),
+                      [self = this->shared_from_this()](error_code failure, std::size_t) {
+                        if (!failure) self->read_body();
+                      });
+  }
+
+  void read_body() {
+    if (parser_->is_done()) return on_request(true);
+    auto& body = parser_->get().body();
+    body.data = piece_.data();
+    body.size = piece_.size();
+    if (sink_) lowest(stream_).expires_after(server_.limits.piece_time);
+    http::async_read_some(stream_, buffer_, *parser_,
+                          [self = this->shared_from_this()](error_code failure, std::size_t) {
+                            // The piece is full: there is more.
+                            if (failure == http::error::need_buffer) failure = {};
+                            const std::size_t n = self->piece_.size() - self->parser_->get().body().size;
+                            if (failure && self->sink_ && !self->server_.stopping) return self->on_request(false);
+                            if (self->readable(failure)) self->on_piece(n);
+                          });
+  }
+
+  void on_piece(std::size_t n) {
+    if (!sink_) {
+      if (request_.body.size() + n > most_) return refuse(413, "the body is larger than the server takes");
+      request_.body.append(piece_.data(), n);
+      return read_body();
+    }
+    lowest(stream_).expires_never();
+    asio::post(server_.workers, [self = this->shared_from_this(), n]() mutable {
+      bool more = false;
+      try {
+        more = self->sink_->take({self->piece_.data(), n});
+      } catch (const std::exception&) {
+      }
+      auto& io = self->server_.io;
+      asio::post(io, [self = std::move(self), more] {
+        if (more) return self->read_body();
+        self->keep_alive_ = false;
+        self->on_request(true);
+      });
+    });
+  }
+
+  void on_request(bool whole) {
+    lowest(stream_).expires_never();
+    asio::post(server_.workers, [self = this->shared_from_this(), whole]() mutable {
+      self->answer_ = self->handle(whole);
+      auto& io = self->server_.io;
+      asio::post(io, [self = std::move(self)] { self->send(); });
+    });
+  }
+
+  // Libraries' exceptions stop here: a handler that throws is a 500, never the end of the process.
+  HttpResponse handle(bool whole) {
+    try {
+      if (!sink_) return handler_.handle(request_);
+      HttpResponse answer = sink_->finish(whole);
+      sink_.reset();
+      return answer;
+    } catch (const std::exception&) {
+      return problem(500, "internal", "the server failed on this request");
+    }
+  }
+
+  void refuse(unsigned status, std::string_view why) {
+    keep_alive_ = false;
+    answer_ = problem(status, "bad-request", why);
+    send();
+  }
+
+  void send() {
+    response_ = {};
+    response_.version(version_);
+    response_.result(answer_.status);
+    response_.set(http::field::content_type, answer_.content_type);
+    response_.set(http::field::cache_control, "no-store");
+    response_.set("X-Content-Type-Options", "nosniff");
+    if (answer_.status == 401) response_.set(http::field::www_authenticate, "Bearer");
+    response_.keep_alive(keep_alive_);
+    response_.body() = std::move(answer_.body);
+    response_.prepare_payload();
+    if (request_.method == "HEAD") response_.body().clear();
+    lowest(stream_).expires_after(server_.limits.request_time);
+    http::async_write(stream_, response_, [self = this->shared_from_this()](error_code failure, std::size_t) {
+      ++self->served_;
+      if (failure) return;
+      if (self->keep_alive_ && !self->server_.stopping) return self->wait_for_request();
+      self->say_goodbye();
+    });
+  }
+
+  // Closing while the client still sends (a body that is too large) would reset the connection and take the
+  // answer with it: so stop sending, and swallow for a moment.
+  void say_goodbye() {
+    if constexpr (std::is_same_v<Stream, TlsTcp>) {
+      lowest(stream_).expires_after(std::chrono::seconds(1));
+      stream_.async_shutdown([self = this->shared_from_this()](error_code) {});
+    } else {
+      error_code ignored;
+      stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+      stream_.expires_after(std::chrono::seconds(1));
+      swallow();
+    }
+  }
+  void swallow() {
+    buffer_.clear();
+    stream_.async_read_some(buffer_.prepare(4096),
+                            [self = this->shared_from_this()](error_code failure, std::size_t n) {
+                              self->swallowed_ += n;
+                              if (!failure && self->swallowed_ < 4 * self->server_.limits.body_bytes) self->swallow();
+                            });
+  }
+
+  Server& server_;
+  HttpHandler& handler_;
+  Stream stream_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::buffer_body>> parser_;
+  std::vector<char> piece_ = std::vector<char>(16 * 1024);
+  std::unique_ptr<BodySink> sink_;
+  std::uint64_t most_ = 0;  // bytes of body
+  std::optional<std::list<Waiting*>::iterator> place_;
+  HttpRequest request_;
+  HttpResponse answer_;
+  http::response<http::string_body> response_;
+  unsigned version_ = 11;
+  unsigned served_ = 0;
+  std::size_t swallowed_ = 0;
+  bool keep_alive_ = false;
+};
+
+}  // namespace sallyport::http_detail

@@ -1,0 +1,50 @@
+// SIGHUP: the configuration file and every certificate file are read again. What can change without a restart
+// does, all of it or nothing; what cannot is named in the log. The main thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "admin/listener_control.h"
+#include "cache/log.h"
+#include "cache/registrar.h"
+#include "proxy/config.h"
+#include "proxy/data_plane.h"
+
+namespace sallyport {
+
+// The certificates of `trusted_cas`: PEM files, or folders of *.pem and *.crt.
+Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry);
+
+class Reload {
+ public:
+  // All outlive it. `config` is what the process was started with; what changes is kept in it.
+  Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners, Log& log,
+         Logger& main_log)
+      : path_(std::move(path)),
+        config_(config),
+        plane_(plane),
+        registrar_(registrar),
+        listeners_(listeners),
+        log_(log),
+        main_log_(main_log) {}
+
+  void run();
+
+ private:
+  Answer<void> apply(const Config& next);
+
+  const std::string path_;
+  Config& config_;
+  DataPlane& plane_;
+  Registrar& registrar_;
+  ListenerControl& listeners_;
+  Log& log_;
+  Logger& main_log_;
+};
+
+// The keys that differ and need a restart, as the file writes them.
+std::vector<std::string> needs_restart(const Config& now, const Config& next);
+
+}  // namespace sallyport
