@@ -127,7 +127,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   void wait_for_request() {
     parser_.emplace();
     parser_->header_limit(static_cast<std::uint32_t>(server_.limits.header_bytes));
-    parser_->body_limit(boost::none);  // set when the head is known
+    parser_->body_limit(UINT64_MAX);  // ours is known with the head; none at all is larger than nothing in Beast 1.74
     if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);
     // The first byte may take its time on a kept connection; from then on the whole request is due.
     if (buffer_.size() == 0 && served_ > 0) {

@@ -5,14 +5,15 @@
 #include <functional>
 #include <iostream>
 
+#include "admin/backup.h"
 #include "admin/cli/operator.h"
+#include "admin/cli/say.h"
 #include "admin/serve.h"
 
 namespace sallyport {
 
 namespace {
 
-constexpr int kUsage = 2;
 constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
 
 // The one command that was chosen; CLI11's callbacks set it, so that nothing runs before all is parsed.
@@ -28,6 +29,14 @@ struct Parsed {
   CaListOptions ca_filter;
   DeviceListOptions device_filter;
   Target target;
+  bool cascade = false;
+  std::vector<std::string> files;
+  std::string first, second;  // the plain arguments of commands that have no more to say
+  ExplainOptions explain;
+  RejectionOptions rejections;
+  TokenOptions token;
+  std::string last;
+  std::string state_dir;
   Chosen chosen;
 };
 
@@ -41,6 +50,9 @@ void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--socket", parsed.options.socket, "admin socket of the running server")
       ->envname("SALLYPORT_SOCKET")
       ->capture_default_str();
+  command.add_option("--url", parsed.options.url, "API over the network, in place of the socket: https://HOST:PORT")
+      ->envname("SALLYPORT_URL");
+  command.add_option("--token-file", parsed.options.token_file, "file with the token for --url (or $SALLYPORT_TOKEN)");
   command.add_option("-o,--output", parsed.output, "how to print")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
@@ -59,27 +71,40 @@ CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& na
 }
 
 // A command that changes something: ID, or --serial SN --ca ID; and --yes.
-void changing_command(CLI::App& parent, Parsed& parsed, const std::string& action, const std::string& help,
-                      bool device) {
-  CLI::App& command = client_command(parent, parsed, action, help, [&parsed, action, device](Operator& speaking) {
-    return device ? speaking.device_change(action, parsed.target) : speaking.ca_change(action, parsed.target);
-  });
-  CLI::Option* id = command.add_option("ID", parsed.target.id, "the full id, 64 hex digits");
-  CLI::Option* serial = command.add_option("--serial", parsed.target.serial, "its serial, in place of the id");
+CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& action, const std::string& help,
+                           bool device) {
+  CLI::App* command = parent.add_subcommand(action, help);
+  CLI::Option* id = command->add_option("ID", parsed.target.id, "the full id, 64 hex digits");
+  CLI::Option* serial = command->add_option("--serial", parsed.target.serial, "its serial, in place of the id");
   serial->excludes(id);
   if (device) {
-    CLI::Option* ca = command.add_option("--ca", parsed.target.ca, "the CA of that serial: id or prefix");
+    CLI::Option* ca = command->add_option("--ca", parsed.target.ca, "the CA of that serial: id or prefix");
     serial->needs(ca);
     ca->needs(serial);
   }
-  command.add_flag("--yes", parsed.options.yes, "do not ask");
-  command.callback([&parsed, action, device] {
+  command->add_flag("--yes", parsed.options.yes, "do not ask");
+  command->callback([&parsed, action, device] {
     if (parsed.target.id.empty() && parsed.target.serial.empty()) throw CLI::RequiredError("ID, or --serial");
     parsed.chosen = [&parsed, action, device] {
       Operator speaking = speaker(parsed);
-      return device ? speaking.device_change(action, parsed.target) : speaking.ca_change(action, parsed.target);
+      return device ? speaking.device_change(action, parsed.target)
+                    : speaking.ca_change(action, parsed.target, parsed.cascade);
     };
   });
+  return *command;
+}
+
+// A changing command with plain arguments.
+CLI::App& plain_command(CLI::App& parent, Parsed& parsed, const std::string& name, const std::string& help,
+                        const std::vector<std::pair<std::string, std::string>>& arguments,
+                        std::function<int(Operator&)> run) {
+  CLI::App& command = client_command(parent, parsed, name, help, std::move(run));
+  std::string* into[] = {&parsed.first, &parsed.second};
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    command.add_option(arguments[i].first, *into[i], arguments[i].second)->required();
+  }
+  command.add_flag("--yes", parsed.options.yes, "do not ask");
+  return command;
 }
 
 void reading_command(CLI::App& parent, Parsed& parsed, const std::string& name, const std::string& help,
@@ -118,6 +143,8 @@ void add_ca_commands(CLI::App& app, Parsed& parsed) {
                   [&parsed](Operator& speaking) { return speaking.download("cas", parsed.reference); });
   changing_command(*ca, parsed, "activate", "let its devices in again", false);
   changing_command(*ca, parsed, "deactivate", "refuse its devices and cut their sessions", false);
+  changing_command(*ca, parsed, "delete", "forget it and its devices; revoked ones stay revoked", false)
+      .add_flag("--cascade", parsed.cascade, "also while it is active or has active devices");
 }
 
 void add_device_commands(CLI::App& app, Parsed& parsed) {
@@ -137,6 +164,102 @@ void add_device_commands(CLI::App& app, Parsed& parsed) {
                   [&parsed](Operator& speaking) { return speaking.download("devices", parsed.reference); });
   changing_command(*device, parsed, "activate", "let it in", true);
   changing_command(*device, parsed, "deactivate", "refuse it and cut its sessions", true);
+  changing_command(*device, parsed, "revoke", "refuse it for ever and cut its sessions", true);
+  changing_command(*device, parsed, "delete", "forget it: its next valid connection registers it anew", true);
+  CLI::App& enroll =
+      client_command(*device, parsed, "register", "register devices before they come: certificates or PEM bundles",
+                     [&parsed](Operator& speaking) { return speaking.device_register(parsed.files); });
+  enroll.add_option("CERT.crt", parsed.files, "one certificate (with its intermediates behind it), or bundles of many")
+      ->required();
+  enroll.add_flag("--yes", parsed.options.yes, "do not ask");
+}
+
+void add_certificate_commands(CLI::App& app, Parsed& parsed) {
+  CLI::App* crl = app.add_subcommand("crl", "revocation lists")->require_subcommand(1);
+  plain_command(*crl, parsed, "import", "revoke what a CRL names (DER or PEM), verified against its CA",
+                {{"FILE", "the CRL"}}, [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first); });
+  CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);
+  plain_command(*server, parsed, "add", "host a server certificate; prints its id",
+                {{"CHAIN", "PEM: the server's certificate, then its issuers"},
+                 {"KEY", "PEM: its private key (PKCS#8, PKCS#1 or SEC1)"}},
+                [&parsed](Operator& speaking) { return speaking.server_cert_add(parsed.first, parsed.second); });
+  client_command(*server, parsed, "list", "list hosted server certificates",
+                 [](Operator& speaking) { return speaking.server_cert_list(); });
+  reading_command(*server, parsed, "show", "show one",
+                  [&parsed](Operator& speaking) { return speaking.server_cert_show(parsed.reference); });
+  plain_command(*server, parsed, "delete", "delete one that no listener uses", {{"ID", "the full id"}},
+                [&parsed](Operator& speaking) { return speaking.server_cert_delete(parsed.first); });
+  CLI::App& explain = client_command(app, parsed, "explain", "walk the decision for a certificate; exit 1: refused",
+                                     [&parsed](Operator& speaking) { return speaking.explain(parsed.explain); });
+  explain.add_option("CHAIN.crt", parsed.explain.chain, "the device's certificate, then what it would send behind it")
+      ->required();
+  explain.add_option("--listener", parsed.explain.listener, "as this listener would decide");
+  explain.add_option("--at", parsed.explain.at, "at this time, for example 2026-11-21T04:13:00Z");
+}
+
+void add_listener_commands(CLI::App& app, Parsed& parsed) {
+  CLI::App* listener = app.add_subcommand("listener", "listeners")->require_subcommand(1);
+  client_command(*listener, parsed, "list", "list listeners, where they listen, and what was chosen for them",
+                 [](Operator& speaking) { return speaking.listener_list(); });
+  plain_command(*listener, parsed, "reset", "back to what the configuration file says", {{"NAME", "the listener"}},
+                [&parsed](Operator& speaking) { return speaking.listener_reset(parsed.first); });
+  plain_command(*listener, parsed, "use-cert", "switch the server certificate; no connection is dropped",
+                {{"NAME", "the listener"}, {"ID", "the full id of a hosted server certificate"}},
+                [&parsed](Operator& speaking) { return speaking.listener_use_cert(parsed.first, parsed.second); });
+  CLI::App& auth =
+      plain_command(*listener, parsed, "auth", "ask for device certificates (mutual) or not (one-way)",
+                    {{"NAME", "the listener"}, {"MODE", "mutual or one-way"}},
+                    [&parsed](Operator& speaking) { return speaking.listener_auth(parsed.first, parsed.second); });
+  auth.get_option("MODE")->check(CLI::IsMember({"mutual", "one-way"}));
+  CLI::App* session = app.add_subcommand("session", "live sessions")->require_subcommand(1);
+  CLI::App& sessions = client_command(*session, parsed, "list", "list live sessions", [&parsed](Operator& speaking) {
+    return speaking.session_list(parsed.first, parsed.second);
+  });
+  sessions.add_option("--device", parsed.first, "only those of this device: id, prefix or serial");
+  sessions.add_option("--ca", parsed.second, "only those below this CA: id, prefix or serial");
+  plain_command(*session, parsed, "cut", "end one session", {{"SESSION", "its id, as the list shows it"}},
+                [&parsed](Operator& speaking) { return speaking.session_cut(parsed.first); });
+}
+
+void add_watching_commands(CLI::App& app, Parsed& parsed) {
+  CLI::App& refused = client_command(app, parsed, "rejections", "the last refusal of each certificate and address",
+                                     [&parsed](Operator& speaking) { return speaking.rejections(parsed.rejections); });
+  refused.add_option("--serial", parsed.rejections.serial, "only of this serial");
+  refused.add_option("--peer", parsed.rejections.peer, "only of this address");
+  refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
+  CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);
+  CLI::App& create = client_command(*token, parsed, "create", "make a token; it is printed once",
+                                    [&parsed](Operator& speaking) { return speaking.token_create(parsed.token); });
+  create.add_option("--name", parsed.token.name, "who it is for; the audit log shows it")->required();
+  create.add_option("--role", parsed.token.role, "what it may do")
+      ->required()
+      ->check(CLI::IsMember({"viewer", "operator"}));
+  create.add_option("--ttl", parsed.token.ttl, "how long it is valid; without it until it is revoked");
+  create.add_flag("--yes", parsed.options.yes, "do not ask");
+  client_command(*token, parsed, "list", "list tokens, without themselves",
+                 [](Operator& speaking) { return speaking.token_list(); });
+  plain_command(*token, parsed, "revoke", "end a token", {{"NAME", "the token"}},
+                [&parsed](Operator& speaking) { return speaking.token_revoke(parsed.first); });
+  client_command(app, parsed, "audit", "what operators changed, the last first", [&parsed](Operator& speaking) {
+    return speaking.audit(parsed.last);
+  }).add_option("--last", parsed.last, "only within, for example 24h");
+  plain_command(app, parsed, "backup", "an online backup of the registry, verified", {{"DIR", "a folder of its own"}},
+                [&parsed](Operator& speaking) { return speaking.backup(parsed.first); });
+  CLI::App* restore = app.add_subcommand("restore", "put a backup into a new state folder (offline)");
+  restore->add_option("DIR", parsed.first, "the backup")->required();
+  restore->add_option("--state-dir", parsed.state_dir, "the new folder; must be empty or absent")->required();
+  restore->add_flag("--yes", parsed.options.yes, "do not ask");
+  restore->callback([&parsed] {
+    parsed.chosen = [&parsed] {
+      const auto restored = restore_backup(parsed.first, parsed.state_dir);
+      if (!restored) return complain(restored.error().what);
+      std::cout << restored->path << ": " << restored->files << " files, revision " << restored->revision
+                << ", verified\n";
+      return kDone;
+    };
+  });
+  client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
+                 [](Operator& speaking) { return speaking.status(); });
 }
 
 void add_server_commands(CLI::App& app, Parsed& parsed) {
@@ -167,11 +290,9 @@ int run_command_line(int argc, char** argv) {
   add_server_commands(app, parsed);
   add_ca_commands(app, parsed);
   add_device_commands(app, parsed);
-  CLI::App* listener = app.add_subcommand("listener", "listeners")->require_subcommand(1);
-  client_command(*listener, parsed, "list", "list listeners and where they listen",
-                 [](Operator& speaking) { return speaking.listener_list(); });
-  client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
-                 [](Operator& speaking) { return speaking.status(); });
+  add_certificate_commands(app, parsed);
+  add_listener_commands(app, parsed);
+  add_watching_commands(app, parsed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

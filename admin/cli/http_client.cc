@@ -1,21 +1,36 @@
 #include "admin/cli/http_client.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+#include <cerrno>
+#include <cstring>
 
 namespace sallyport {
 
+namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using Local = boost::asio::local::stream_protocol;
+using Local = asio::local::stream_protocol;
+using Tcp = asio::ip::tcp;
 using boost::system::error_code;
 
 namespace {
 
 constexpr std::uint64_t kAnswerLimit = 64 * 1024 * 1024;
 constexpr auto kPatience = std::chrono::seconds(60);  // a change waits for the disk and for every shard
+
+Refusal unavailable(std::string what) {
+  return {Refusal::Kind::Unavailable, std::move(what)};
+}
 
 Refusal unreachable(const std::string& socket, const error_code& failure) {
   std::string what = "cannot reach sallyport at " + socket + ": " + failure.message();
@@ -24,45 +39,170 @@ Refusal unreachable(const std::string& socket, const error_code& failure) {
   } else {
     what += "; is `sallyport serve` running, and is --socket (or $SALLYPORT_SOCKET) its admin.socket?";
   }
-  return {Refusal::Kind::Unavailable, what};
+  return unavailable(what);
+}
+
+struct Url {
+  bool tls = false;
+  std::string host, port;
+};
+
+Answer<Url> parse_url(const std::string& text) {
+  Url url;
+  std::string_view rest = text;
+  if (rest.substr(0, 8) == "https://") {
+    url.tls = true;
+    rest.remove_prefix(8);
+  } else if (rest.substr(0, 7) == "http://") {
+    rest.remove_prefix(7);
+  } else {
+    return Refusal{Refusal::Kind::Invalid, "--url takes https://HOST:PORT, or http:// on loopback"};
+  }
+  while (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  const std::size_t bracket = rest.find(']');
+  const std::size_t colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  url.host = rest.substr(0, colon);
+  url.port = colon == std::string_view::npos ? (url.tls ? "443" : "80") : std::string(rest.substr(colon + 1));
+  if (url.host.size() > 2 && url.host.front() == '[') url.host = url.host.substr(1, url.host.size() - 2);
+  if (url.host.empty() || url.host.find('/') != std::string::npos || url.port.find('/') != std::string::npos) {
+    return Refusal{Refusal::Kind::Invalid, "--url takes https://HOST:PORT and nothing behind it"};
+  }
+  return url;
+}
+
+template <class Request>
+void fill(Request& request, std::string_view method, const std::string& target, const ApiAddress& address) {
+  request.version(11);
+  request.method_string(beast::string_view(method.data(), method.size()));
+  request.target(target);
+  request.set(http::field::host, address.url.empty() ? "localhost" : address.url.substr(address.url.find("//") + 2));
+  request.set(http::field::user_agent, "sallyport");
+  if (!address.token.empty()) request.set(http::field::authorization, "Bearer " + address.token);
+  request.keep_alive(false);
+}
+
+beast::basic_stream<Local>& lowest(beast::basic_stream<Local>& stream) {
+  return stream;
+}
+beast::tcp_stream& lowest(beast::tcp_stream& stream) {
+  return stream;
+}
+beast::tcp_stream& lowest(beast::ssl_stream<beast::tcp_stream>& stream) {
+  return stream.next_layer();
+}
+
+// Asynchronous calls run to their end: only those of a beast stream have a timeout.
+template <class Stream>
+Answer<ApiAnswer> read_answer(asio::io_context& io, Stream& stream, const std::string& where) {
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(kAnswerLimit);
+  beast::flat_buffer buffer;
+  error_code failure;
+  lowest(stream).expires_after(kPatience);
+  http::async_read(stream, buffer, parser, [&](error_code read_failure, std::size_t) { failure = read_failure; });
+  io.restart();
+  io.run();
+  if (failure) return unavailable("sallyport at " + where + " did not answer: " + failure.message());
+  return ApiAnswer{parser.get().result_int(), std::move(parser.get().body())};
+}
+
+// Calls `speak(io, stream, where)` with a connected stream of whichever kind the address asks for.
+template <class Speak>
+Answer<ApiAnswer> with_stream(const ApiAddress& address, Speak speak) {
+  asio::io_context io;
+  error_code failure;
+  if (address.url.empty()) {
+    if (address.socket.size() > 107) return Refusal{Refusal::Kind::Invalid, "the socket path is longer than 107 bytes"};
+    beast::basic_stream<Local> stream(io);
+    stream.socket().connect(Local::endpoint(address.socket), failure);
+    if (failure) return unreachable(address.socket, failure);
+    return speak(io, stream, address.socket);
+  }
+  const auto url = parse_url(address.url);
+  if (!url) return url.error();
+  if (address.token.empty()) {
+    return Refusal{Refusal::Kind::Invalid, "--url needs a token: --token-file FILE, or $SALLYPORT_TOKEN"};
+  }
+  Tcp::resolver resolver(io);
+  const auto found = resolver.resolve(url->host, url->port, failure);
+  if (failure) return unavailable("cannot resolve " + url->host + ": " + failure.message());
+  const bool loopback = !found.empty() && found.begin()->endpoint().address().is_loopback();
+  if (!url->tls && !loopback) {
+    return Refusal{Refusal::Kind::Invalid, "http:// would send the token in clear: use https://"};
+  }
+  beast::tcp_stream tcp(io);
+  tcp.expires_after(kPatience);
+  tcp.async_connect(found, [&](error_code connected, const Tcp::endpoint&) { failure = connected; });
+  io.run();
+  if (failure) return unavailable("cannot reach sallyport at " + address.url + ": " + failure.message());
+  if (!url->tls) return speak(io, tcp, address.url);
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  context.set_default_verify_paths(failure);
+  context.set_verify_mode(asio::ssl::verify_peer);
+  beast::ssl_stream<beast::tcp_stream> stream(std::move(tcp), context);
+  stream.set_verify_callback(asio::ssl::host_name_verification(url->host), failure);
+  beast::get_lowest_layer(stream).expires_after(kPatience);
+  stream.async_handshake(asio::ssl::stream_base::client, [&](error_code shaken) { failure = shaken; });
+  io.restart();
+  io.run();
+  if (failure) {
+    return unavailable("TLS with " + address.url + " failed: " + failure.message() +
+                       "; is its CA trusted here ($SSL_CERT_FILE)?");
+  }
+  return speak(io, stream, address.url);
 }
 
 }  // namespace
 
-Answer<ApiAnswer> ask(const std::string& socket, std::string_view method, const std::string& target,
-                      const std::string& body) {
-  if (socket.size() > 107) return Refusal{Refusal::Kind::Invalid, "the socket path is longer than 107 bytes"};
-  boost::asio::io_context io;
-  beast::basic_stream<Local> stream(io);
-  error_code failure;
-  stream.socket().connect(Local::endpoint(socket), failure);
-  if (failure) return unreachable(socket, failure);
-
+Answer<ApiAnswer> ask(const ApiAddress& address, std::string_view method, const std::string& target,
+                      const std::string& body, const std::string& content_type) {
   http::request<http::string_body> request;
-  request.version(11);
-  request.method_string(beast::string_view(method.data(), method.size()));
-  request.target(target);
-  request.set(http::field::host, "localhost");
-  request.set(http::field::user_agent, "sallyport");
-  if (!body.empty()) request.set(http::field::content_type, "application/json");
+  fill(request, method, target, address);
+  if (!body.empty()) request.set(http::field::content_type, content_type);
   request.body() = body;
   request.prepare_payload();
-  request.keep_alive(false);
-
-  // Asynchronous calls run to their end here: only those of a beast stream have a timeout.
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(kAnswerLimit);
-  beast::flat_buffer buffer;
-  stream.expires_after(kPatience);
-  http::async_write(stream, request, [&](error_code write_failure, std::size_t) {
-    failure = write_failure;
-    if (failure) return;
-    http::async_read(stream, buffer, parser, [&](error_code read_failure, std::size_t) { failure = read_failure; });
+  return with_stream(address, [&](asio::io_context& io, auto& stream, const std::string& where) -> Answer<ApiAnswer> {
+    lowest(stream).expires_after(kPatience);
+    // A server that refuses may answer before it has read everything: its answer counts.
+    http::async_write(stream, request, [](error_code, std::size_t) {});
+    io.restart();
+    io.run();
+    return read_answer(io, stream, where);
   });
-  io.run();
-  if (failure)
-    return Refusal{Refusal::Kind::Unavailable, "sallyport at " + socket + " did not answer: " + failure.message()};
-  return ApiAnswer{parser.get().result_int(), std::move(parser.get().body())};
+}
+
+Answer<ApiAnswer> send_files(const ApiAddress& address, const std::string& target,
+                             const std::vector<std::string>& paths, const std::function<void(std::uint64_t)>& sent) {
+  return with_stream(address, [&](asio::io_context& io, auto& stream, const std::string& where) -> Answer<ApiAnswer> {
+    http::request<http::empty_body> head;
+    fill(head, "POST", target, address);
+    head.set(http::field::content_type, "application/x-pem-file");
+    head.chunked(true);
+    http::request_serializer<http::empty_body> serializer(head);
+    error_code failure;
+    // While the server works it does not read, for as long as it takes: no timeout here.
+    lowest(stream).expires_never();
+    http::write_header(stream, serializer, failure);
+    std::vector<char> piece(64 * 1024);
+    std::uint64_t total = 0;
+    for (const std::string& path : paths) {
+      const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      if (fd < 0) return Refusal{Refusal::Kind::Invalid, path + ": " + std::strerror(errno)};
+      ssize_t n = 0;
+      char last = '\n';
+      while (!failure && (n = ::read(fd, piece.data(), piece.size())) > 0) {
+        asio::write(stream, http::make_chunk(asio::buffer(piece.data(), static_cast<std::size_t>(n))), failure);
+        last = piece[static_cast<std::size_t>(n) - 1];
+        total += static_cast<std::uint64_t>(n);
+        sent(total);
+      }
+      ::close(fd);
+      // Files that do not end in a line end must not run into each other.
+      if (!failure && last != '\n') asio::write(stream, http::make_chunk(asio::buffer("\n", 1)), failure);
+    }
+    if (!failure) asio::write(stream, http::make_chunk_last(), failure);
+    return read_answer(io, stream, where);
+  });
 }
 
 std::string percent_encoded(std::string_view value) {

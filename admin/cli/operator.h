@@ -1,15 +1,21 @@
-// What an operator asks for on the command line, once parsed: each call speaks to a running server over
-// its admin socket, prints the answer and returns the exit status (0 done, 1 refused or failed).
+// What an operator asks for on the command line, once parsed: each call speaks to a running server, prints the
+// answer and returns the exit status (0 done, 1 refused or failed, 2 wrong usage). operator.cc has what all
+// share, operator_certificates.cc CAs, devices and CRLs, operator_server.cc the rest.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "admin/api/objects.h"
+#include "admin/cli/http_client.h"
 
 namespace sallyport {
 
 struct OperatorOptions {
   std::string socket;
+  std::string url, token_file;
   bool json = false;  // -o json
   bool yes = false;   // --yes: do not ask
 };
@@ -35,6 +41,18 @@ struct CaRegisterOptions {
   bool approve = false;
 };
 
+struct ExplainOptions {
+  std::string chain, listener, at;
+};
+
+struct RejectionOptions {
+  std::string serial, peer, last;
+};
+
+struct TokenOptions {
+  std::string name, role, ttl;
+};
+
 class Operator {
  public:
   explicit Operator(OperatorOptions options) : options_(std::move(options)) {}
@@ -43,21 +61,49 @@ class Operator {
   int ca_register(const CaRegisterOptions& registration);
   int ca_list(const CaListOptions& filter);
   int ca_show(const std::string& reference);
-  int ca_change(const std::string& action, const Target& target);
+  int ca_change(const std::string& action, const Target& target, bool cascade);
   int device_list(const DeviceListOptions& filter);
+  int device_register(const std::vector<std::string>& files);
   int device_show(const std::string& reference);
   int device_change(const std::string& action, const Target& target);
   int download(const std::string& kind, const std::string& reference);  // kind: "cas" | "devices"
+  int crl_import(const std::string& file);
+  int explain(const ExplainOptions& options);
+
+  int server_cert_add(const std::string& chain, const std::string& key);
+  int server_cert_list();
+  int server_cert_show(const std::string& reference);
+  int server_cert_delete(const std::string& id);
   int listener_list();
+  int listener_use_cert(const std::string& name, const std::string& id);
+  int listener_auth(const std::string& name, const std::string& mode);
+  int listener_reset(const std::string& name);
+  int session_list(const std::string& device, const std::string& ca);
+  int session_cut(const std::string& id);
+  int rejections(const RejectionOptions& filter);
+  int token_create(const TokenOptions& token);
+  int token_list();
+  int token_revoke(const std::string& name);
+  int audit(const std::string& last);
+  int backup(const std::string& dir);
   int status();
 
  private:
-  struct Reply;
-  Reply get(const std::string& target);
-  Reply post(const std::string& target, const std::string& body);
+  struct Reply {
+    Json json;
+    int failed = 0;  // an exit status after the complaint was printed
+    bool ok() const { return failed == 0; }
+  };
+  Reply send(std::string_view method, const std::string& target, const std::string& body = "",
+             const std::string& content_type = "application/json");
+  Reply get(const std::string& target) { return send("GET", target); }
   Reply all_pages(const std::string& target);
   Reply resolve(const std::string& kind, const Target& target);
+  // Says what will be hit; asks where a person can answer.
   bool agreed(const std::string& what);
+  Reply taken_apart(const Answer<ApiAnswer>& answer);
+  int print_one(const Reply& reply);  // an object, as the output asks for it
+  Answer<ApiAddress> address() const;
 
   OperatorOptions options_;
 };

@@ -1,0 +1,279 @@
+// CAs, devices and CRLs on the command line.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <iostream>
+
+#include "admin/cli/operator.h"
+#include "admin/cli/say.h"
+#include "admin/cli/table.h"
+#include "cache/crl.h"
+#include "cache/file.h"
+#include "cache/text.h"
+
+namespace sallyport {
+
+int Operator::ca_code(const std::string& ttl) {
+  const std::int64_t ttl_seconds = seconds(ttl);
+  if (ttl_seconds == 0) return complain("--ttl takes a duration such as 30m, 24h or 7d"), kUsage;
+  const Reply reply = send("POST", "/v1/registration-codes", Json{{"ttl_seconds", ttl_seconds}}.dump());
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << text(reply.json, "code") << '\n';
+  return kDone;
+}
+
+int Operator::ca_register(const CaRegisterOptions& registration) {
+  const auto certificate = certificate_text(registration.certificate);
+  if (!certificate) return complain(certificate.error().what);
+  const auto verification = certificate_text(registration.verification);
+  if (!verification) return complain(verification.error().what);
+  Json body = {{"certificate", *certificate}, {"verification_certificate", *verification}};
+  if (registration.no_auto_register) body["auto_register"] = false;
+  if (registration.approve) body["approve"] = true;
+  const Reply reply = send("POST", "/v1/cas", dump(body));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << text(reply.json, "id") << '\n';
+  return kDone;
+}
+
+int Operator::ca_list(const CaListOptions& filter) {
+  std::string target = "/v1/cas?serial=" + percent_encoded(filter.serial) + "&status=" + percent_encoded(filter.status);
+  const Reply reply = all_pages(target);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"ID", "STATUS", "CN", "KEY", "SERIAL", "NOT AFTER", "DEVICES"});
+  for (const Json& ca : reply.json) {
+    const Json& devices = ca["devices"];
+    const std::uint64_t all = devices["active"].get<std::uint64_t>() + devices["inactive"].get<std::uint64_t>() +
+                              devices["pending"].get<std::uint64_t>() + devices["revoked"].get<std::uint64_t>();
+    table.add({text(ca, "id"), text(ca, "status"), text(ca, "cn"), text(ca, "key_type"), text(ca, "serial"),
+               text(ca, "not_after"), std::to_string(all)});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::ca_show(const std::string& reference) {
+  return print_one(get("/v1/cas/" + percent_encoded(reference)));
+}
+
+int Operator::ca_change(const std::string& action, const Target& target, bool cascade) {
+  const Reply found = resolve("cas", target);
+  if (!found.ok()) return found.failed;
+  const std::string id = text(found.json, "id");
+  const Json& devices = found.json["devices"];
+  const auto count = [&](const char* status) { return with_thousands(devices[status].get<std::uint64_t>()); };
+  const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) +
+                           " live sessions of " + with_thousands(found.json.value("devices_online", std::uint64_t{0})) +
+                           " devices";
+  const std::string name = " CA " + short_id(id) + "… (" + text(found.json, "cn") + ")";
+  if (action == "deactivate") {
+    if (!agreed("deactivating" + name + cuts + "; " + count("active") + " devices are active")) return kFailed;
+  } else if (action == "delete") {
+    if (!agreed("deleting" + name + cuts + " and forgets " + count("active") + " active, " + count("inactive") +
+                " inactive and " + count("pending") + " pending devices; " + count("revoked") + " stay revoked")) {
+      return kFailed;
+    }
+  }
+  const Reply reply = action == "delete" ? send("DELETE", "/v1/cas/" + id + (cascade ? "?cascade=true" : ""))
+                                         : send("POST", "/v1/cas/" + id + "/" + action);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  return kDone;
+}
+
+int Operator::device_list(const DeviceListOptions& filter) {
+  std::string target = "/v1/devices?serial=" + percent_encoded(filter.serial) + "&ca=" + percent_encoded(filter.ca) +
+                       "&status=" + percent_encoded(filter.status) + "&cn=" + percent_encoded(filter.cn);
+  if (!filter.expires_within.empty()) {
+    const std::int64_t within = seconds(filter.expires_within);
+    if (within == 0) return complain("--expires-within takes a duration such as 12h or 30d"), kUsage;
+    target += "&expires_before=" + percent_encoded(utc(std::time(nullptr) + within));
+  }
+  const Reply reply = all_pages(target);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"ID", "STATUS", "EFFECTIVE", "CN", "KEY", "SERIAL", "NOT AFTER", "LAST SEEN", "SESSIONS"});
+  for (const Json& device : reply.json) {
+    table.add({text(device, "id"), text(device, "status"), text(device, "effective_status"), text(device, "cn"),
+               text(device, "key_type"), text(device, "serial"), text(device, "not_after"),
+               text(device, "last_seen").substr(0, 10), text(device, "sessions")});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::device_show(const std::string& reference) {
+  return print_one(get("/v1/devices/" + percent_encoded(reference)));
+}
+
+int Operator::device_change(const std::string& action, const Target& target) {
+  const Reply found = resolve("devices", target);
+  if (!found.ok()) return found.failed;
+  const std::string id = text(found.json, "id");
+  const std::string name = " device " + short_id(id) + "… (" + text(found.json, "cn") + ")";
+  const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) + " live sessions";
+  if (action == "deactivate" && !agreed("deactivating" + name + cuts)) return kFailed;
+  if (action == "revoke" && !agreed("revoking" + name + cuts + " and is final")) return kFailed;
+  if (action == "delete" && !agreed("deleting" + name + cuts + "; its next valid connection registers it anew")) {
+    return kFailed;
+  }
+  const Reply reply =
+      action == "delete" ? send("DELETE", "/v1/devices/" + id) : send("POST", "/v1/devices/" + id + "/" + action);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  return kDone;
+}
+
+int Operator::download(const std::string& kind, const std::string& reference) {
+  const auto where = address();
+  if (!where) return complain(where.error().what);
+  const auto answer = ask(*where, "GET", "/v1/" + kind + "/" + percent_encoded(reference) + "/certificate", "");
+  if (!answer || answer->status >= 300) return taken_apart(answer).failed;
+  std::cout << answer->body;
+  return kDone;
+}
+
+namespace {
+
+// How much of the files has been sent: a line that changes on a terminal, now and then a line elsewhere.
+class Progress {
+ public:
+  explicit Progress(std::uint64_t total) : total_(total), on_terminal_(::isatty(STDERR_FILENO) == 1) {}
+  ~Progress() {
+    if (on_terminal_ && shown_) std::cerr << '\n';
+  }
+  void operator()(std::uint64_t sent) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < (on_terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(5000))) return;
+    last_ = now;
+    shown_ = true;
+    const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+    std::cerr << (on_terminal_ ? "\r" : "sallyport: ") << mib(sent) << " of " << mib(total_) << " sent"
+              << (on_terminal_ ? "\x1b[K" : "\n") << std::flush;
+  }
+
+ private:
+  const std::uint64_t total_;
+  const bool on_terminal_;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// A device with its intermediates, as it would send them: the one form of a bundle that is one device.
+bool is_one_chain(const std::string& pem) {
+  const auto bundle = Certificate::bundle_from_pem(pem);
+  if (!bundle || bundle->front().is_ca()) return false;
+  for (std::size_t i = 1; i < bundle->size(); ++i) {
+    if (!(*bundle)[i].is_ca()) return false;
+  }
+  return true;
+}
+
+std::uint64_t lines_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::uint64_t lines = 0;
+  char last = '\n';
+  std::vector<char> piece(64 * 1024);
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())), file.gcount() > 0) {
+    const auto n = static_cast<std::size_t>(file.gcount());
+    lines +=
+        static_cast<std::uint64_t>(std::count(piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n), '\n'));
+    last = piece[n - 1];
+  }
+  return lines + (last == '\n' ? 0 : 1);
+}
+
+}  // namespace
+
+int Operator::device_register(const std::vector<std::string>& files) {
+  if (files.size() == 1) {
+    const auto pem = certificate_text(files.front());
+    // A larger file is a bundle; one that cannot be read says so here.
+    struct stat about {};
+    const bool large = ::stat(files.front().c_str(), &about) == 0 && about.st_size > 1024 * 1024;
+    if (!pem && !large) return complain(pem.error().what);
+    if (pem && is_one_chain(*pem)) {
+      const Reply reply = send("POST", "/v1/devices", dump(Json{{"certificate", *pem}}));
+      if (!reply.ok()) return reply.failed;
+      if (options_.json) return print_json(reply.json), kDone;
+      std::cout << text(reply.json, "id") << ' ' << text(reply.json, "status") << '\n';
+      return kDone;
+    }
+  }
+  std::uint64_t total = 0;
+  std::vector<std::uint64_t> first_line;  // of each file in the stream
+  std::uint64_t line = 1;
+  for (const std::string& path : files) {
+    struct stat about {};
+    if (::stat(path.c_str(), &about) != 0 || !S_ISREG(about.st_mode))
+      return complain(path + ": is not a readable file");
+    total += static_cast<std::uint64_t>(about.st_size);
+    first_line.push_back(line);
+    line += lines_of(path);
+  }
+  const auto where = address();
+  if (!where) return complain(where.error().what);
+  Reply reply;
+  {
+    Progress progress(total);
+    reply = taken_apart(send_files(*where, "/v1/devices/import", files, std::ref(progress)));
+  }
+  if (!reply.ok()) return reply.failed;
+  const std::uint64_t failed = reply.json.value("failed", std::uint64_t{0});
+  if (options_.json) return print_json(reply.json), failed == 0 ? kDone : kFailed;
+  for (const Json& failure : reply.json["failures"]) {
+    const auto at = failure.value("line", std::uint64_t{0});
+    std::size_t file = 0;
+    while (file + 1 < files.size() && first_line[file + 1] <= at) ++file;
+    complain(files[file] + ":" + std::to_string(at - first_line[file] + 1) + ": " + text(failure, "reason") + ": " +
+             text(failure, "detail"));
+  }
+  const auto omitted = reply.json.value("failures_omitted", std::uint64_t{0});
+  if (omitted > 0) complain("… and " + with_thousands(omitted) + " more that failed");
+  std::cout << with_thousands(reply.json.value("registered", std::uint64_t{0})) << " registered, "
+            << with_thousands(reply.json.value("already", std::uint64_t{0})) << " registered before, "
+            << with_thousands(failed) << " failed\n";
+  return failed == 0 ? kDone : kFailed;
+}
+
+int Operator::crl_import(const std::string& file) {
+  const auto bytes = read_file(file, Crl::kLargest);
+  if (!bytes) return complain(bytes.error().what);
+  const auto crl = Crl::parse(*bytes, std::time(nullptr));
+  if (!crl) return complain(file + ": " + crl.error().what);
+  if (!agreed("importing the CRL of " + utc(crl->this_update()) + " with " + with_thousands(crl->entries().size()) +
+              " entries: what it names is revoked for ever, but for what it only holds")) {
+    return kFailed;
+  }
+  const Reply reply = send("POST", "/v1/crls", *bytes, "application/pkix-crl");
+  if (!reply.ok()) return reply.failed;
+  return print_object(reply.json, options_.json);
+}
+
+int Operator::explain(const ExplainOptions& options) {
+  const auto chain = certificate_text(options.chain);
+  if (!chain) return complain(chain.error().what);
+  Json body = {{"chain", *chain}};
+  if (!options.listener.empty()) body["listener"] = options.listener;
+  if (!options.at.empty()) body["at"] = options.at;
+  const Reply reply = send("POST", "/v1/explain", dump(body));
+  if (!reply.ok()) return reply.failed;
+  const bool admitted = reply.json.value("admitted", false);
+  if (options_.json) return print_json(reply.json), admitted ? kDone : kFailed;
+  for (const Json& step : reply.json["steps"]) {
+    std::cout << text(step, "step") << "  " << escaped(text(step, "what")) << ": " << escaped(text(step, "found"))
+              << '\n';
+  }
+  std::cout << (admitted ? "admitted" : "refused: " + text(reply.json, "reason")) << '\n';
+  return admitted ? kDone : kFailed;
+}
+
+}  // namespace sallyport

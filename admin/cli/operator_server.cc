@@ -1,0 +1,250 @@
+// Listeners, server certificates, sessions, refusals, tokens, audit and backups on the command line.
+#include <ctime>
+#include <filesystem>
+#include <iostream>
+
+#include "admin/cli/operator.h"
+#include "admin/cli/say.h"
+#include "admin/cli/table.h"
+#include "cache/file.h"
+
+namespace sallyport {
+
+namespace {
+
+std::string joined(const Json& list, bool shortened) {
+  std::string all;
+  for (const Json& each : list) {
+    const std::string one = each.get<std::string>();
+    all += (all.empty() ? "" : " ") + (shortened ? short_id(one) : one);
+  }
+  return all.empty() ? "-" : all;
+}
+
+}  // namespace
+
+int Operator::server_cert_add(const std::string& chain, const std::string& key) {
+  const auto chain_text = certificate_text(chain);
+  if (!chain_text) return complain(chain_text.error().what);
+  auto key_text = read_file(key, 1024 * 1024);
+  if (!key_text) return complain(key_text.error().what);
+  const Reply reply = send("POST", "/v1/server-certificates", dump(Json{{"chain", *chain_text}, {"key", *key_text}}));
+  ::explicit_bzero(key_text->data(), key_text->size());
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << text(reply.json, "id") << '\n';
+  return kDone;
+}
+
+int Operator::server_cert_list() {
+  const Reply reply = all_pages("/v1/server-certificates");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"ID", "NAMES", "KEY", "NOT AFTER", "USED BY"});
+  for (const Json& each : reply.json) {
+    table.add({text(each, "id"), joined(each["names"], false), text(each, "key_type"), text(each, "not_after"),
+               joined(each["used_by"], false)});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::server_cert_show(const std::string& reference) {
+  return print_one(get("/v1/server-certificates/" + percent_encoded(reference)));
+}
+
+int Operator::server_cert_delete(const std::string& id) {
+  if (!agreed("deleting server certificate " + short_id(id) + "… and its key")) return kFailed;
+  const Reply reply = send("DELETE", "/v1/server-certificates/" + percent_encoded(id));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << id << " deleted\n";
+  return kDone;
+}
+
+int Operator::listener_list() {
+  const Reply reply = all_pages("/v1/listeners");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"NAME", "ADDRESS", "AUTH", "PROTOCOL", "UPSTREAM", "SERVER CERTIFICATES", "OVERRIDES"});
+  for (const Json& listener : reply.json) {
+    std::string chosen;
+    for (const auto& [key, value] : listener["overrides"].items()) chosen += (chosen.empty() ? "" : " ") + key;
+    table.add({text(listener, "name"), text(listener, "address"), text(listener, "auth"), text(listener, "protocol"),
+               text(listener, "upstream"), joined(listener["server_certificates"], true),
+               chosen.empty() ? "-" : chosen});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::listener_use_cert(const std::string& name, const std::string& id) {
+  return print_one(
+      send("PUT", "/v1/listeners/" + percent_encoded(name) + "/server-certificate", dump(Json{{"id", id}})));
+}
+
+int Operator::listener_auth(const std::string& name, const std::string& mode) {
+  const std::string impact =
+      mode == "mutual" ? "switching listener " + name + " to mutual cuts its sessions that showed no certificate"
+                       : "switching listener " + name + " to one-way lets devices in without a certificate";
+  if (!agreed(impact)) return kFailed;
+  return print_one(send("PUT", "/v1/listeners/" + percent_encoded(name) + "/auth", dump(Json{{"mode", mode}})));
+}
+
+int Operator::listener_reset(const std::string& name) {
+  if (!agreed("resetting listener " + name + " drops what was chosen for it at run time")) return kFailed;
+  return print_one(send("DELETE", "/v1/listeners/" + percent_encoded(name) + "/overrides"));
+}
+
+int Operator::session_list(const std::string& device, const std::string& ca) {
+  const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "PEER", "TLS", "MQTT", "STATE", "SINCE"});
+  for (const Json& each : reply.json) {
+    table.add({text(each, "id"), short_id(text(each, "device_id")), text(each, "cn"), text(each, "client_id"),
+               text(each, "listener"), text(each, "peer"), text(each, "tls_version"), text(each, "mqtt_version"),
+               text(each, "state"), text(each, "since")});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::session_cut(const std::string& id) {
+  if (!agreed("cutting session " + id + "; its device may connect again")) return kFailed;
+  const Reply reply = send("DELETE", "/v1/sessions/" + percent_encoded(id));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << id << " cut\n";
+  return kDone;
+}
+
+int Operator::rejections(const RejectionOptions& filter) {
+  std::string target =
+      "/v1/rejections?limit=1000&serial=" + percent_encoded(filter.serial) + "&peer=" + percent_encoded(filter.peer);
+  if (!filter.last.empty()) {
+    const std::int64_t within = seconds(filter.last);
+    if (within == 0) return complain("--last takes a duration such as 10m, 1h or 7d"), kUsage;
+    target += "&since=" + percent_encoded(utc(std::time(nullptr) - within));
+  }
+  const Reply reply = get(target);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json["items"]), kDone;
+  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "SERIAL", "SUBJECT", "FIRST"});
+  for (const Json& each : reply.json["items"]) {
+    table.add({text(each, "last"), text(each, "count"), text(each, "reason"), text(each, "listener"),
+               text(each, "peer"), text(each, "serial"), text(each, "subject"), text(each, "first")});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::token_create(const TokenOptions& token) {
+  Json body = {{"name", token.name}, {"role", token.role}};
+  if (!token.ttl.empty()) {
+    const std::int64_t ttl = seconds(token.ttl);
+    if (ttl == 0) return complain("--ttl takes a duration such as 24h or 90d"), kUsage;
+    body["ttl_seconds"] = ttl;
+  }
+  const Reply reply = send("POST", "/v1/tokens", dump(body));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cerr << "this is shown once:\n";
+  std::cout << text(reply.json, "token") << '\n';
+  return kDone;
+}
+
+int Operator::token_list() {
+  const Reply reply = all_pages("/v1/tokens");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"NAME", "ROLE", "CREATED", "EXPIRES"});
+  for (const Json& each : reply.json) {
+    table.add({text(each, "name"), text(each, "role"), text(each, "created_at"), text(each, "expires_at")});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::token_revoke(const std::string& name) {
+  if (!agreed("revoking token " + name + "; what uses it is refused from now on")) return kFailed;
+  const Reply reply = send("DELETE", "/v1/tokens/" + percent_encoded(name));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << name << " revoked\n";
+  return kDone;
+}
+
+int Operator::audit(const std::string& last) {
+  std::string target = "/v1/audit";
+  if (!last.empty()) {
+    const std::int64_t within = seconds(last);
+    if (within == 0) return complain("--last takes a duration such as 10m, 1h or 7d"), kUsage;
+    target += "?since=" + percent_encoded(utc(std::time(nullptr) - within));
+  }
+  const Reply reply = all_pages(target);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"AT", "WHO", "FROM", "ACTION", "TARGET", "BEFORE", "AFTER"});
+  for (const Json& each : reply.json) {
+    table.add({text(each, "at").substr(0, 19) + "Z", text(each, "who"), text(each, "from"), text(each, "action"),
+               text(each, "target"), text(each, "before"), text(each, "after")});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+// The server writes it: a path of this machine over the socket, a name in admin.backup_dir over the network.
+int Operator::backup(const std::string& dir) {
+  std::error_code failure;
+  Json body = {{"name", dir}};
+  if (options_.url.empty()) body = {{"dir", std::filesystem::absolute(dir, failure).lexically_normal().string()}};
+  std::cerr << "sallyport: writing and verifying " << dir << '\n';
+  const Reply reply = send("POST", "/v1/backup", dump(body));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << text(reply.json, "path") << ": " << text(reply.json, "files") << " files, "
+            << with_thousands(reply.json.value("bytes", std::uint64_t{0})) << " bytes, verified\n";
+  return kDone;
+}
+
+int Operator::status() {
+  const Reply reply = get("/v1/status");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  const Json& json = reply.json;
+  const auto count = [](const Json& object, const char* key) {
+    return with_thousands(object[key].get<std::uint64_t>());
+  };
+  const Json& devices = json["devices"];
+  const Json& queue = json["registration_queue"];
+  const Json& imports = json["imports"];
+  std::vector<std::pair<std::string, std::string>> pairs = {
+      {"version", text(json, "version")},
+      {"up", text(json, "uptime_seconds") + " s"},
+      {"sessions", count(json, "sessions")},
+      {"sessions being closed", count(json, "sessions_closing")},
+      {"devices", count(devices, "active") + " active, " + count(devices, "inactive") + " inactive, " +
+                      count(devices, "pending") + " pending, " + count(devices, "revoked") + " revoked"},
+      {"expiring within 30 days", count(json, "devices_expiring_within_30d")},
+      {"CAs", count(json["cas"], "active") + " active, " + count(json["cas"], "inactive") + " inactive"},
+      {"registration queue", count(queue, "depth") + " of " + count(queue, "limit")},
+      {"store errors", count(json, "store_errors")}};
+  if (imports["running"].get<std::uint64_t>() > 0) {
+    pairs.emplace_back("imports", count(imports, "running") + " running: " + count(imports, "certificates_read") +
+                                      " read, " + count(imports, "registered") + " registered, " +
+                                      count(imports, "failed") + " failed");
+  }
+  print_pairs(std::cout, pairs);
+  Table table({"SHARD", "SESSIONS", "CLOSING", "BUSY"});
+  std::size_t number = 0;
+  for (const Json& shard : json["shards"]) {
+    const auto percent = static_cast<int>(shard["busy_ratio"].get<double>() * 100 + 0.5);
+    table.add(
+        {std::to_string(number++), count(shard, "sessions"), count(shard, "closing"), std::to_string(percent) + " %"});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,92 @@
+#include "admin/cli/say.h"
+
+#include <charconv>
+#include <iostream>
+
+#include "admin/cli/table.h"
+#include "cache/file.h"
+#include "cache/text.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kFileLimit = 1024 * 1024;
+
+}  // namespace
+
+int complain(std::string_view what) {
+  std::cerr << "sallyport: " << escaped(what) << '\n';
+  return kFailed;
+}
+
+std::string text(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return "-";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+std::string with_thousands(std::uint64_t n) {
+  std::string digits = std::to_string(n);
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+std::string short_id(const std::string& id) {
+  return id.substr(0, 12);
+}
+
+std::int64_t seconds(std::string_view written) {
+  std::int64_t count = 0;
+  const auto [end, failure] = std::from_chars(written.data(), written.data() + written.size(), count);
+  if (failure != std::errc() || count <= 0 || count > 100'000'000) return 0;
+  const std::string_view unit = written.substr(static_cast<std::size_t>(end - written.data()));
+  if (unit == "s") return count;
+  if (unit == "m") return count * 60;
+  if (unit == "h") return count * 3600;
+  if (unit == "d") return count * 86400;
+  return 0;
+}
+
+void print_json(const Json& json) {
+  std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+int print_object(const Json& json, bool as_json) {
+  if (as_json) return print_json(json), kDone;
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_object()) {
+      for (const auto& [inner, number] : value.items())
+        pairs.emplace_back(key + "." + inner, text(value, inner.c_str()));
+    } else if (value.is_array()) {
+      std::string list;
+      for (const Json& each : value)
+        list += (list.empty() ? "" : " ") + (each.is_string() ? each.get<std::string>() : each.dump());
+      pairs.emplace_back(key, list);
+    } else {
+      pairs.emplace_back(key, text(json, key.c_str()));
+    }
+  }
+  print_pairs(std::cout, pairs);
+  return kDone;
+}
+
+Answer<std::string> certificate_text(const std::string& path) {
+  auto read = read_file(path, kFileLimit);
+  if (!read) return read.error();
+  const std::string& content = *read;
+  if (content.find("PRIVATE KEY-----") != std::string::npos) {
+    return Refusal{Refusal::Kind::Invalid, path + " holds a private key; only certificates are sent"};
+  }
+  // The managed clouds' guides work with PEM; DER is the same certificate.
+  if (content.find("-----BEGIN") == std::string::npos) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(content.data());
+    const auto certificate = Certificate::from_der(Bytes(bytes, content.size()));
+    if (!certificate) return Refusal{Refusal::Kind::Invalid, path + ": " + certificate.error().what};
+    return certificate->pem();
+  }
+  return read;
+}
+
+}  // namespace sallyport

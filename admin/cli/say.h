@@ -1,0 +1,27 @@
+// Small things the command line says and reads the same way everywhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "admin/api/objects.h"
+#include "cache/result.h"
+
+namespace sallyport {
+
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+
+int complain(std::string_view what);  // one line on stderr; returns kFailed
+std::string text(const Json& json, const char* key);
+std::string with_thousands(std::uint64_t n);
+std::string short_id(const std::string& id);
+std::int64_t seconds(std::string_view written);  // "24h"; 0 where it is not a duration
+void print_json(const Json& json);
+int print_object(const Json& json, bool as_json);
+// A certificate file as PEM; DER is the same certificate. A file with a private key is never sent.
+Answer<std::string> certificate_text(const std::string& path);
+
+}  // namespace sallyport
