@@ -116,6 +116,18 @@ CaSet::Choice CaSet::choose(std::size_t group, std::int64_t now, Visited& visite
   return best;
 }
 
+Reason CaSet::standing_through_key(const Digest& id, std::int64_t now) const {
+  const auto entry = find(id);
+  if (!entry) return Reason::CaInactive;
+  const Reason own = standing(*entry, now);
+  if (own == Reason::None) return own;
+  for (const std::size_t group : *groups_of(entries_[*entry].certificate.subject_der())) {
+    if (groups_[group].spki_hash != entries_[*entry].certificate.spki_hash()) continue;
+    if (choose(group, now).reason == Reason::None) return Reason::None;
+  }
+  return own;
+}
+
 std::vector<Digest> CaSet::path_ids(std::size_t entry, std::int64_t now) const {
   std::vector<Digest> ids;
   Visited groups;

@@ -66,6 +66,9 @@ class CaSet {
   // obstacles the nearest to the device is named.
   Reason standing(std::size_t entry, std::int64_t now) const;
   Reason standing_of(const Digest& id, std::int64_t now) const;  // not registered: ca_inactive
+  // The same for a session that is live: another certificate with this CA's key that is alive suffices, and its
+  // devices move to it when they connect again.
+  Reason standing_through_key(const Digest& id, std::int64_t now) const;
   // The member through which the group is alive, of several the one that lasts longest; else why not.
   struct Choice {
     Reason reason = Reason::None;

@@ -291,17 +291,29 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
       const ChainRecord* chain = chains_.record(slot->chain);
       return chain == nullptr ? Reason::InternalError : cas.standing_of(chain->cas.front(), now);
     }
-    // It may have been moved between the two looks; else its chain ended.
-    const Reason standing =
-        verdict.chain_cas.empty() ? Reason::CaInactive : cas.standing_of(verdict.chain_cas.front(), now);
-    return standing == Reason::None ? Reason::CaInactive : standing;
+    // Its CA may have been renewed: another certificate with the same key carries a live session on. What the
+    // client sent between must still hold by itself.
+    const ChainRecord* chain = chains_.record(slot->chain);
+    if (chain == nullptr || verdict.chain_cas.empty()) return Reason::CaInactive;
+    const Reason standing = cas.standing_through_key(chain->cas.front(), now);
+    if (standing != Reason::None) return standing;
+    if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
+    const bool revoked =
+        std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
+                    [&](const auto& named) { return serial_revoked(cache_, chains_, named.name, named.issuer_spki); });
+    return revoked ? Reason::CaInactive : Reason::None;
   }
   if (!verdict.path || verdict.path->cas.empty()) return Reason::InternalError;
-  if (const Reason standing = cas.standing_of(verdict.path->cas.front(), now); standing != Reason::None)
-    return standing;
-  if (now > verdict.path->not_after) return Reason::Expired;
+  const Reason above =
+      slot ? cas.standing_through_key(verdict.path->cas.front(), now) : cas.standing_of(verdict.path->cas.front(), now);
+  if (above != Reason::None) return above;
+  if (now > verdict.path->not_after && !slot) return Reason::Expired;
   if (slot) {  // registered meanwhile, with these very bytes
-    return chains_.alive(slot->chain, now) ? Reason::None : Reason::CaInactive;
+    if (chains_.alive(slot->chain, now)) return Reason::None;
+    return cas.standing_through_key(verdict.path->cas.front(), now) == Reason::None &&
+                   verdict.path->intermediates.empty()
+               ? Reason::None
+               : Reason::CaInactive;
   }
   const Digest key = verdict.path->intermediates.empty()
                          ? cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash()

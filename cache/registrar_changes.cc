@@ -124,8 +124,8 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
   // was deactivated.
   for (const CaEntry& entry : before->entries()) {
     const Digest& id = entry.certificate.fingerprint();
-    const Reason why = after->standing_of(id, now);
-    if (before->standing_of(id, now) == Reason::None && why != Reason::None) {
+    const Reason why = after->standing_through_key(id, now);
+    if (before->standing_through_key(id, now) == Reason::None && why != Reason::None) {
       notice.cuts.push_back({Cut::Scope::Ca, id, why});
     }
   }

@@ -277,6 +277,25 @@ void add_server_commands(CLI::App& app, Parsed& parsed) {
   });
 }
 
+// CLI11 says of `ca bogus` that a command is required; a person wants to hear which word it does not know.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.empty() || word.front() == '-') return {};
+    const auto below = at->get_subcommands([](const CLI::App*) { return true; });
+    const auto next =
+        std::find_if(below.begin(), below.end(), [&](const CLI::App* app) { return app->get_name() == word; });
+    if (next != below.end()) {
+      at = *next;
+      continue;
+    }
+    if (at->get_require_subcommand_min() == 0) return {};
+    return at == &app ? "there is no command '" + word + "'" : "'" + at->get_name() + "' has no command '" + word + "'";
+  }
+  return {};
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -297,7 +316,9 @@ int run_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::cerr << "sallyport: " << error.what() << "; see `sallyport --help`, and `sallyport COMMAND --help`\n";
+    const std::string unknown = unknown_command(app, argc, argv);
+    std::cerr << "sallyport: " << (unknown.empty() ? error.what() : unknown)
+              << "; see `sallyport --help`, and `sallyport COMMAND --help`\n";
     return kUsage;
   }
   return parsed.chosen();

@@ -1,50 +1,233 @@
-"""No resumption of any kind yet: nothing that could be resumed is issued, and what is replayed is not honoured."""
+"""TLS tickets that never outlive standing: issued small, honoured only for a device in good standing, here, now."""
 
+import datetime
 import subprocess
 import tempfile
+import threading
 
 import pytest
 
-from harness.broker import free_port, answers
-from harness.device import Device, admitted, client_context
+from harness.authority import Authority, now
+from harness.broker import answers, free_port
+from harness.device import Device, Ended, admitted, client_context, refusal
 from harness.s_client import SClient
 from harness.server import listener
 from harness.wait import until
 
+TLS = ["1.2", "1.3"]
 WAYS = {"tls 1.2 id": ["-tls1_2", "-no_ticket"], "tls 1.2 ticket": ["-tls1_2"], "tls 1.3 ticket": ["-tls1_3"]}
 
 
 @pytest.fixture(scope="module")
 def server(broker, serve, site, root):
-    running = serve([listener(site), listener(site, name="never", resumption=False)], broker)
+    running = serve([listener(site), listener(site, name="never", resumption=False), listener(site, name="other"),
+                     listener(site, name="open", auth="one-way")], broker)
     root.register(running)
     return running
 
 
+def begin(server, identity, tls, port=None):
+    """A first connection that is registered; returns the context and the session to resume it by."""
+    context = client_context(identity, tls)
+    with Device(port or server.port, context=context) as device:
+        assert device.connect("first") == 0
+        device.ping()
+        session = device.tls.session
+        server.registered(identity)
+        device.close_notify()
+    assert session.has_ticket
+    return context, session
+
+
+def again(port, context, session):
+    """Resumes; the device, admitted, or Ended."""
+    device = Device(port, context=with_session(context, session))
+    assert device.connect("again") == 0
+    return device
+
+
+class with_session:  # noqa: N801 — stands for an SSLContext
+    def __init__(self, context, session):
+        self.context, self.session = context, session
+
+    def wrap_socket(self, sock, **options):
+        return self.context.wrap_socket(sock, session=self.session, **options)
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_device_in_good_standing_resumes(server, root, tls):
+    """The second handshake shows no certificate, is counted as resumed, and serves the same device."""
+    identity = root.issue("resumer " + tls)
+    context, session = begin(server, identity, tls)
+    before = server.metric("handshakes_total", kind="resumed", version=tls)
+    with again(server.port, context, session) as device:
+        assert device.tls.session_reused
+        shown = server.json("session", "list", "--device", identity.id)
+        assert [each["resumed"] for each in shown] == [True]
+        assert shown[0]["cn"] == identity.cn
+        device.ping()
+    assert server.metric("handshakes_total", kind="resumed", version=tls) == before + 1
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_tickets_are_small(server, root, tls):
+    """No certificate is in them: a ticket is smaller than the certificate and its key exchange would be."""
+    run = SClient(server.port, root.issue("small " + tls), "-tls" + tls.replace(".", "_"), "-msg")
+    assert run.connack and run.ticket_sent, run.text
+    lines = [line for line in run.text.splitlines() if " - " in line and line.strip()[:4].isalnum()]
+    tickets = [line for line in lines if line.split(" - ")[0].strip().endswith("0")]
+    assert 0 < len(tickets) * 16 < 900
+
+
+@pytest.mark.parametrize("tls", TLS)
+@pytest.mark.parametrize("change, reason", [("deactivate", "device_inactive"), ("revoke", "device_revoked")])
+def test_lost_standing_declines_the_ticket(server, root, tls, change, reason):
+    """Deactivated or revoked since: the ticket is declined, the full handshake is refused with the reason."""
+    identity = root.issue(f"{change} {tls}")
+    context, session = begin(server, identity, tls)
+    server.cli("device", change, identity.id)
+    with server.refuses(reason, serial=identity.serial):
+        with pytest.raises((Ended, AssertionError)):
+            again(server.port, context, session).ping()
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_reactivated_device_resumes_again(server, root, tls):
+    """Standing is looked up, not remembered: what was declined is honoured once the device is active again."""
+    identity = root.issue("back " + tls)
+    context, session = begin(server, identity, tls)
+    server.cli("device", "deactivate", identity.id)
+    server.cli("device", "activate", identity.id)
+    with again(server.port, context, session) as device:
+        assert device.tls.session_reused
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_deleted_device_registers_anew(server, root, tls):
+    """A forgotten device's ticket is declined; the full handshake registers it again."""
+    identity = root.issue("forgotten " + tls)
+    context, session = begin(server, identity, tls)
+    server.cli("device", "delete", identity.id)
+    with again(server.port, context, session) as device:
+        assert not device.tls.session_reused
+        assert server.registered(identity)["registered_by"] == "auto"
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_an_inactive_ca_declines_its_devices_tickets(server, work, tls):
+    """The CA's standing counts on every resumption."""
+    ca = Authority(work / ("sleepy" + tls), "Sleepy " + tls)
+    ca_id = ca.register(server)
+    identity = ca.issue("of the sleepy " + tls)
+    context, session = begin(server, identity, tls)
+    server.cli("ca", "deactivate", ca_id)
+    with server.refuses("ca_inactive", serial=identity.serial):
+        with pytest.raises((Ended, AssertionError)):
+            again(server.port, context, session).ping()
+    server.cli("ca", "activate", ca_id)
+    with again(server.port, context, session) as device:
+        assert device.tls.session_reused
+
+
+@pytest.mark.parametrize("tls", TLS)
+@pytest.mark.parametrize("where", ["other", "never"])
+def test_a_ticket_taken_to_another_listener_is_declined(server, root, tls, where):
+    """Tickets are of one listener: elsewhere a full handshake follows."""
+    identity = root.issue(f"wanderer {tls} {where}")
+    context, session = begin(server, identity, tls)
+    with again(server.ports[where], context, session) as device:
+        assert not device.tls.session_reused
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_ticket_taken_to_another_mode_opens_nothing(server, root, tls):
+    """A session without a certificate never opens a mutual listener, and a switch of the mode ends old tickets."""
+    context = client_context(None, tls)
+    with Device(server.ports["open"], context=context) as device:
+        assert device.connect("nobody") == 0
+        device.ping()
+        session = device.tls.session
+        device.close_notify()
+    with again(server.ports["open"], context, session) as device:
+        assert device.tls.session_reused
+    with pytest.raises((Ended, AssertionError)):
+        again(server.port, context, session).ping()
+    server.cli("listener", "auth", "open", "mutual", "--yes")
+    try:
+        with pytest.raises((Ended, AssertionError)):
+            again(server.ports["open"], context, session).ping()
+    finally:
+        server.cli("listener", "reset", "open", "--yes")
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_restart_forgets_tickets_and_nothing_else(serve_once, broker, site, root, tls):
+    """Ticket keys live in memory alone: after a restart a full handshake of a known device follows."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    identity = root.issue("restarted " + tls)
+    context, session = begin(server, identity, tls)
+    server.stop()
+    server.start()
+    with again(server.port, context, session) as device:
+        assert not device.tls.session_reused
+    assert server.metric("handshakes_total", kind="known") == 1
+
+
+def test_a_deactivation_races_resumptions(server, root):
+    """However the two meet, after the answer no resumed session passes a byte."""
+    identity = root.issue("racer")
+    context, session = begin(server, identity, "1.2")
+    for _ in range(8):
+        stop = threading.Event()
+        living = []
+
+        def resume():
+            while not stop.is_set():
+                try:
+                    living.append(again(server.port, context, session))
+                except (Ended, AssertionError, OSError):
+                    pass
+
+        threads = [threading.Thread(target=resume) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until("some resumed", lambda: len(living) > 3)
+        server.cli("device", "deactivate", identity.id)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for device in living:
+            device.end(2)
+            device.close()
+        assert server.json("session", "list", "--device", identity.id) == []
+        server.cli("device", "activate", identity.id)
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_tickets_life_ends_with_the_certificate(server, root, tls):
+    """Resumed until the certificate's end, never after it."""
+    identity = root.issue("short " + tls, not_after=now() + datetime.timedelta(seconds=4))
+    context, session = begin(server, identity, tls)
+    with again(server.port, context, session) as device:
+        assert device.tls.session_reused
+        assert device.end(8) in ("close_notify", "truncated", "reset")
+    assert "expired" in refusal(server.port, identity, tls)
+
+
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["mqtts", "never"])
-def test_nothing_to_resume_is_issued(server, root, way, name):
-    """No NewSessionTicket, and an empty session id in TLS 1.2."""
-    device = root.issue("curious")
-    run = SClient(server.ports[name], device, *WAYS[way], "-msg")
+def test_nothing_to_resume_is_issued_where_it_is_off(server, root, way):
+    """`resumption = false`: no NewSessionTicket, and an empty session id in TLS 1.2."""
+    run = SClient(server.ports["never"], root.issue("curious"), *WAYS[way], "-msg")
     assert run.connack, run.text
     assert not run.ticket_sent
     assert run.session_id == "" or "1_3" in WAYS[way][0], run.text
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_session_of_a_device_deactivated_meanwhile_is_refused(server, root, work, way):
-    """What the first connection left behind is replayed after the deactivation: a full handshake, and a refusal."""
-    device = root.issue("replayer")
-    session = tempfile.mktemp(dir=work)
-    first = SClient(server.port, device, *WAYS[way], "-sess_out", session)
-    assert first.connack, first.text
-    server.registered(device)
-    server.cli("device", "deactivate", device.id)
-    replay = ["-sess_in", session] if _exists(session) else []
-    with server.refuses("device_inactive", serial=device.serial):
-        second = SClient(server.port, device, *WAYS[way], *replay)
-    assert not second.connack and not second.reused, second.text
+def test_there_are_no_session_ids_to_resume_by(server, root):
+    """TLS 1.2 without the ticket extension: nothing is remembered here under an id."""
+    run = SClient(server.port, root.issue("old"), "-tls1_2", "-no_ticket")
+    assert run.connack and run.session_id == "", run.text
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -62,7 +245,7 @@ def test_a_foreign_session_is_declined_and_a_full_handshake_follows(server, root
     finally:
         other.kill()
         other.wait()
-    assert _exists(session), "s_server left no session: the test would prove nothing"
+    assert open(session, "rb").read(1) != b"", "s_server left no session: the test would prove nothing"
     run = SClient(server.port, device, *WAYS[way], "-sess_in", session)
     assert run.connack and not run.reused, run.text
     server.registered(device)
@@ -72,30 +255,14 @@ def test_a_foreign_session_is_declined_and_a_full_handshake_follows(server, root
     assert not run.connack and not run.reused, run.text
 
 
-def test_python_sessions_do_not_resume_either(server, root):
-    """Another client library, which offers what it has: the second handshake is a full one."""
-    device = root.issue("pythonic")
-    for tls in ("1.2", "1.3"):
-        context = client_context(device, tls)
-        with Device(server.port, context=context) as first:
-            assert first.connect("p1") == 0
-            session = first.tls.session
-        before = server.metric("handshakes_total", kind="resumed")
-        with Device(server.port, context=context) as second:
-            if session is not None:
-                assert not session.has_ticket
-            assert second.connect("p2") == 0
-            assert not second.tls.session_reused
-        assert server.metric("handshakes_total", kind="resumed") == before
-
-
-def test_a_handshake_of_a_known_device_is_still_possible(server, root):
-    """The counter-check: the server is alive and admits."""
-    admitted(server.port, root.issue("fine")).close()
-
-
-def _exists(path):
-    try:
-        return open(path, "rb").read(1) != b""
-    except FileNotFoundError:
-        return False
+def test_a_device_that_never_connected_cannot_resume(server, root):
+    """The handshake gave a ticket, but no CONNECT came and nothing was registered: the ticket is declined."""
+    identity = root.issue("half way")
+    context = client_context(identity, "1.2")
+    with Device(server.port, context=context) as device:
+        session = device.tls.session
+        device.close_notify()
+    with again(server.port, context, session) as device:
+        assert not device.tls.session_reused
+    server.registered(identity)
+    admitted(server.port, identity).close()
