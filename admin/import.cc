@@ -156,7 +156,7 @@ class Importer::Impl {
     std::vector<Registration> good;
     std::vector<std::uint64_t> lines;
     for (const Block& each : blocks) {
-      auto leaf = Certificate::from_pem(each.pem);
+      auto leaf = Certificate::from_pem_lightly(each.pem);
       if (!leaf) {
         fail(each.line, "unreadable", leaf.error().what);
         continue;

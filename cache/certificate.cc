@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "cache/light_parsing.h"
 #include "cache/openssl_ptr.h"
 
 namespace sallyport {
@@ -217,6 +218,22 @@ Answer<Certificate> Certificate::from_pem(std::string_view pem) {
   const X509Ptr x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!x509) return refusal("there is no PEM certificate in it (-----BEGIN CERTIFICATE-----)");
   return from_x509(x509.get());
+}
+
+Answer<Certificate> Certificate::from_pem_lightly(std::string_view pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
+  unsigned char* der = nullptr;
+  long length = 0;
+  if (!bio || PEM_bytes_read_bio(&der, &length, nullptr, PEM_STRING_X509, bio.get(), nullptr, nullptr) != 1) {
+    return from_pem(pem);
+  }
+  X509* into = X509_new_ex(light_parsing_context(), nullptr);
+  const unsigned char* at = der;
+  const X509Ptr x509(d2i_X509(&into, &at, length));  // frees `into` where it fails
+  const bool whole = x509 && at == der + length && X509_get0_pubkey(x509.get()) != nullptr;
+  OPENSSL_free(der);
+  ERR_clear_error();
+  return whole ? from_x509(x509.get()) : from_pem(pem);
 }
 
 Answer<std::vector<Certificate>> Certificate::bundle_from_pem(std::string_view pem) {

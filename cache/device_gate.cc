@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "cache/ca_set.h"
 #include "cache/chains.h"
@@ -59,6 +60,31 @@ struct Validation {
   int depth = 0;
 };
 
+// In place of X509_verify_cert()'s last step for a path without certificates of the client's: the path builder has just
+// checked the leaf's signature with this very anchor's key, and a second check would cost as much as all the rest. The
+// dates are what else that step looks at (internal_verify() in OpenSSL's crypto/x509/x509_vfy.c).
+int dates_only(X509_STORE_CTX* context) {
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context);
+  const int length = sk_X509_num(chain);
+  if (length < 1 || length > 2) {
+    X509_STORE_CTX_set_error(context, X509_V_ERR_UNSPECIFIED);
+    return 0;
+  }
+  const auto* now = static_cast<const std::int64_t*>(X509_STORE_CTX_get_app_data(context));
+  for (int depth = length - 1; depth >= 0; --depth) {
+    const X509* at = sk_X509_value(chain, depth);
+    std::time_t when = *now;
+    int error = X509_V_OK;
+    if (X509_cmp_time(X509_get0_notBefore(at), &when) >= 0) error = X509_V_ERR_CERT_NOT_YET_VALID;
+    if (X509_cmp_time(X509_get0_notAfter(at), &when) <= 0) error = X509_V_ERR_CERT_HAS_EXPIRED;
+    if (error == X509_V_OK) continue;
+    X509_STORE_CTX_set_error_depth(context, depth);
+    X509_STORE_CTX_set_error(context, error);
+    return 0;
+  }
+  return 1;
+}
+
 // OpenSSL's own path validation (RFC 5280, section 6) over exactly the path that was found.
 Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
                     std::int64_t now) {
@@ -78,6 +104,11 @@ Validation validate(const Certificate& leaf, const std::vector<Certificate>& int
   X509_VERIFY_PARAM_set_auth_level(param, kSecurityLevel);
   X509_VERIFY_PARAM_set_depth(param, static_cast<int>(PathBuilder::kMostSent) + 1);
   X509_VERIFY_PARAM_set_time(param, now);
+  std::int64_t when = now;
+  if (intermediates.empty()) {
+    X509_STORE_CTX_set_app_data(context.get(), &when);
+    X509_STORE_CTX_set_verify(context.get(), &dates_only);
+  }
   const int outcome = X509_verify_cert(context.get());
   Validation result{X509_STORE_CTX_get_error(context.get()), X509_STORE_CTX_get_error_depth(context.get())};
   if (outcome == 1) {

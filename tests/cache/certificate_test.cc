@@ -174,13 +174,42 @@ TEST(RegistryRecords, ARowThatWasCutShortIsNotRead) {
   EXPECT_EQ(records::encode(DeviceRow{}).size(), 64U);
   cut_short(DeviceText{"s", "subject", "cn", "EC-P256", "der"});
   cut_short(CaRow{CaStatus::Inactive, false, true, true, 5, "der"});
-  cut_short(ChainRow{{Digest{1}, Digest{2}}, {"one", "two"}});
+  const std::string chain = records::encode(ChainRow{{Digest{1}, Digest{2}}, {"one", "two"}, Digest{3}, false, true});
+  const std::size_t schema_1 = chain.size() - sizeof(Digest) - 1;  // as the first version wrote it
+  for (std::size_t length = 0; length < chain.size(); ++length) {
+    ChainRow row;
+    EXPECT_EQ(records::decode(chain.substr(0, length), row), length == schema_1) << length;
+  }
+  cut_short(ServerCertRow{"chain", "sealed", 5});
+  cut_short(OverrideRow{std::uint8_t{1}, Digest{4}});
+  cut_short(TokenRow{Digest{5}, true, 6, 7});
+  cut_short(CrlRow{"12", 8});
+  cut_short(AuditRecord{1, 2, {"who", "from"}, "action", "target", "before", "after"});
   cut_short(CodeRow{Digest{3}, 4, true});
   cut_short(MetaRow{5, 6});
   DeviceRow bad;
   std::string wrong = records::encode(DeviceRow{});
   wrong[0] = 9;
   EXPECT_FALSE(records::decode(wrong, bad)) << "a status that does not exist";
+}
+
+// Parsed over fewer decoders: the same certificate, and its signature checks the same.
+TEST(Certificate, ParsingLightlyChangesNothing) {
+  for (const Kind kind : {Kind::P256, Kind::P384, Kind::P521, Kind::Rsa2048, Kind::Ed25519}) {
+    const Identity509 ca = make_ca("CA", nullptr, kind);
+    const Identity509 stranger = make_ca("CA", nullptr, kind);
+    const Identity509 device = make_device("d", ca, kind);
+    const auto plain = Certificate::from_pem(device.certificate.pem());
+    const auto light = Certificate::from_pem_lightly(device.certificate.pem());
+    ASSERT_TRUE(plain && light);
+    EXPECT_EQ(light->fingerprint(), plain->fingerprint());
+    EXPECT_EQ(light->spki_hash(), plain->spki_hash());
+    EXPECT_EQ(light->key_type_name(), plain->key_type_name());
+    EXPECT_TRUE(light->signed_by(X509_get0_pubkey(ca.certificate.x509())));
+    EXPECT_FALSE(light->signed_by(X509_get0_pubkey(stranger.certificate.x509())));
+  }
+  EXPECT_FALSE(Certificate::from_pem_lightly("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+  EXPECT_FALSE(Certificate::from_pem_lightly(""));
 }
 
 }  // namespace

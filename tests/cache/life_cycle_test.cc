@@ -1,0 +1,529 @@
+// What operators do to CAs and devices, by the rules of DESIGN.md's "Life-cycle rules": deleting, revoking,
+// registering before they come, CRLs; what stays behind; and what the audit log says of it.
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+
+#include "tests/cache/registrar_world.h"
+
+namespace sallyport::test {
+namespace {
+
+class LifeCycle : public RegistrarTest {
+ protected:
+  void SetUp() override { open(); }
+  void restart() {
+    close();
+    open();
+  }
+  void crash() {
+    env_.crashed = true;
+    close();
+    env_.crashed = false;
+    open();
+  }
+
+  Identity509 on_line(const std::string& cn, const Identity509& ca) {
+    Identity509 device = make_device(cn, ca);
+    EXPECT_TRUE(connects(device.certificate));
+    EXPECT_TRUE(eventually([&] { return registered(device.certificate) && in_cache(device.certificate); }));
+    return device;
+  }
+  Reason refused(const Certificate& leaf) { return ask(leaf).reason; }
+  // What a resumed session of a device would be told now.
+  Reason resumed(const Certificate& leaf, std::uint64_t chain = 0) {
+    return gate_->resume(make_identity(leaf), chain, *registrar_->ca_set(), {}, std::time(nullptr)).reason;
+  }
+  Answer<DeviceRecord> set(const Certificate& leaf, DeviceStatus status) {
+    return registrar_->set_device_status(leaf.fingerprint(), status, by_);
+  }
+  std::vector<std::string> audit() {
+    std::vector<std::string> lines;
+    const auto records = registrar_->audit(0, INT64_MAX, 1000);
+    EXPECT_TRUE(records);
+    for (const AuditRecord& each : *records) {
+      lines.push_back(each.by.who + " " + each.action + " " + each.target.substr(0, 8) + " " + each.before + " > " +
+                      each.after);
+    }
+    return lines;
+  }
+
+  struct Entry {
+    const Certificate* certificate = nullptr;
+    int reason = -1;
+  };
+  struct CrlOptions {
+    long number = 1;
+    std::int64_t age = 0;
+    bool delta = false, indirect = false, unknown_critical = false, pem = false;
+  };
+  std::string crl(const Identity509& ca, const std::vector<Entry>& entries) { return crl(ca, entries, CrlOptions{}); }
+  std::string crl(const Identity509& ca, const std::vector<Entry>& entries, const CrlOptions& options) {
+    std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>> made(X509_CRL_new());
+    X509_CRL_set_version(made.get(), X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(ca.certificate.x509()));
+    ASN1_TIME* when = ASN1_TIME_set(nullptr, std::time(nullptr) - options.age);
+    X509_CRL_set1_lastUpdate(made.get(), when);
+    ASN1_TIME_set(when, std::time(nullptr) + 3600);
+    X509_CRL_set1_nextUpdate(made.get(), when);
+    ASN1_TIME_set(when, std::time(nullptr) - options.age);
+    for (const Entry& entry : entries) {
+      X509_REVOKED* revoked = X509_REVOKED_new();
+      X509_REVOKED_set_serialNumber(revoked, X509_get_serialNumber(entry.certificate->x509()));
+      X509_REVOKED_set_revocationDate(revoked, when);
+      if (entry.reason >= 0) {
+        ASN1_ENUMERATED* reason = ASN1_ENUMERATED_new();
+        ASN1_ENUMERATED_set(reason, entry.reason);
+        X509_REVOKED_add1_ext_i2d(revoked, NID_crl_reason, reason, 0, 0);
+        ASN1_ENUMERATED_free(reason);
+      }
+      X509_CRL_add0_revoked(made.get(), revoked);
+    }
+    ASN1_TIME_free(when);
+    ASN1_INTEGER* number = ASN1_INTEGER_new();
+    ASN1_INTEGER_set(number, options.number);
+    X509_CRL_add1_ext_i2d(made.get(), NID_crl_number, number, 0, 0);
+    if (options.delta) X509_CRL_add1_ext_i2d(made.get(), NID_delta_crl, number, 1, 0);
+    ASN1_INTEGER_free(number);
+    if (options.indirect) {
+      ISSUING_DIST_POINT* point = ISSUING_DIST_POINT_new();
+      point->indirectCRL = 0xFF;
+      X509_CRL_add1_ext_i2d(made.get(), NID_issuing_distribution_point, point, 1, 0);
+      ISSUING_DIST_POINT_free(point);
+    }
+    if (options.unknown_critical) {
+      ASN1_OCTET_STRING* nothing = ASN1_OCTET_STRING_new();
+      ASN1_OBJECT* what = OBJ_txt2obj("1.3.6.1.4.1.99999.1", 1);
+      X509_EXTENSION* extension = X509_EXTENSION_create_by_OBJ(nullptr, what, 1, nothing);
+      X509_CRL_add_ext(made.get(), extension, -1);
+      X509_EXTENSION_free(extension);
+      ASN1_OBJECT_free(what);
+      ASN1_OCTET_STRING_free(nothing);
+    }
+    X509_CRL_sort(made.get());
+    X509_CRL_sign(made.get(), ca.key.get(), EVP_sha256());
+    unsigned char* der = nullptr;
+    const int length = i2d_X509_CRL(made.get(), &der);
+    std::string bytes(reinterpret_cast<char*>(der), static_cast<std::size_t>(length));
+    OPENSSL_free(der);
+    return bytes;
+  }
+  Answer<CrlOutcome> import(const std::string& bytes) {
+    const auto parsed = Crl::parse(bytes, std::time(nullptr));
+    if (!parsed) return parsed.error();
+    return registrar_->import_crl(*parsed, by_);
+  }
+  Answer<std::vector<Registered>> pre_register(const std::vector<Certificate>& leaves,
+                                               const std::vector<Certificate>& sent = {}) {
+    std::vector<Registration> all;
+    for (const Certificate& leaf : leaves) {
+      const X509StackPtr stack(sk_X509_new_null());
+      for (const Certificate& each : sent) sk_X509_push(stack.get(), each.x509());
+      Admits admits;
+      admits.by_operator = true;
+      const Verdict verdict =
+          gate_->decide({leaf.x509(), stack.get()}, *registrar_->ca_set(), admits, std::time(nullptr));
+      EXPECT_TRUE(verdict.admitted()) << to_string(verdict.reason);
+      if (verdict.path) all.push_back({verdict.leaf_der, *verdict.identity, *verdict.path, false});
+    }
+    return registrar_->register_devices(std::move(all), by_);
+  }
+
+  const Actor by_{"alice", "test"};
+};
+
+TEST_F(LifeCycle, ACaWithActiveDevicesIsDeletedByCascadeOnly) {
+  ASSERT_TRUE(enroll(root_));
+  const Digest id = root_.certificate.fingerprint();
+  const Identity509 device = on_line("device", root_);
+  const auto active = registrar_->delete_ca(id, false, by_);
+  ASSERT_FALSE(active);
+  EXPECT_EQ(active.error().kind, Refusal::Kind::Conflict);
+  EXPECT_THAT(active.error().what, HasSubstr("active and has 1 active"));
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  EXPECT_FALSE(registrar_->delete_ca(id, false, by_)) << "its device is still active by itself";
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  ASSERT_TRUE(registrar_->delete_ca(id, false, by_));
+  EXPECT_EQ(refused(device.certificate), Reason::CaUnknown);
+  EXPECT_FALSE(registered(device.certificate));
+  EXPECT_EQ(registrar_->stats().devices.inactive, 0U);
+}
+
+TEST_F(LifeCycle, ACascadeForgetsItsDevicesAtOnceAndForEver) {
+  ASSERT_TRUE(enroll(root_));
+  const Digest id = root_.certificate.fingerprint();
+  const Identity509 device = on_line("device", root_), revoked = on_line("revoked", root_);
+  ASSERT_TRUE(set(revoked.certificate, DeviceStatus::Revoked));
+  ASSERT_TRUE(registrar_->delete_ca(id, true, by_));
+  EXPECT_EQ(shards_.last_cut().id, id) << "its live sessions end";
+  EXPECT_FALSE(registered(device.certificate)) << "not shown, whether its row is gone yet or not";
+  EXPECT_EQ(resumed(device.certificate), Reason::NotRegistered);
+  EXPECT_EQ(registrar_->devices({})->items.size(), 1U);
+  EXPECT_TRUE(eventually([&] { return !in_cache(device.certificate); })) << "purged";
+  for (int round = 0; round < 2; ++round) {
+    // Revoked devices stay behind: their CA's return does not bring them back, whatever bytes they come with.
+    EXPECT_EQ(refused(revoked.certificate), Reason::DeviceRevoked);
+    restart();
+  }
+  ASSERT_TRUE(enroll(root_));
+  EXPECT_EQ(refused(revoked.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(rewrite_signature(revoked.certificate)), Reason::DeviceRevoked);
+  EXPECT_EQ(registrar_->ca(id)->devices.revoked, 1U);
+  EXPECT_EQ(ask(device.certificate).known, false) << "it registers anew";
+  EXPECT_TRUE(connects(device.certificate));
+  EXPECT_TRUE(eventually([&] { return registered(device.certificate); }));
+}
+
+TEST_F(LifeCycle, ACaThatComesBackBeforeThePurgeFindsNoOldDevices) {
+  RegistrarOptions options;
+  ASSERT_TRUE(enroll(root_, false));
+  std::vector<Certificate> fleet;
+  for (int i = 0; i < 50; ++i) fleet.push_back(make_device("d" + std::to_string(i), root_).certificate);
+  ASSERT_TRUE(pre_register(fleet));
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  // At once, before the rows can all be gone: its devices are not registered, and it registers none by itself.
+  ASSERT_TRUE(enroll(root_, false));
+  for (const Certificate& each : fleet) EXPECT_EQ(refused(each), Reason::NotRegistered);
+  const auto again = pre_register({fleet.front()});
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->front().already);
+  EXPECT_TRUE(eventually([&] { return !in_cache(fleet.back()); }));
+  EXPECT_TRUE(registered(fleet.front())) << "the purge leaves alone what was registered since";
+  EXPECT_EQ(refused(fleet.front()), Reason::None);
+}
+
+TEST_F(LifeCycle, APurgeIsFinishedAfterARestart) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  close();
+  open({}, false);  // without its thread nothing is purged
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  restart();
+  EXPECT_FALSE(registered(device.certificate));
+  EXPECT_EQ(registrar_->stats().devices.active, 0U);
+  EXPECT_TRUE(eventually([&] { return !*store_->device(device.certificate.fingerprint()); }));
+}
+
+TEST_F(LifeCycle, ATrustedCaIsNotDeleted) {
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const auto listed = registrar_->delete_ca(root_.certificate.fingerprint(), true, by_);
+  ASSERT_FALSE(listed);
+  EXPECT_THAT(listed.error().what, HasSubstr("trusted_cas"));
+  ASSERT_TRUE(registrar_->trust({}));
+  EXPECT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_)) << "it is named no more";
+}
+
+TEST_F(LifeCycle, RevokedIsFinal) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Revoked));
+  EXPECT_EQ(shards_.last_cut().why, Reason::DeviceRevoked);
+  for (const DeviceStatus status : {DeviceStatus::Active, DeviceStatus::Inactive}) {
+    const auto back = set(device.certificate, status);
+    ASSERT_FALSE(back);
+    EXPECT_EQ(back.error().kind, Refusal::Kind::Conflict);
+  }
+  const auto forgotten = registrar_->delete_device(device.certificate.fingerprint(), by_);
+  ASSERT_FALSE(forgotten) << "it would register again";
+  EXPECT_EQ(forgotten.error().kind, Refusal::Kind::Conflict);
+  crash();
+  EXPECT_EQ(refused(device.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(resumed(device.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(rewrite_signature(device.certificate)), Reason::DeviceRevoked);
+}
+
+TEST_F(LifeCycle, ADeletedDeviceIsForgottenAndComesAnew) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  ASSERT_TRUE(registrar_->delete_device(device.certificate.fingerprint(), by_));
+  EXPECT_EQ(shards_.last_cut().why, Reason::NotRegistered);
+  EXPECT_FALSE(registered(device.certificate));
+  EXPECT_FALSE(in_cache(device.certificate));
+  EXPECT_EQ(resumed(device.certificate), Reason::NotRegistered);
+  EXPECT_EQ(registrar_->stats().devices.inactive, 0U);
+  restart();
+  EXPECT_FALSE(registered(device.certificate));
+  EXPECT_TRUE(connects(device.certificate));
+  EXPECT_TRUE(eventually([&] { return registered(device.certificate); }));
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->status, DeviceStatus::Active);
+}
+
+TEST_F(LifeCycle, AResumptionNeedsStandingNowThroughTheSameChain) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const std::uint64_t chain = ask(device.certificate).chain_id;
+  EXPECT_EQ(resumed(device.certificate, chain), Reason::None);
+  EXPECT_EQ(resumed(device.certificate, chain + 1), Reason::BadChain);
+  EXPECT_EQ(resumed(make_device("stranger", root_).certificate), Reason::NotRegistered);
+  Identity expired = make_identity(device.certificate);
+  expired.not_after = std::time(nullptr) - 1;
+  EXPECT_EQ(gate_->resume(expired, chain, *registrar_->ca_set(), {}, std::time(nullptr)).reason, Reason::Expired);
+  Admits others;
+  others.cas = {Digest{1}};
+  EXPECT_EQ(
+      gate_->resume(make_identity(device.certificate), chain, *registrar_->ca_set(), others, std::time(nullptr)).reason,
+      Reason::CaInactive)
+      << "the listener does not admit this CA";
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  EXPECT_EQ(resumed(device.certificate, chain), Reason::DeviceInactive);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Active));
+  EXPECT_EQ(resumed(device.certificate, chain), Reason::None);
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive, by_));
+  EXPECT_EQ(resumed(device.certificate, chain), Reason::CaInactive);
+}
+
+TEST_F(LifeCycle, APreRegisteredDeviceNeedsNeitherAutoRegisterNorApproval) {
+  ASSERT_TRUE(enroll(root_, false, true));
+  const Identity509 mid = make_ca("Mid", &root_);
+  const Identity509 device = make_device("device", root_), below = make_device("below", mid);
+  EXPECT_EQ(refused(device.certificate), Reason::NotRegistered);
+  const auto made = pre_register({device.certificate, device.certificate});
+  ASSERT_TRUE(made);
+  EXPECT_FALSE((*made)[0].already);
+  EXPECT_TRUE((*made)[1].already) << "it came twice";
+  ASSERT_TRUE(pre_register({below.certificate}, {mid.certificate}));
+  const auto record = registrar_->device(device.certificate.fingerprint());
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->registered_by, RegisteredBy::Operator);
+  EXPECT_EQ(record->status, DeviceStatus::Active);
+  EXPECT_EQ(record->last_seen, 0);
+  EXPECT_TRUE(ask(device.certificate).known);
+  EXPECT_TRUE(ask(below.certificate, {mid.certificate}).known);
+  EXPECT_TRUE(pre_register({}));
+}
+
+TEST_F(LifeCycle, ACrlRevokesWhatWasSeenAndWhatWasNot) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 seen = on_line("seen", root_), other = on_line("other", root_);
+  const Identity509 unseen = make_device("unseen", root_);
+  const auto outcome = import(crl(root_, {{&seen.certificate}, {&unseen.certificate}}));
+  ASSERT_TRUE(outcome) << outcome.error().what;
+  EXPECT_EQ(outcome->revoked, 1U);
+  EXPECT_EQ(outcome->unseen, 1U);
+  EXPECT_EQ(shards_.last_cut().id, seen.certificate.fingerprint());
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(refused(seen.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(other.certificate), Reason::None);
+    crash();
+  }
+  // Tombstones are of the issuing key: its CA's way out and in again changes nothing.
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  ASSERT_TRUE(enroll(root_));
+  EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(seen.certificate), Reason::DeviceRevoked);
+  const auto page = registrar_->devices({.status = DeviceStatus::Revoked});
+  ASSERT_EQ(page->items.size(), 2U);
+  EXPECT_EQ(std::count_if(page->items.begin(), page->items.end(),
+                          [](const DeviceRecord& each) { return each.registered_by == RegisteredBy::Crl; }),
+            1);
+}
+
+TEST_F(LifeCycle, TwoCasOfOneNameHaveTheirOwnTombstones) {
+  const Identity509 a = make_ca("Same name"), b = make_ca("Same name");
+  ASSERT_TRUE(enroll(a));
+  ASSERT_TRUE(enroll(b));
+  Leaf leaf;
+  leaf.serial = {7};
+  const Identity509 of_a = make(leaf, &a), of_b = make(leaf, &b);
+  ASSERT_TRUE(import(crl(a, {{&of_a.certificate}})));
+  EXPECT_EQ(refused(of_a.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(of_b.certificate), Reason::None);
+  ASSERT_TRUE(import(crl(b, {{&of_b.certificate}})));
+  EXPECT_EQ(refused(of_b.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(of_a.certificate), Reason::DeviceRevoked) << "one must not take the other's place";
+}
+
+TEST_F(LifeCycle, AHoldIsNotFinal) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 seen = on_line("seen", root_), unseen = make_device("unseen", root_);
+  const auto outcome = import(crl(
+      root_, {{&seen.certificate, CRL_REASON_CERTIFICATE_HOLD}, {&unseen.certificate, CRL_REASON_CERTIFICATE_HOLD}}));
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->held, 1U);
+  EXPECT_EQ(refused(seen.certificate), Reason::DeviceInactive);
+  EXPECT_EQ(refused(unseen.certificate), Reason::DeviceInactive);
+  ASSERT_TRUE(set(seen.certificate, DeviceStatus::Active));
+  EXPECT_EQ(refused(seen.certificate), Reason::None);
+  const auto held = registrar_->devices({.status = DeviceStatus::Inactive});
+  ASSERT_EQ(held->items.size(), 1U);
+  EXPECT_FALSE(registrar_->set_device_status(held->items[0].id, DeviceStatus::Active, by_));
+  ASSERT_TRUE(registrar_->delete_device(held->items[0].id, by_));
+  EXPECT_EQ(refused(unseen.certificate), Reason::None);
+  // A later list makes it final.
+  ASSERT_TRUE(import(crl(root_, {{&seen.certificate}, {&unseen.certificate}}, {.number = 2})));
+  EXPECT_EQ(refused(seen.certificate), Reason::DeviceRevoked);
+  EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+}
+
+TEST_F(LifeCycle, CrlsThatMustNotCountAreRefused) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_), stranger = make_ca("Root");
+  const std::vector<Entry> entries = {{&device.certificate}};
+  EXPECT_THAT(import(crl(stranger, entries)).error().what, HasSubstr("signature does not fit"));
+  EXPECT_THAT(import(crl(make_ca("Nobody"), entries)).error().what, HasSubstr("no registered CA"));
+  EXPECT_THAT(import(crl(root_, entries, {.delta = true})).error().what, HasSubstr("delta"));
+  EXPECT_THAT(import(crl(root_, entries, {.indirect = true})).error().what, HasSubstr("indirect"));
+  EXPECT_THAT(import(crl(root_, entries, {.unknown_critical = true})).error().what, HasSubstr("not understood"));
+  EXPECT_THAT(import(crl(root_, entries, {.age = -7200})).error().what, HasSubstr("future"));
+  EXPECT_THAT(import("nonsense").error().what, HasSubstr("not a CRL"));
+  EXPECT_EQ(refused(device.certificate), Reason::None);
+  ASSERT_TRUE(import(crl(root_, {}, {.number = 300})));
+  const auto replay = import(crl(root_, entries, {.number = 299}));
+  ASSERT_FALSE(replay);
+  EXPECT_EQ(replay.error().kind, Refusal::Kind::Conflict);
+  restart();
+  EXPECT_FALSE(import(crl(root_, entries, {.number = 299}))) << "remembered over a restart";
+  EXPECT_EQ(refused(device.certificate), Reason::None);
+  EXPECT_TRUE(import(crl(root_, entries, {.number = 300}))) << "the same list again completes an import cut short";
+}
+
+TEST_F(LifeCycle, ARevokedIntermediateEndsEveryChainThroughIt) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 mid = make_ca("Mid", &root_), sub = make_ca("Sub", &root_);
+  const Identity509 device = make_device("below", mid), fresh = make_device("fresh", mid);
+  ASSERT_TRUE(offer(ask(device.certificate, {mid.certificate})));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  ASSERT_TRUE(enroll(sub));
+  const Verdict before = ask(device.certificate, {mid.certificate});
+  ASSERT_TRUE(before.known);
+  const auto outcome = import(crl(root_, {{&mid.certificate}, {&sub.certificate}}));
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->cas, 1U);
+  EXPECT_EQ(registrar_->ca(sub.certificate.fingerprint())->status, CaStatus::Inactive);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(ask(device.certificate, {mid.certificate}).reason, Reason::CaInactive);
+    EXPECT_EQ(ask(fresh.certificate, {mid.certificate}).reason, Reason::CaInactive);
+    if (round == 0) {
+      EXPECT_EQ(gate_->recheck(before, *registrar_->ca_set(), std::time(nullptr)), Reason::CaInactive)
+          << "a live session's second look";
+      restart();
+    }
+  }
+}
+
+TEST_F(LifeCycle, ARenewedCasLiveSessionsStay) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const Verdict live = ask(device.certificate);
+  const Identity509 renewed = make_again(root_, nullptr, {.cn = "Root", .ca = true});
+  ASSERT_TRUE(enroll(renewed));
+  const std::size_t cuts = shards_.cuts().size();
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive, by_));
+  EXPECT_EQ(shards_.cuts().size(), cuts) << "the key lives on in another certificate";
+  EXPECT_EQ(gate_->recheck(live, *registrar_->ca_set(), std::time(nullptr)), Reason::None);
+  ASSERT_TRUE(registrar_->set_ca_status(renewed.certificate.fingerprint(), CaStatus::Inactive, by_));
+  EXPECT_GT(shards_.cuts().size(), cuts);
+  EXPECT_EQ(gate_->recheck(live, *registrar_->ca_set(), std::time(nullptr)), Reason::CaInactive);
+}
+
+TEST_F(LifeCycle, EveryChangeHasItsLineInTheSameBatch) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const std::string id = to_hex(device.certificate.fingerprint()).substr(0, 8);
+  const std::string ca = to_hex(root_.certificate.fingerprint()).substr(0, 8);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Revoked));
+  ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive, by_));
+  ASSERT_TRUE(registrar_->put_token("ci", {Digest{1}, true, 1, 0}, by_));
+  ASSERT_TRUE(registrar_->remove_token("ci", by_));
+  ASSERT_TRUE(import(crl(root_, {})));
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  crash();
+  const auto lines = audit();
+  EXPECT_THAT(lines, testing::IsSupersetOf({
+                         "alice device.deactivate " + id + " active > inactive",
+                         "alice device.revoke " + id + " inactive > revoked",
+                         "alice ca.deactivate " + ca + " active > inactive",
+                         std::string("alice token.create ci  > operator"),
+                         std::string("alice token.revoke ci valid > "),
+                         "alice ca.delete-cascade " + ca + " inactive, 0 active devices > ",
+                     }));
+  EXPECT_THAT(lines.front(), HasSubstr("ca.delete")) << "the last first";
+  const auto all = registrar_->audit(0, INT64_MAX, 1000);
+  for (std::size_t i = 1; i < all->size(); ++i) EXPECT_LT((*all)[i].at_us, (*all)[i - 1].at_us);
+  EXPECT_EQ(registrar_->audit(0, (*all)[2].at_us, 2)->front().at_us, (*all)[3].at_us) << "pages go on below";
+}
+
+TEST_F(LifeCycle, AnAuditLineOfWhatDidNotHappenIsNotWritten) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  const std::size_t before = audit().size();
+  env_.disk_full = true;
+  EXPECT_FALSE(set(device.certificate, DeviceStatus::Active));
+  env_.disk_full = false;
+  EXPECT_FALSE(registrar_->delete_ca(root_.certificate.fingerprint(), false, by_));
+  EXPECT_EQ(audit().size(), before);
+}
+
+TEST_F(LifeCycle, TwoOperatorsAtOnceLeaveOneTruth) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  std::vector<std::thread> operators;
+  for (int i = 0; i < 4; ++i) {
+    operators.emplace_back([&, i] {
+      for (int n = 0; n < 50; ++n) {
+        (void)set(device.certificate, (n + i) % 2 == 0 ? DeviceStatus::Active : DeviceStatus::Inactive);
+      }
+    });
+  }
+  for (std::thread& each : operators) each.join();
+  const auto record = registrar_->device(device.certificate.fingerprint());
+  ASSERT_TRUE(record);
+  const Reason shown = record->status == DeviceStatus::Active ? Reason::None : Reason::DeviceInactive;
+  EXPECT_EQ(refused(device.certificate), shown);
+  const DeviceCounts counts = registrar_->stats().devices;
+  EXPECT_EQ(counts.active + counts.inactive, 1U);
+  EXPECT_EQ(counts.active, shown == Reason::None ? 1U : 0U);
+  restart();
+  EXPECT_EQ(refused(device.certificate), shown) << "memory and disk agree";
+}
+
+TEST_F(LifeCycle, DeletingACaRacesFirstConnections) {
+  ASSERT_TRUE(enroll(root_));
+  std::vector<Identity509> devices;
+  for (int i = 0; i < 200; ++i) devices.push_back(make_device("r" + std::to_string(i), root_));
+  std::thread connecting([&] {
+    for (const Identity509& each : devices) (void)connects(each.certificate);
+  });
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  connecting.join();
+  EXPECT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
+  EXPECT_TRUE(eventually([&] { return registrar_->devices({})->items.empty() && cache_->size() == 0; }));
+  EXPECT_EQ(registrar_->stats().devices.active, 0U);
+  restart();
+  EXPECT_TRUE(registrar_->devices({})->items.empty());
+}
+
+TEST_F(LifeCycle, WhatExpiresSoonIsCountedByTheDay) {
+  ASSERT_TRUE(enroll(root_));
+  const std::int64_t now = std::time(nullptr);
+  Leaf soon;
+  soon.not_after = now + 3 * 86400;
+  const Identity509 device = make(soon, &root_);
+  ASSERT_TRUE(pre_register({device.certificate, make_device("later", root_).certificate}));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(registrar_->devices_expiring(now, now + 30 * 86400), 1U);
+    EXPECT_EQ(registrar_->devices_expiring(now, now + 400 * 86400), 2U);
+    restart();
+  }
+  ASSERT_TRUE(registrar_->delete_device(device.certificate.fingerprint(), by_));
+  EXPECT_EQ(registrar_->devices_expiring(now, now + 30 * 86400), 0U);
+}
+
+TEST_F(LifeCycle, ABackupHoldsWhatTheRegistryHeld) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const std::string copy = dir_.path() + "/copy";
+  ASSERT_TRUE(store_->checkpoint(copy));
+  const auto meta = RegistryStore::inspect(copy);
+  ASSERT_TRUE(meta) << meta.error().what;
+  EXPECT_EQ(meta->revision, registrar_->stats().revision);
+  EXPECT_FALSE(store_->checkpoint(copy)) << "never over another";
+  EXPECT_FALSE(RegistryStore::inspect(dir_.path() + "/nothing"));
+}
+
+}  // namespace
+}  // namespace sallyport::test
