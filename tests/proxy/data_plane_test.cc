@@ -351,6 +351,88 @@ TEST_F(DataPlaneTest, SilentPeersAreRefusedInTimeAndOldestFirstBeyondTheBound) {
   for (const int fd : silent) ::close(fd);
 }
 
+TEST_F(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
+  config_.listeners[0].auth = AuthMode::OneWay;
+  start();
+  const Identity509 known = make_device("known", device_ca_);
+  Device nobody(port_, known);
+  ASSERT_TRUE(nobody.handshake());
+  nobody.send(connect_packet());
+  ASSERT_EQ(nobody.receive(15), connect_packet());
+  ASSERT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 1U);
+  EXPECT_FALSE(plane_->sessions({}, {}, 10, "")->sessions[0].device);
+  auto prepared = plane_->prepare_listener(
+      config_.listeners[0], AuthMode::Mutual,
+      std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+  ASSERT_TRUE(prepared);
+  plane_->install_listener(0, std::move(*prepared));
+  EXPECT_TRUE(nobody.ended());
+  Device device(port_, known);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  EXPECT_EQ(device.receive(15), connect_packet());
+  const auto page = plane_->sessions(known.certificate.fingerprint(), {}, 10, "");
+  ASSERT_EQ(page->sessions.size(), 1U);
+  EXPECT_EQ(page->sessions[0].cn, "known");
+  EXPECT_EQ(plane_->listeners().at(0).auth, "mutual");
+  EXPECT_TRUE(plane_->cut_session(page->sessions[0].id));
+  EXPECT_TRUE(device.ended());
+  EXPECT_FALSE(plane_->cut_session(page->sessions[0].id));
+}
+
+TEST_F(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
+  start();
+  const Identity509 other = make_ca("Another CA");
+  const Identity509 stranger = make_device("stranger", other);
+  for (int i = 0; i < 3; ++i) {
+    Device device(port_, stranger);
+    device.handshake();
+    EXPECT_TRUE(device.ended());
+  }
+  EXPECT_TRUE(eventually([&] {
+    const auto seen = plane_->rejections();
+    return seen.size() == 1 && seen[0].count == 3 && seen[0].reason == Reason::CaUnknown &&
+           seen[0].fingerprint == to_hex(stranger.certificate.fingerprint());
+  }));
+  Rejections bounded;
+  for (std::size_t i = 0; i < 2 * Rejections::kMost; ++i) {
+    Rejection seen;
+    seen.fingerprint = std::to_string(i);
+    seen.subject.assign(100'000, 'x');
+    bounded.add(seen.fingerprint, seen);
+    seen.fingerprint.clear();
+    bounded.add("peer " + std::to_string(i), seen);
+  }
+  const auto all = bounded.all();
+  EXPECT_EQ(all.size(), 2 * Rejections::kMost);
+  EXPECT_LE(all.front().subject.size(), Rejections::kLongestText);
+  EXPECT_EQ(all.front().fingerprint, std::to_string(2 * Rejections::kMost - 1)) << "the oldest make room";
+}
+
+// At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.
+TEST_F(DataPlaneTest, ClosingIsPaced) {
+  config_.cuts_per_second = 20;
+  start();
+  const Identity509 identity = make_device("many", device_ca_);
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < 40; ++i) {
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(connect_packet());
+    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+  }
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(identity.certificate.fingerprint())); }));
+  ASSERT_TRUE(registrar_->set_device_status(identity.certificate.fingerprint(), DeviceStatus::Revoked));
+  EXPECT_TRUE(plane_->sessions(identity.certificate.fingerprint(), {}, 100, "")->sessions.empty());
+  std::uint64_t closing = 0;
+  for (const ShardInfo& shard : plane_->shard_info()) closing += shard.closing;
+  EXPECT_GT(closing, 20U);
+  const std::uint64_t before = broker_.received;
+  for (auto& device : devices) device->send("more");
+  EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+  EXPECT_EQ(broker_.received, before) << "bytes of a revoked device reached the broker";
+}
+
 TEST_F(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   start();
   const Identity509 identity = make_device("d", device_ca_);

@@ -51,7 +51,9 @@ class FakeHost final : public SessionHost {
   void broker_left(const BrokerRoute&) override { --connected_count; }
   void wants_handshake(Session&) override { handshake_due = true; }
   void wants_flush(Session&) override { flush_due = true; }
-  void wants_farewell(Session& session) override { session.farewell(); }
+  void wants_farewell(Session& session) override {
+    if (!paced) session.farewell();
+  }
   void over(Session&, const Error& error, Cause cause, bool served) override {
     ++over_count;
     reason = error.reason;
@@ -82,6 +84,7 @@ class FakeHost final : public SessionHost {
   int full_offers = 0;
   Socket broker;
   bool handshake_due = false, flush_due = false;
+  bool paced = false;  // a halted session waits for its turn
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;

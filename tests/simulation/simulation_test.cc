@@ -221,6 +221,129 @@ TEST(Session, ACutInEveryTurnOfItsLifeLeavesNothingBehind) {
   }
 }
 
+// Where the packets in `bytes` end; the last is bytes.size() if nothing is left over.
+std::vector<std::size_t> packet_ends(const std::string& bytes) {
+  std::vector<std::size_t> ends{0};
+  for (std::size_t at = 0; at < bytes.size();) {
+    std::size_t length = 0, i = at + 1;
+    for (int shift = 0; i < bytes.size(); shift += 7) {
+      const auto digit = static_cast<unsigned char>(bytes[i++]);
+      length |= static_cast<std::size_t>(digit & 0x7F) << shift;
+      if (digit < 0x80) break;
+    }
+    at = i + length;
+    if (at > bytes.size()) return ends;
+    ends.push_back(at);
+  }
+  return ends;
+}
+
+// Whenever the cut comes: what the client gets is the broker's own packets, and a DISCONNECT follows only a whole
+// one. Beyond what had been taken from the broker by then it gets at most the rest of the packet it was in.
+TEST(Session, AnMqtt5ClientIsToldAtAPacketBoundary) {
+  int told = 0;
+  for (int turn = 1; turn < 250; ++turn) {
+    Script script;
+    script.mqtt5 = true;
+    script.client_end = ClientEnd::WaitsForBroker;
+    script.broker_bytes = 100'000;
+    script.cut_at_turn = turn;
+    World world(script, static_cast<std::uint64_t>(turn));
+    world.run();
+    world.check();
+    if (world.broker_bytes_at_cut == SIZE_MAX || !world.host.was_served) continue;
+    const std::string disconnect("\xE0\x01\x98", 3);
+    std::string got = world.client_got;
+    // Where the broker had not answered yet the CONNACK is ours, and it refuses.
+    if (!got.empty() && got[0] == '\x20' && world.client->closed()) continue;
+    const bool says =
+        got.size() >= 3 && got.compare(got.size() - 3, 3, disconnect) == 0 && packet_ends(got).back() == got.size();
+    if (says) got.resize(got.size() - 3);
+    EXPECT_TRUE(world.broker_sends.compare(0, got.size(), got) == 0)
+        << "other bytes than the broker sent, turn " << turn;
+    if (says) {
+      ++told;
+      EXPECT_EQ(packet_ends(got).back(), got.size()) << "a DISCONNECT inside a packet, turn " << turn;
+      EXPECT_TRUE(world.client->closed());
+    }
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(told, 50);
+}
+
+TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
+  Script script;
+  script.mqtt5 = true;
+  script.client_end = ClientEnd::WaitsForBroker;
+  script.client_bytes = 0;
+  script.broker_bytes = 10;
+  World world(script, 5);
+  for (int i = 0; i < 200; ++i) world.turn();
+  ASSERT_EQ(world.session.state(), Session::State::Forwarding);
+  world.session.cut(Reason::DeviceRevoked);
+  EXPECT_TRUE(world.host.index().empty()) << "a halted session is listed no more";
+  world.run();
+  ASSERT_GE(world.client_got.size(), 3U);
+  EXPECT_EQ(world.client_got.substr(world.client_got.size() - 3), std::string("\xE0\x01\x98", 3));
+  EXPECT_EQ(world.host.reason, Reason::DeviceRevoked);
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+  EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "the broker must publish the Will";
+}
+
+// Closing may wait; nothing passes meanwhile, in either direction.
+TEST(Session, AHaltedSessionPassesNothingUntilItsTurnComes) {
+  Script script;
+  script.client_bytes = script.broker_bytes = 400'000;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 11);
+  world.host.paced = true;
+  while (world.client_got.size() < 50'000) world.turn();
+  world.broker_got += world.io.peer_reads(world.host.broker, SIZE_MAX);
+  const std::size_t sent_up = world.broker_got.size() + world.io.sending_bytes(world.host.broker);
+  const std::size_t taken = world.broker_sent;
+  world.session.cut(Reason::CaInactive);
+  for (int i = 0; i < 300; ++i) world.turn();
+  EXPECT_EQ(world.session.state(), Session::State::Halted);
+  EXPECT_EQ(world.host.over_count, 0);
+  EXPECT_LE(world.broker_got.size(), sent_up);
+  EXPECT_LE(world.client_got.size(), taken);
+  const std::size_t before = world.client_got.size();
+  for (int i = 0; i < 100; ++i) world.turn();
+  EXPECT_EQ(world.client_got.size(), before);
+  world.session.farewell();
+  world.run();
+  EXPECT_EQ(world.host.over_count, 1);
+  EXPECT_EQ(world.host.reason, Reason::CaInactive);
+  EXPECT_EQ(world.io.open_sockets(), 0);
+}
+
+TEST(Session, ASessionEndsWhenItsStandingDoes) {
+  Script script;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 9);
+  world.host.verdict.good_until = world.host.unix_now() + 2;
+  while (world.session.state() != Session::State::Forwarding) world.turn();
+  world.host.standing = Reason::Expired;
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::Expired);
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+}
+
+// A chain that moved, or a clock that was set: it looks again, and goes on where standing holds.
+TEST(Session, ASessionWhoseStandingHoldsIsLookedAtAgain) {
+  Script script;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 9);
+  world.host.verdict.good_until = world.host.unix_now() + 1;
+  const int rechecks = world.host.rechecks;
+  const std::uint64_t until = world.host.now_ms + 70'000;
+  while (world.host.now_ms < until) world.turn();
+  EXPECT_EQ(world.session.state(), Session::State::Forwarding);
+  EXPECT_GT(world.host.rechecks, rechecks + 2);
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+}
+
 TEST(Session, SilenceIsTimedOut) {
   Script script;
   World world(script, 3);

@@ -25,6 +25,7 @@ struct Script {
   std::optional<int> cut_at_turn, shut_down_at_turn;
   int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
   bool flips_a_byte = false;
+  bool mqtt5 = false;  // the broker's bytes are whole packets
 };
 
 class World {

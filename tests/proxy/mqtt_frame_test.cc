@@ -1,0 +1,63 @@
+// Packet boundaries in a stream, however it is cut into pieces.
+#include "proxy/mqtt_frame.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+namespace sallyport::test {
+namespace {
+
+std::string packet(std::size_t length) {
+  std::string bytes(1, '\x30');
+  std::size_t rest = length;
+  do {
+    bytes += static_cast<char>((rest & 0x7F) | (rest > 0x7F ? 0x80 : 0));
+    rest >>= 7;
+  } while (rest > 0);
+  return bytes + std::string(length, 'x');
+}
+
+std::span<const std::uint8_t> span_of(const std::string& bytes, std::size_t from, std::size_t n) {
+  return {reinterpret_cast<const std::uint8_t*>(bytes.data()) + from, n};
+}
+
+TEST(MqttFraming, KnowsEveryBoundaryAndTheRestOfEveryPacket) {
+  std::string stream;
+  std::vector<std::size_t> ends{0};
+  for (const std::size_t length : {0, 1, 127, 128, 16'383, 16'384, 2, 0, 0, 300}) {
+    stream += packet(length);
+    ends.push_back(stream.size());
+  }
+  std::mt19937 random(1);
+  for (int round = 0; round < 200; ++round) {
+    MqttFraming framing;
+    EXPECT_FALSE(framing.any_packet());
+    std::size_t at = 0;
+    while (at < stream.size()) {
+      const bool boundary = std::find(ends.begin(), ends.end(), at) != ends.end();
+      ASSERT_EQ(framing.at_boundary(), boundary) << at;
+      const std::size_t next = *std::lower_bound(ends.begin(), ends.end(), at);
+      ASSERT_EQ(framing.rest_of_packet(span_of(stream, at, stream.size() - at)), boundary ? 0 : next - at) << at;
+      const std::size_t n = std::min<std::size_t>(stream.size() - at, 1 + random() % (round % 2 == 0 ? 3 : 5000));
+      framing.advance(span_of(stream, at, n));
+      at += n;
+    }
+    EXPECT_TRUE(framing.at_boundary());
+    EXPECT_TRUE(framing.any_packet());
+  }
+}
+
+TEST(MqttFraming, AMalformedLengthHasNoBoundaryAnyMore) {
+  MqttFraming framing;
+  const std::string bad("\x30\xFF\xFF\xFF\xFF\x01", 6);
+  framing.advance(span_of(bad, 0, bad.size()));
+  framing.advance(span_of(bad, 0, bad.size()));
+  EXPECT_FALSE(framing.at_boundary());
+  EXPECT_EQ(framing.rest_of_packet(span_of(bad, 0, bad.size())), 0U);
+}
+
+}  // namespace
+}  // namespace sallyport::test
