@@ -75,6 +75,7 @@ class Importer::Impl {
       }
       if (end == std::string_view::npos) return !poisoned;
       take_line();
+      if (poisoned) return false;
       piece.remove_prefix(end + 1);
     }
     return !poisoned;
@@ -198,6 +199,7 @@ class Importer::Impl {
 
   HttpResponse finish(bool whole) {
     if (!partial.empty()) take_line();
+    if (poisoned) batch.clear();
     if (inside) fail(block.line, "unreadable", "the certificate has no END line");
     hand_over();
     close();

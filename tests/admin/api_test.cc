@@ -1,0 +1,247 @@
+// Who may ask what; how an import reads its stream; and that the description is the API.
+#include <fstream>
+#include <set>
+
+#include "admin/backup.h"
+#include "cache/file.h"
+#include "tests/admin/api_world.h"
+
+namespace sallyport::test {
+namespace {
+
+TEST_F(ApiTest, StrangersLearnNothing) {
+  for (const char* path : {"/v1/status", "/v1/devices", "/v1/nothing", "/metrics", "/livez", "/", "/v1/openapi.json"}) {
+    EXPECT_EQ(ask("GET", path, "", "-").status, 401U) << path;
+    EXPECT_EQ(ask("GET", path, "", "wrong").status, 401U) << path;
+  }
+}
+
+TEST_F(ApiTest, ATokenHasARoleAndAnEnd) {
+  const auto viewer = access_->create("watcher", false, 0, {});
+  const auto oper = access_->create("ci", true, 0, {});
+  ASSERT_TRUE(viewer && oper);
+  EXPECT_EQ(ask("GET", "/v1/status", "", viewer->token).status, 200U);
+  EXPECT_EQ(ask("POST", "/v1/explain", "{}", viewer->token).status, 400U) << "it only reads";
+  int changes = 0;
+  for (const AdminApi::Route& route : AdminApi::routes()) {
+    if (route.role != AdminApi::Role::Operator) continue;
+    ++changes;
+    std::string path(route.path);
+    for (std::size_t open = path.find('{'); open != std::string::npos; open = path.find('{')) {
+      path.replace(open, path.find('}') - open + 1, std::string(64, 'a'));
+    }
+    EXPECT_EQ(ask(std::string(route.method), path, "{}", viewer->token).status, 403U) << route.method << " " << path;
+    EXPECT_NE(ask(std::string(route.method), path, "{}", oper->token).status, 403U) << route.method << " " << path;
+  }
+  EXPECT_GT(changes, 15);
+  for (const AdminApi::Route& route : AdminApi::routes()) {
+    const bool reads = route.method == "GET" || route.path == "/v1/explain";
+    EXPECT_EQ(route.role == AdminApi::Role::Viewer, reads) << route.method << " " << route.path;
+  }
+  ASSERT_TRUE(access_->revoke("watcher", {}));
+  EXPECT_EQ(ask("GET", "/v1/status", "", viewer->token).status, 401U);
+  EXPECT_FALSE(access_->revoke("watcher", {}));
+  EXPECT_FALSE(access_->create("ci", true, 0, {})) << "the name is taken";
+  const auto ended = access_->create("ended", true, -1, {});
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ask("GET", "/v1/status", "", ended->token).status, 401U);
+  EXPECT_EQ(ask("GET", "/v1/status", "", oper->token + "0").status, 401U);
+  EXPECT_EQ(ask("GET", "/v1/status", "", oper->token.substr(1)).status, 401U);
+  // Only its hash is kept, and it is found again after a restart.
+  const auto rows = registrar_->tokens();
+  ASSERT_TRUE(rows);
+  Access again(*registrar_);
+  ASSERT_TRUE(again.load());
+  HttpRequest request;
+  request.authorization = "Bearer " + oper->token;
+  ASSERT_TRUE(again.caller(request));
+  EXPECT_EQ(again.caller(request)->actor.who, "ci");
+}
+
+TEST_F(ApiTest, TheSocketIsTheOperators) {
+  EXPECT_EQ(ask("GET", "/livez").status, 200U) << "probes are on it, too";
+  EXPECT_EQ(ask("POST", "/v1/registration-codes").status, 201U);
+  const Json line = json(ask("GET", "/v1/audit"))["items"][0];
+  EXPECT_EQ(line["who"], "uid 7");
+  EXPECT_EQ(line["from"], "socket pid 1");
+  EXPECT_EQ(line["action"], "code.issue");
+}
+
+TEST_F(ApiTest, OddPathsAreNotFound) {
+  for (const char* path : {"/v1/", "//v1/status", "/v1/../v1/status", "/v1/%73tatus", "/v1/status/",
+                           "/v1/cas//certificate", "/v1/devices/%00", "/v2/status"}) {
+    const unsigned status = ask("GET", path).status;
+    EXPECT_TRUE(status == 404 || status == 400 || (status == 200 && path[1] != 'v')) << path << " " << status;
+  }
+  EXPECT_EQ(ask("PUT", "/v1/status").status, 405U);
+  EXPECT_THAT(ask("PATCH", "/v1/cas").body, HasSubstr("GET, POST"));
+}
+
+class ImportTest : public ApiTest {
+ protected:
+  std::string fleet(int count) {
+    std::string pem;
+    for (int i = 0; i < count; ++i) pem += make_device("d" + std::to_string(i), ca_).certificate.pem();
+    return pem;
+  }
+  Json import(const std::string& body, std::size_t piece = SIZE_MAX) {
+    const HttpResponse response = ask("POST", "/v1/devices/import", body, "", piece);
+    EXPECT_EQ(response.status, 200U) << response.body;
+    return json(response);
+  }
+};
+
+TEST_F(ImportTest, AStreamInAnyPiecesIsTheSameStream) {
+  const std::string pem = fleet(20);
+  const Json first = import(pem, 7);
+  EXPECT_EQ(first["registered"], 20);
+  EXPECT_EQ(first["failed"], 0);
+  const Json again = import(pem);
+  EXPECT_EQ(again["already"], 20);
+  EXPECT_EQ(again["registered"], 0);
+}
+
+TEST_F(ImportTest, WhatFailsIsNamedAndTheRestIsKept) {
+  const Identity509 other = make_ca("Stranger");
+  Leaf old;
+  old.not_after = std::time(nullptr) - 60;
+  const std::string good = make_device("good", ca_).certificate.pem();
+  const std::string unknown = make_device("unknown", other).certificate.pem();
+  const std::string expired = make(old, &ca_).certificate.pem();
+  const auto lines = [](const std::string& text) {
+    return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+  };
+  std::string body = "some text before\r\n" + unknown + expired +
+                     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + good + ca_.certificate.pem() +
+                     "-----BEGIN CERTIFICATE-----\nMIIB";
+  const Json outcome = import(body);
+  EXPECT_EQ(outcome["registered"], 1);
+  EXPECT_EQ(outcome["failed"], 5);
+  const Json& failures = outcome["failures"];
+  ASSERT_EQ(failures.size(), 5U);
+  EXPECT_EQ(failures[0]["line"], 2);
+  EXPECT_EQ(failures[0]["reason"], "ca_unknown");
+  EXPECT_EQ(failures[1]["line"], 2 + lines(unknown));
+  EXPECT_EQ(failures[1]["reason"], "expired");
+  EXPECT_EQ(failures[2]["reason"], "unreadable");
+  EXPECT_EQ(failures[3]["reason"], "not_a_device");
+  EXPECT_THAT(failures[4]["detail"].get<std::string>(), HasSubstr("no END line"));
+}
+
+TEST_F(ImportTest, APrivateKeyEndsIt) {
+  const std::string key = key_pem(make_key().get());
+  const HttpResponse response = ask("POST", "/v1/devices/import", fleet(1) + key + fleet(3));
+  EXPECT_EQ(response.status, 400U);
+  EXPECT_THAT(response.body, HasSubstr("private key"));
+  EXPECT_EQ(response.body.find(key.substr(40, 40)), std::string::npos);
+  EXPECT_LE(registrar_->stats().devices.active, 1U);
+}
+
+TEST_F(ImportTest, ABombIsBounded) {
+  std::string bomb;
+  for (int i = 0; i < 20'000; ++i) bomb += "-----BEGIN CERTIFICATE-----\n";
+  bomb += std::string(10 << 20, 'A');
+  const Json outcome = import(bomb, 16 * 1024);
+  EXPECT_EQ(outcome["registered"], 0);
+  EXPECT_GE(outcome["failed"], 20'000);
+  EXPECT_EQ(outcome["failures"].size(), Importer::kFailuresKept);
+  EXPECT_GT(outcome["failures_omitted"], 0);
+}
+
+TEST_F(ImportTest, OnlyTwoAtOnce) {
+  HttpRequest head;
+  head.method = "POST";
+  head.path = "/v1/devices/import";
+  head.peer.local = true;
+  HttpPlan one = api_->plan(head), two = api_->plan(head);
+  EXPECT_TRUE(one.sink && two.sink);
+  HttpPlan three = api_->plan(head);
+  ASSERT_TRUE(three.refused);
+  EXPECT_EQ(three.refused->status, 409U);
+  one.sink.reset();
+  EXPECT_TRUE(api_->plan(head).sink);
+}
+
+TEST_F(ApiTest, TheDescriptionIsTheTable) {
+  const Json described = json(ask("GET", "/v1/openapi.json"));
+  EXPECT_EQ(described["openapi"], "3.1.0");
+  std::set<std::string> ids;
+  for (const AdminApi::Route& route : AdminApi::routes()) {
+    const Json& operation = described["paths"][std::string(route.path)][lower(route.method)];
+    ASSERT_TRUE(operation.is_object()) << route.path;
+    EXPECT_TRUE(ids.insert(operation["operationId"]).second) << operation["operationId"];
+    for (const std::string_view schema : {route.body, route.answer}) {
+      if (schema.empty() || schema.find('/') != std::string_view::npos) continue;
+      EXPECT_TRUE(described["components"]["schemas"].contains(std::string(schema))) << schema;
+    }
+  }
+}
+
+TEST_F(ApiTest, ExplainSaysWhatTheGateSays) {
+  const Identity509 device = make_device("d", ca_);
+  const auto explain = [&](const Json& body) { return json(ask("POST", "/v1/explain", body.dump())); };
+  const Json admitted = explain({{"chain", device.certificate.pem()}});
+  EXPECT_EQ(admitted["admitted"], true);
+  EXPECT_EQ(admitted["reason"], nullptr);
+  EXPECT_GE(admitted["steps"].size(), 6U);
+  const Json later = explain({{"chain", device.certificate.pem()}, {"at", "2099-01-01T00:00:00Z"}});
+  EXPECT_EQ(later["admitted"], false);
+  EXPECT_EQ(later["reason"], "expired");
+  ASSERT_TRUE(registrar_->set_ca_status(ca_.certificate.fingerprint(), CaStatus::Inactive));
+  EXPECT_EQ(explain({{"chain", device.certificate.pem()}})["reason"], "ca_inactive");
+  EXPECT_EQ(registrar_->stats().devices.active, 0U) << "explaining registers nobody";
+  EXPECT_EQ(ask("POST", "/v1/explain", Json{{"chain", key_pem(device.key.get())}}.dump()).status, 400U);
+}
+
+TEST_F(ApiTest, BackupsAreVerifiedAndRestoredIntoNothing) {
+  const std::string copy = dir_.path() + "/backup";
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", copy}}.dump()).status, 201U);
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", copy}}.dump()).status, 409U) << "never over another";
+  ASSERT_TRUE(verify_backup(copy));
+  const std::string target = dir_.path() + "/restored";
+  ASSERT_TRUE(restore_backup(copy, target));
+  EXPECT_FALSE(restore_backup(copy, target)) << "the target is not empty";
+  const auto meta = RegistryStore::inspect(target + "/registry");
+  ASSERT_TRUE(meta);
+  EXPECT_EQ(meta->revision, registrar_->stats().revision);
+  // Over the network only into admin.backup_dir.
+  const auto token = access_->create("ci", true, 0, {});
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", dir_.path() + "/other"}}.dump(), token->token).status, 403U);
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"name", "x"}}.dump(), token->token).status, 409U);
+  for (const char* name : {"../x", "a/b", ".hidden", ""}) {
+    EXPECT_EQ(ask("POST", "/v1/backup", Json{{"name", name}}.dump(), token->token).status, 400U) << name;
+  }
+}
+
+TEST_F(ApiTest, ADamagedBackupIsNotRestored) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const std::string manifest = copy + "/manifest.json";
+  const auto text = read_file(manifest, 1 << 20);
+  ASSERT_TRUE(text);
+  const Json whole = Json::parse(*text);
+  const auto refuses = [&](Json changed, const char* why) {
+    dir_.write("backup/manifest.json", changed.dump());
+    const auto verified = verify_backup(copy);
+    ASSERT_FALSE(verified);
+    EXPECT_THAT(verified.error().what, HasSubstr(why));
+    EXPECT_FALSE(restore_backup(copy, dir_.path() + "/restored"));
+    EXPECT_FALSE(std::ifstream(dir_.path() + "/restored/registry/CURRENT").good()) << "nothing is left behind";
+  };
+  Json changed = whole;
+  changed["files"][0]["sha256"] = std::string(64, '0');
+  refuses(changed, "was changed");
+  changed = whole;
+  changed["files"][0]["name"] = "../../etc/passwd";
+  refuses(changed, "its manifest names");
+  changed = whole;
+  changed["files"].erase(0);
+  refuses(changed, "not in its manifest");
+  changed = whole;
+  changed["files"].push_back({{"name", "missing"}, {"bytes", 1}, {"sha256", ""}});
+  refuses(changed, "missing");
+  refuses(Json::array(), "not a manifest");
+}
+
+}  // namespace
+}  // namespace sallyport::test
