@@ -64,7 +64,9 @@ mutant skip-the-purpose cache/device_gate.cc device_gate_test '*' \
 mutant anything-is-a-device cache/device_gate.cc device_gate_test '*' \
   'return !says_ca &&' 'return true || !says_ca &&'
 mutant skip-the-devices-own-status cache/device_gate.cc device_gate_test '*' \
-  'if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {' 'if (const Reason own = Reason::None; own != Reason::None) {'
+  'own != Reason::None) {
+      say(trace, 3, "its own status", to_string(own));' 'false) {
+      say(trace, 3, "its own status", to_string(own));'
 mutant no-bound-on-client-certificates cache/device_gate.cc device_gate_test '*' \
   'if (sent.size() == PathBuilder::kMostSent) return false;' ''
 mutant cross-signed-copy-goes-round cache/path_builder.cc device_gate_test '*' \
@@ -85,18 +87,18 @@ mutant no-serial-check-at-commit cache/registrar.cc registrar_test '*Loser*' \
   'if (const Reason taken = serial_taken(key, issuing_key, accepted); taken != Reason::None) return taken;' ''
 mutant no-second-look-at-commit cache/registrar.cc registrar_test '*WhatChanged*' \
   'if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;' ''
-mutant answer-without-in-force cache/registrar_changes.cc registrar_test '*Durable*' \
+mutant answer-without-in-force cache/registrar_devices.cc registrar_test '*Durable*' \
   '  sink_.put_in_force(notice);
   reclaim();' '  reclaim();'
 mutant cut-only-the-ca-itself cache/registrar_changes.cc registrar_test '*ACaTakes*' \
-  'if (before->standing_of(id, now) == Reason::None && why != Reason::None) {' 'if (why != Reason::None && before->entries().size() == 1) {'
+  'if (before->standing_through_key(id, now) == Reason::None && why != Reason::None) {' 'if (why != Reason::None && before->entries().size() == 1) {'
 mutant a-code-works-twice cache/registrar_changes.cc registrar_test '*Proof*' \
   'if (code->used)' 'if (false)'
 mutant codes-never-expire cache/registrar_changes.cc registrar_test '*Proof*' \
   'if (now > code->expires_at)' 'if (false)'
 mutant no-proof-of-possession cache/ca_rules.cc registrar_test '*Proof*' \
   'if (!verification.signed_by(' 'if (false && !verification.signed_by('
-mutant deactivation-needs-the-disk cache/registrar_changes.cc registrar_test '*FullDisk*' \
+mutant deactivation-needs-the-disk cache/registrar_devices.cc registrar_test '*FullDisk*' \
   'if (!written && status == DeviceStatus::Active) return written.error();' 'if (!written) return written.error();'
 mutant trust-resets-the-status cache/registrar_changes.cc registrar_test '*Trust*' \
   'if (cas_.count(certificate.fingerprint()) != 0) continue;' ''
@@ -127,8 +129,6 @@ mutant drain-goes-on-accepting proxy/shard_mail.cc data_plane_test '*ADrain*' \
   'stop_accepting();' ''
 mutant silent-peers-without-bound proxy/shard_admission.cc data_plane_test '*Silent*' \
   'if (session != nullptr) session->evict();' ''
-mutant issue-tickets proxy/tls_context.cc tls_engine_test '*Resumed*' \
-  '  forbid_resumption(context);' ''
 mutant a-wrong-alert proxy/tls_engine.cc tls_engine_test '*Alert*' \
   'case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;' ''
 mutant verify-fails-open proxy/tls_engine.cc tls_engine_test '*' \
@@ -143,6 +143,104 @@ mutant timers-run-early proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
   '(after_ms + kTickMs - 1) / kTickMs + 1' 'after_ms / kTickMs'
 mutant a-wildcard-for-every-label proxy/server_name.cc proxy_parts_test '*ServerNames*' \
   'const std::size_t dot = key.find('"'.'"');' 'const std::size_t dot = key.rfind('"'.'"', key.rfind('"'.'"') - 1);'
+
+# The life cycle: what is deleted, revoked, listed and resumed.
+mutant forget-tombstones-on-cascade cache/device_gate.cc life_cycle_test '*' \
+  'const bool revoked = slot && slot->status == static_cast<std::uint8_t>(DeviceStatus::Revoked);' 'const bool revoked = false;'
+mutant deleted-cas-devices-live-on cache/registrar_changes.cc life_cycle_test '*' \
+  'for (const std::uint64_t chain : forgotten) chains_.forget(chain);' ''
+mutant forgotten-only-in-memory cache/registrar_changes.cc life_cycle_test '*' \
+  'forgotten.forgotten = true;' ''
+mutant the-purge-takes-new-devices-too cache/registrar_devices.cc life_cycle_test '*' \
+  '} else if (gone(**row)) {' '} else {'
+mutant a-purge-ends-with-the-process cache/registrar_warm.cc life_cycle_test '*Purge*' \
+  'purges_.push_back({ca, ""});' ''
+mutant a-trusted-ca-may-go cache/registrar_changes.cc life_cycle_test '*Trusted*' \
+  'if (trusted_.count(id) != 0) {' 'if (false) {'
+mutant delete-without-cascade cache/registrar_changes.cc life_cycle_test '*' \
+  'if (!cascade && (was.status == CaStatus::Active || devices.active > 0)) {' 'if (!cascade && was.status == CaStatus::Active) {'
+mutant revoked-is-not-final cache/registrar_devices.cc life_cycle_test '*' \
+  'if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {' 'if (false) {'
+mutant forget-a-revoked-device cache/registrar_devices.cc life_cycle_test '*' \
+  'if (was->status == DeviceStatus::Revoked && unix_now() <= row.not_after) {' 'if (false) {'
+mutant deleted-devices-stay-in-memory cache/registrar_devices.cc life_cycle_test '*' \
+  'cache_.remove(cache_.key(row.name, id));' ''
+mutant a-deletion-cuts-nobody cache/registrar_devices.cc life_cycle_test '*' \
+  '{{Cut::Scope::Device, id, Reason::NotRegistered}}' '{}'
+mutant skip-the-audit-line cache/registrar.cc life_cycle_test '*' \
+  'store_.put_audit(batch, line);' ''
+mutant audit-what-did-not-happen cache/registrar.cc life_cycle_test '*Audit*' \
+  'audits_.clear();' 'if (sync) audits_.resize(audits_.size());'
+mutant a-crl-of-anybody cache/registrar_devices.cc life_cycle_test '*Crl*' \
+  'if (crl.signed_by(cas->group(group).key)) signer' 'signer'
+mutant an-old-crl-again cache/registrar_devices.cc life_cycle_test '*Crl*' \
+  'crl.older_than((*last)->number, (*last)->this_update)' 'false'
+mutant a-delta-is-a-crl cache/crl.cc life_cycle_test '*Crl*' \
+  'if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0) {' 'if (false) {'
+mutant a-hold-is-final cache/crl.cc life_cycle_test '*Hold*' \
+  'entry.hold = ' 'entry.hold = false && '
+mutant unseen-serials-are-forgotten cache/registrar_devices.cc life_cycle_test '*' \
+  'revoke_unseen(entry, name, chain, batch, unseen);' ''
+mutant a-tombstone-takes-anothers-place cache/registrar_devices.cc life_cycle_test '*TwoCas*' \
+  'const std::string key(issuing_key.begin(), issuing_key.end());' 'const std::string key;'
+mutant revoked-intermediates-carry-on cache/device_gate.cc life_cycle_test '*Intermediate*' \
+  'if (intermediate_revoked(search.intermediates, owner.certificate.spki_hash())) {' 'if (false) {'
+mutant a-chain-survives-its-intermediate cache/registrar_changes.cc life_cycle_test '*Intermediate*' \
+  'if (record->crl || revoked) window.reset();' ''
+mutant a-renewed-ca-strands-its-fleet cache/registrar_changes.cc life_cycle_test '*Renewed*' \
+  'const Reason why = after->standing_through_key(id, now);' 'const Reason why = after->standing_of(id, now);'
+mutant pre-registration-asks-the-ca cache/registrar.cc life_cycle_test '*PreRegistered*' \
+  'const bool by_itself = registration.by == RegisteredBy::Auto;' 'const bool by_itself = true;'
+mutant resume-whatever-the-status cache/device_gate.cc life_cycle_test '*Resum*' \
+  'own != Reason::None) {
+    return refuse(std::move(verdict), own);' 'false) {
+    return refuse(std::move(verdict), own);'
+mutant resume-after-the-end cache/device_gate.cc life_cycle_test '*Resum*' \
+  'if (now > identity.not_after) return refuse(std::move(verdict), Reason::Expired);' ''
+mutant resume-through-a-dead-ca cache/device_gate.cc life_cycle_test '*Resum*' \
+  'if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse' 'if (!known_and_alive(verdict, *slot, cas, admits, now) && false) return refuse'
+mutant honour-a-ticket-without-standing proxy/tls_engine.cc tls_engine_test '*Resuming*' \
+  'if (engine->ticket_verdict_->admitted()) return true;' 'return true;'
+mutant a-resumption-without-a-verdict proxy/tls_engine.cc tls_engine_test '*Resuming*' \
+  'if (resumed_) verdict_ = std::move(ticket_verdict_);' ''
+mutant the-certificate-in-the-ticket proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
+  '!= kPeer) content.append' '!= 0) content.append'
+mutant tickets-outlive-the-certificate proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
+  'lifetime = std::min(lifetime, ticket.identity->not_after - std::time(nullptr));' ''
+mutant ticket-keys-for-ever proxy/ticket_keys.cc tls_engine_test '*TicketKeys*' \
+  'if (now - key->made_at >= kLife) return std::nullopt;' ''
+mutant tickets-where-they-are-off proxy/tls_context.cc tls_engine_test '*NothingIsEver*' \
+  '  forbid_resumption(context);' ''
+mutant keep-a-session-on-expiry proxy/session_cut.cc simulation_test 'Session.*' \
+  'if (reason != Reason::None) return cut(reason);' ''
+mutant disconnect-inside-a-packet proxy/session_cut.cc simulation_test 'Session.*' \
+  'mqtt_version_ == MqttVersion::V5 && framing_.at_boundary()) {' 'mqtt_version_ == MqttVersion::V5) {'
+mutant no-farewell-packet proxy/session_cut.cc simulation_test 'Session.*' \
+  'encrypt({packet, write_disconnect(' 'if (false) encrypt({packet, write_disconnect('
+mutant a-halted-session-goes-on-talking proxy/session_cut.cc simulation_test 'Session.*' \
+  'const std::size_t n = framing_.rest_of_packet(from_broker);' 'const std::size_t n = from_broker.size();'
+mutant a-halted-session-goes-on-listening proxy/session_flow.cc simulation_test 'Session.*' \
+  'if (state_ == State::Halted) {  // whatever it says is heard no more' 'if (false) {'
+mutant close-all-at-once proxy/shard_mail.cc data_plane_test '*Paced*' \
+  'farewell_allowance_ >= 1) {' 'true) {'
+mutant mutual-keeps-the-nameless proxy/shard_mail.cc data_plane_test '*Mutual*' \
+  'if (!turns_mutual) return;' 'return;'
+mutant rejections-without-bound proxy/rejections.cc data_plane_test '*Refusals*' \
+  'if (shelf.kept.size() == kMost) {' 'if (false) {'
+mutant let-a-viewer-write admin/api/admin_api.cc api_test '*' \
+  'if (match.route->role == Role::Operator && !caller->operates) {' 'if (false) {'
+mutant any-token-opens admin/access.cc api_test '*' \
+  'CRYPTO_memcmp(row.hash.data(), hash.data(), hash.size()) == 0' 'true'
+mutant tokens-never-end admin/access.cc api_test '*' \
+  'if (same && (row.expires_at == 0 || now < row.expires_at)) {' 'if (same) {'
+mutant a-private-key-is-a-certificate admin/import.cc api_test '*Import*' \
+  'poisoned = true;' ''
+mutant a-backup-goes-anywhere admin/api/api_server.cc api_test '*Backup*' \
+  'if (!call.caller.local) {' 'if (false) {'
+mutant a-damaged-backup-is-as-good admin/backup.cc api_test '*Backup*' \
+  'if (*hash != file.value("sha256", ""))' 'if (false)'
+mutant a-sealed-key-under-any-name cache/sealed.cc sealed_test '*' \
+  'EVP_DecryptUpdate(cipher.get(), nullptr, &n, bytes(name), static_cast<int>(name.size())) == 1 &&' ''
 
 echo "mutants: $killed killed, $survived survived"
 [ -n "${MUTANTS_DIR:-}" ] || rm -rf "$scratch"
