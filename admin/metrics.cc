@@ -245,7 +245,7 @@ void collect_traffic(std::vector<MetricFamily>& all, const Shards& shards, const
 std::vector<MetricFamily> Metrics::Collect() const {
   std::vector<MetricFamily> all;
   {
-    Family cuts(all, "status_cut_seconds", MetricType::Histogram,
+    Family cuts(all, "status_in_force_seconds", MetricType::Histogram,
                 "From a durable change of standing until no byte of the sessions it cut passes.");
     std::vector<std::uint64_t> counts;
     for (const Cell& bucket : plane_.cut_latency().buckets) counts.push_back(bucket.get());
@@ -263,6 +263,11 @@ std::vector<MetricFamily> Metrics::Collect() const {
     }
   }
   const Shards shards = plane_.counters();
+  {
+    Family closed(all, "status_cut_seconds", MetricType::Histogram,
+                  "From a durable change of standing to the last session it cut being closed, by shard.");
+    add_latency(closed, {}, shards, [](const ShardCounters& s) -> const Latency& { return s.cut; });
+  }
   collect_listeners(all, config_, shards);
   collect_upstreams(all, config_, shards);
   collect_traffic(all, shards, plane_);

@@ -3,6 +3,7 @@
 // downwards only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -82,6 +83,7 @@ struct Notice {
   std::uint64_t revision = 0;
   std::shared_ptr<const CaSet> cas;  // null: unchanged
   std::vector<Cut> cuts;
+  std::chrono::steady_clock::time_point durable_at = std::chrono::steady_clock::now();
 };
 
 class ChangeSink {

@@ -71,6 +71,7 @@ struct ShardCounters {
   Cell bytes_to_client;
   Cell registrations_offered;
   Cell registrations_deferred;  // queue full: will be offered again
+  Latency cut;                  // from a durable change to the last session it cut being closed
   Cell busy_us, total_us;       // time not spent waiting for the kernel, and all of it
 };
 

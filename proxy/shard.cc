@@ -155,6 +155,7 @@ void Shard::flush_all() {
 void Shard::recycle() {
   for (Session* session : graveyard_) {
     const std::size_t listener = session->settings().listener;
+    count_closed(*session);
     session->recycle();
     session->invariants();
     counters_.listeners[listener].sessions_open.sub();

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <deque>
 #include <future>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -135,6 +136,7 @@ class Shard final : public SessionHost {
   std::uint64_t cut_session(std::uint64_t id);
   std::uint64_t count_devices(DeviceTally& tally);
   void pace_farewells();
+  void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
                       const Identity* identity);
   void drain(std::uint64_t limit_ms);
@@ -168,6 +170,13 @@ class Shard final : public SessionHost {
   std::size_t handshaking_ = 0;
 
   std::uint64_t sessions_begun_ = 0;
+  // Sessions that one notice cut and that are not closed yet.
+  struct CutBatch {
+    std::chrono::steady_clock::time_point durable_at;
+    std::uint64_t open = 0;
+  };
+  std::map<std::uint64_t, CutBatch> cut_batches_;
+  std::uint64_t cut_batches_begun_ = 0;
   std::deque<std::pair<Session*, std::uint64_t>> farewells_;  // and the id it had when it was halted
   std::uint64_t cuts_per_second_ = 1000;
   double farewell_allowance_ = 0;

@@ -40,14 +40,20 @@ void Shard::read_mail(const Mail& mail) {
 
 void Shard::carry_out(const Notice& notice) {
   if (notice.cas != nullptr) cas_ = notice.cas;
+  const std::uint64_t batch = ++cut_batches_begun_;
+  std::uint64_t open = 0;
   for (const Cut& cut : notice.cuts) {
     const auto hit = cut.scope == Cut::Scope::Device ? index_.of_device(cut.id) : index_.owned_by(cut.id);
     for (Session* session : hit) {
       if (!session->settings().config->cut_sessions || session->verdict() == nullptr) continue;
       const Reason why = cut.look_again ? recheck(*session->verdict()) : cut.why;
-      if (why != Reason::None) session->cut(why);
+      if (why == Reason::None) continue;
+      session->cut_batch = batch;
+      session->cut(why);
+      ++open;
     }
   }
+  if (open > 0) cut_batches_[batch] = {notice.durable_at, open};
   // A send that this turn prepared before the cut must not follow our answer: it goes now, or is cancelled.
   if (!notice.cuts.empty()) ring_->submit();
 }
@@ -180,6 +186,15 @@ void Shard::pace_farewells() {
   }
   closing_.set(farewells_.size());
   if (!farewells_.empty() && !farewell_timer_.running()) timers_.start(farewell_timer_, TimerWheel::kTickMs);
+}
+
+// The last one of a notice to be closed says how long the whole cut took.
+void Shard::count_closed(Session& session) {
+  const auto batch = cut_batches_.find(std::exchange(session.cut_batch, 0));
+  if (batch == cut_batches_.end() || --batch->second.open > 0) return;
+  const auto took = std::chrono::steady_clock::now() - batch->second.durable_at;
+  counters_.cut.record(static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+  cut_batches_.erase(batch);
 }
 
 void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,

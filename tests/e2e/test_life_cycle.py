@@ -441,7 +441,7 @@ def test_one_serial_of_two_cas(server, work):
     assert status == 409 and mine.id in problem["detail"] and yours.id in problem["detail"]
     server.cli("device", "deactivate", "--serial", mine.serial, "--ca", right.id)
     assert [server.json("device", "show", each.id)["status"] for each in (mine, yours)] == ["active", "inactive"]
-    with server.refuses("device_inactive", subject=yours.certificate.subject.rfc4514_string()):
+    with server.refuses("device_inactive", serial=yours.serial, fingerprint=yours.id):
         refusal(server.port, yours)
     admitted(server.port, mine).close()
 
