@@ -653,7 +653,6 @@ def test_a_private_key_in_the_stream_is_refused_as_a_whole(server, ca, tmp_path)
     assert line_of_key not in server.log() and line_of_key not in json.dumps(problem)
 
 
-@pytest.mark.xfail(strict=True, reason="the importer registers what stands in front of the key and says how many")
 def test_nothing_of_a_stream_with_a_private_key_is_kept(server, ca, tmp_path):
     """Refused as a whole: certificates in front of the key are not registered either."""
     in_front = ca.issue("in front of the key")
