@@ -179,11 +179,12 @@ std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTa
   return slot;
 }
 
-bool serial_revoked(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
-                    const Digest& issuing_key) {
+bool serial_listed(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
+                   const Digest& issuing_key) {
   // No fingerprint has this key, so every slot of the name counts.
   const DeviceKey nobody{cache.key(name, Digest{}).name, 0, 0};
-  return serial_standing(cache, chains, nobody, issuing_key) == Reason::DeviceRevoked;
+  const Reason standing = serial_standing(cache, chains, nobody, issuing_key);
+  return standing == Reason::DeviceRevoked || standing == Reason::DeviceInactive;
 }
 
 std::optional<SlotState> DeviceGate::slot_of(const DeviceKey& key) const {
@@ -194,7 +195,7 @@ bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermedia
   for (std::size_t i = 0; i < intermediates.size(); ++i) {
     const Certificate& at = intermediates[i];
     const Digest& issuer = i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_spki;
-    if (serial_revoked(cache_, chains_, issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
+    if (serial_listed(cache_, chains_, issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
   }
   return false;
 }
@@ -331,7 +332,7 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
     if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
     const bool revoked =
         std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
-                    [&](const auto& named) { return serial_revoked(cache_, chains_, named.name, named.issuer_spki); });
+                    [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuer_spki); });
     return revoked ? Reason::CaInactive : Reason::None;
   }
   if (!verdict.path || verdict.path->cas.empty()) return Reason::InternalError;

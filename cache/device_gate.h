@@ -72,9 +72,9 @@ class Trace {
 // or what a CRL's hold says.
 Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key,
                        const Digest& issuing_key);
-// Whether this serial of this issuing key is revoked, whatever certificate carries it.
-bool serial_revoked(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
-                    const Digest& issuing_key);
+// Whether a CRL revoked this serial of this issuing key, or holds it; whatever certificate carries it.
+bool serial_listed(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
+                   const Digest& issuing_key);
 // The slot of a registered device; of a deleted CA's devices only the revoked ones remain.
 std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key);
 

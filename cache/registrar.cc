@@ -335,8 +335,8 @@ void Registrar::Impl::count(DeviceStatus status, const Digest& owner, int by) {
   add(stats_.devices);
   if (const auto ca = cas_.find(owner); ca != cas_.end()) {
     add(ca->second.devices);
-  } else if (status == DeviceStatus::Revoked) {
-    revoked_remains_[owner] += static_cast<std::uint64_t>(by);
+  } else {
+    add(remains_[owner]);
   }
 }
 

@@ -22,6 +22,11 @@ Digest sha256(std::string_view text) {
   return digest;
 }
 
+Refusal revoked_ca() {
+  return {Refusal::Kind::Conflict,
+          "the CA that issued this one revoked it, or holds it, in a CRL that was imported: its devices stay refused"};
+}
+
 CaRow row_of(const CaRecord& ca) {
   return {ca.status, ca.auto_register, ca.approve, ca.from_config, ca.registered_at, ca.certificate.der()};
 }
@@ -92,7 +97,7 @@ void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int
   auto window = owner ? cas.window(*owner, now) : std::nullopt;
   const bool revoked =
       std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
-                  [&](const auto& named) { return serial_revoked(cache_, chains_, named.name, named.issuer_spki); });
+                  [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuer_spki); });
   if (record->crl || revoked) window.reset();
   if (window) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
@@ -165,17 +170,15 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
 }
 
 Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by) {
-  if (const auto remains = revoked_remains_.find(record.id); remains != revoked_remains_.end()) {
-    record.devices.revoked = remains->second;
-  }
-  audit(by, "ca.register", to_hex(record.id), "", "active");
+  if (const auto remains = remains_.find(record.id); remains != remains_.end()) record.devices = remains->second;
+  audit(by, "ca.register", to_hex(record.id), "", record.status == CaStatus::Active ? "active" : "inactive");
   store_.put_ca(batch, record.id, row_of(record));
   note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
   if (const auto written = commit(batch, true); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
     cas_.insert_or_assign(record.id, record);
-    revoked_remains_.erase(record.id);
+    remains_.erase(record.id);
   }
   put_cas_in_force(unix_now());
   return record;
@@ -189,6 +192,7 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
   }
   if (const auto fit = check_ca(certificate, now); !fit) return fit.error();
   if (const auto proof = check_verification(certificate, registration.verification); !proof) return proof.error();
+  if (listed_by_its_issuer(certificate)) return revoked_ca();
   const Digest given = sha256(registration.verification.cn());
   CodeRow* code = nullptr;
   // Every code is compared, each in constant time: nothing tells how near a guess came.
@@ -238,9 +242,18 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
       return Refusal{Refusal::Kind::Conflict, "more CAs than registry.max_cas = " + std::to_string(options_.max_cas)};
     }
     RegistryStore::Batch batch;
-    const auto stored = store_ca(
-        {certificate.fingerprint(), certificate, CaStatus::Active, options_.auto_register, false, true, now, {}, 0},
-        batch, {"configuration", "-"});
+    const bool listed = listed_by_its_issuer(certificate);
+    if (listed) log_.warn("trusted-ca-revoked", {{"ca", to_hex(certificate.fingerprint())}});
+    const auto stored = store_ca({certificate.fingerprint(),
+                                  certificate,
+                                  listed ? CaStatus::Inactive : CaStatus::Active,
+                                  options_.auto_register,
+                                  false,
+                                  true,
+                                  now,
+                                  {},
+                                  0},
+                                 batch, {"configuration", "-"});
     if (!stored) return stored.error();
   }
   return {};
@@ -250,6 +263,7 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   const auto found = cas_.find(id);
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
   if (found->second.status == status) return ca(id);
+  if (status == CaStatus::Active && listed_by_its_issuer(found->second.certificate)) return revoked_ca();
   CaRecord record = found->second;
   record.status = status;
   RegistryStore::Batch batch;
@@ -309,9 +323,10 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
   {
     const std::lock_guard lock(mutex_);
     stats_.devices.active -= devices.active;
-    stats_.devices.inactive -= devices.inactive;
+    const std::uint64_t held = held_unseen_[id];  // serials a CRL listed stay listed
+    stats_.devices.inactive -= devices.inactive - held;
     stats_.devices.pending -= devices.pending;
-    if (devices.revoked != 0) revoked_remains_[id] = devices.revoked;
+    if (devices.revoked != 0 || held != 0) remains_[id] = {0, held, 0, devices.revoked};
     cas_.erase(id);
   }
   purges_.push_back({id, ""});

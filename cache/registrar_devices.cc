@@ -79,7 +79,11 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
   const Digest owner = chain != nullptr ? chain->cas.front() : Digest{};
   count(now_status, owner, -1);
   count(status, owner, +1);
-  if (status == DeviceStatus::Revoked) count_expiry(row.not_after, -1);
+  if (row.registered_by == RegisteredBy::Crl) {
+    --held_unseen_[owner];  // the only way it can go is to be revoked
+  } else if (status == DeviceStatus::Revoked) {
+    count_expiry(row.not_after, -1);
+  }
   Notice notice{meta_.revision, nullptr, {}};
   if (status != DeviceStatus::Active) notice.cuts.push_back({Cut::Scope::Device, id, reason_of(status)});
   sink_.put_in_force(notice);
@@ -112,8 +116,14 @@ Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Acto
   if (const auto written = commit(batch, true); !written) return written.error();
   cache_.remove(cache_.key(row.name, id));
   count(was->status, was->ca_id, -1);
-  if (was->status != DeviceStatus::Revoked) count_expiry(row.not_after, -1);
-  sink_.put_in_force({meta_.revision, nullptr, {{Cut::Scope::Device, id, Reason::NotRegistered}}});
+  Notice notice{meta_.revision, nullptr, {{Cut::Scope::Device, id, Reason::NotRegistered}}};
+  if (row.registered_by == RegisteredBy::Crl) {
+    if (was->status == DeviceStatus::Inactive) --held_unseen_[was->ca_id];
+    refresh_chains_with_intermediates(notice);  // it may have been an intermediate's serial
+  } else if (was->status != DeviceStatus::Revoked) {
+    count_expiry(row.not_after, -1);
+  }
+  sink_.put_in_force(notice);
   reclaim();
   return was;
 }
@@ -237,7 +247,11 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
     count(before[i].second, device.owner, -1);
     count(device.row.status, device.owner, +1);
     const bool revoked = device.row.status == DeviceStatus::Revoked;
-    if (revoked && device.row.registered_by != RegisteredBy::Crl) count_expiry(device.row.not_after, -1);
+    if (device.row.registered_by == RegisteredBy::Crl) {
+      --held_unseen_[device.owner];
+    } else if (revoked) {
+      count_expiry(device.row.not_after, -1);
+    }
     ++(revoked ? outcome.revoked : outcome.held);
     notice.cuts.push_back({Cut::Scope::Device, device.id, reason_of(device.row.status)});
   }
@@ -245,6 +259,7 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
     cache_.put(serial.key,
                {static_cast<std::uint32_t>(serial.row.chain), static_cast<std::uint8_t>(serial.row.status), 0});
     count(serial.row.status, serial.owner, +1);
+    if (serial.row.status == DeviceStatus::Inactive) ++held_unseen_[serial.owner];
   }
   outcome.unseen += unseen.size();
   sink_.put_in_force(notice);
@@ -264,22 +279,42 @@ Answer<void> Registrar::Impl::finish_crl(const Crl& crl, const Digest& ca, CrlOu
     const Certificate& certificate = entry.certificate;
     if (entry.status != CaStatus::Active || certificate.issuer_der() != crl.issuer_der()) continue;
     if (certificate.self_issued() && certificate.spki_hash() == issuing_key) continue;
-    if (!serial_revoked(cache_, chains_, issuer_serial(certificate.issuer_der(), certificate.serial()), issuing_key)) {
+    if (!serial_listed(cache_, chains_, issuer_serial(certificate.issuer_der(), certificate.serial()), issuing_key)) {
       continue;
     }
     if (const auto set = set_ca_status(certificate.fingerprint(), CaStatus::Inactive, by); !set) return set.error();
     ++outcome.cas;
   }
   RegistryStore::Batch batch;
-  store_.put_crl(batch, issuing_key, {crl.number(), crl.this_update()});
+  // Of two that were imported at once the newer one is remembered.
+  const auto last = store_.crl(issuing_key);
+  const bool older = last && last->has_value() && crl.older_than((*last)->number, (*last)->this_update);
+  if (!older) store_.put_crl(batch, issuing_key, {crl.number(), crl.this_update()});
   note(Change::Kind::CrlImported, ca, 0);
   audit(by, "crl.import", to_hex(ca), "",
         std::to_string(outcome.entries) + " entries, " + std::to_string(outcome.revoked) + " revoked, " +
             std::to_string(outcome.held) + " held, " + std::to_string(outcome.unseen) + " not seen yet");
   const auto written = commit(batch, true);
+  Notice notice{meta_.revision, nullptr, {}};
+  refresh_chains_with_intermediates(notice);
+  sink_.put_in_force(notice);
+  return written;
+}
+
+bool Registrar::Impl::listed_by_its_issuer(const Certificate& ca) const {
+  const auto cas = cas_now();
+  const std::vector<std::size_t>* named = cas->groups_of(ca.issuer_der());
+  if (named == nullptr) return false;
+  const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
+  return std::any_of(named->begin(), named->end(), [&](std::size_t group) {
+    const CaSet::Group& issuer = cas->group(group);
+    return serial_listed(cache_, chains_, name, issuer.spki_hash) && ca.signed_by(issuer.key);
+  });
+}
+
+void Registrar::Impl::refresh_chains_with_intermediates(Notice& notice) {
   const std::int64_t now = unix_now();
   const auto present = cas_now();
-  Notice notice{meta_.revision, nullptr, {}};
   std::set<Digest> owners;
   for (const std::uint64_t id : chains_.ids()) {
     const ChainRecord* record = chains_.record(id);
@@ -289,8 +324,6 @@ Answer<void> Registrar::Impl::finish_crl(const Crl& crl, const Digest& ca, CrlOu
     if (alive && !chains_.alive(id, now)) owners.insert(record->cas.front());
   }
   for (const Digest& owner : owners) notice.cuts.push_back({Cut::Scope::Ca, owner, Reason::CaInactive, true});
-  sink_.put_in_force(notice);
-  return written;
 }
 
 Answer<CrlOutcome> Registrar::import_crl(const Crl& crl, const Actor& by) {

@@ -92,6 +92,9 @@ class Registrar::Impl {
   void revoke_unseen(const CrlEntry& entry, const IssuerSerial& name, std::uint64_t chain, RegistryStore::Batch& batch,
                      std::vector<Accepted>& accepted);
   std::uint64_t crl_chain(const CaEntry& ca, const CaSet& cas);
+  // Whether a registered CA signed `ca` and its CRL names it.
+  bool listed_by_its_issuer(const Certificate& ca) const;
+  void refresh_chains_with_intermediates(Notice& notice);
   bool purge_some();  // false: nothing is left to purge
 
   // registrar_reads.cc
@@ -172,8 +175,8 @@ class Registrar::Impl {
   std::map<Digest, CaRecord> cas_;
   std::shared_ptr<const CaSet> ca_set_;
   RegistrarStats stats_;
-  std::map<std::int64_t, std::uint64_t> expiring_;   // devices by the day of their notAfter
-  std::map<Digest, std::uint64_t> revoked_remains_;  // revoked devices of CAs that were deleted
+  std::map<std::int64_t, std::uint64_t> expiring_;  // devices by the day of their notAfter
+  std::map<Digest, DeviceCounts> remains_;          // of CAs that were deleted: revoked devices, listed serials
 
   // The registrar's alone.
   CaSet::LinkMemo links_;
@@ -187,7 +190,8 @@ class Registrar::Impl {
   std::vector<Change> noted_;
   std::vector<AuditRecord> audits_;
   std::int64_t last_audit_us_ = 0;
-  std::set<Digest> trusted_;  // named by the configuration
+  std::set<Digest> trusted_;                     // named by the configuration
+  std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
   struct Purge {
     Digest ca{};
     std::string after;  // the last device looked at

@@ -100,7 +100,8 @@ Answer<void> Registrar::Impl::warm_devices() {
   return store_.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
     const bool revoked = row.status == DeviceStatus::Revoked;
     if (chains_.forgotten(row.chain) && (!revoked || unix_now() > row.not_after)) return true;  // to be purged
-    if (!revoked) count_expiry(row.not_after, +1);
+    if (!revoked && row.registered_by != RegisteredBy::Crl) count_expiry(row.not_after, +1);
+    if (!revoked && row.registered_by == RegisteredBy::Crl) ++held_unseen_[chains_.record(row.chain)->cas.front()];
     cache_.put(cache_.key(row.name, id), {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
                                           static_cast<std::uint16_t>(row.seen_day)});
     const ChainRecord* chain = chains_.record(row.chain);

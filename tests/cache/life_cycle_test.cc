@@ -175,7 +175,6 @@ TEST_F(LifeCycle, ACascadeForgetsItsDevicesAtOnceAndForEver) {
 }
 
 TEST_F(LifeCycle, ACaThatComesBackBeforeThePurgeFindsNoOldDevices) {
-  RegistrarOptions options;
   ASSERT_TRUE(enroll(root_, false));
   std::vector<Certificate> fleet;
   for (int i = 0; i < 50; ++i) fleet.push_back(make_device("d" + std::to_string(i), root_).certificate);
@@ -456,6 +455,8 @@ TEST_F(LifeCycle, AnAuditLineOfWhatDidNotHappenIsNotWritten) {
   env_.disk_full = false;
   EXPECT_FALSE(registrar_->delete_ca(root_.certificate.fingerprint(), false, by_));
   EXPECT_EQ(audit().size(), before);
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Active));
+  EXPECT_EQ(audit().size(), before + 1) << "and it does not turn up with the next one";
 }
 
 TEST_F(LifeCycle, TwoOperatorsAtOnceLeaveOneTruth) {

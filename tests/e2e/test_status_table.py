@@ -11,7 +11,7 @@ import contextlib
 import pytest
 
 from harness.authority import Authority
-from harness.device import Device, Ended, admitted, client_context
+from harness.device import Device, Ended, client_context
 from harness.server import listener
 from harness.unix_http import ask
 from harness.wait import until
@@ -46,7 +46,8 @@ never     again     admitted  admitted  admitted  admitted  cut       admitted  
 
 # What a word of the table means: the reason counted and shown, and what the device sees of it.
 REFUSALS = {"ca-down": ("ca_inactive", "certificate_unknown"), "unknown": ("ca_unknown", "unknown_ca"),
-            "inactive": ("device_inactive", "certificate_unknown"), "pending": ("device_pending", "certificate_unknown"),
+            "inactive": ("device_inactive", "certificate_unknown"),
+            "pending": ("device_pending", "certificate_unknown"),
             "revoked": ("device_revoked", "certificate_revoked"), "connack": ("device_pending", "CONNACK 0x5")}
 
 _lines = [line.split() for line in TABLE.strip().splitlines()]
@@ -256,15 +257,3 @@ def test_status(cells, device, ca, path):
     """One cell of TABLE: the outcome, its reason in the metric and in `rejections`, and what the device sees."""
     expected = EXPECTED[device, ca, path]
     assert cells[device, ca, path].observe(expected) == expected
-
-
-def test_a_ticket_is_honoured_only_while_all_stands(cells):
-    """The rows above in one sentence: of all tickets only those of an active device of an active CA resumed."""
-    resumed = {cell for cell, word in EXPECTED.items() if word == "resumed"}
-    assert resumed == {("active", "active", "ticket1.2"), ("active", "active", "ticket1.3")}
-    server = cells["active", "active", "known"].server
-    assert server.metric("handshakes_total", kind="resumed", listener="second") == 0
-    for tls in ("1.2", "1.3"):
-        cell = cells["active", "active", "ticket" + tls]
-        with admitted(server.port, cell.identity, tls) as device:
-            assert not device.tls.session_reused  # a new context has no ticket to show

@@ -290,6 +290,46 @@ TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
   EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "the broker must publish the Will";
 }
 
+// An MQTT 5 session that has been given `first` of the broker's bytes, and then is cut.
+std::unique_ptr<World> cut_after(const std::string& first) {
+  Script script;
+  script.mqtt5 = true;
+  script.client_end = ClientEnd::WaitsForBroker;
+  script.client_bytes = 0;
+  auto world = std::make_unique<World>(script, 5);
+  world->broker_sends = first;
+  for (int i = 0; i < 200; ++i) world->turn();
+  EXPECT_EQ(world->session.state(), Session::State::Forwarding);
+  EXPECT_EQ(world->client_got, first);
+  world->session.cut(Reason::DeviceRevoked);
+  return world;
+}
+
+TEST(Session, TheRestOfAnOpenPacketStillComesAndNothingBehindIt) {
+  auto world = cut_after(
+      "\x30\x06"
+      "abc");
+  EXPECT_EQ(world->session.state(), Session::State::Halted) << "it waits for the packet's end";
+  world->io.peer_writes(world->host.broker, "def\x30\x03xyz");
+  world->run();
+  EXPECT_EQ(world->client_got,
+            "\x30\x06"
+            "abcdef\xE0\x01\x98");
+  EXPECT_TRUE(world->client->closed());
+}
+
+TEST(Session, APacketThatIsNotFinishedInTimeIsFollowedByNoDisconnect) {
+  auto world = cut_after(
+      "\x30\x06"
+      "abc");
+  world->run();
+  EXPECT_EQ(world->client_got,
+            "\x30\x06"
+            "abc");
+  EXPECT_TRUE(world->client->closed());
+  EXPECT_EQ(world->host.ended_as, Cause::Cut);
+}
+
 // Closing may wait; nothing passes meanwhile, in either direction.
 TEST(Session, AHaltedSessionPassesNothingUntilItsTurnComes) {
   Script script;
