@@ -82,6 +82,7 @@ def _servers(folder):
     for server in started:
         try:
             server.stop()
+            server.keeps_secrets()
         except AssertionError as failure:
             failures.append(str(failure))
         if server.process is not None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness import packet, unix_http
-from harness.authority import new_key
+from harness.authority import Authority, new_key
 from harness.device import Device, Ended, admitted
 from harness.server import BINARY, listener
 from harness.wait import until
@@ -119,6 +119,72 @@ def test_kill_9_right_after_a_deactivation_was_acknowledged(serve_once, broker, 
     server.kill9()
     server.start()
     assert server.json("device", "show", identity.id)["status"] == "inactive"
+
+
+def test_kill_9_between_durable_and_in_force(serve_once, broker, site, root):
+    """Killed amid a stream of changes: whatever was answered holds after the restart, and so does its audit line;
+    what was not answered is either wholly there or not at all."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    fleet = make_fleet(root, 60, "churn")
+    for identity in fleet:
+        admitted(server.port, identity).close()
+    until("all are registered", lambda: len(server.devices()) == len(fleet), 10)
+    for round_, action in enumerate(["deactivate", "activate", "revoke"]):
+        answered, threads = [], []
+
+        def change(part):
+            for identity in part:
+                try:
+                    status, _, body = unix_http.ask(server.socket, "POST", f"/v1/devices/{identity.id}/{action}")
+                except OSError:
+                    return
+                assert status == 200, body
+                answered.append(identity.id)
+
+        threads = [threading.Thread(target=change, args=(fleet[at::4],)) for at in range(4)]
+        for thread in threads:
+            thread.start()
+        until("some were answered", lambda: len(answered) >= 10 + 5 * round_, pause=0.0)
+        server.kill9()
+        for thread in threads:
+            thread.join()
+        server.start()
+        wanted = {"deactivate": "inactive", "activate": "active", "revoke": "revoked"}[action]
+        devices = server.devices()
+        lines = [(line["action"], line["target"]) for line in server.json("audit")]
+        for each in answered:
+            assert devices[each]["status"] == wanted
+            assert ("device." + action, each) in lines
+        changed = {each for each in devices if ("device." + action, each) in lines}
+        if action == "revoke":
+            assert changed == {each for each, device in devices.items() if device["status"] == "revoked"}
+            for identity in fleet:
+                admitted_now = first_connection(server.port, identity)
+                assert admitted_now == (devices[identity.id]["status"] == "active")
+        else:
+            for identity in fleet:  # the next round starts from one state
+                server.cli("device", action, identity.id)
+
+
+def test_kill_9_while_a_deleted_ca_is_purged(serve_once, broker, site, work):
+    """Its devices are gone from the moment of the answer, whatever of their rows is still on disk."""
+    server = serve_once([listener(site)], broker)
+    ca = Authority(work / "purged", "To be purged")
+    ca_id = ca.register(server)
+    fleet = make_fleet(ca, 1500, "purged")
+    bundle = server.folder / "bundle.pem"
+    bundle.write_text("".join(open(each.chain_file).read() for each in fleet))
+    assert "1,500 registered" in server.cli("device", "register", str(bundle)).stdout
+    server.cli("ca", "delete", ca_id, "--cascade")
+    server.kill9()
+    server.start()
+    assert server.devices() == {}
+    ca.register(server, "--no-auto-register")
+    for identity in (fleet[0], fleet[-1]):
+        with server.refuses("not_registered", serial=identity.serial):
+            assert not first_connection(server.port, identity)
+    assert server.metric("devices") == 0
 
 
 def test_a_store_in_use_is_not_opened_twice(serve_once, broker, site, root, work):
