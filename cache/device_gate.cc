@@ -23,6 +23,57 @@ void say(Trace* trace, int number, std::string_view what, std::string_view found
   if (trace != nullptr) trace->step(number, what, found);
 }
 
+// What `explain` prints; made only where somebody asked.
+std::string date(std::int64_t at) {
+  const std::time_t when = at;
+  std::tm parts{};
+  char text[32];
+  if (::gmtime_r(&when, &parts) == nullptr) return std::to_string(at);
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+std::string dates(const Certificate& certificate) {
+  return date(certificate.not_before()) + " to " + date(certificate.not_after());
+}
+
+std::string_view name_of(std::uint8_t status) {
+  switch (static_cast<DeviceStatus>(status)) {
+    case DeviceStatus::Active: return "active";
+    case DeviceStatus::Inactive: return "inactive";
+    case DeviceStatus::Pending: return "pending";
+    case DeviceStatus::Revoked: return "revoked";
+  }
+  return "of an unknown status";
+}
+
+// The registered CAs upwards, nearest first.
+std::string path_text(const CaSet& cas, std::size_t owner, std::int64_t now) {
+  std::string text;
+  for (const Digest& id : cas.path_ids(owner, now)) {
+    const CaEntry& ca = cas.entry(*cas.find(id));
+    text += (text.empty() ? "CA " : " <- CA ") + to_hex(id).substr(0, 12) + " (" + ca.certificate.cn() + ", " +
+            (ca.status == CaStatus::Active ? "active" : "inactive") + ", " + dates(ca.certificate) + ")";
+  }
+  return text;
+}
+
+void say_looked_up(Trace* trace, const Certificate& leaf, const std::optional<SlotState>& slot) {
+  if (trace == nullptr) return;
+  const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
+  trace->step(2,
+              "serial " + serial_hex({serial, leaf.serial().size()}) + " of its issuer, fingerprint " +
+                  to_hex(leaf.fingerprint()),
+              slot ? "a registered device, " + std::string(name_of(slot->status)) : "not registered");
+}
+
+void say_path(Trace* trace, const PathSearch& search, const CaSet& cas, std::int64_t now) {
+  if (trace == nullptr) return;
+  std::string found(search.reason == Reason::None ? "" : to_string(search.reason));
+  for (const Certificate& each : search.intermediates) found += "sent " + each.subject() + " (" + dates(each) + ") <- ";
+  if (search.owner) found += (search.reason == Reason::None ? "" : ": ") + path_text(cas, *search.owner, now);
+  trace->step(4, "a path to a registered CA, from the leaf upwards", found);
+}
+
 Verdict refuse(Verdict verdict, Reason reason, int detail = 0) {
   verdict.reason = reason;
   verdict.detail = detail;
@@ -247,17 +298,24 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
   verdict.identity = make_identity(*leaf);
   verdict.key = cache_.key(verdict.identity->issuer_serial, leaf->fingerprint());
   const auto slot = slot_of(verdict.key);
-  say(trace, 2, "fingerprint " + to_hex(leaf->fingerprint()), slot ? "a registered device" : "not registered");
+  say_looked_up(trace, *leaf, slot);
   if (slot) {
     if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
       say(trace, 3, "its own status", to_string(own));
       return refuse(std::move(verdict), own);
     }
     if (now >= leaf->not_before() && now <= leaf->not_after() && known_and_alive(verdict, *slot, cas, admits, now)) {
-      say(trace, 3, "its chain and dates", "alive: admitted without verifying again");
+      if (trace != nullptr) {
+        trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(*leaf),
+                    "alive: " + path_text(cas, *cas.find(verdict.chain_cas.front()), now) +
+                        "; admitted without verifying again");
+      }
       return verdict;
     }
-    say(trace, 3, "its chain and dates", "not alive: looking for another path");
+    if (trace != nullptr) {
+      trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(*leaf),
+                  "not alive, out of date, or not admitted on this listener: looking for another path");
+    }
   }
   return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
 }
@@ -273,14 +331,17 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     return refuse(std::move(verdict), Reason::BadChain);
   }
   PathSearch search = PathBuilder(cas, admits, std::move(sent), now).find(leaf);
-  say(trace, 4, "a path to a registered CA", search.reason == Reason::None ? "found" : to_string(search.reason));
+  say_path(trace, search, cas, now);
   if (search.reason != Reason::None) return refuse(std::move(verdict), search.reason);
   const CaEntry& owner = cas.entry(*search.owner);
   verdict.identity->ca_id = owner.certificate.fingerprint();
   verdict.identity->ca_cn = owner.certificate.cn();
 
   const Validation validation = validate(leaf, search.intermediates, owner.certificate, now);
-  say(trace, 5, "RFC 5280 path validation", X509_verify_cert_error_string(validation.error));
+  if (trace != nullptr) {
+    trace->step(5, "RFC 5280 path validation at " + date(now) + "; its dates, " + dates(leaf),
+                X509_verify_cert_error_string(validation.error));
+  }
   if (validation.error != X509_V_OK) {
     return refuse(std::move(verdict), reason_of(validation.error, validation.depth), validation.error);
   }
