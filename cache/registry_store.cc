@@ -123,9 +123,9 @@ Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
   rocksdb::WriteOptions options;
   options.sync = sync;
   rocksdb::Status status = impl_->db->Write(options, &batch.impl_->batch);
+  // After a background error RocksDB refuses every write until it is resumed, also when space is back.
+  if (!status.ok() && impl_->db->Resume().ok()) status = impl_->db->Write(options, &batch.impl_->batch);
   if (!status.ok()) {
-    // After a background error RocksDB refuses every write until it is resumed, also when space is back.
-    impl_->db->Resume();
     return unavailable("the registry cannot be written: " + status.ToString());
   }
   return {};
