@@ -45,7 +45,11 @@ std::optional<Caller> Access::caller(const HttpRequest& request) const {
   if (request.peer.local) return Caller{{request.peer.name, request.peer.from}, true, true};
   constexpr std::string_view kScheme = "Bearer ";
   const std::string_view given = request.authorization;
-  if (given.size() <= kScheme.size() || given.substr(0, kScheme.size()) != kScheme) return std::nullopt;
+  // RFC 9110, section 11.1: the scheme's case says nothing.
+  const bool bearer = given.size() > kScheme.size() &&
+                      std::equal(kScheme.begin(), kScheme.end(), given.begin(),
+                                 [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+  if (!bearer) return std::nullopt;
   const Digest hash = sha256(given.substr(kScheme.size()));
   const std::int64_t now = std::time(nullptr);
   std::optional<Caller> found;

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from harness.authority import Authority, days, now, pem
-from harness.device import Ended, admitted
+from harness.device import admitted
 from harness.server import BINARY, Sallyport, listener
 from harness.unix_http import ask
 from harness.wait import until
@@ -222,7 +222,8 @@ def test_a_viewer_reads_and_explains(admin, viewer, root):
 def test_a_token_is_shown_once_and_names_are_unique(admin):
     """Lists show no token; a taken name is 409; names, roles and times are checked."""
     token = admin.token("viewer", "once")
-    assert token not in admin.server.cli("token", "list", "-o", "json").stdout + admin.server.cli("token", "list").stdout
+    for form in ("json", "table"):
+        assert token not in admin.server.cli("token", "list", "-o", form).stdout
     path = admin.server.socket
     assert ask(path, "POST", "/v1/tokens", {"name": "once", "role": "viewer"})[0] == 409
     for bad in ({"name": "", "role": "viewer"}, {"name": "a b", "role": "viewer"}, {"name": "x" * 65, "role": "viewer"},
@@ -490,7 +491,8 @@ def test_a_private_key_posted_as_a_certificate(admin, operator, root):
     for text in (key, traditional, certificate + key, key + certificate, certificate + traditional):
         for path, body in (("/v1/cas", {"certificate": text, "verification_certificate": certificate}),
                            ("/v1/cas", {"certificate": certificate, "verification_certificate": text}),
-                           ("/v1/devices", {"certificate": text}), ("/v1/devices", {"certificate": [certificate, text]}),
+                           ("/v1/devices", {"certificate": text}),
+                           ("/v1/devices", {"certificate": [certificate, text]}),
                            ("/v1/devices", {"certificate": certificate, "intermediates": text}),
                            ("/v1/explain", {"chain": text}),
                            ("/v1/explain", {"chain": certificate, "listener": text})):
@@ -593,7 +595,8 @@ def test_the_socket_is_the_operators(admin):
 # --- audit
 
 def crl_of(ca, *serials):
-    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.name).last_update(now()).next_update(now() + days(9))
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(ca.name)
+               .last_update(now()).next_update(now() + days(9)))
     for serial in serials:
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now()).build())
