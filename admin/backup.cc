@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kRegistry = "registry";
-constexpr int kFormat = 1;
+constexpr std::uint64_t kFormat = 1;
 constexpr std::size_t kManifestLimit = std::size_t{16} << 20;
 
 Refusal failed(const std::string& what) {
@@ -101,12 +102,23 @@ Answer<void> fresh_folder(const fs::path& dir) {
   return {};
 }
 
+// Members of a manifest that somebody may have edited: of another type they are not there.
+std::string text_in(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+std::optional<std::uint64_t> number_in(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
 Answer<Json> read_manifest(const fs::path& dir) {
   const auto text = read_file((dir / kManifest).string(), kManifestLimit);
   if (!text) return damaged(dir.string(), text.error().what);
   Json manifest = Json::parse(*text, nullptr, false);
-  if (!manifest.is_object() || manifest.value("format", 0) != kFormat || !manifest.contains("files") ||
-      !manifest["files"].is_array()) {
+  if (!manifest.is_object() || number_in(manifest, "format") != kFormat || !number_in(manifest, "revision") ||
+      !manifest.contains("files") || !manifest["files"].is_array()) {
     return damaged(dir.string(), std::string(kManifest) + " is not a manifest of this version");
   }
   return manifest;
@@ -116,20 +128,22 @@ Answer<Json> read_manifest(const fs::path& dir) {
 Answer<BackupInfo> check_files(const fs::path& dir, const Json& manifest, const fs::path* copy_to) {
   BackupInfo info;
   info.path = dir.string();
-  info.revision = manifest.value("revision", std::uint64_t{0});
-  info.created_at = manifest.value("created_at_unix", std::int64_t{0});
+  info.revision = number_in(manifest, "revision").value_or(0);
+  info.created_at = static_cast<std::int64_t>(number_in(manifest, "created_at_unix").value_or(0));
   std::set<std::string> names;
   for (const Json& file : manifest["files"]) {
-    const std::string name = file.is_object() ? file.value("name", "") : "";
+    const std::string name = file.is_object() ? text_in(file, "name") : "";
     const bool plain = !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
     if (!plain || !names.insert(name).second) return damaged(dir.string(), "its manifest names '" + name + "'");
     const fs::path from = dir / kRegistry / name;
     const fs::path into = copy_to != nullptr ? *copy_to / name : fs::path();
     const auto hash = copy_and_hash(from, copy_to != nullptr ? &into : nullptr);
     if (!hash) return damaged(dir.string(), hash.error().what);
-    if (*hash != file.value("sha256", "")) return damaged(dir.string(), name + " was changed (its SHA-256 differs)");
+    const auto bytes = number_in(file, "bytes");
+    if (!bytes || *hash != text_in(file, "sha256"))
+      return damaged(dir.string(), name + " was changed (its SHA-256 differs)");
     ++info.files;
-    info.bytes += file.value("bytes", std::uint64_t{0});
+    info.bytes += *bytes;
   }
   std::error_code failure;
   for (const auto& entry : fs::directory_iterator(dir / kRegistry, failure)) {

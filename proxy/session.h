@@ -65,7 +65,8 @@ class SessionHost {
   virtual Verdict decide(std::size_t listener, const PeerChain& peer) = 0;
   virtual Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) = 0;
   virtual Reason recheck(const Verdict& verdict) = 0;
-  virtual bool offer(const Verdict& verdict) = 0;  // false: the queue is full, ask again later
+  virtual bool cuts_sessions(std::size_t listener) = 0;  // as it is configured now
+  virtual bool offer(const Verdict& verdict) = 0;        // false: the queue is full, ask again later
   virtual void seen(const Verdict& verdict) = 0;
 
   // The `attempt`-th choice for a session; false: no server is left to try.

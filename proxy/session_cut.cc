@@ -104,7 +104,7 @@ void Session::on_broker_recv_halted(const IoResult& result) {
 void Session::on_expiry() {
   if (state_ == State::Ending || state_ == State::Halted || verdict() == nullptr) return;
   const Reason reason = host_->recheck(*verdict());
-  if (reason != Reason::None) return cut(reason);
+  if (reason != Reason::None && host_->cuts_sessions(settings_.listener)) return cut(reason);
   watch_expiry();
 }
 
@@ -112,7 +112,7 @@ void Session::on_expiry() {
 void Session::watch_expiry() {
   constexpr std::int64_t kLongest = 3600;
   constexpr std::int64_t kAgain = 60;
-  if (!settings_.config->cut_sessions || verdict() == nullptr) return;
+  if (verdict() == nullptr) return;
   const std::int64_t left = verdict()->good_until + 1 - host_->unix_now();
   const std::int64_t after = left <= 0 ? kAgain : std::min(left, kLongest);
   host_->timers().start(expiry_timer_, static_cast<std::uint64_t>(after) * 1000);

@@ -66,6 +66,7 @@ class Shard final : public SessionHost {
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
   Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) override;
   Reason recheck(const Verdict& verdict) override;
+  bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;

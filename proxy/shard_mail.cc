@@ -45,7 +45,7 @@ void Shard::carry_out(const Notice& notice) {
   for (const Cut& cut : notice.cuts) {
     const auto hit = cut.scope == Cut::Scope::Device ? index_.of_device(cut.id) : index_.owned_by(cut.id);
     for (Session* session : hit) {
-      if (!session->settings().config->cut_sessions || session->verdict() == nullptr) continue;
+      if (!cuts_sessions(session->settings().listener) || session->verdict() == nullptr) continue;
       const Reason why = cut.look_again ? recheck(*session->verdict()) : cut.why;
       if (why == Reason::None) continue;
       session->cut_batch = batch;

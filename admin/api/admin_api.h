@@ -61,6 +61,7 @@ class AdminApi final : public HttpHandler {
     std::string_view answer;              // schema of the answer's JSON, or a media type
     unsigned status = 200;
     std::size_t body_bytes = 0;  // 0: the server's limit
+    unsigned also = 0;           // another status that says it is done: there was nothing to do
   };
   static const std::vector<Route>& routes();
   static Json openapi();

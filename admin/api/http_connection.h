@@ -287,6 +287,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   // Closing while the client still sends (a body that is too large) would reset the connection and take the
   // answer with it: so stop sending, and swallow for a moment.
   void say_goodbye() {
+    if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);  // may be given up for another
     if constexpr (std::is_same_v<Stream, TlsTcp>) {
       lowest(stream_).expires_after(std::chrono::seconds(1));
       stream_.async_shutdown([self = this->shared_from_this()](error_code) {});

@@ -224,6 +224,10 @@ Json operation(const AdminApi::Route& route) {
         {"default",
          {{"description", "refused"},
           {"content", {{"application/problem+json", {{"schema", {{"$ref", "#/components/schemas/Problem"}}}}}}}}}}}};
+  if (route.also != 0) {
+    made["responses"][std::to_string(route.also)] = {{"description", "it was so already"},
+                                                     {"content", content(route.answer)}};
+  }
   if (!route.body.empty()) {
     made["requestBody"] = {{"required", route.body != "CodeRequest"}, {"content", content(route.body)}};
   }

@@ -136,7 +136,6 @@ def test_without_a_good_token_there_is_only_401(admin, operator):
     assert admin.http("GET", "/v1/cas", operator)[0] == 200
 
 
-@pytest.mark.xfail(strict=True, reason="Access::caller compares the scheme by case: `bearer TOKEN` is 401")
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
 def test_the_scheme_is_case_insensitive(admin, operator, scheme):
     """RFC 9110, section 11.1: `bearer` is `Bearer`."""

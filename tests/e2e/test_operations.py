@@ -286,8 +286,6 @@ def test_reload_cut_sessions(reloading, root):
     witness.verdict()
 
 
-@pytest.mark.xfail(strict=True, reason="a session keeps the listener settings it began with: cut_sessions = true after "
-                                       "a reload does not cut those that were open before it")
 def test_reload_cut_sessions_counts_for_open_sessions(reloading, root):
     """cut_sessions becomes true: a device that loses its standing from then on is disconnected at once, also where its
     session was open before the reload."""
@@ -592,13 +590,7 @@ SPOILS = {
 }
 
 
-ABORTS = ("a format that is text", "a name that is a number", "a hash that is a number", "bytes that are text",
-          "a revision that is text")
-NOT_CAUGHT = pytest.mark.xfail(strict=True, reason="restore aborts (SIGABRT): nlohmann's value() throws type_error.302 "
-                                                   "on a manifest with a member of another type")
-
-
-@pytest.mark.parametrize("what", [pytest.param(each, marks=NOT_CAUGHT) if each in ABORTS else each for each in SPOILS])
+@pytest.mark.parametrize("what", SPOILS)
 def test_restore_refuses_what_is_not_whole(a_backup, tmp_path, what):
     """Exit 1 and one line that says why; the target has nothing in it, so that a good backup can be restored there."""
     spoilt, target = tmp_path / "spoilt", tmp_path / "target"

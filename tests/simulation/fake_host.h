@@ -30,6 +30,7 @@ class FakeHost final : public SessionHost {
     ++rechecks;
     return standing;
   }
+  bool cuts_sessions(std::size_t) override { return true; }
   bool offer(const Verdict&) override {
     if (full_offers > 0) return --full_offers, false;
     ++offered;
