@@ -321,7 +321,12 @@ int run_command_line(int argc, char** argv) {
               << "; see `sallyport --help`, and `sallyport COMMAND --help`\n";
     return kUsage;
   }
-  return parsed.chosen();
+  // Libraries' exceptions stop here, above all those of an answer that is not what it should be.
+  try {
+    return parsed.chosen();
+  } catch (const std::exception& error) {
+    return complain(std::string("this should not have happened: ") + error.what());
+  }
 }
 
 }  // namespace sallyport

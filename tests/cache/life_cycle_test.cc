@@ -248,6 +248,62 @@ TEST_F(LifeCycle, ADeletedDeviceIsForgottenAndComesAnew) {
   EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->status, DeviceStatus::Active);
 }
 
+// Every status and every action: what it becomes, and what the next handshake and the next resumption are told.
+TEST_F(LifeCycle, EveryActionOnEveryStatus) {
+  enum class Action { Activate, Deactivate, Revoke, Delete };
+  struct Row {
+    DeviceStatus from;
+    Action action;
+    bool done;
+    std::optional<DeviceStatus> to;  // none: forgotten
+  };
+  using enum DeviceStatus;
+  const std::vector<Row> table = {
+      {Active, Action::Activate, true, Active},    {Active, Action::Deactivate, true, Inactive},
+      {Active, Action::Revoke, true, Revoked},     {Active, Action::Delete, true, {}},
+      {Inactive, Action::Activate, true, Active},  {Inactive, Action::Deactivate, true, Inactive},
+      {Inactive, Action::Revoke, true, Revoked},   {Inactive, Action::Delete, true, {}},
+      {Pending, Action::Activate, true, Active},   {Pending, Action::Deactivate, true, Inactive},
+      {Pending, Action::Revoke, true, Revoked},    {Pending, Action::Delete, true, {}},
+      {Revoked, Action::Activate, false, Revoked}, {Revoked, Action::Deactivate, false, Revoked},
+      {Revoked, Action::Revoke, true, Revoked},    {Revoked, Action::Delete, false, Revoked},
+  };
+  const Identity509 approving = make_ca("Approving");
+  ASSERT_TRUE(enroll(root_));
+  ASSERT_TRUE(enroll(approving, true, true));
+  std::vector<Identity509> devices;
+  for (const Row& row : table) {
+    const bool pending = row.from == Pending;
+    devices.push_back(make_device("d" + std::to_string(devices.size()), pending ? approving : root_));
+    const Certificate& leaf = devices.back().certificate;
+    ASSERT_TRUE(offer(ask(leaf)));
+    ASSERT_TRUE(eventually([&] { return registered(leaf) && in_cache(leaf); }));
+    if (row.from != Active && !pending) {
+      ASSERT_TRUE(set(leaf, row.from));
+    }
+    const Answer<DeviceRecord> answer = row.action == Action::Delete
+                                            ? registrar_->delete_device(leaf.fingerprint(), by_)
+                                            : set(leaf, row.action == Action::Activate     ? Active
+                                                        : row.action == Action::Deactivate ? Inactive
+                                                                                           : Revoked);
+    EXPECT_EQ(static_cast<bool>(answer), row.done) << devices.size();
+  }
+  for (int round = 0; round < 2; ++round) {
+    for (std::size_t i = 0; i < table.size(); ++i) {
+      const Certificate& leaf = devices[i].certificate;
+      const auto record = registrar_->device(leaf.fingerprint());
+      ASSERT_EQ(static_cast<bool>(record), table[i].to.has_value()) << "row " << i;
+      const Reason wanted = table[i].to ? reason_of(*table[i].to) : Reason::None;
+      EXPECT_EQ(refused(leaf), wanted) << "row " << i;
+      EXPECT_EQ(resumed(leaf), table[i].to ? wanted : Reason::NotRegistered) << "row " << i;
+      if (record) {
+        EXPECT_EQ(record->status, *table[i].to) << "row " << i;
+      }
+    }
+    restart();
+  }
+}
+
 TEST_F(LifeCycle, AResumptionNeedsStandingNowThroughTheSameChain) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);
