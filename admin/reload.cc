@@ -1,9 +1,11 @@
 #include "admin/reload.h"
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 
 #include "cache/file.h"
+#include "proxy/tls_files.h"
 
 namespace sallyport {
 
@@ -132,6 +134,11 @@ Answer<void> Reload::apply(const Config& next) {
     merged.upstream = now.upstream;
     listeners.push_back(std::move(merged));
   }
+  if (config_.admin.address && config_.admin.tls) {
+    if (auto read = load_server_certificate(*config_.admin.tls, std::time(nullptr)); !read) {
+      return Refusal{read.error().kind, "admin.certificate: " + read.error().what};
+    }
+  }
   if (auto changed = listeners_.reload(listeners, next.registry.key_file); !changed) return changed;
   RegistryConfig registry = next.registry;
   registry.queue = config_.registry.queue;
@@ -139,6 +146,9 @@ Answer<void> Reload::apply(const Config& next) {
       registrar_.set_options({registry.auto_register, registry.max_cas, registry.max_devices_per_ca, registry.queue});
   if (!done) return done;
   if (auto added = registrar_.trust(*trusted); !added) return added;
+  if (config_.admin.address && config_.admin.tls) {
+    if (auto read = network_server_.reload_tls(*config_.admin.tls); !read) return read;
+  }
   plane_.set_cut_pace(next.cuts_per_second);
   log_.set(next.log_level, next.log_format);
   config_.drain = next.drain;

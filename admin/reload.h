@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/api/http_server.h"
 #include "admin/listener_control.h"
 #include "cache/log.h"
 #include "cache/registrar.h"
@@ -20,13 +21,14 @@ Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry);
 class Reload {
  public:
   // All outlive it. `config` is what the process was started with; what changes is kept in it.
-  Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners, Log& log,
-         Logger& main_log)
+  Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners,
+         HttpServer& network_server, Log& log, Logger& main_log)
       : path_(std::move(path)),
         config_(config),
         plane_(plane),
         registrar_(registrar),
         listeners_(listeners),
+        network_server_(network_server),
         log_(log),
         main_log_(main_log) {}
 
@@ -40,6 +42,7 @@ class Reload {
   DataPlane& plane_;
   Registrar& registrar_;
   ListenerControl& listeners_;
+  HttpServer& network_server_;
   Log& log_;
   Logger& main_log_;
 };

@@ -160,7 +160,6 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, log.logger());
   AdminApi api({registrar, **store, gate, plane, listeners, access, probes, config, std::time(nullptr)}, log.logger());
-  Reload reload(path, config, plane, registrar, listeners, log, main_log);
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024}, 1);
   const auto metrics_address = metrics_server.listen_tcp(config.metrics, probes);
   if (!metrics_address) return fail(kFailed, "metrics.address: " + metrics_address.error().what);
@@ -176,6 +175,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
   HttpServer admin_server(HttpLimits{}, 4);
   HttpServer network_server(HttpLimits{}, 4);  // its own workers and limits: strangers never crowd out the socket
+  Reload reload(path, config, plane, registrar, listeners, network_server, log, main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
   }

@@ -20,12 +20,25 @@ using namespace http_detail;
 
 namespace {
 
+using TlsPtr = std::unique_ptr<asio::ssl::context>;
+
+// Checked as a listener's files are; asio then reads them again for itself.
+Answer<TlsPtr> tls_from(const CertificateFiles& files) {
+  if (const auto checked = load_server_certificate(files, std::time(nullptr)); !checked) return checked.error();
+  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  error_code failure;
+  context->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1, failure);
+  if (!failure) context->use_certificate_chain_file(files.chain, failure);
+  if (!failure) context->use_private_key_file(files.key, asio::ssl::context::pem, failure);
+  if (failure) return Refusal{Refusal::Kind::Invalid, files.chain + ": " + failure.message()};
+  return context;
+}
+
 template <class Protocol>
 class Listener {
  public:
-  Listener(Server& server, HttpHandler& handler, typename Protocol::acceptor acceptor,
-           asio::ssl::context* tls = nullptr)
-      : server_(server), handler_(handler), acceptor_(std::move(acceptor)), tls_(tls), pause_(server.io) {}
+  Listener(Server& server, HttpHandler& handler, typename Protocol::acceptor acceptor, TlsPtr tls = nullptr)
+      : server_(server), handler_(handler), acceptor_(std::move(acceptor)), tls_(std::move(tls)), pause_(server.io) {}
 
   void accept() {
     acceptor_.async_accept([this](error_code failure, typename Protocol::socket socket) {
@@ -36,6 +49,8 @@ class Listener {
       accept();
     });
   }
+  // Connections that are open keep what they began with.
+  void set_tls(TlsPtr tls) { tls_ = std::move(tls); }
   void close() {
     error_code ignored;
     acceptor_.close(ignored);
@@ -65,7 +80,7 @@ class Listener {
   Server& server_;
   HttpHandler& handler_;
   typename Protocol::acceptor acceptor_;
-  asio::ssl::context* tls_;
+  TlsPtr tls_;  // null: plain
   asio::steady_timer pause_;
 };
 
@@ -78,7 +93,6 @@ Refusal cannot_listen(const std::string& where, const error_code& failure) {
 class HttpServer::Impl : public Server {
  public:
   using Server::Server;
-  std::vector<std::unique_ptr<asio::ssl::context>> tls;
   std::vector<std::unique_ptr<Listener<asio::ip::tcp>>> tcp;
   std::vector<std::unique_ptr<Listener<asio::local::stream_protocol>>> local;
   std::vector<std::string> socket_files;
@@ -94,16 +108,11 @@ Answer<std::string> HttpServer::listen_tcp(const Endpoint& address, HttpHandler&
                                            const std::optional<CertificateFiles>& tls) {
   using asio::ip::tcp;
   error_code failure;
-  asio::ssl::context* context = nullptr;
+  TlsPtr context;
   if (tls) {
-    // Checked as a listener's files are; asio then reads them again for itself.
-    if (const auto checked = load_server_certificate(*tls, std::time(nullptr)); !checked) return checked.error();
-    impl_->tls.push_back(std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server));
-    context = impl_->tls.back().get();
-    context->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1, failure);
-    if (!failure) context->use_certificate_chain_file(tls->chain, failure);
-    if (!failure) context->use_private_key_file(tls->key, asio::ssl::context::pem, failure);
-    if (failure) return Refusal{Refusal::Kind::Invalid, tls->chain + ": " + failure.message()};
+    auto made = tls_from(*tls);
+    if (!made) return made.error();
+    context = std::move(*made);
   }
   tcp::resolver resolver(impl_->io);
   const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, failure);
@@ -116,7 +125,7 @@ Answer<std::string> HttpServer::listen_tcp(const Endpoint& address, HttpHandler&
   if (!failure) acceptor.listen(asio::socket_base::max_listen_connections, failure);
   if (failure) return cannot_listen(address.text(), failure);
   const Endpoint bound{address.host, acceptor.local_endpoint().port(), ""};
-  impl_->tcp.push_back(std::make_unique<Listener<tcp>>(*impl_, handler, std::move(acceptor), context));
+  impl_->tcp.push_back(std::make_unique<Listener<tcp>>(*impl_, handler, std::move(acceptor), std::move(context)));
   return bound.text();
 }
 
@@ -144,6 +153,15 @@ Answer<void> HttpServer::listen_unix(const std::string& path, HttpHandler& handl
   if (failure) return cannot_listen(path, failure);
   impl_->socket_files.push_back(path);
   impl_->local.push_back(std::make_unique<Listener<Local>>(*impl_, handler, std::move(acceptor)));
+  return {};
+}
+
+Answer<void> HttpServer::reload_tls(const CertificateFiles& files) {
+  auto made = tls_from(files);
+  if (!made) return made.error();
+  asio::post(impl_->io, [this, context = std::move(*made)]() mutable {
+    for (auto& listener : impl_->tcp) listener->set_tls(std::move(context));
+  });
   return {};
 }
 

@@ -86,6 +86,8 @@ class HttpServer {
                                  const std::optional<CertificateFiles>& tls = std::nullopt);
   // Mode 0660. A socket file that nobody answers on any more is replaced, a living one is a refusal.
   Answer<void> listen_unix(const std::string& path, HttpHandler& handler);
+  // New connections of its one TLS address use these files from now on. After start(), any thread.
+  Answer<void> reload_tls(const CertificateFiles& files);
   void start();
   void stop();
 

@@ -4,7 +4,9 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import socket
+import ssl
 import stat
 import subprocess
 import threading
@@ -314,6 +316,35 @@ def test_https(open_admin, site, shop, tmp_path):
     old = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{opened.port}", "-tls1_1",
                           "-cipher", "ALL:@SECLEVEL=0"], capture_output=True, stdin=subprocess.DEVNULL, timeout=20)
     assert old.returncode != 0
+
+
+def test_sighup_reads_the_admin_certificate_again(open_admin, shop, tmp_path):
+    """A renewed certificate of the admin address is served from the reload on; a bad one changes nothing."""
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+
+    def put(identity):
+        chain.write_text(Path(identity.chain_file).read_text())
+        key.write_text(Path(identity.key_file).read_text())
+
+    def presented():
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", opened.port)))
+
+    def reload():
+        done = len(opened.server.lines("reload"))
+        opened.server.signal(signal.SIGHUP)
+        until("it has reloaded", lambda: len(opened.server.lines("reload")) > done)
+
+    first, second = shop.server("localhost"), shop.server("localhost")
+    put(first)
+    opened = open_admin({"certificate": str(chain), "key": str(key)})
+    assert hashlib.sha256(presented()).hexdigest() == first.id
+    put(second)
+    reload()
+    until("the new one is served", lambda: hashlib.sha256(presented()).hexdigest() == second.id)
+    key.write_text(Path(first.key_file).read_text())
+    reload()
+    assert hashlib.sha256(presented()).hexdigest() == second.id
+    assert any("does not belong" in line.text for line in opened.server.lines("reload"))
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9443", "[::]:9443", "192.0.2.7:9443", "example.com:9443"])
