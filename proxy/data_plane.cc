@@ -22,7 +22,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
+constexpr int kClientReceiveBytes = 128 * 1024;  // the kernel doubles it for its own overhead: socket(7)
+constexpr int kBacklog = 4096;                   // the kernel caps it at net.core.somaxconn
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -46,6 +47,9 @@ Answer<int> listen_on(const std::string& name, ServerAddress& address) {
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // inherited by what it accepts
+  // Inherited as well: what a device pushes while its broker does not read waits at the device, and not in
+  // megabytes of this kernel's memory for each of a million connections.
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kClientReceiveBytes, sizeof kClientReceiveBytes);
   const char* call = "bind";
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.length) == 0) {
     call = "listen";

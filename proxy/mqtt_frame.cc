@@ -42,7 +42,7 @@ void MqttFraming::advance(std::span<const std::uint8_t> bytes) {
 
 std::size_t MqttFraming::rest_of_packet(std::span<const std::uint8_t> bytes) const {
   if (step_ == Step::Body) return std::min<std::size_t>(missing_, bytes.size());
-  if (step_ != Step::Length) return 0;
+  if (step_ != Step::Length || bytes.empty()) return 0;
   MqttFraming ahead = *this;
   std::size_t n = 0;
   while (n < bytes.size() && ahead.step_ == Step::Length) ahead.advance(bytes.subspan(n++, 1));

@@ -1,5 +1,6 @@
 // The two flows of a session: client -> broker through the engine's read side, broker -> client through
 // its write side. Each has a high-water mark above which its source is not read; half-closes pass through.
+#include <algorithm>
 #include <cerrno>
 
 #include "cache/check.h"
@@ -143,9 +144,11 @@ void Session::encrypt(std::span<const std::uint8_t> plain) {
 
 void Session::flush_client() {
   if (client_send_.submitted()) return;
-  if (!to_client_plain_.empty()) {
-    encrypt(to_client_plain_.bytes());
-    to_client_plain_.release();
+  // A piece at a time: what waits is then held once, as it came, and not a second time encrypted.
+  if (to_client_.empty() && to_client_sending_.empty() && !to_client_plain_.empty()) {
+    const std::size_t n = std::min(to_client_plain_.size(), kHighWater);
+    encrypt(to_client_plain_.bytes().first(n));
+    to_client_plain_.consume(n);
   }
   flush_client_ciphertext();
 }

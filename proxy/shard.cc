@@ -20,6 +20,7 @@ std::uint64_t steady_us() {
           .count());
 }
 
+constexpr int kBrokerReceiveBytes = 64 * 1024;   // the kernel doubles it for its own overhead: socket(7)
 constexpr std::uint64_t kAccountUs = 2'000'000;  // over which the busy ratio is taken
 
 }  // namespace
@@ -215,6 +216,8 @@ Socket Shard::open_broker(const BrokerRoute& route) {
   if (!socket.valid() || route.address.ss_family == AF_UNIX) return socket;
   const int on = 1;
   ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  // A cancelled multishot receive still delivers what the socket holds: so it holds little, however busy we are.
+  ::setsockopt(socket.handle(), SOL_SOCKET, SO_RCVBUF, &kBrokerReceiveBytes, sizeof kBrokerReceiveBytes);
   const ServerAddress* source = brokers_.source(route.upstream);
   if (source == nullptr) return socket;
   // ip(7): the port is chosen when connecting, so that the same one can serve several destinations.

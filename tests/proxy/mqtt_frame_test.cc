@@ -27,7 +27,7 @@ std::span<const std::uint8_t> span_of(const std::string& bytes, std::size_t from
 TEST(MqttFraming, KnowsEveryBoundaryAndTheRestOfEveryPacket) {
   std::string stream;
   std::vector<std::size_t> ends{0};
-  for (const std::size_t length : {0, 1, 127, 128, 16'383, 16'384, 2, 0, 0, 300}) {
+  for (const std::size_t length : std::vector<std::size_t>{0, 1, 127, 128, 16'383, 16'384, 2, 0, 0, 300}) {
     stream += packet(length);
     ends.push_back(stream.size());
   }
@@ -48,6 +48,16 @@ TEST(MqttFraming, KnowsEveryBoundaryAndTheRestOfEveryPacket) {
     EXPECT_TRUE(framing.at_boundary());
     EXPECT_TRUE(framing.any_packet());
   }
+}
+
+// Found by the fuzzer: nothing, or a length field's beginning alone, was asked about for ever.
+TEST(MqttFraming, ALengthFieldThatIsCutShortHasNoRestYet) {
+  MqttFraming framing;
+  const std::string begun("\x30\x85\x80", 3);
+  framing.advance(span_of(begun, 0, 1));
+  EXPECT_EQ(framing.rest_of_packet({}), 0U);
+  EXPECT_EQ(framing.rest_of_packet(span_of(begun, 1, 1)), 1U);
+  EXPECT_EQ(framing.rest_of_packet(span_of(begun, 1, 2)), 2U);
 }
 
 TEST(MqttFraming, AMalformedLengthHasNoBoundaryAnyMore) {
