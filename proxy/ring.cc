@@ -63,7 +63,8 @@ Answer<void> Ring::set_up() {
   outcome = io_uring_register_buf_ring(&ring_, &registration, 0);
   if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
   io_uring_buf_ring_init(buffer_ring_);
-  buffers_ = std::make_unique_for_overwrite<std::uint8_t[]>(std::size_t{kBuffers} * kBufferBytes);
+  buffers_ = std::make_unique<std::uint8_t[]>(
+      std::size_t{kBuffers} * kBufferBytes);  // zeroed: its pages are faulted in here, not on the data path
   for (unsigned i = 0; i < kBuffers; ++i) {
     io_uring_buf_ring_add(buffer_ring_, buffers_.get() + std::size_t{i} * kBufferBytes, kBufferBytes,
                           static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers), static_cast<int>(i));
