@@ -1,5 +1,5 @@
 // What a certificate says of its device. Made once at admission and carried by the session, the device
-// record and (later) the ticket; nothing else reads names out of certificates on the data path.
+// record and the ticket; nothing else reads names out of certificates on the data path.
 #pragma once
 
 #include <string>

@@ -232,8 +232,8 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
 Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
   const std::int64_t now = unix_now();
   trusted_.clear();
+  for (const Certificate& certificate : cas) trusted_.insert(certificate.fingerprint());
   for (const Certificate& certificate : cas) {
-    trusted_.insert(certificate.fingerprint());
     if (cas_.count(certificate.fingerprint()) != 0) continue;
     if (const auto fit = check_ca(certificate, now); !fit) {
       return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
@@ -317,7 +317,11 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
         std::string(was.status == CaStatus::Active ? "active" : "inactive") + ", " + std::to_string(devices.active) +
             " active devices",
         "");
-  if (const auto written = commit(batch, true); !written) return written.error();
+  if (const auto written = commit(batch, true); !written) {
+    // It did not happen: what waits for its first batch must not be written as forgotten by the next one.
+    for (auto& [chain, row] : chain_rows_) row.forgotten = false;
+    return written.error();
+  }
   for (const std::uint64_t chain : forgotten) chains_.forget(chain);
   std::erase_if(chain_ids_, [&](const auto& known) { return chains_.forgotten(known.second); });
   {

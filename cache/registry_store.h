@@ -1,6 +1,6 @@
 // What is on disk: the only user of RocksDB. Column families for devices, certificates, the two indexes,
-// CAs, chains, and what later issues fill (server certificates, tokens, audit), and meta (schema version,
-// revision, codes). A batch is written whole or not at all. Any thread may read; the registrar alone writes.
+// CAs, chains, hosted server certificates, tokens, the audit log, and meta (schema version, revision, codes,
+// overrides, CRLs, purges). A batch is written whole or not at all. Any thread may read; the registrar alone writes.
 #pragma once
 
 #include <cstdint>

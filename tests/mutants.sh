@@ -151,6 +151,8 @@ mutant deleted-cas-devices-live-on cache/registrar_changes.cc life_cycle_test '*
   'for (const std::uint64_t chain : forgotten) chains_.forget(chain);' ''
 mutant forgotten-only-in-memory cache/registrar_changes.cc life_cycle_test '*' \
   'forgotten.forgotten = true;' ''
+mutant a-refused-deletion-is-half-done cache/registrar_changes.cc life_cycle_test '*Trace*' \
+  'for (auto& [chain, row] : chain_rows_) row.forgotten = false;' ''
 mutant the-purge-takes-new-devices-too cache/registrar_devices.cc life_cycle_test '*' \
   '} else if (gone(**row)) {' '} else {'
 mutant a-purge-ends-with-the-process cache/registrar_warm.cc life_cycle_test '*Purge*' \

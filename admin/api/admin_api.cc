@@ -8,6 +8,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kCrlBytes = Crl::kLargest + (std::size_t{1} << 20);
+constexpr std::size_t kLoggedBytes = 128;  // of what a stranger chose
 constexpr std::string_view kImportPath = "/v1/devices/import";
 
 std::vector<std::string_view> segments(std::string_view path) {
@@ -244,8 +245,7 @@ AdminApi::Match AdminApi::match(std::string_view method, std::string_view path) 
   return best;
 }
 
-std::optional<HttpResponse> AdminApi::refusal_for(const HttpRequest& head, const Match& match,
-                                                  const Caller* caller) const {
+std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, const Caller* caller) const {
   // Strangers learn nothing, not even which paths there are.
   if (caller == nullptr) {
     return problem(401, "unauthorized",
@@ -258,7 +258,6 @@ std::optional<HttpResponse> AdminApi::refusal_for(const HttpRequest& head, const
   if (match.route->role == Role::Operator && !caller->operates) {
     return problem(403, "forbidden", "this token only reads: changes take one with the role operator");
   }
-  (void)head;
   return std::nullopt;
 }
 
@@ -267,11 +266,11 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
   const auto caller = parts_.access.caller(head);
   const Match found = match(head.method, head.path);
-  plan.refused = refusal_for(head, found, caller ? &*caller : nullptr);
+  plan.refused = refusal_for(found, caller ? &*caller : nullptr);
   if (plan.refused) {
     const std::lock_guard lock(log_mutex_);
-    log_.warn("admin-refused", {{"method", head.method},
-                                {"path", head.path},
+    log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
+                                {"path", head.path.substr(0, kLoggedBytes)},
                                 {"status", plan.refused->status},
                                 {"who", caller ? caller->actor.who : "-"},
                                 {"from", head.peer.from}});
@@ -293,7 +292,7 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
   // Again: a token may have been revoked while the body came.
   const auto caller = parts_.access.caller(request);
   Match found = match(request.method, request.path);
-  if (auto refusal = refusal_for(request, found, caller ? &*caller : nullptr)) return std::move(*refusal);
+  if (auto refusal = refusal_for(found, caller ? &*caller : nullptr)) return std::move(*refusal);
   const Call call{request, *caller, std::move(found.args)};
   HttpResponse response = (this->*found.route->handler)(call);
   if (request.method != "GET") {

@@ -203,6 +203,23 @@ TEST_F(LifeCycle, APurgeIsFinishedAfterARestart) {
   EXPECT_TRUE(eventually([&] { return !*store_->device(device.certificate.fingerprint()); }));
 }
 
+// A chain that was given out while the disk was full, and a deletion that the disk refused: nothing of that
+// deletion may reach the disk with a later batch, or a restart would forget devices, inactive ones as well.
+TEST_F(LifeCycle, ADeletionTheDiskRefusedLeavesNoTrace) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = make_device("device", root_);
+  env_.disk_full = true;
+  ASSERT_TRUE(offer(ask(device.certificate)));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().store_errors > 0; }));
+  EXPECT_FALSE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return registered(device.certificate) && in_cache(device.certificate); }));
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(set(device.certificate, DeviceStatus::Inactive)); }));
+  restart();
+  EXPECT_TRUE(registered(device.certificate));
+  EXPECT_EQ(refused(device.certificate), Reason::DeviceInactive);
+}
+
 TEST_F(LifeCycle, ATrustedCaIsNotDeleted) {
   ASSERT_TRUE(registrar_->trust({root_.certificate}));
   const auto listed = registrar_->delete_ca(root_.certificate.fingerprint(), true, by_);

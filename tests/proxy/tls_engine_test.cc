@@ -1,5 +1,5 @@
 // The TLS engine against a real OpenSSL client over memory: handshakes, every refusal's alert, flipped
-// bytes, truncation, the choice of certificates, and that nothing is ever resumed.
+// bytes, truncation, the choice of certificates, and tickets that are honoured only in good standing.
 #include "proxy/tls_engine.h"
 
 #include <gtest/gtest.h>
