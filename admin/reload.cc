@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <set>
 
+#include "cache/ca_rules.h"
 #include "cache/file.h"
 #include "proxy/tls_files.h"
 
@@ -121,10 +123,28 @@ void Reload::run() {
   if (!noted) main_log_.warn("audit", {{"why", noted.error().what}});
 }
 
-// All that can fail comes first.
+// Whether trust() would take them, for nothing may change before that is known.
+Answer<void> Reload::can_trust(const std::vector<Certificate>& cas, std::size_t max_cas) const {
+  std::set<Digest> ids;
+  for (const CaRecord& ca : registrar_.cas()) ids.insert(ca.id);
+  for (const Certificate& certificate : cas) {
+    if (!ids.insert(certificate.fingerprint()).second) continue;
+    if (const auto fit = check_ca(certificate, std::time(nullptr)); !fit) {
+      return Refusal{fit.error().kind, "registry.trusted_cas: " + certificate.subject() + ": " + fit.error().what};
+    }
+    if (ids.size() > max_cas) {
+      return Refusal{Refusal::Kind::Conflict,
+                     "registry.trusted_cas: more CAs than registry.max_cas = " + std::to_string(max_cas)};
+    }
+  }
+  return {};
+}
+
+// All that can fail by what the files say comes first.
 Answer<void> Reload::apply(const Config& next) {
   const auto trusted = trusted_cas(next.registry);
   if (!trusted) return trusted.error();
+  if (auto fit = can_trust(*trusted, next.registry.max_cas); !fit) return fit;
   std::vector<ListenerConfig> listeners;
   for (const ListenerConfig& now : config_.listeners) {
     const ListenerConfig* other = find(next.listeners, now.name);

@@ -36,6 +36,7 @@ class Reload {
 
  private:
   Answer<void> apply(const Config& next);
+  Answer<void> can_trust(const std::vector<Certificate>& cas, std::size_t max_cas) const;
 
   const std::string path_;
   Config& config_;

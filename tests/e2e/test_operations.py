@@ -299,6 +299,22 @@ def test_reload_cut_sessions_counts_for_open_sessions(reloading, root):
         assert device.end(2.0) == "close_notify"
 
 
+def test_a_reload_with_a_ca_that_cannot_be_trusted_changes_nothing(reloading, root, work):
+    """An expired CA in trusted_cas: neither it nor the other changes of that file take effect."""
+    old = Authority(work / "reload-old", "Too old to trust", not_before=now() - days(9), not_after=now() - days(1))
+    server, file = reloading({"registry": {"trusted_cas": []}}, cut_sessions=True)
+    file.edit("cut_sessions = true", "cut_sessions = false")
+    file.edit("trusted_cas = []", f'trusted_cas = ["{old.identity.chain_file}"]')
+    file.reload(good=False)
+    until("it is said", lambda: server.lines("reload"))
+    assert any("expired" in line.text for line in server.lines("reload"))
+    identity = root.issue("still cut")
+    with admitted(server.port, identity) as device:
+        server.registered(identity)
+        server.cli("device", "deactivate", identity.id, "--yes")
+        assert device.end(2.0) == "close_notify"
+
+
 def test_reload_cas(reloading, root, work):
     """A listener that admits fewer CAs: from the reload on a device of another is refused, with a ticket, too."""
     server, file = reloading(cas=[])
