@@ -29,9 +29,6 @@ Digest issuing_key_of(const PathFound& path, const CaSet& cas) {
 std::int64_t unix_now() {
   return std::time(nullptr);
 }
-std::uint32_t today(std::int64_t now) {
-  return static_cast<std::uint32_t>(now / 86400);
-}
 
 Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
                       RegistrarOptions options, Logger& log)
@@ -164,7 +161,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   DeviceRow row;
   row.status = by_itself && (registration.pending || ca.approve) ? DeviceStatus::Pending : DeviceStatus::Active;
   row.registered_by = registration.by;
-  row.seen_day = by_itself ? today(now) : 0;
+  row.seen_day = by_itself ? unix_day(now) : 0;
   row.chain = chain;
   row.not_before = identity.not_before;
   row.not_after = identity.not_after;
@@ -241,7 +238,6 @@ void Registrar::Impl::commit_registrations() {
   retry_at_ms_ = 0;
   publish(accepted);
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
-  queued_.fetch_sub(taken, std::memory_order_relaxed);
   if (!notice.cuts.empty()) {
     {
       const std::lock_guard lock(mutex_);
@@ -250,12 +246,14 @@ void Registrar::Impl::commit_registrations() {
     notice.revision = meta_.revision;
     sink_.put_in_force(notice);
   }
+  // Last: who sees an empty queue sees everything that came of it.
+  queued_.fetch_sub(taken, std::memory_order_relaxed);
   reclaim();
 }
 
 void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   RegistryStore::Batch batch;
-  const std::uint32_t day = today(unix_now());
+  const std::uint32_t day = unix_day(unix_now());
   for (const Digest& id : seen) {
     auto stored = store_.device(id);
     if (!stored || !stored->has_value() || (*stored)->seen_day == day) continue;
