@@ -259,6 +259,7 @@ bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const 
   if (!owner || cas.standing(*owner, now) != Reason::None) return false;
   if (!PathBuilder::admitted(cas, admits, *owner, now)) return false;
   verdict.known = true;
+  verdict.seen_today = slot.seen_day == unix_day(now);
   verdict.chain_id = slot.chain;
   verdict.chain_cas = cas.path_ids(*owner, now);
   const Certificate& ca = cas.entry(*owner).certificate;

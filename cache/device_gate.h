@@ -50,6 +50,7 @@ struct Verdict {
   Reason reason = Reason::None;      // None: admitted
   int detail = 0;                    // X509_V_ERR_* where OpenSSL's validation refused
   bool known = false;                // a registered device, decided without verifying anything again
+  bool seen_today = false;           // of a known device: its day is marked already
   bool pending = false;              // admitted to TLS only: register as pending, refuse after the CONNECT
   std::uint64_t chain_id = 0;        // of a known device in its own chain; 0: see `path`
   std::string leaf_der;              // beside `path`: what is to be stored

@@ -5,7 +5,13 @@
 
 #include <openssl/types.h>
 
+#include "cache/openssl_ptr.h"
+
 namespace sallyport {
+
+// The same key, held by that context's provider, so that using it there needs no translation; the key itself where
+// that cannot be.
+KeyPtr lightly_held(KeyPtr key);
 
 // Null where it cannot be made: then OpenSSL's default context is as good, only slower. Any thread.
 OSSL_LIB_CTX* light_parsing_context();

@@ -202,6 +202,5 @@ class Registrar::Impl {
 // What a restriction is answered with where the disk refused it: it holds, until a restart.
 Refusal not_durable(const Refusal& why);
 std::int64_t unix_now();
-std::uint32_t today(std::int64_t now);
 
 }  // namespace sallyport

@@ -27,6 +27,8 @@ rocksdb::DBOptions db_options(rocksdb::Env* env) {
   options.keep_log_file_num = 2;
   options.max_log_file_size = 4 << 20;
   options.info_log_level = rocksdb::WARN_LEVEL;
+  // One thread writes: it has nobody to wait for by spinning.
+  options.enable_write_thread_adaptive_yield = false;
   options.max_open_files = 128;  // descriptors belong to connections
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   if (env != nullptr) options.env = env;

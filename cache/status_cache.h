@@ -30,6 +30,11 @@ struct DeviceKey {
   }
 };
 
+// The resolution at which a device's last connection is kept: days since 1970.
+constexpr std::uint16_t unix_day(std::int64_t now) {
+  return static_cast<std::uint16_t>(now / 86400);
+}
+
 struct SlotState {
   std::uint32_t chain = 0;
   std::uint8_t status = 0;     // DeviceStatus; 0: removed

@@ -138,7 +138,10 @@ bool Session::standing_holds() {
 
 void Session::register_device() {
   const Verdict& decided = *verdict();
-  if (!decided.path) return host_->seen(decided);
+  if (!decided.path) {
+    if (!decided.seen_today) host_->seen(decided);
+    return;
+  }
   host_->shard_counters().registrations_offered.add();
   if (host_->offer(decided)) return;
   host_->shard_counters().registrations_deferred.add();

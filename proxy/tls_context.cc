@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "cache/light_parsing.h"
 #include "proxy/server_name.h"
 #include "proxy/ticket_keys.h"
 #include "proxy/tls_callbacks.h"
@@ -65,8 +66,9 @@ bool bound(SSL_CTX* context, const ListenerConfig& listener, const std::string& 
 }
 
 bool use(SSL_CTX* context, const ServerCertificate& certificate) {
-  if (SSL_CTX_use_cert_and_key(context, certificate.chain.front().x509(), certificate.key.get(), nullptr, 1) != 1)
-    return false;
+  EVP_PKEY_up_ref(certificate.key.get());
+  const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
+  if (SSL_CTX_use_cert_and_key(context, certificate.chain.front().x509(), key.get(), nullptr, 1) != 1) return false;
   SSL_CTX_clear_chain_certs(context);
   for (std::size_t i = 1; i < certificate.chain.size(); ++i) {
     const Certificate& above = certificate.chain[i];
@@ -93,6 +95,7 @@ bool is_rsa(const ServerCertificate& certificate) {
 // borrow is alive for as long as a handshake may run, also when the TlsContext is gone.
 class TlsContext::Impl {
  public:
+  explicit Impl(const std::string& session_context) : swap(session_context) {}
   static void release(void*, void* impl, CRYPTO_EX_DATA*, int, long, void*) {
     const std::unique_ptr<Impl> owned(static_cast<Impl*>(impl));
   }
@@ -105,6 +108,7 @@ class TlsContext::Impl {
   std::vector<ContextPtr> others;  // one for each certificate but the first
   ServerNames names;
   TlsCallbacks::Chooser chooser;
+  SessionSwap swap;
   std::optional<Resumption> resumption;
 };
 
@@ -136,12 +140,12 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   if (certificates.empty()) {
     return Refusal{Refusal::Kind::Invalid, "listener " + listener.name + " has no certificate"};
   }
-  auto made = std::make_unique<Impl>();
   const std::string session_context = session_context_of(listener, auth);
-  if (tickets != nullptr && listener.resumption) made->resumption.emplace(*tickets, listener.name, session_context);
+  auto made = std::make_unique<Impl>(session_context);
+  if (tickets != nullptr && listener.resumption) made->resumption.emplace(*tickets, listener.name, made->swap);
   std::vector<ContextPtr> contexts;
   for (const ServerCertificate& primary : certificates) {
-    ContextPtr context(SSL_CTX_new(TLS_server_method()));
+    ContextPtr context(SSL_CTX_new_ex(light_parsing_context(), nullptr, TLS_server_method()));
     if (!context || !bound(context.get(), listener, session_context))
       return openssl_refusal("listener " + listener.name);
     // Beside the certificate itself, one for the same name with the other kind of key: OpenSSL serves by
@@ -168,7 +172,7 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   ContextPtr first = std::move(contexts.front());
   contexts.erase(contexts.begin());
   made->others = std::move(contexts);
-  const Impl* impl = made.get();
+  Impl* impl = made.get();
   if (SSL_CTX_set_ex_data(first.get(), Impl::index(), made.get()) != 1)
     return openssl_refusal("listener " + listener.name);
   made.release();
@@ -177,6 +181,9 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
 
 const std::vector<Certificate>& TlsContext::leaves() const {
   return impl_->leaves;
+}
+SessionSwap& TlsContext::session_swap() const {
+  return impl_->swap;
 }
 SSL_CTX* TlsContext::default_context() const {
   return context_;

@@ -17,6 +17,7 @@
 
 namespace sallyport {
 
+class SessionSwap;
 class TicketKeys;
 
 class TlsContext {
@@ -36,12 +37,13 @@ class TlsContext {
 
   const std::vector<Certificate>& leaves() const;  // the certificates it can present, default first
   SSL_CTX* default_context() const;                // for TlsEngine; SNI moves a handshake to another one
+  SessionSwap& session_swap() const;               // for TlsEngine; lives as long as any of them
 
  private:
   class Impl;
-  TlsContext(SSL_CTX* context, const Impl* impl) : context_(context), impl_(impl) {}
+  TlsContext(SSL_CTX* context, Impl* impl) : context_(context), impl_(impl) {}
   SSL_CTX* context_;  // a reference; owns the Impl
-  const Impl* impl_;
+  Impl* const impl_;
 };
 
 }  // namespace sallyport

@@ -10,6 +10,7 @@
 
 #include "proxy/ticket.h"
 #include "proxy/tls_callbacks.h"
+#include "proxy/tls_session_swap.h"
 
 namespace sallyport {
 
@@ -129,7 +130,7 @@ void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
 }
 
 TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output)
-    : ssl_(SSL_new(context.default_context())), verifier_(verifier), output_(output) {
+    : ssl_(SSL_new(context.default_context())), swap_(&context.session_swap()), verifier_(verifier), output_(output) {
   if (ssl_ == nullptr) return;
   BIO* bio = TlsCallbacks::make_bio(this);
   if (bio == nullptr) {
@@ -169,6 +170,7 @@ Step TlsEngine::handshake() {
     // one there is none.
     if (resumed_) verdict_ = std::move(ticket_verdict_);
     ticket_verdict_.reset();
+    swap_->lighten(ssl_);
     return Step::Done;
   }
   const Step step = step_after(outcome);

@@ -70,6 +70,7 @@ class TlsEngine {
   friend struct TlsCallbacks;
   Step step_after(int outcome);
   SSL* ssl_ = nullptr;
+  SessionSwap* swap_;  // alive while ssl_ is
   Verifier* verifier_;
   ByteBuffer& output_;
   std::span<const std::uint8_t> input_;

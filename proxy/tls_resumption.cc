@@ -74,10 +74,6 @@ std::string without_certificate(const std::string& der) {
 
 }  // namespace
 
-Resumption::~Resumption() {
-  for (SSL_CTX* context : bare_) SSL_CTX_free(context);
-}
-
 void Resumption::install(SSL_CTX* context) {
   SSL_CTX_set_ex_data(context, data_index(), this);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets alone; no ids of sessions kept here
@@ -113,18 +109,6 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
   return newest && newest->name == key->name ? 1 : 2;  // 2: a new one is due
 }
 
-SSL_CTX* Resumption::bare(const SSL* ssl) {
-  const std::size_t which = SSL_version(ssl) >= TLS1_3_VERSION ? 1 : 0;
-  std::call_once(made_[which], [&] {
-    SSL_CTX* context = SSL_CTX_new(SSL_get_ssl_method(ssl));
-    if (context == nullptr) return;
-    SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(session_context_.data()),
-                                   static_cast<unsigned>(session_context_.size()));
-    bare_[which] = context;
-  });
-  return bare_[which];
-}
-
 bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
   SSL_SESSION* session = SSL_get_session(ssl);
   const int length = i2d_SSL_SESSION(session, nullptr);
@@ -141,15 +125,7 @@ bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t
   OPENSSL_cleanse(stripped.data(), stripped.size());
   if (!copy || SSL_SESSION_set1_ticket_appdata(copy.get(), body.data(), body.size()) != 1) return false;
   SSL_SESSION_set_timeout(copy.get(), static_cast<long>(lifetime));
-  // SSL_set_session() resets a live connection whose method is not its context's: so for the moment of the call
-  // it gets a context of its own version (DESIGN.md section 4).
-  SSL_CTX* own = SSL_get_SSL_CTX(ssl);
-  SSL_CTX* other = bare(ssl);
-  if (other == nullptr || SSL_CTX_up_ref(own) != 1) return false;
-  bool done = SSL_set_SSL_CTX(ssl, other) != nullptr && SSL_set_session(ssl, copy.get()) == 1;
-  done = SSL_set_SSL_CTX(ssl, own) != nullptr && done;
-  SSL_CTX_free(own);
-  return done;
+  return swap_.put(ssl, copy.get());
 }
 
 int Resumption::generate(SSL* ssl, void* self) {

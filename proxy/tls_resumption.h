@@ -6,19 +6,18 @@
 #include <openssl/ssl.h>
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "proxy/ticket_keys.h"
+#include "proxy/tls_session_swap.h"
 
 namespace sallyport {
 
 // Of one TlsContext, shared by all its SSL_CTX; lives as long as any connection made from them.
 class Resumption {
  public:
-  Resumption(const TicketKeys& keys, std::string listener, std::string session_context)
-      : keys_(keys), listener_(std::move(listener)), session_context_(std::move(session_context)) {}
-  ~Resumption();
+  Resumption(const TicketKeys& keys, std::string listener, SessionSwap& swap)
+      : keys_(keys), listener_(std::move(listener)), swap_(swap) {}
   Resumption(const Resumption&) = delete;
   Resumption& operator=(const Resumption&) = delete;
 
@@ -33,13 +32,10 @@ class Resumption {
                        void* self);
   // Puts `body` into a copy of the connection's session that has no certificate, and that copy in its place.
   bool replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime);
-  // A context without anything, of the connection's own version.
-  SSL_CTX* bare(const SSL* ssl);
 
   const TicketKeys& keys_;
-  const std::string listener_, session_context_;
-  std::once_flag made_[2];
-  SSL_CTX* bare_[2] = {nullptr, nullptr};
+  const std::string listener_;
+  SessionSwap& swap_;
 };
 
 }  // namespace sallyport
