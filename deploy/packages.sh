@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libbenchmark-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev"
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev libmimalloc-dev"
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps
   python3 python3-pytest python3-cryptography python3-paho-mqtt"
