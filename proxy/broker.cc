@@ -101,7 +101,7 @@ bool BrokerChoice::choose(std::size_t upstream, std::string_view client_id, unsi
   if (!found) return false;
   route.tried |= std::uint64_t{1} << route.server;
   route.upstream = upstream;
-  route.address = servers[route.server]->address.address;
+  route.address = reinterpret_cast<const sockaddr*>(&servers[route.server]->address.address);
   route.length = servers[route.server]->address.length;
   return true;
 }

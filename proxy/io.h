@@ -22,9 +22,17 @@ class Socket {
   int handle_ = -1;
 };
 
+// How a receive goes about it.
+enum class Reading : std::uint8_t {
+  Once,       // one result, of at most a small buffer
+  Multishot,  // a result, of at most a small buffer each, whenever something arrives
+  Large,      // one result, of at most a large buffer: for streams that fill the small ones
+};
+
 struct IoResult {
   int value = 0;                       // bytes or a descriptor; negative: -errno
   bool more = false;                   // a multishot operation goes on
+  bool filled = false;                 // of a recv: it took all the room there was
   std::span<const std::uint8_t> data;  // of a recv; borrowed until the callback returns
 };
 
@@ -37,6 +45,8 @@ class Completion {
     run_ = [](void* o, const IoResult& result) { (static_cast<T*>(o)->*kMethod)(result); };
   }
   bool submitted() const { return submitted_; }
+  bool large() const { return large_; }  // the Io's: which kind of buffer it takes
+  void take_large(bool large) { large_ = large; }
   void submit() { submitted_ = true; }
   // The Io's: the operation has ended unless `result.more`.
   void complete(const IoResult& result) {
@@ -52,6 +62,7 @@ class Completion {
   void (*run_)(void*, const IoResult&) = nullptr;
   bool submitted_ = false;
   bool cancelled_ = false;
+  bool large_ = false;
 };
 static_assert(sizeof(Completion) == 24);
 
@@ -61,7 +72,7 @@ class Io {
 
   // Multishot goes on until it fails, is cancelled, or the kernel ends it (result.more is false): then the
   // caller starts it again. -ENOBUFS: every buffer was in use; start it again later.
-  virtual void recv(Socket socket, bool multishot, Completion& completion) = 0;
+  virtual void recv(Socket socket, Reading reading, Completion& completion) = 0;
   // One in flight per socket. `bytes` must stay where they are until it completes; it may be short.
   virtual void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) = 0;
   virtual void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) = 0;

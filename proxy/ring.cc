@@ -29,11 +29,39 @@ Refusal explain(int error, const char* call) {
   return {Refusal::Kind::Unavailable, std::move(what)};
 }
 
-std::size_t buffer_ring_bytes(unsigned buffers) {
-  return buffers * sizeof(io_uring_buf);
+}  // namespace
+
+Answer<void> Ring::Buffers::set_up(io_uring& of) {
+  // liburing 2.3 has no io_uring_setup_buf_ring: by hand.
+  void* mapped =
+      ::mmap(nullptr, count * sizeof(io_uring_buf), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+  if (mapped == MAP_FAILED) return explain(errno, "mmap");
+  ring = static_cast<io_uring_buf_ring*>(mapped);
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uint64_t>(ring);
+  registration.ring_entries = count;
+  registration.bgid = static_cast<std::uint16_t>(group);
+  const int outcome = io_uring_register_buf_ring(&of, &registration, 0);
+  if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
+  io_uring_buf_ring_init(ring);
+  // Zeroed: its pages are faulted in here, not on the data path.
+  memory = std::make_unique<std::uint8_t[]>(std::size_t{count} * bytes);
+  for (unsigned i = 0; i < count; ++i) {
+    io_uring_buf_ring_add(ring, at(static_cast<unsigned short>(i)), bytes, static_cast<unsigned short>(i),
+                          io_uring_buf_ring_mask(count), static_cast<int>(i));
+  }
+  io_uring_buf_ring_advance(ring, static_cast<int>(count));
+  return {};
 }
 
-}  // namespace
+Ring::Buffers::~Buffers() {
+  if (ring != nullptr) ::munmap(ring, count * sizeof(io_uring_buf));
+}
+
+void Ring::Buffers::give_back(unsigned short buffer) {
+  io_uring_buf_ring_add(ring, at(buffer), bytes, buffer, io_uring_buf_ring_mask(count), 0);
+  io_uring_buf_ring_advance(ring, 1);
+}
 
 Answer<std::unique_ptr<Ring>> Ring::create() {
   std::unique_ptr<Ring> ring(new Ring);
@@ -51,31 +79,12 @@ Answer<void> Ring::set_up() {
   initialised_ = true;
   io_uring_register_ring_fd(&ring_);  // saves the kernel a look-up; working without it is fine
 
-  // liburing 2.3 has no io_uring_setup_buf_ring: io_uring_register_buf_ring(3) by hand.
-  void* memory =
-      ::mmap(nullptr, buffer_ring_bytes(kBuffers), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-  if (memory == MAP_FAILED) return explain(errno, "mmap");
-  buffer_ring_ = static_cast<io_uring_buf_ring*>(memory);
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<std::uint64_t>(buffer_ring_);
-  registration.ring_entries = kBuffers;
-  registration.bgid = kBufferGroup;
-  outcome = io_uring_register_buf_ring(&ring_, &registration, 0);
-  if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
-  io_uring_buf_ring_init(buffer_ring_);
-  buffers_ = std::make_unique<std::uint8_t[]>(
-      std::size_t{kBuffers} * kBufferBytes);  // zeroed: its pages are faulted in here, not on the data path
-  for (unsigned i = 0; i < kBuffers; ++i) {
-    io_uring_buf_ring_add(buffer_ring_, buffers_.get() + std::size_t{i} * kBufferBytes, kBufferBytes,
-                          static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers), static_cast<int>(i));
-  }
-  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(kBuffers));
-  return {};
+  if (auto made = small_.set_up(ring_); !made) return made;
+  return large_.set_up(ring_);
 }
 
 Ring::~Ring() {
   if (initialised_) io_uring_queue_exit(&ring_);
-  if (buffer_ring_ != nullptr) ::munmap(buffer_ring_, buffer_ring_bytes(kBuffers));
 }
 
 io_uring_sqe* Ring::entry() {
@@ -88,16 +97,18 @@ io_uring_sqe* Ring::entry() {
   return sqe;
 }
 
-void Ring::recv(Socket socket, bool multishot, Completion& completion) {
+void Ring::recv(Socket socket, Reading reading, Completion& completion) {
   io_uring_sqe* sqe = entry();
-  if (multishot) {
+  const Buffers& from = reading == Reading::Large ? large_ : small_;
+  if (reading == Reading::Multishot) {
     io_uring_prep_recv_multishot(sqe, socket.handle(), nullptr, 0, 0);
   } else {
-    io_uring_prep_recv(sqe, socket.handle(), nullptr, kBufferBytes, 0);
+    io_uring_prep_recv(sqe, socket.handle(), nullptr, from.bytes, 0);
   }
   sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = kBufferGroup;
+  sqe->buf_group = static_cast<std::uint16_t>(from.group);
   io_uring_sqe_set_data(sqe, &completion);
+  completion.take_large(reading == Reading::Large);
   completion.submit();
 }
 
@@ -190,17 +201,13 @@ void Ring::finish(const Ended& ended) {
     return;
   }
   const auto buffer = static_cast<unsigned short>(ended.flags >> IORING_CQE_BUFFER_SHIFT);
+  Buffers& from = ended.completion->large() ? large_ : small_;
   if (ended.value > 0) {
-    result.data = {buffers_.get() + std::size_t{buffer} * kBufferBytes, static_cast<std::size_t>(ended.value)};
+    result.data = {from.at(buffer), static_cast<std::size_t>(ended.value)};
+    result.filled = result.data.size() == from.bytes;
   }
   ended.completion->complete(result);
-  give_back(buffer);
-}
-
-void Ring::give_back(unsigned short buffer) {
-  io_uring_buf_ring_add(buffer_ring_, buffers_.get() + std::size_t{buffer} * kBufferBytes, kBufferBytes, buffer,
-                        io_uring_buf_ring_mask(kBuffers), 0);
-  io_uring_buf_ring_advance(buffer_ring_, 1);
+  from.give_back(buffer);
 }
 
 }  // namespace sallyport

@@ -20,7 +20,7 @@ class Ring final : public Io {
   static Answer<std::unique_ptr<Ring>> create();
   ~Ring() override;
 
-  void recv(Socket socket, bool multishot, Completion& completion) override;
+  void recv(Socket socket, Reading reading, Completion& completion) override;
   void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
   void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
   void cancel(Completion& completion) override;
@@ -43,11 +43,19 @@ class Ring final : public Io {
 
  private:
   static constexpr unsigned kEntries = 4096;
-  static constexpr unsigned kBuffers = 4096;  // a power of two
-  // Small, because a multishot receive hands out up to 32 of them at once, and as many again before its
-  // cancellation arrives: what a session that stalls may be left holding.
-  static constexpr unsigned kBufferBytes = 2048;
-  static constexpr int kBufferGroup = 0;
+
+  // Buffers that the kernel takes from when something has arrived: io_uring_register_buf_ring(3).
+  struct Buffers {
+    int group = 0;
+    unsigned count = 0, bytes = 0;  // count: a power of two
+    io_uring_buf_ring* ring = nullptr;
+    std::unique_ptr<std::uint8_t[]> memory;
+
+    Answer<void> set_up(io_uring& of);
+    ~Buffers();
+    std::uint8_t* at(unsigned short buffer) { return memory.get() + std::size_t{buffer} * bytes; }
+    void give_back(unsigned short buffer);
+  };
 
   struct Ended {
     Completion* completion;
@@ -59,12 +67,14 @@ class Ring final : public Io {
   Answer<void> set_up();
   io_uring_sqe* entry();
   void finish(const Ended& ended);
-  void give_back(unsigned short buffer);
 
   io_uring ring_{};
   bool initialised_ = false;
-  io_uring_buf_ring* buffer_ring_ = nullptr;
-  std::unique_ptr<std::uint8_t[]> buffers_;
+  // Small, because a multishot receive hands out up to 32 of them at once, and as many again before its
+  // cancellation arrives: what a session that stalls may be left holding.
+  Buffers small_{.group = 0, .count = 4096, .bytes = 2048};
+  // Two TLS records; one a receive, given back before the next is asked for.
+  Buffers large_{.group = 1, .count = 64, .bytes = 32 * 1024};
   std::vector<Ended> ended_;
   std::chrono::microseconds waited_{0};
 };

@@ -162,7 +162,7 @@ void Session::connect_broker() {
     return connect_broker();
   }
   connect_began_us_ = host_->now_us();
-  host_->io().connect(broker_, reinterpret_cast<const sockaddr*>(&route_.address), route_.length, broker_connect_);
+  host_->io().connect(broker_, route_.address, route_.length, broker_connect_);
   host_->timers().start(timer_, kBrokerConnectMs);
 }
 

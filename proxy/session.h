@@ -37,7 +37,7 @@ struct BrokerRoute {
   std::size_t upstream = 0, server = 0;
   std::uint64_t tried = 0;  // servers asked already, a bit each
   std::uint64_t turn = 0;
-  sockaddr_storage address{};
+  const sockaddr* address = nullptr;  // the data plane's, for as long as it runs
   socklen_t length = 0;
 };
 
@@ -155,6 +155,18 @@ class Session final : public Verifier {
   void say_refused(Reason reason);
   void on_timer();
 
+  // Whether what a side sends comes as a stream: it is then read in large pieces, shot by shot.
+  class Stream {
+   public:
+    bool large() const { return large_; }
+    // After each receive. True: it has just become one, and what is in flight should end.
+    bool note(const IoResult& result);
+
+   private:
+    bool large_ = false;
+    std::uint8_t streak_ = 0;  // of receives that speak for a change
+  };
+
   // session_flow.cc
   void start_client_recv();
   void on_client_recv(const IoResult& result);
@@ -177,6 +189,7 @@ class Session final : public Verifier {
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
+  static Reading reading_for(const Stream& stream, bool stalled);
   Reason reason_for_leaving() const;
 
   // session_cut.cc
@@ -216,9 +229,10 @@ class Session final : public Verifier {
 
   bool client_paused_ = false, broker_paused_ = false;    // back-pressure: the source is not read
   bool client_stalled_ = false, broker_stalled_ = false;  // it was once: from then on read shot by shot
-  bool client_fin_ = false;                               // the client's TCP end
-  bool client_closed_ = false;                            // nothing more comes out of the engine
-  bool client_truncated_ = false;                         // … and there was no close_notify
+  Stream client_stream_, broker_stream_;
+  bool client_fin_ = false;        // the client's TCP end
+  bool client_closed_ = false;     // nothing more comes out of the engine
+  bool client_truncated_ = false;  // … and there was no close_notify
   bool broker_fin_sent_ = false, client_fin_sent_ = false;
   bool broker_ended_ = false;
   bool client_first_ = false;  // of two orderly ends the client's came first

@@ -80,7 +80,7 @@ bool Session::end_client() {
     farewell_ = client_fin_ ? Farewell::Close : Farewell::Drain;
   }
   if (farewell_ == Farewell::Drain) {
-    if (!client_recv_.submitted()) io.recv(client_, false, client_recv_);
+    if (!client_recv_.submitted()) io.recv(client_, Reading::Once, client_recv_);
     return false;
   }
   io.cancel(client_recv_);
@@ -114,6 +114,7 @@ void Session::recycle() {
        {&from_client_, &to_broker_, &to_broker_sending_, &to_client_plain_, &to_client_, &to_client_sending_}) {
     buffer->release();
   }
+  client_stream_ = broker_stream_ = {};
   client_paused_ = broker_paused_ = client_stalled_ = broker_stalled_ = false;
   client_fin_ = client_closed_ = client_truncated_ = false;
   broker_fin_sent_ = client_fin_sent_ = broker_ended_ = broker_reached_ = client_first_ = gone_ = false;

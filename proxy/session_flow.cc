@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::uint64_t kHalfClosedMs = 10'000;  // for the other side to follow
 constexpr std::size_t kHandshakeBytes = 16 * 1024;
+constexpr std::size_t kLargeRead = 4 * 1024;  // from here on plaintext goes straight to where it is sent from
+constexpr std::size_t kRecord = 16 * 1024;    // of plaintext, at most: RFC 8446, section 5.1
+constexpr std::size_t kRecordOverhead = 64;   // header, tag, and room to spare
 
 }  // namespace
 
@@ -20,13 +23,29 @@ bool Session::merely_stopped(int value) {
   return value == -ENOBUFS || value == -ECANCELED;
 }
 
+bool Session::Stream::note(const IoResult& result) {
+  constexpr std::uint8_t kBecomes = 4, kCeases = 16;
+  constexpr std::size_t kLittle = 2 * 1024;
+  const bool speaks = large_ ? result.data.size() < kLittle : result.filled;
+  streak_ = speaks ? static_cast<std::uint8_t>(streak_ + 1) : std::uint8_t{0};
+  if (streak_ < (large_ ? kCeases : kBecomes)) return false;
+  streak_ = 0;
+  large_ = !large_;
+  return large_;
+}
+
+Reading Session::reading_for(const Stream& stream, bool stalled) {
+  if (stream.large()) return Reading::Large;
+  return stalled ? Reading::Once : Reading::Multishot;
+}
+
 void Session::start_client_recv() {
   if (client_recv_.submitted() || client_fin_ || client_paused_) return;
   // Before the CONNECT a stranger decides what is held, so it is read shot by shot; a session that stalled
   // once is, too: a multishot receive may deliver much more before its cancellation arrives.
-  const bool multishot = state_ == State::Forwarding && !client_stalled_;
   if (state_ == State::Handshaking && from_client_.size() >= kHandshakeBytes) return;
-  host_->io().recv(client_, multishot, client_recv_);
+  const Reading reading = state_ == State::Forwarding ? reading_for(client_stream_, client_stalled_) : Reading::Once;
+  host_->io().recv(client_, reading, client_recv_);
 }
 
 // What a client did that was simply gone.
@@ -53,6 +72,7 @@ void Session::on_client_recv(const IoResult& result) {
     from_client_.append(result.data);
     return host_->wants_handshake(*this);
   }
+  if (state_ == State::Forwarding && client_stream_.note(result)) host_->io().cancel(client_recv_);
   take_ciphertext(result.data);
   if (state_ != State::Ending) start_client_recv();
 }
@@ -81,7 +101,8 @@ void Session::decrypt() {
       break;
     }
     std::size_t n = 0;
-    const Step step = engine_->read(host_->scratch(), n);
+    const bool straight = engine_->unread() >= kLargeRead;
+    const Step step = engine_->read(straight ? to_broker_.prepare(kRecord) : host_->scratch(), n);
     if (step == Step::WantInput) break;
     if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {
@@ -90,7 +111,11 @@ void Session::decrypt() {
       client_truncated_ = step == Step::Truncated;
       break;
     }
-    to_broker_.append(host_->scratch().first(n));
+    if (straight) {
+      to_broker_.commit(n);
+    } else {
+      to_broker_.append(host_->scratch().first(n));
+    }
     if (state_ == State::AwaitingConnect) collect_connect();
     if (state_ == State::Ending) return;
   }
@@ -138,6 +163,9 @@ void Session::pass_to_client(std::span<const std::uint8_t> plain) {
 
 void Session::encrypt(std::span<const std::uint8_t> plain) {
   if (mqtt_known_) framing_.advance(plain);
+  if (plain.size() >= kLargeRead) {  // its room at once, instead of record by record
+    to_client_.prepare(plain.size() + (plain.size() / kRecord + 1) * kRecordOverhead);
+  }
   // A failure is found, and told, by the next read or write of the session.
   if (engine_->write(plain) != Step::Done) torn_ = true;
 }
@@ -185,7 +213,7 @@ void Session::on_client_send(const IoResult& result) {
 
 void Session::start_broker_recv() {
   if (broker_recv_.submitted() || broker_ended_ || broker_paused_) return;
-  host_->io().recv(broker_, !broker_stalled_, broker_recv_);
+  host_->io().recv(broker_, reading_for(broker_stream_, broker_stalled_), broker_recv_);
 }
 
 void Session::on_broker_recv(const IoResult& result) {
@@ -204,6 +232,7 @@ void Session::on_broker_recv(const IoResult& result) {
     return;
   }
   host_->shard_counters().bytes_to_client.add(result.data.size());
+  if (broker_stream_.note(result)) host_->io().cancel(broker_recv_);
   pass_to_client(result.data);
   if (torn_) return terminate(engine_->error(), Cause::Protocol);
   host_->wants_flush(*this);

@@ -212,8 +212,8 @@ bool Shard::choose_broker(std::size_t upstream, std::string_view client_id, unsi
 }
 
 Socket Shard::open_broker(const BrokerRoute& route) {
-  const Socket socket = ring_->open(route.address.ss_family);
-  if (!socket.valid() || route.address.ss_family == AF_UNIX) return socket;
+  const Socket socket = ring_->open(route.address->sa_family);
+  if (!socket.valid() || route.address->sa_family == AF_UNIX) return socket;
   const int on = 1;
   ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   // A cancelled multishot receive still delivers what the socket holds: so it holds little, however busy we are.

@@ -148,7 +148,7 @@ void Shard::start_probes() {
       probe.shard = this;
       probe.route.upstream = upstream;
       probe.route.server = server;
-      probe.route.address = servers[server]->address.address;
+      probe.route.address = reinterpret_cast<const sockaddr*>(&servers[server]->address.address);
       probe.route.length = servers[server]->address.length;
       probe.health_ms = static_cast<std::uint64_t>(parts_.config->upstreams[upstream].health_interval.count());
       probe.connected.arm<&Probe::on_connected>(probe);
@@ -164,10 +164,9 @@ void Shard::on_probe_due(Probe& probe) {
   timers_.start(probe.timer, probe.health_ms);
   if (draining_ || probe.connected.submitted()) return;
   if (probe.answered && brokers_.up(probe.route.upstream, probe.route.server)) return;
-  probe.socket = ring_->open(probe.route.address.ss_family);
+  probe.socket = ring_->open(probe.route.address->sa_family);
   if (!probe.socket.valid()) return;
-  ring_->connect(probe.socket, reinterpret_cast<const sockaddr*>(&probe.route.address), probe.route.length,
-                 probe.connected);
+  ring_->connect(probe.socket, probe.route.address, probe.route.length, probe.connected);
 }
 
 void Shard::on_probe_answer(Probe& probe, const IoResult& result) {

@@ -92,6 +92,7 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
     return 0;
   }
   const PeerChain peer{X509_STORE_CTX_get0_cert(store_context), X509_STORE_CTX_get0_untrusted(store_context)};
+  engine->by_ticket_ = false;
   engine->verdict_ = engine->verifier_->verify(peer);
   if (engine->verdict_->admitted()) {
     X509_STORE_CTX_set_error(store_context, X509_V_OK);
@@ -105,8 +106,8 @@ Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
   const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
   if (engine == nullptr) return {true, nullptr};
   const bool resumed = SSL_session_reused(ssl) == 1;
-  const auto& verdict = resumed ? engine->ticket_verdict_ : engine->verdict_;
-  return {engine->verifier_ != nullptr, verdict ? &*verdict : nullptr};
+  const bool decided = engine->verdict_ && engine->by_ticket_ == resumed;
+  return {engine->verifier_ != nullptr, decided ? &*engine->verdict_ : nullptr};
 }
 
 bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
@@ -114,10 +115,10 @@ bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
   if (engine == nullptr || ticket.mutual != (engine->verifier_ != nullptr)) return false;
   if (!ticket.mutual) return true;
   if (!ticket.identity) return false;
-  engine->ticket_verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
-  if (engine->ticket_verdict_->admitted()) return true;
-  engine->ticket_verdict_.reset();
-  return false;
+  engine->verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
+  engine->by_ticket_ = engine->verdict_->admitted();
+  if (!engine->by_ticket_) engine->verdict_.reset();
+  return engine->by_ticket_;
 }
 
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
@@ -167,13 +168,14 @@ Step TlsEngine::handshake() {
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
-    // one there is none.
-    if (resumed_) verdict_ = std::move(ticket_verdict_);
-    ticket_verdict_.reset();
+    // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
+    if (resumed_ != by_ticket_) verdict_.reset();
     swap_->lighten(ssl_);
     return Step::Done;
   }
   const Step step = step_after(outcome);
+  // Whose ticket came back has proven nothing where the handshake did not go on.
+  if (step != Step::WantInput && by_ticket_) verdict_.reset();
   if (step != Step::Failed) return step;
   if (verdict_ && !verdict_->admitted()) {
     error_ = {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"};

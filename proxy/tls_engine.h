@@ -77,7 +77,7 @@ class TlsEngine {
   bool input_ended_ = false;
   bool close_sent_ = false;
   bool resumed_ = false;
-  std::optional<Verdict> ticket_verdict_;  // of a ticket that was honoured, until the handshake has finished
+  bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
   std::optional<Verdict> verdict_;
   Error error_{};
 };

@@ -98,9 +98,7 @@ const Scenario kScenarios[] = {
      &load::run_idle,
      [](CLI::App& app, Options& o) {
        connections(app, o);
-       app.add_option("--hold,--seconds", o.seconds, "seconds of silence")
-           ->capture_default_str()
-           ->check(CLI::PositiveNumber);
+       app.add_option("--hold", o.seconds, "seconds of silence")->capture_default_str()->check(CLI::PositiveNumber);
      }},
 };
 
@@ -112,7 +110,8 @@ void common(CLI::App& app, Options& o, std::string& json) {
   app.add_option("--cipher", o.tls.cipher, "OpenSSL's name; TLS 1.3: the suite");
   app.add_option("--group", o.tls.group, "key exchange groups, best first")->capture_default_str();
   app.add_option("--trust", o.tls.trust, "the server's CA (default: the one in --pki)")->check(CLI::ExistingFile);
-  app.add_option("--devices", o.devices, "distinct devices (handshake: default 128; else one a connection)");
+  app.add_option("--devices", o.devices,
+                 "distinct devices (handshake: default 128; otherwise one for each connection)");
   app.add_flag("--intermediate", o.intermediate, "devices are issued by an intermediate CA, and send it");
   app.add_flag("--rsa-devices", o.rsa_devices, "devices with RSA-2048 keys");
   app.add_flag_callback(

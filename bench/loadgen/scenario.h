@@ -141,6 +141,8 @@ class Fleet final : public Client::Owner {
 // What a scenario runs on.
 struct Stage {
   explicit Stage(const Options& options);
+  // Of a fleet: those asked for, or one for each connection.
+  std::size_t devices() const { return options.devices != 0 ? options.devices : options.connections; }
   const Options& options;
   ContextPtr context;
   std::unique_ptr<DevicePki> pki;

@@ -1,5 +1,5 @@
 // Many that stand: what they cost when they are silent, and what happens to them while others shake hands.
-#include <sys/resource.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,7 +15,7 @@ Report run_idle(Stage& stage) {
   Report report("idle", "connection");
   const ProcessTree tree(options.pids);
   const double before = tree.pss_kib();
-  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, options.connections, "idler-");
+  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, stage.devices(), "idler-");
   fleet.connect_all(64, false, stage.progress, "connecting");
   const auto rest = [&](double seconds) {
     const std::int64_t until = now_ns() + Progress::seconds(seconds);
@@ -58,7 +58,9 @@ class Bursts {
 
  private:
   void run() {
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 10);
+    // Whatever else wants to run on this core goes first, above all the thread that measures.
+    const sched_param none{};
+    ::sched_setscheduler(0, SCHED_IDLE, &none);
     Loop loop;
     Progress progress(options_);
     Fleet fleet(options_, loop, dialling_, report_, options_.storm_burst, options_.storm_burst, "burst-");

@@ -98,7 +98,7 @@ Report run_handshake(Stage& stage) {
 Report run_reconnect(Stage& stage) {
   const Options& options = stage.options;
   Report report("reconnect", "connection");
-  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, options.connections, "fleet-");
+  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, stage.devices(), "fleet-");
   fleet.connect_all(64, false, stage.progress, "connecting");
   fleet.settle(stage.progress);
   if (!report.good()) return report;

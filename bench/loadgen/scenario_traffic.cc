@@ -41,7 +41,7 @@ class Acknowledged final : public Fleet::Listener {
 Report run_messages(Stage& stage) {
   const Options& options = stage.options;
   Report report("messages", "message");
-  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, options.connections, "talker-");
+  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, stage.devices(), "talker-");
   Acknowledged acknowledged(options.connections);
   fleet.listen(&acknowledged);
   fleet.connect_all(kWindow, false, stage.progress, "connecting");
@@ -105,7 +105,7 @@ Report run_messages(Stage& stage) {
 Report run_roundtrip(Stage& stage) {
   const Options& options = stage.options;
   Report report("roundtrip", "round trip");
-  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, options.connections, "pinger-");
+  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, stage.devices(), "pinger-");
   Acknowledged acknowledged(options.connections);
   fleet.listen(&acknowledged);
   fleet.connect_all(kWindow, false, stage.progress, "connecting");
@@ -157,7 +157,7 @@ class Pouring final : public Fleet::Listener {
 Report run_bulk(Stage& stage) {
   const Options& options = stage.options;
   Report report("bulk", "megabyte");
-  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, options.connections, "bulk-");
+  Fleet fleet(options, stage.loop, stage.dialling, report, options.connections, stage.devices(), "bulk-");
   Pouring pouring;
   fleet.listen(&pouring);
   fleet.connect_all(kWindow, false, stage.progress, "connecting");

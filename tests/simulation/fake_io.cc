@@ -18,18 +18,18 @@ void FakeIo::submit(Completion& completion, Operation operation) {
   operations_.emplace(&completion, std::move(operation));
 }
 
-void FakeIo::recv(Socket socket, bool multishot, Completion& completion) {
-  submit(completion, {Kind::Recv, socket, multishot, {}, {}});
+void FakeIo::recv(Socket socket, Reading reading, Completion& completion) {
+  submit(completion, {Kind::Recv, socket, reading, {}, {}});
 }
 
 void FakeIo::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
   if (bytes.empty()) broke("a send of nothing");
-  submit(completion,
-         {Kind::Send, socket, false, bytes, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())});
+  submit(completion, {Kind::Send, socket, Reading::Once, bytes,
+                      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())});
 }
 
 void FakeIo::connect(Socket socket, const sockaddr*, socklen_t, Completion& completion) {
-  submit(completion, {Kind::Connect, socket, false, {}, {}});
+  submit(completion, {Kind::Connect, socket, Reading::Once, {}, {}});
 }
 
 void FakeIo::cancel(Completion& completion) {
@@ -140,13 +140,18 @@ bool FakeIo::run_recv(Completion& completion, Operation& operation) {
     return finish(completion, -ENOBUFS), true;
   }
   // A multishot receive may give several results in one turn, the last of them without `more`.
-  for (std::size_t results = operation.multishot ? up_to(8) : 1; results > 0 && !wire.incoming.empty(); --results) {
-    const std::string bytes = wire.incoming.substr(0, up_to(std::min<std::size_t>(wire.incoming.size(), 2048)));
+  const bool multishot = operation.reading == Reading::Multishot;
+  const std::size_t room = operation.reading == Reading::Large ? 32 * 1024 : 2048;
+  for (std::size_t results = multishot ? up_to(8) : 1; results > 0 && !wire.incoming.empty(); --results) {
+    // Now and then all there is, as the kernel gives it, so that streams are found to be some.
+    const std::size_t most = std::min(wire.incoming.size(), room);
+    const std::string bytes = wire.incoming.substr(0, chance(0.3) ? most : up_to(most));
     wire.incoming.erase(0, bytes.size());
     IoResult result;
     result.value = static_cast<int>(bytes.size());
     result.data = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
-    result.more = operation.multishot && !chance(0.05);
+    result.filled = bytes.size() == room;
+    result.more = multishot && !chance(0.05);
     const bool more = result.more;
     if (!more) operations_.erase(&completion);
     completion.complete(result);

@@ -27,7 +27,7 @@ class FakeIo final : public Io {
   explicit FakeIo(std::mt19937_64& random) : random_(random) {}
 
   // Io
-  void recv(Socket socket, bool multishot, Completion& completion) override;
+  void recv(Socket socket, Reading reading, Completion& completion) override;
   void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
   void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
   void cancel(Completion& completion) override;
@@ -65,7 +65,7 @@ class FakeIo final : public Io {
   struct Operation {
     Kind kind;
     Socket socket;
-    bool multishot = false;
+    Reading reading = Reading::Once;
     std::span<const std::uint8_t> bytes;
     std::string copy;  // of the bytes as they were lent
     bool cancelled = false;

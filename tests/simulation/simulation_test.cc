@@ -47,7 +47,8 @@ bool undisturbed(const Script& script, const World& world) {
          static_cast<unsigned>(script.broken_brokers) < script.brokers && world.host.was_served;
 }
 
-void run_one(std::uint64_t seed) {
+// Whether anything out of the ordinary happened in it.
+bool run_one(std::uint64_t seed) {
   SCOPED_TRACE("SALLYPORT_SIM_SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
   const Script script = draw(random);
@@ -81,7 +82,7 @@ void run_one(std::uint64_t seed) {
     EXPECT_FALSE(world.host.was_served);
   }
   const bool ended_early = script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending;
-  EXPECT_TRUE(world.io.faults_made > 0 || ended_early) << "a run without a fault shows nothing";
+  return world.io.faults_made > 0 || ended_early;
 }
 
 std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
@@ -95,14 +96,16 @@ INSTANTIATE_TEST_SUITE_P(Seeds, Simulation, testing::Range<std::uint64_t>(0, 8))
 TEST_P(Simulation, WhatIsSentArrivesAndNothingIsLeft) {
   const std::uint64_t alone = from_environment("SALLYPORT_SIM_SEED", UINT64_MAX);
   if (alone != UINT64_MAX) {
-    if (alone % 8 == GetParam()) run_one(alone);
+    if (alone % 8 == GetParam()) (void)run_one(alone);
     return;
   }
   const std::uint64_t runs = from_environment("SALLYPORT_SIM_RUNS", 1250);
+  std::uint64_t eventful = 0;
   for (std::uint64_t i = 0; i < runs; ++i) {
-    run_one(i * 8 + GetParam());
+    eventful += run_one(i * 8 + GetParam()) ? 1 : 0;
     if (HasFailure()) return;  // one seed is enough to look at
   }
+  EXPECT_GE(eventful * 100, runs * 98) << "runs without a fault show nothing";
 }
 
 // A run that goes as the script says, faults of the kernel apart.
