@@ -39,7 +39,8 @@ bool wanted(const OSSL_ALGORITHM& algorithm) {
 bool of_a_key(const OSSL_ALGORITHM& algorithm) {
   const std::string_view names = algorithm.algorithm_names;
   const std::string_view first = names.substr(0, names.find(':'));
-  return first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "X25519";
+  return first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "X25519" ||
+         first == "HMAC";  // the last for the binders of TLS 1.3
 }
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
