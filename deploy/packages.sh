@@ -1,10 +1,11 @@
-# The Debian 12 packages Sallyport is built, run and tested with. Sourced by demo.sh and tests/run.sh, so
-# that a machine on which nothing was installed by hand gets everything from here.
+# The Debian 12 packages Sallyport is built, run and tested with. Sourced by demo.sh, tests/run.sh and
+# bench/compare.sh, so that a machine on which nothing was installed by hand gets everything from here.
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libbenchmark-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev
   nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev libmimalloc-dev"
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
+BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps
   python3 python3-pytest python3-cryptography python3-paho-mqtt"
 

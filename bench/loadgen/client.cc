@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace load {
 
@@ -64,7 +65,7 @@ void Client::connect(Device& device, bool resume, std::int64_t due_ns, std::size
   frames_ = {};
   fd_ = begin_connection(dialling_.to, number);
   state_ = State::Dialling;
-  if (fd_ < 0) return close("no socket");
+  if (fd_ < 0) return close(std::strerror(errno));
   if (!dialling_.plain) {
     ssl_ = SSL_new(dialling_.context);
     if (ssl_ == nullptr) give_up("out of memory");
@@ -107,7 +108,7 @@ void Client::on_ready(std::uint32_t) {
     int error = 0;
     socklen_t length = sizeof error;
     ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error != 0) return close(error == ECONNREFUSED ? "connection refused" : "connection failed");
+    if (error != 0) return close(std::strerror(error));
     if (dialling_.plain) return begin_mqtt();
     state_ = State::Handshaking;
   }

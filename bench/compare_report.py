@@ -1,0 +1,221 @@
+"""Records in, Markdown and plots out. Knows nothing of processes, so that a finished run can be shown again."""
+
+import json
+import statistics
+
+from compare_plots import line_plot, percentile_plot
+from compare_scenarios import figure
+
+NOISE = 0.10
+FLAT = 0.15
+BEST_OF = ("HAProxy", "nginx", "hitch")
+ORDER = ("Sallyport", "HAProxy", "nginx", "hitch", "Mosquitto", "no proxy, no TLS")
+
+
+def shown(value):
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+class Cell:
+    """One peer's figure in one row: the median of the runs that are ok, and what became of the others."""
+
+    def __init__(self, records, metric):
+        self.problems = sorted({each["problem"] for each in records if not each["ok"]})
+        self.failed = sum(not each["ok"] for each in records)
+        self.runs = len(records)
+        self.figures = [value for each in records if each["ok"]
+                        if (value := figure(each["result"], metric)) is not None]
+        self.median = statistics.median(self.figures) if self.figures else None
+
+    def markdown(self):
+        if not self.runs:
+            return ""
+        if self.median is None:
+            return "failed" if not self.problems or "not possible" not in self.problems[0] else "n/a"
+        spread = f" ({shown(min(self.figures))}–{shown(max(self.figures))})" if len(self.figures) > 1 else ""
+        return f"{shown(self.median)}{spread}" + (f", {self.failed} of {self.runs} failed" if self.failed else "")
+
+
+def verdict(ratio, goal):
+    """Within 10 % of its goal is not met: the next run may say otherwise."""
+    if ratio is None:
+        return "**no result**"
+    if ratio <= goal * (1 - NOISE):
+        return "met"
+    return "within noise: **not met**" if ratio <= goal * (1 + NOISE) else "**not met**"
+
+
+def judged_rows(data):
+    """Each row of the table as a dict: cells by peer, ratio, verdict."""
+    for scenario in data["scenarios"]:
+        records = [each for each in data["records"] if each["scenario"] == scenario["name"]]
+        for row in scenario["rows"]:
+            cells = {peer: Cell([each for each in records if each["peer"] == peer], row["metric"]) for peer in ORDER}
+            rivals = {peer: cells[peer].median for peer in BEST_OF if cells[peer].median is not None}
+            best = min(rivals, key=rivals.get) if rivals else None
+            ours = cells["Sallyport"].median
+            ratio = ours / rivals[best] if best and ours is not None and rivals[best] > 0 else None
+            yield {**row, "scenario": scenario["name"], "cells": cells, "best": best, "ratio": ratio,
+                   "verdict": verdict(ratio, row["goal"])}
+
+
+def flatness(points, key):
+    """(largest deviation from the first point as a share, verdict) of a scaling curve."""
+    figures = [each[key] for each in points if each.get(key) is not None]
+    if len(figures) < 2:
+        return None
+    worst = max(abs(each / figures[0] - 1) for each in figures[1:])
+    return worst, "flat" if worst <= FLAT else "**not flat**"
+
+
+def plots(data):
+    """{file name: SVG} of all there is to plot."""
+    found = {}
+    curves = data.get("scale_connections") or {}
+    for name, key, what in (("scale_handshake", "handshake_us", "a full TLS 1.3 handshake + CONNECT + close"),
+                            ("scale_message", "message_us", "a 100-byte message")):
+        found[f"{name}.svg"] = line_plot(
+            f"CPU of the proxy for {what}", "idle connections open", "µs of CPU",
+            {peer: [(point["x"], point.get(key)) for point in curves[peer] if point["x"]]
+             for peer in ORDER if peer in curves})
+    devices = [each for each in data.get("scale_devices") or [] if each.get("x")]
+    for name, key, what in (("scale_devices_handshake", "handshake_us", "a full TLS 1.3 handshake"),
+                            ("scale_devices_message", "message_us", "a 100-byte message")):
+        found[f"{name}.svg"] = line_plot(f"CPU of Sallyport for {what}", "registered devices", "µs of CPU",
+                                         {"Sallyport": [(each["x"], each.get(key)) for each in devices]})
+    for name, title in (("storm", "Round trips while bursts of 50 handshakes arrive"),
+                        ("roundtrip-1", "Round trips on one connection"),
+                        ("roundtrip-1000", "Round trips on 1000 connections")):
+        latencies = {}
+        for peer in ORDER:
+            runs = [each["result"]["latency_us"] for each in data["records"]
+                    if each["scenario"] == name and each["peer"] == peer and each["ok"]]
+            if runs:
+                latencies[peer] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        found[f"{name}.svg"] = percentile_plot(title, "µs", latencies)
+    return {name: svg for name, svg in found.items() if svg}
+
+
+def table(rows, peers):
+    lines = ["| scenario | " + " | ".join(peers) + " | ratio to the best | goal | verdict |",
+             "|---|" + "---:|" * (len(peers) + 2) + "---|"]
+    for row in rows:
+        cells = []
+        for peer in peers:
+            text = row["cells"][peer].markdown()
+            cells.append(f"**{text}**" if peer == row["best"] else text)
+        ratio = f"{row['ratio']:.2f}" if row["ratio"] is not None else "–"
+        best = f" ({row['best']})" if row["best"] else ""
+        lines.append(f"| {row['title']}, {row['unit']} | " + " | ".join(cells) +
+                     f" | {ratio}{best} | ≤ {row['goal']:.2f} | {row['verdict']} |")
+    return lines
+
+
+def rates(data, peers):
+    """Absolute rates: what came out in passing, with load, sink and proxy on the same cores."""
+    lines = ["| scenario | unit | " + " | ".join(peers) + " |", "|---|---|" + "---:|" * len(peers)]
+    for scenario in data["scenarios"]:
+        records = [each for each in data["records"] if each["scenario"] == scenario["name"] and each["ok"]]
+        unit = next((each["result"]["unit"] for each in records), None)
+        if unit is None or scenario["name"] == "idle":
+            continue
+        cells = [shown(Cell([each for each in records if each["peer"] == peer], "rate").median) for peer in peers]
+        lines.append(f"| {scenario['name']} | {unit}/s | " + " | ".join(cells) + " |")
+    return lines
+
+
+def failures(data):
+    lines = []
+    for each in data["records"]:
+        if not each["ok"] and "not possible" not in each["problem"]:
+            lines.append(f"- {each['scenario']}, {each['peer']}, run {each['repeat']}: {each['problem']}")
+    for peer, points in (data.get("scale_connections") or {}).items():
+        lines += [f"- scale-connections, {peer}, at {each['x'] or 'the start'}: {each['problem']}"
+                  for each in points if each["problem"]]
+    return lines
+
+
+def scaling(data):
+    lines = []
+    for what, curves in (("idle connections", data.get("scale_connections") or {}),
+                         ("devices", {"Sallyport": data["scale_devices"]} if data.get("scale_devices") else {})):
+        for peer in ORDER:
+            points = [each for each in curves.get(peer, []) if each["x"]]
+            for key, unit in (("handshake_us", "handshake"), ("message_us", "message")):
+                judged = flatness(points, key)
+                if judged is None:
+                    continue
+                figures = " → ".join(f"{shown(each.get(key))} at {each['x']:,}" for each in points)
+                lines.append(f"| {peer} | {what} | {unit} | {figures} | {judged[0] * 100:.0f} % | {judged[1]} |")
+    if not lines:
+        return ["The scaling curves were not measured in this run."]
+    head = ["| peer | over | per | µs of CPU | farthest from the first | goal: within 15 % |",
+            "|---|---|---|---|---:|---|"]
+    if not data.get("scale_devices"):
+        lines += ["", "The curve over registered devices was not measured in this run."]
+    return head + lines
+
+
+def checks(data):
+    lines = []
+    for each in data["checks"]:
+        what = "a device below an intermediate" if each["intermediate"] else "a device"
+        lines.append(f"- {each['peer']}, {each['key'].upper()} key: nobody without a certificate, no stranger; {what} "
+                     f"with {each['protocol']}, {each['cipher']}, {each['group']}, tickets issued: {each['tickets']}")
+    return lines
+
+
+def markdown(data, notes, folder="results"):
+    """RESULTS.md. `notes`: what a person wrote about the rows that miss their goals, or an empty text."""
+    peers = [peer for peer in ORDER if any(each["peer"] == peer for each in data["records"])]
+    rows = list(judged_rows(data))
+    met = sum(row["verdict"] == "met" for row in rows)
+    lines = ["# Sallyport and its peers", "",
+             f"{data['kind']} run of {data['date']}, commit {data['commit']}, {data['minutes']:.0f} minutes. "
+             f"{met} of {len(rows)} rows meet their goals.", ""]
+    if data["kind"] != "Full":
+        lines += ["This run was short: its figures are indications.", ""]
+    lines += ["Rerun it with `./bench/compare.sh` (up to 45 minutes) or `./bench/compare.sh --quick` (5 minutes after "
+              "the build) on a Debian 12. The raw figures are in the JSON file beside this one.", "",
+              "## Machine and versions", ""]
+    lines += [f"- {name}: {value}" for name, value in data["machine"].items()]
+    lines += [f"- {name}: {value}" for name, value in data["versions"].items()]
+    lines += ["", "## Results", "",
+              "CPU time of the proxy's process tree per unit, latencies from due times, PSS per connection; the median "
+              "of the runs and, in brackets, the least and the greatest. The ratio is Sallyport's median to the best "
+              "(bold) of HAProxy, nginx and hitch. *Met* means by more than the noise of 10 %. Mosquitto terminates "
+              "TLS itself and has no second connection to make: it is shown, not counted.", ""]
+    lines += table(rows, peers)
+    if failed := failures(data):
+        lines += ["", "## What failed", "", *failed]
+    if notes:
+        lines += ["", "## The rows that miss their goals", "", notes.strip()]
+    lines += ["", "## Scaling", "", *scaling(data), ""]
+    lines += [f"![{name}]({folder}/{name})" for name in plots(data)]
+    lines += ["", "## Rates, not claimed", "",
+              "Load, sink and proxy share the machine's cores: these say more about the three together than about the "
+              "proxy. Where the load sets the rate, it is the load's.", "", *rates(data, peers)]
+    lines += ["", "## How it was measured", "",
+              f"Each run starts the proxy afresh in front of a fresh sink, one worker, thread or shard each; "
+              f"{data['how_often']}. The order of the peers rotates from run to run. The configurations are in "
+              "`bench/peers/`: mutual TLS required and verified, X25519, one pinned cipher a TLS version, no tickets "
+              "but where the scenario issues or resumes, the same number of tickets there unless the row says "
+              "otherwise, no access log. Before it was measured each was asked by `openssl s_client`, and each refused "
+              "who must be refused:", "",
+              *checks(data), ""]
+    return "\n".join(lines)
+
+
+def write(data, out, notes_file):
+    """Writes the Markdown to `out`, the raw data and the plots beside it; returns the files."""
+    folder = out.parent / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [out, out.with_suffix(".json")]
+    files[1].write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    for name, svg in plots(data).items():
+        (folder / name).write_text(svg)
+        files.append(folder / name)
+    out.write_text(markdown(data, notes_file.read_text() if notes_file.exists() else ""))
+    return files
