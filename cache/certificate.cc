@@ -163,7 +163,7 @@ Certificate::~Certificate() {
   X509_free(x509_);
 }
 
-Answer<Certificate> Certificate::from_x509(X509* x509) {
+Answer<Certificate> Certificate::brief(X509* x509) {
   Certificate certificate;
   X509_up_ref(x509);
   certificate.x509_ = x509;
@@ -175,19 +175,9 @@ Answer<Certificate> Certificate::from_x509(X509* x509) {
   if (certificate.der_.size() > kDerLimit) return refusal("the certificate is larger than 64 KiB");
   SHA256(reinterpret_cast<const unsigned char*>(certificate.der_.data()), certificate.der_.size(),
          certificate.fingerprint_.data());
-
-  unsigned char* spki = nullptr;
-  const int spki_length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &spki);
-  if (spki_length <= 0) return refusal("the certificate's public key cannot be read");
-  SHA256(spki, static_cast<std::size_t>(spki_length), certificate.spki_hash_.data());
-  OPENSSL_free(spki);
-
-  certificate.subject_der_ = name_der(X509_get_subject_name(x509));
   certificate.issuer_der_ = name_der(X509_get_issuer_name(x509));
   certificate.serial_ = serial_of(x509);
   if (certificate.serial_.size() > kSerialLimit) return refusal("the serial number is longer than 128 bytes");
-  certificate.subject_key_id_ = octets(X509_get0_subject_key_id(x509));
-  certificate.authority_key_id_ = octets(X509_get0_authority_key_id(x509));
   if (!unix_time(X509_get0_notBefore(x509), certificate.not_before_) ||
       !unix_time(X509_get0_notAfter(x509), certificate.not_after_)) {
     return refusal("the certificate's dates cannot be read");
@@ -196,12 +186,27 @@ Answer<Certificate> Certificate::from_x509(X509* x509) {
     certificate.key_type_ = key_type_of(key);
     certificate.key_bits_ = EVP_PKEY_get_bits(key);
   }
+  return certificate;
+}
+
+Answer<Certificate> Certificate::from_x509(X509* x509) {
+  auto made = brief(x509);
+  if (!made) return made;
+  Certificate& certificate = *made;
+  unsigned char* spki = nullptr;
+  const int spki_length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &spki);
+  if (spki_length <= 0) return refusal("the certificate's public key cannot be read");
+  SHA256(spki, static_cast<std::size_t>(spki_length), certificate.spki_hash_.data());
+  OPENSSL_free(spki);
+  certificate.subject_der_ = name_der(X509_get_subject_name(x509));
+  certificate.subject_key_id_ = octets(X509_get0_subject_key_id(x509));
+  certificate.authority_key_id_ = octets(X509_get0_authority_key_id(x509));
   // Also fills the extension cache inside the X509 now, before threads share it.
   const std::uint32_t flags = X509_get_extension_flags(x509);
   const bool v1_root = (flags & EXFLAG_V1) != 0 && (flags & EXFLAG_SS) != 0;
   certificate.is_ca_ = (flags & EXFLAG_CA) != 0 || v1_root;
   ERR_clear_error();
-  return certificate;
+  return made;
 }
 
 Answer<Certificate> Certificate::from_der(Bytes der) {

@@ -40,6 +40,10 @@ class Certificate {
   static Answer<std::vector<Certificate>> bundle_from_pem(std::string_view pem);  // all of them, in order; >= 1
   static Answer<Certificate> from_x509(X509* x509);                               // takes a reference of its own
 
+  // Of a certificate that only one thread looks at, what tells whose it is: the DER, fingerprint, issuer, serial,
+  // dates and kind of key. Extensions are not parsed; everything else is empty.
+  static Answer<Certificate> brief(X509* x509);
+
   X509* x509() const { return x509_; }
   const std::string& der() const { return der_; }
   const Digest& fingerprint() const { return fingerprint_; }  // SHA-256 of the DER

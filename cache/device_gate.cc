@@ -291,7 +291,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
                            Trace* trace) const {
   Verdict verdict;
   if (peer.leaf == nullptr) return refuse(std::move(verdict), Reason::NoCertificate);
-  auto leaf = Certificate::from_x509(peer.leaf);
+  auto leaf = Certificate::brief(peer.leaf);  // all that a known device needs
   if (!leaf) {
     say(trace, 2, "the certificate", leaf.error().what);
     return refuse(std::move(verdict), Reason::BadChain);
@@ -318,6 +318,8 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
                   "not alive, out of date, or not admitted on this listener: looking for another path");
     }
   }
+  leaf = Certificate::from_x509(peer.leaf);
+  if (!leaf) return refuse(std::move(verdict), Reason::BadChain);
   return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
 }
 

@@ -93,6 +93,8 @@ class RingLogger final : public Logger {
     bell_.notify_one();
   }
 
+  bool wants(Level level) const override { return level >= shape_.level.load(std::memory_order_relaxed); }
+
   // The writer's end.
   Line* oldest() {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);

@@ -41,12 +41,15 @@ class Logger {
   void error(std::string_view event, std::initializer_list<Field> fields = {}) { write(Level::Error, event, fields); }
 
   virtual void write(Level level, std::string_view event, std::initializer_list<Field> fields) = 0;
+  // False: a line of this level goes nowhere, and its fields need not be made.
+  virtual bool wants(Level /*level*/) const { return true; }
 };
 
 // Swallows everything: for tests and tools.
 class NullLogger final : public Logger {
  public:
   void write(Level, std::string_view, std::initializer_list<Field>) override {}
+  bool wants(Level) const override { return false; }
 };
 
 // Owns the rings and the writer thread. Loggers live as long as the Log.

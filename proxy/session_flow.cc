@@ -118,6 +118,7 @@ void Session::decrypt() {
     }
     if (state_ == State::AwaitingConnect) collect_connect();
     if (state_ == State::Ending) return;
+    if (engine_->drained()) break;
   }
   const std::size_t unread = engine_->unread();
   if (kept) {

@@ -21,6 +21,7 @@ std::uint64_t steady_us() {
 }
 
 constexpr int kBrokerReceiveBytes = 64 * 1024;   // the kernel doubles it for its own overhead: socket(7)
+constexpr std::uint64_t kLongestWaitMs = 128;    // eight ticks are looked through for the next timer
 constexpr std::uint64_t kAccountUs = 2'000'000;  // over which the busy ratio is taken
 
 }  // namespace
@@ -121,8 +122,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
 void Shard::turn() {
   turn_began_us_ = now_us();
   const bool due = !handshake_queue_.empty();
-  const auto patience = std::chrono::milliseconds(due ? 0 : timers_.empty() ? 1000 : 16);
-  ring_->turn(patience);
+  ring_->turn(std::chrono::milliseconds(due ? 0 : timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)));
   one_handshake_step();
   timers_.advance(now_us() / 1000);
   flush_all();
@@ -258,7 +258,6 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   const Verdict* verdict = session.verdict();
   const Identity none;
   const Identity& identity = verdict != nullptr && verdict->identity ? *verdict->identity : none;
-  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
   const bool refused = !served && error.reason != Reason::None;
   if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
@@ -269,6 +268,8 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
                               : (cause == Cause::Cut ? Level::Info : Level::Debug);
+  if (!log_.wants(level)) return;
+  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
   log_.write(level, refused ? "rejected" : "ended",
              {{"listener", session.settings().config->name},
               {"reason", to_string(error.reason)},

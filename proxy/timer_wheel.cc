@@ -30,6 +30,17 @@ void TimerWheel::stop(Timer& timer) {
   --count_;
 }
 
+std::uint64_t TimerWheel::patience(std::uint64_t now_ms, std::uint64_t most) const {
+  if (count_ == 0) return most;
+  for (std::uint64_t tick = tick_ + 1; tick <= tick_ + kSlots; ++tick) {
+    const std::uint64_t at = tick * kTickMs;
+    if (at >= now_ms + most) return most;
+    const Timer& head = slots_[tick % kSlots];
+    if (head.next_ != &head) return at > now_ms ? at - now_ms : 0;
+  }
+  return most;
+}
+
 void TimerWheel::advance(std::uint64_t now_ms) {
   const std::uint64_t target = now_ms / kTickMs;
   while (tick_ < target) {

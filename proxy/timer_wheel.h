@@ -39,6 +39,9 @@ class TimerWheel {
   void start(Timer& timer, std::uint64_t after_ms);
   void stop(Timer& timer);
   void advance(std::uint64_t now_ms);  // runs what is due; callbacks may start and stop timers
+  // Milliseconds until an advance() may have something to do; `most` where that is later or nothing runs. Looks at
+  // the slots in between, not at the timers.
+  std::uint64_t patience(std::uint64_t now_ms, std::uint64_t most) const;
   bool empty() const { return count_ == 0; }
   std::size_t size() const { return count_; }
 

@@ -16,6 +16,11 @@ namespace sallyport {
 
 namespace {
 
+// Clearing an empty queue costs as much as a small record.
+void clear_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 TlsEngine* engine_of(BIO* bio) {
   return static_cast<TlsEngine*>(BIO_get_data(bio));
 }
@@ -163,7 +168,7 @@ Step TlsEngine::handshake() {
     error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
     return Step::Failed;
   }
-  ERR_clear_error();
+  clear_errors();
   const int outcome = SSL_do_handshake(ssl_);
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
@@ -190,8 +195,8 @@ Step TlsEngine::step_after(int outcome) {
   const int kind = SSL_get_error(ssl_, outcome);
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
-  const char* text = ERR_reason_error_string(code);
-  ERR_clear_error();
+  const char* text = code != 0 ? ERR_reason_error_string(code) : nullptr;
+  clear_errors();
   switch (kind) {
     case SSL_ERROR_WANT_READ: return input_ended_ ? Step::Truncated : Step::WantInput;
     case SSL_ERROR_ZERO_RETURN: return Step::Closed;
@@ -206,13 +211,17 @@ Step TlsEngine::step_after(int outcome) {
 
 Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
   n = 0;
-  ERR_clear_error();
+  clear_errors();
   const int outcome = SSL_read_ex(ssl_, into.data(), into.size(), &n);
   return outcome == 1 ? Step::Done : step_after(outcome);
 }
 
+bool TlsEngine::drained() const {
+  return input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
+}
+
 Step TlsEngine::write(std::span<const std::uint8_t> plain) {
-  ERR_clear_error();
+  clear_errors();
   while (!plain.empty()) {
     std::size_t written = 0;
     const int outcome = SSL_write_ex(ssl_, plain.data(), plain.size(), &written);
@@ -231,9 +240,9 @@ void TlsEngine::close() {
   // SSL_shutdown(3): not after a fatal error, and not before the handshake has finished.
   if (ssl_ == nullptr || close_sent_ || !established() || error_.what.data() != nullptr) return;
   close_sent_ = true;
-  ERR_clear_error();
+  clear_errors();
   SSL_shutdown(ssl_);
-  ERR_clear_error();
+  clear_errors();
 }
 
 bool TlsEngine::established() const {

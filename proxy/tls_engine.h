@@ -54,6 +54,8 @@ class TlsEngine {
   Step handshake();
   // Decrypts into `into`; `n` is what was written there. Done with n > 0, or another step.
   Step read(std::span<std::uint8_t> into, std::size_t& n);
+  // After a read(): another one would only ask for more ciphertext.
+  bool drained() const;
   // Encrypts all of `plain` (the output buffer grows). Done or Failed.
   Step write(std::span<const std::uint8_t> plain);
   // Appends our close_notify to the output, once; harmless afterwards or after a failure.

@@ -36,6 +36,19 @@ TEST(TimerWheel, RunsOnceNeverEarlyAndAtMostATickLate) {
   }
 }
 
+TEST(TimerWheel, PatienceEndsWhenATimerMayBeDue) {
+  TimerWheel wheel(0);
+  EXPECT_EQ(wheel.patience(0, 128), 128U);
+  Alarm alarm;
+  wheel.start(alarm.timer, 40);
+  for (std::uint64_t now = 0; alarm.rung == 0; now += std::max<std::uint64_t>(wheel.patience(now, 128), 1)) {
+    ASSERT_LE(now, 40 + 2 * TimerWheel::kTickMs);
+    wheel.advance(now);
+  }
+  wheel.start(alarm.timer, 100'000);
+  EXPECT_LE(wheel.patience(64, 128), 128U);
+}
+
 TEST(TimerWheel, StoppedTimersDoNotRunAndMovedOnesRunLater) {
   TimerWheel wheel(0);
   Alarm stopped, moved;
