@@ -85,8 +85,6 @@ void read_ca_ids(TableReader& reader, ListenerConfig& listener) {
 // Keys whose work lands with later issues; see TableReader::only_default.
 void refuse_later_listener_keys(TableReader& reader) {
   reader.only_default("client_id", toml::value<std::string>(""));
-  reader.only_default("max_connections_per_ip", toml::value<std::int64_t>(0));
-  reader.only_default("max_new_per_second_per_ip", toml::value<std::int64_t>(0));
 }
 
 // The listener's `upstream` by name is resolved once all are known; until then the name waits here.
@@ -114,6 +112,8 @@ Named read_listener(const toml::table& table, Problems& problems) {
   reader.duration("connect_timeout", listener.connect_timeout);
   reader.size("max_connect_size", listener.max_connect_bytes);
   reader.number("max_connections", listener.max_connections);
+  reader.number<std::uint64_t>("max_connections_per_ip", listener.max_connections_per_ip);
+  reader.number<std::uint64_t>("max_new_per_second_per_ip", listener.max_new_per_second_per_ip, 0, 1'000'000);
   reader.number<std::uint32_t>("max_handshakes_per_shard", listener.max_handshakes_per_shard, 1, 65536);
   reader.flag("cut_sessions", listener.cut_sessions);
   refuse_later_listener_keys(reader);

@@ -45,7 +45,8 @@ struct ListenerConfig {
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds connect_timeout{10'000};
   std::size_t max_connect_bytes = 64 * 1024;
-  std::uint64_t max_connections = 0;  // 0: what the open-file limit allows
+  std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
+  std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
   std::uint32_t max_handshakes_per_shard = 256;
   bool cut_sessions = true;
 };

@@ -23,7 +23,7 @@ namespace sallyport {
 namespace {
 
 constexpr int kClientReceiveBytes = 128 * 1024;  // the kernel doubles it for its own overhead: socket(7)
-constexpr int kBacklog = 4096;                   // the kernel caps it at net.core.somaxconn
+constexpr int kBacklog = 65535;                  // the kernel caps it at net.core.somaxconn
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -82,7 +82,12 @@ Answer<void> not_taken(const std::string& name, const ServerAddress& address) {
 
 class DataPlane::Impl {
  public:
-  Impl(const Config& c, Log& l) : config(c), log(l), tickets(std::time(nullptr)), by_listener(c.listeners.size()) {}
+  Impl(const Config& c, Log& l)
+      : config(c),
+        log(l),
+        tickets(std::time(nullptr)),
+        by_listener(c.listeners.size()),
+        address_limits(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   std::uint64_t ask(Mail mail) {
@@ -124,6 +129,7 @@ class DataPlane::Impl {
   std::unique_ptr<Servers> servers;
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
+  std::deque<AddressLimits> address_limits;
   std::vector<std::unique_ptr<Shard>> shards;
   Latency cuts;  // the registrar's thread writes it
 };
@@ -160,8 +166,18 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
 Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std::uint64_t connections_max) {
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
-  ShardParts parts{true,  0,          &impl_->config,  &settings,           impl_->servers.get(),
-                   &gate, &registrar, connections_max, &impl_->connections, &impl_->by_listener};
+  ShardParts parts{true,
+                   0,
+                   &impl_->config,
+                   &settings,
+                   impl_->servers.get(),
+                   &gate,
+                   &impl_->tickets,
+                   &registrar,
+                   connections_max,
+                   &impl_->connections,
+                   &impl_->by_listener,
+                   &impl_->address_limits};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);

@@ -134,9 +134,10 @@ void Ring::cancel(Completion& completion) {
   io_uring_sqe_set_data(sqe, nullptr);
 }
 
-void Ring::accept(Socket listener, Completion& completion) {
+void Ring::accept(Socket listener, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion) {
   io_uring_sqe* sqe = entry();
-  io_uring_prep_multishot_accept(sqe, listener.handle(), nullptr, nullptr, SOCK_CLOEXEC);
+  peer_length = sizeof peer;
+  io_uring_prep_accept(sqe, listener.handle(), reinterpret_cast<sockaddr*>(&peer), &peer_length, SOCK_CLOEXEC);
   io_uring_sqe_set_data(sqe, &completion);
   completion.submit();
 }

@@ -29,8 +29,8 @@ class Ring final : public Io {
   void close(Socket socket) override;
   void abort(Socket socket) override;
 
-  // Multishot: each result is a descriptor.
-  void accept(Socket listener, Completion& completion);
+  // One connection: the result is its descriptor, and `peer` its address, which stays where it is until then.
+  void accept(Socket listener, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion);
   // Reads the eventfd's counter into `into`, which stays where it is.
   void read_event(int event_fd, std::uint64_t& into, Completion& completion);
 

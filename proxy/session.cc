@@ -47,6 +47,7 @@ Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
 
 void Session::handshake_step() {
   if (state_ != State::Handshaking) return;
+  handshake_underway_ = true;
   const std::size_t lent = from_client_.size();
   engine_->lend(from_client_.bytes());
   if (client_fin_) engine_->end_of_input();

@@ -124,6 +124,9 @@ class Session final : public Verifier {
   State state() const { return state_; }
   const SessionSettings& settings() const { return settings_; }
   const sockaddr_storage& peer() const { return peer_; }
+  std::uint64_t began_us() const { return began_us_; }
+  bool handshake_underway() const { return handshake_underway_; }  // a step of it was taken
+  std::span<const std::uint8_t> unread_handshake() const { return from_client_.bytes(); }
   const Verdict* verdict() const { return engine_ && engine_->verdict() ? &*engine_->verdict() : nullptr; }
   bool resumed() const { return engine_ && engine_->resumed(); }
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
@@ -135,9 +138,10 @@ class Session final : public Verifier {
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
   bool in_handshake_queue = false;
   bool in_flush_list = false;
-  std::uint64_t id = 0;         // unique while the process runs
-  std::uint64_t cut_batch = 0;  // which notice cut it; 0: none
-  std::int64_t since = 0;       // Unix seconds
+  bool counted_by_address = false;  // its address's limits count it
+  std::uint64_t id = 0;             // unique while the process runs
+  std::uint64_t cut_batch = 0;      // which notice cut it; 0: none
+  std::int64_t since = 0;           // Unix seconds
   Session* handshaking_next = nullptr;
   Session* handshaking_previous = nullptr;
 
@@ -237,6 +241,7 @@ class Session final : public Verifier {
   bool broker_ended_ = false;
   bool client_first_ = false;  // of two orderly ends the client's came first
   bool gone_ = false;          // the host was told
+  bool handshake_underway_ = false;
   bool broker_reached_ = false;
 
   MqttVersion mqtt_version_ = MqttVersion::V311;

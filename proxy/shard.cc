@@ -9,6 +9,8 @@
 #include <ctime>
 
 #include "cache/check.h"
+#include "proxy/client_hello.h"
+#include "proxy/ticket_keys.h"
 
 namespace sallyport {
 
@@ -60,7 +62,10 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
     entry.socket = Socket(listening[i]);
     entry.settings = (*parts.listeners)[i];
     entry.admits.cas = config.cas;
-    entry.accepted.arm<&Listening::on_accepted>(entry);
+    for (Accepting& accepting : entry.accepting) {
+      accepting.listening = &entry;
+      accepting.accepted.arm<&Accepting::on_accepted>(accepting);
+    }
   }
   event_.arm<&Shard::on_event>(*this);
   accept_again_.arm<&Shard::on_accept_again>(*this);
@@ -135,8 +140,7 @@ void Shard::turn() {
 // One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it.
 void Shard::one_handshake_step() {
   while (!handshake_queue_.empty()) {
-    Session& session = *handshake_queue_.front();
-    handshake_queue_.pop_front();
+    Session& session = handshake_queue_.pop();
     session.in_handshake_queue = false;
     if (session.state() != Session::State::Handshaking) continue;
     session.handshake_step();
@@ -163,6 +167,7 @@ void Shard::recycle() {
     sessions_.sub();
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     (*parts_.by_listener)[listener].fetch_sub(1, std::memory_order_relaxed);
+    if (session->counted_by_address) (*parts_.address_limits)[listener].leave(session->peer());
     free_.push_back(session);
   }
   graveyard_.clear();
@@ -242,7 +247,16 @@ void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint6
 void Shard::wants_handshake(Session& session) {
   if (session.in_handshake_queue) return;
   session.in_handshake_queue = true;
-  handshake_queue_.push_back(&session);
+  handshake_queue_.push(session, rank_of(session));
+}
+
+// Only where the order matters: a glance at the ClientHello costs little, but nothing costs less.
+HandshakeQueue::Rank Shard::rank_of(const Session& session) {
+  if (session.handshake_underway()) return HandshakeQueue::Rank::Underway;
+  if (!handshake_queue_.is_long()) return HandshakeQueue::Rank::Fresh;
+  const auto key = offered_ticket_key(session.unread_handshake());
+  const bool ours = !key.empty() && parts_.tickets->find(key, unix_now()).has_value();
+  return ours ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
 }
 
 void Shard::wants_flush(Session& session) {

@@ -4,6 +4,7 @@
 // the disk and takes no contended lock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <future>
@@ -16,7 +17,9 @@
 #include "cache/device_gate.h"
 #include "cache/log.h"
 #include "cache/registrar.h"
+#include "proxy/address_limits.h"
 #include "proxy/broker.h"
+#include "proxy/handshake_queue.h"
 #include "proxy/mailbox.h"
 #include "proxy/rejections.h"
 #include "proxy/ring.h"
@@ -32,10 +35,12 @@ struct ShardParts {
   const std::vector<SessionSettings>* listeners = nullptr;  // as they stand when the shard is made
   const Servers* servers = nullptr;
   const DeviceGate* gate = nullptr;
+  const TicketKeys* tickets = nullptr;
   Registrar* registrar = nullptr;
   std::uint64_t connections_max = 0;
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
+  std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
 };
 
 class Shard final : public SessionHost {
@@ -82,16 +87,28 @@ class Shard final : public SessionHost {
  private:
   static constexpr std::size_t kScratchBytes = 17 * 1024;  // one TLS record's plaintext is at most 16 KiB
 
+  struct Listening;
+  // A connection that is waited for: its address arrives with it.
+  struct Accepting {
+    Listening* listening = nullptr;
+    Completion accepted;
+    sockaddr_storage peer{};
+    socklen_t peer_length = 0;
+    void on_accepted(const IoResult& result) { listening->shard->on_accepted(*this, result); }
+  };
   // One listening socket of this shard.
   struct Listening {
+    // So many are accepted in a turn at most, and come in after a pause was decided on: a multishot accept would hand
+    // over the whole backlog.
+    static constexpr std::size_t kAtOnce = 16;
     Shard* shard = nullptr;
     std::size_t number = 0;
     Socket socket;
-    Completion accepted;
+    std::array<Accepting, kAtOnce> accepting;
     SessionSettings settings;
     Admits admits;
     bool paused = false;
-    void on_accepted(const IoResult& result) { shard->on_accepted(*this, result); }
+    bool in_flight() const;
   };
   // Asks whether a server that is down, or not yet known, can be reached. The first shard's work, for all.
   struct Probe {
@@ -109,6 +126,7 @@ class Shard final : public SessionHost {
   void run(std::promise<Answer<void>> ready);
   void turn();
   void one_handshake_step();
+  HandshakeQueue::Rank rank_of(const Session& session);
   void flush_all();
   void recycle();
   void account_turn();
@@ -117,12 +135,14 @@ class Shard final : public SessionHost {
   void start_accepting(Listening& listening);
   void stop_accepting();
   void on_accept_again();
-  void on_accepted(Listening& listening, const IoResult& result);
-  void admit(Listening& listening, Socket socket);
+  void start_accepting(Accepting& accepting);
+  void on_accepted(Accepting& accepting, const IoResult& result);
+  void close_listening(Listening& listening);
+  void admit(Listening& listening, Socket socket, const sockaddr_storage& peer);
   void refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
                       std::string_view what);
   void pace_accepting();
-  void bound_silent_peers(const ListenerConfig& listener);
+  bool bound_silent_peers(const ListenerConfig& listener);
   void leave_handshaking(Session& session);
   void start_probes();
   void on_probe_due(Probe& probe);
@@ -165,7 +185,7 @@ class Shard final : public SessionHost {
 
   std::deque<Session> slab_;
   std::vector<Session*> free_, graveyard_, to_flush_;
-  std::deque<Session*> handshake_queue_;
+  HandshakeQueue handshake_queue_;
   Session* oldest_handshaking_ = nullptr;
   Session* newest_handshaking_ = nullptr;
   std::size_t handshaking_ = 0;

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "cache/check.h"
@@ -12,46 +13,68 @@ namespace sallyport {
 namespace {
 
 constexpr std::uint64_t kOutOfFilesMs = 100;
-constexpr std::size_t kSilentFactor = 4;  // silent peers, as a multiple of max_handshakes_per_shard
+constexpr std::size_t kSilentFactor = 4;   // silent peers, as a multiple of max_handshakes_per_shard
+constexpr std::uint64_t kSilentShare = 2;  // of handshake_timeout: how long a silent peer is let be in a crowd
 
 }  // namespace
 
+bool Shard::Listening::in_flight() const {
+  return std::any_of(accepting.begin(), accepting.end(),
+                     [](const Accepting& each) { return each.accepted.submitted(); });
+}
+
+void Shard::start_accepting(Accepting& accepting) {
+  Listening& listening = *accepting.listening;
+  if (!listening.socket.valid() || accepting.accepted.submitted() || listening.paused || draining_) return;
+  ring_->accept(listening.socket, accepting.peer, accepting.peer_length, accepting.accepted);
+}
+
 void Shard::start_accepting(Listening& listening) {
-  if (!listening.socket.valid() || listening.accepted.submitted() || listening.paused) return;
-  ring_->accept(listening.socket, listening.accepted);
+  for (Accepting& accepting : listening.accepting) start_accepting(accepting);
 }
 
 void Shard::on_accept_again() {
   for (Listening& listening : listening_) start_accepting(listening);
 }
 
-void Shard::on_accepted(Listening& listening, const IoResult& result) {
+void Shard::on_accepted(Accepting& accepting, const IoResult& result) {
+  Listening& listening = *accepting.listening;
   if (result.value >= 0) {
-    admit(listening, Socket(result.value));
+    admit(listening, Socket(result.value), accepting.peer);
   } else if (result.value != -ECANCELED) {
     // EMFILE and ENFILE most likely: a moment later somebody may have left.
-    log_.warn("accept-failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
+    if (!accept_again_.running()) {
+      log_.warn("accept-failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
+    }
     timers_.start(accept_again_, kOutOfFilesMs);
     return;
   }
-  if (draining_) {
-    if (!listening.accepted.submitted() && listening.socket.valid()) {
-      ring_->close(listening.socket);
-      listening.socket = Socket();
-    }
-    return;
-  }
-  start_accepting(listening);
+  if (draining_) return close_listening(listening);
+  start_accepting(accepting);
 }
 
-void Shard::admit(Listening& listening, Socket socket) {
+// Once nothing waits on it any more.
+void Shard::close_listening(Listening& listening) {
+  if (!listening.socket.valid() || listening.in_flight()) return;
+  ring_->close(listening.socket);
+  listening.socket = Socket();
+}
+
+void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& peer) {
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
-  sockaddr_storage peer{};
-  socklen_t length = sizeof peer;
-  // A multishot accept overwrites its one address: ask the socket.
-  ::getpeername(socket.handle(), reinterpret_cast<sockaddr*>(&peer), &length);
   if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
+  const bool counted = config.max_connections_per_ip != 0 || config.max_new_per_second_per_ip != 0;
+  AddressLimits& limits = (*parts_.address_limits)[listening.number];
+  if (counted) {
+    switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
+      case AddressLimits::Answer::Admitted: break;
+      case AddressLimits::Answer::TooMany:
+        return refuse_at_once(listening, socket, peer, Reason::TooManyConnections, "max_connections_per_ip");
+      case AddressLimits::Answer::TooFast:
+        return refuse_at_once(listening, socket, peer, Reason::RateLimited, "max_new_per_second_per_ip");
+    }
+  }
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
   // Taken first and given back where it was too much: no two shards pass the limit together.
   const bool full = parts_.connections->fetch_add(1, std::memory_order_relaxed) >= parts_.connections_max;
@@ -60,6 +83,7 @@ void Shard::admit(Listening& listening, Socket socket) {
   if (full || listener_full) {
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     of_listener.fetch_sub(1, std::memory_order_relaxed);
+    if (counted) limits.leave(peer);
     return refuse_at_once(listening, socket, peer, Reason::TooManyConnections,
                           full ? "the open-file limit allows no more" : "max_connections");
   }
@@ -76,6 +100,7 @@ void Shard::admit(Listening& listening, Socket socket) {
   ++handshaking_;
   session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
   session.since = unix_now();
+  session.counted_by_address = counted;
   session.begin(*this, listening.settings, socket, peer);
 }
 
@@ -103,39 +128,48 @@ void Shard::leave_handshaking(Session& session) {
   --handshaking_;
 }
 
-// Peers that opened a connection and say nothing cost memory but no work: bounded apart, the oldest goes.
-void Shard::bound_silent_peers(const ListenerConfig& listener) {
+// Peers we wait for cost memory but no work: bounded apart. Where there are too many the oldest goes, those first who
+// have said nothing yet, but not before it had time to speak: in a storm a device's bytes wait behind those of all
+// others. True: too many, and each may still have its time.
+bool Shard::bound_silent_peers(const ListenerConfig& listener) {
   const std::size_t most = kSilentFactor * listener.max_handshakes_per_shard;
-  if (handshaking_ - handshake_queue_.size() < most || handshaking_ < handshake_queue_.size()) return;
-  Session* session = oldest_handshaking_;
-  while (session != nullptr && session->in_handshake_queue) session = session->handshaking_next;
-  if (session != nullptr) session->evict();
+  if (handshaking_ < most + handshake_queue_.size()) return false;
+  // What was accepted before the pause took effect may come on top, up to the same number again.
+  const bool far_too_many = handshaking_ >= 2 * most + handshake_queue_.size();
+  const auto time_us = static_cast<std::uint64_t>(listener.handshake_timeout.count()) * 1000 / kSilentShare;
+  const auto oldest = [this](bool underway) {
+    Session* session = oldest_handshaking_;
+    while (session != nullptr && (session->in_handshake_queue || session->handshake_underway() != underway)) {
+      session = session->handshaking_next;
+    }
+    return session;
+  };
+  Session* session = oldest(false);
+  if (session == nullptr) session = oldest(true);
+  if (session == nullptr) return false;
+  if (!far_too_many && now_us() - session->began_us() < time_us) return true;
+  session->evict();
+  return false;
 }
 
 // At the limit of due handshakes accepting pauses: the kernel's backlog holds the others, unread.
 void Shard::pace_accepting() {
   if (draining_) return;
   for (Listening& listening : listening_) {
-    const std::size_t limit = listening.settings.config->max_handshakes_per_shard;
-    if (!listening.paused && handshake_queue_.size() >= limit) {
-      listening.paused = true;
-      ring_->cancel(listening.accepted);
-    } else if (listening.paused && handshake_queue_.size() <= limit / 2) {
-      listening.paused = false;
-      start_accepting(listening);
-    }
+    const ListenerConfig& config = *listening.settings.config;
+    const std::size_t limit = config.max_handshakes_per_shard;
+    const bool full = handshake_queue_.size() >= (listening.paused ? limit / 2 + 1 : limit);
+    const bool pause = full || bound_silent_peers(config);
+    if (pause == listening.paused) continue;
+    listening.paused = pause;
+    if (!pause) start_accepting(listening);
   }
 }
 
 void Shard::stop_accepting() {
   for (Listening& listening : listening_) {
-    if (!listening.socket.valid()) continue;
-    if (listening.accepted.submitted()) {
-      ring_->cancel(listening.accepted);
-    } else {
-      ring_->close(listening.socket);
-      listening.socket = Socket();
-    }
+    for (Accepting& accepting : listening.accepting) ring_->cancel(accepting.accepted);
+    close_listening(listening);
   }
   timers_.stop(accept_again_);
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include "proxy/client_hello.h"
 #include "proxy/ticket_keys.h"
 #include "tests/proxy/tls_client.h"
 
@@ -312,6 +313,50 @@ class Resuming : public testing::TestWithParam<int> {
 };
 INSTANTIATE_TEST_SUITE_P(Tls, Resuming, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
+
+TEST_P(Resuming, TheClientHelloTellsWhoseTicketItOffers) {
+  Server server;
+  server.tickets = &keys;
+  Says yes(Reason::None);
+  auto session = first_session(server, &yes, {.device = &device, .version = GetParam()});
+  TlsClient fresh({.device = &device, .version = GetParam()});
+  fresh.handshake();
+  EXPECT_TRUE(offered_ticket_key(fresh.give()).empty());
+  TlsClient returning({.device = &device, .version = GetParam()});
+  SSL_set_session(returning.ssl(), session.get());
+  returning.handshake();
+  const std::vector<std::uint8_t> hello = returning.give();
+  const auto key = offered_ticket_key(hello);
+  ASSERT_EQ(key.size(), 16U);
+  EXPECT_TRUE(keys.find(key, now));
+  for (std::size_t n = 0; n < hello.size(); ++n) {
+    const auto partly = offered_ticket_key({hello.data(), n});
+    EXPECT_TRUE(partly.empty() || keys.find(partly, now)) << "cut after " << n;
+  }
+  const TicketKeys others(now);
+  EXPECT_FALSE(others.find(key, now));
+}
+
+TEST_P(Versions, ANegotiatedRecordSizeHoldsAfterTheHandshake) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  SSL_set_tlsext_max_fragment_length(joined.client.ssl(), TLSEXT_max_fragment_length_512);
+  ASSERT_EQ(joined.shake(), Step::Done);
+  joined.pass_to_client();
+  joined.client.receive();
+  ASSERT_EQ(joined.engine.write(std::vector<std::uint8_t>(5000, 'x')), Step::Done);
+  const auto bytes = joined.output.bytes();
+  std::size_t records = 0;
+  for (std::size_t at = 0; at + 5 <= bytes.size(); ++records) {
+    const std::size_t length = std::size_t{bytes[at + 3]} << 8 | bytes[at + 4];
+    EXPECT_LE(length, 512U + 64) << "a client that asked for small records has no room for others";
+    at += 5 + length;
+  }
+  EXPECT_GE(records, 10U);
+}
 
 TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
   Server server;

@@ -1,0 +1,141 @@
+// Who may come in and whose turn it is: limits of an address, the order of handshakes, the glance at a ClientHello.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+
+#include <thread>
+#include <vector>
+
+#include "proxy/address_limits.h"
+#include "proxy/client_hello.h"
+#include "proxy/handshake_queue.h"
+#include "proxy/session.h"
+
+namespace sallyport {
+namespace {
+
+using Answer = AddressLimits::Answer;
+using Rank = HandshakeQueue::Rank;
+constexpr std::uint64_t kSecond = 1'000'000;
+
+sockaddr_storage address(const char* text) {
+  sockaddr_storage made{};
+  auto& v4 = reinterpret_cast<sockaddr_in&>(made);
+  auto& v6 = reinterpret_cast<sockaddr_in6&>(made);
+  if (::inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+    made.ss_family = AF_INET;
+  } else {
+    EXPECT_EQ(::inet_pton(AF_INET6, text, &v6.sin6_addr), 1) << text;
+    made.ss_family = AF_INET6;
+  }
+  return made;
+}
+
+TEST(AddressLimits, ConnectionsAreCountedUntilTheyLeave) {
+  AddressLimits limits;
+  const auto peer = address("192.0.2.1"), other = address("192.0.2.2");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::Admitted);
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::TooMany);
+  EXPECT_EQ(limits.enter(other, 3, 0, 0), Answer::Admitted);
+  limits.leave(peer);
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::Admitted);
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::TooMany);
+  EXPECT_EQ(limits.enter(peer, 4, 0, 0), Answer::Admitted) << "a raised limit counts at once";
+}
+
+TEST(AddressLimits, TheRateAllowsASecondsWorthAndThenThatManyASecond) {
+  AddressLimits limits;
+  const auto peer = address("192.0.2.1");
+  std::uint64_t now = 50 * kSecond;
+  int admitted = 0;
+  for (int i = 0; i < 100; ++i) admitted += limits.enter(peer, 0, 10, now) == Answer::Admitted ? 1 : 0;
+  EXPECT_EQ(admitted, 10);
+  EXPECT_EQ(limits.enter(peer, 0, 10, now), Answer::TooFast);
+  // Refusals cost no allowance: ten seconds of hammering admit ten a second.
+  admitted = 0;
+  for (int i = 0; i < 1000; ++i)
+    admitted += limits.enter(peer, 0, 10, now += kSecond / 100) == Answer::Admitted ? 1 : 0;
+  EXPECT_EQ(admitted, 100);
+  EXPECT_EQ(limits.enter(address("192.0.2.9"), 0, 10, now), Answer::Admitted);
+}
+
+TEST(AddressLimits, AnIpv6ClientIsItsNetworkAndAMappedAddressIsIpv4) {
+  AddressLimits limits;
+  EXPECT_EQ(limits.enter(address("2001:db8:1:2::1"), 1, 0, 0), Answer::Admitted);
+  EXPECT_EQ(limits.enter(address("2001:db8:1:2:ffff::7"), 1, 0, 0), Answer::TooMany);
+  EXPECT_EQ(limits.enter(address("2001:db8:1:3::1"), 1, 0, 0), Answer::Admitted);
+  EXPECT_EQ(limits.enter(address("192.0.2.1"), 1, 0, 0), Answer::Admitted);
+  EXPECT_EQ(limits.enter(address("::ffff:192.0.2.1"), 1, 0, 0), Answer::TooMany);
+}
+
+TEST(AddressLimits, WhoLeftIsForgotten) {
+  AddressLimits limits;
+  std::uint64_t now = kSecond;
+  for (std::uint32_t i = 0; i < 200'000; ++i) {
+    sockaddr_storage peer{};
+    peer.ss_family = AF_INET;
+    reinterpret_cast<sockaddr_in&>(peer).sin_addr.s_addr = htonl(0x0A000000U + i);
+    ASSERT_EQ(limits.enter(peer, 1, 1, now), Answer::Admitted);
+    limits.leave(peer);
+    now += kSecond / 1000;
+  }
+  EXPECT_LT(limits.addresses(), 64U * 2 * 256) << "who came in the last second, and what no sweep has met yet";
+}
+
+TEST(AddressLimits, ShardsShareThem) {
+  AddressLimits limits;
+  const auto peer = address("192.0.2.1");
+  std::atomic<int> admitted{0};
+  std::vector<std::thread> shards;
+  for (int shard = 0; shard < 4; ++shard) {
+    shards.emplace_back([&] {
+      for (int i = 0; i < 1000; ++i) admitted += limits.enter(peer, 100, 0, 0) == Answer::Admitted ? 1 : 0;
+    });
+  }
+  for (std::thread& shard : shards) shard.join();
+  EXPECT_EQ(admitted, 100);
+}
+
+TEST(HandshakeQueue, IsInOrderWhileItIsShort) {
+  HandshakeQueue queue;
+  std::vector<Session> sessions(3);
+  queue.push(sessions[0], Rank::Fresh);
+  queue.push(sessions[1], Rank::Ticket);
+  queue.push(sessions[2], Rank::Underway);
+  for (Session& session : sessions) EXPECT_EQ(&queue.pop(), &session);
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(HandshakeQueue, PrefersTicketsThenWhatIsUnderwayWhenItIsLong) {
+  HandshakeQueue queue;
+  std::vector<Session> fresh(40), underway(40), tickets(40);
+  for (Session& session : fresh) queue.push(session, Rank::Fresh);
+  for (Session& session : underway) queue.push(session, Rank::Underway);
+  for (Session& session : tickets) queue.push(session, Rank::Ticket);
+  const auto is_of = [](std::vector<Session>& all, Session& one) {
+    return &one >= all.data() && &one < all.data() + all.size();
+  };
+  int of_tickets = 0, of_fresh = 0;
+  for (int i = 0; i < 40; ++i) {
+    Session& next = queue.pop();
+    of_tickets += is_of(tickets, next) ? 1 : 0;
+    of_fresh += is_of(fresh, next) ? 1 : 0;
+    EXPECT_FALSE(is_of(underway, next)) << "the oldest, every fourth time, are those who came first";
+  }
+  EXPECT_EQ(of_tickets, 30);
+  EXPECT_EQ(of_fresh, 10);
+  std::size_t rest = 0;
+  for (; !queue.empty(); ++rest) queue.pop();
+  EXPECT_EQ(rest, 80U) << "nobody is lost";
+}
+
+TEST(ClientHello, WhatIsNoneOffersNoTicket) {
+  EXPECT_TRUE(offered_ticket_key({}).empty());
+  const std::uint8_t http[] = "GET / HTTP/1.1\r\n\r\n";
+  EXPECT_TRUE(offered_ticket_key(http).empty());
+  const std::vector<std::uint8_t> ones(4096, 0x16);
+  EXPECT_TRUE(offered_ticket_key(ones).empty());
+}
+
+}  // namespace
+}  // namespace sallyport
