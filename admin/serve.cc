@@ -65,21 +65,14 @@ void keep_memory_private() {
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-struct Capacity {
-  std::uint64_t open_files = 0;
-  std::uint64_t connections = 0;
-};
-
-// Two descriptors a connection, device and broker; the rest is for RocksDB, listeners and the admin side.
-Capacity raise_open_files() {
-  constexpr std::uint64_t kReserved = 512;
+// As many as the process may have; answers how many that is.
+std::uint64_t raise_open_files() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const std::uint64_t files = limit.rlim_cur;
-  return {files, files > 2 * kReserved ? (files - kReserved) / 2 : files / 4};
+  return limit.rlim_cur;
 }
 
 // Every thread started later inherits the mask: signals come to wait_for_signals() alone.
@@ -120,7 +113,7 @@ void drain(const sigset_t& signals, DataPlane& plane, const Config& config, Logg
   plane.join();
 }
 
-void say_what_runs(const Config& config, const DataPlane& plane, const Capacity& capacity, const Registrar& registrar,
+void say_what_runs(const Config& config, const DataPlane& plane, std::uint64_t open_files, const Registrar& registrar,
                    const std::string& admin_address, Logger& log) {
   for (const ListenerInfo& listener : plane.listeners()) {
     log.info("listening", {{"listener", listener.name},
@@ -133,8 +126,8 @@ void say_what_runs(const Config& config, const DataPlane& plane, const Capacity&
   log.info("ready",
            {{"version", SALLYPORT_VERSION},
             {"shards", plane.shards()},
-            {"connections_max", capacity.connections},
-            {"open_files", capacity.open_files},
+            {"connections_max", plane.connections_max()},
+            {"open_files", open_files},
             {"devices", stats.devices.active + stats.devices.inactive + stats.devices.pending + stats.devices.revoked},
             {"cas", stats.cas_active + stats.cas_inactive},
             {"warmup_ms", static_cast<std::int64_t>(stats.warmup_seconds * 1000)},
@@ -145,7 +138,7 @@ void say_what_runs(const Config& config, const DataPlane& plane, const Capacity&
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, const sigset_t& signals, DataPlane& plane,
         std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
-  const Capacity capacity = raise_open_files();
+  const std::uint64_t open_files = raise_open_files();
   auto store = RegistryStore::open(config.state_dir);
   if (!store) return fail(kFailed, store.error().what);
   StatusCache cache;
@@ -185,12 +178,12 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
     if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
     admin_address = *bound;
   }
-  if (const auto started = plane.start(gate, registrar, capacity.connections); !started) {
+  if (const auto started = plane.start(gate, registrar, Capacity::of(open_files, plane.shards())); !started) {
     return fail(kFailed, started.error().what);
   }
   admin_server.start();
   if (config.admin.address) network_server.start();
-  say_what_runs(config, plane, capacity, registrar, admin_address, main_log);
+  say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(Probes::Phase::Ready);
 
   wait_for_end(signals, plane, listeners, reload);

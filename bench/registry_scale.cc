@@ -146,7 +146,7 @@ class World {
     must(static_cast<bool>(registrar->warm()), "the registry cannot be read");
     registrar->start();
     must(static_cast<bool>(registrar->trust({ca})), "the CA cannot be registered");
-    must(static_cast<bool>(plane_.start(*gate_, *registrar, 100)), "the shards cannot be started");
+    must(static_cast<bool>(plane_.start(*gate_, *registrar, Capacity::plain(100))), "the shards cannot be started");
     metrics_.emplace(config_, plane_, *registrar, log_);
     probes_.emplace(*metrics_);
     access_.emplace(*registrar);

@@ -163,21 +163,16 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
   return keys;
 }
 
-Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, std::uint64_t connections_max) {
+std::uint64_t DataPlane::connections_max() const {
+  return impl_->shards.empty() ? 0 : impl_->shards.front()->connections_max();
+}
+
+Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capacity capacity) {
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
-  ShardParts parts{true,
-                   0,
-                   &impl_->config,
-                   &settings,
-                   impl_->servers.get(),
-                   &gate,
-                   &impl_->tickets,
-                   &registrar,
-                   connections_max,
-                   &impl_->connections,
-                   &impl_->by_listener,
-                   &impl_->address_limits};
+  ShardParts parts{
+      true,       0,        &impl_->config,      &settings,           impl_->servers.get(),  &gate, &impl_->tickets,
+      &registrar, capacity, &impl_->connections, &impl_->by_listener, &impl_->address_limits};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);

@@ -11,6 +11,7 @@
 #include "cache/change.h"
 #include "cache/device_gate.h"
 #include "cache/log.h"
+#include "proxy/capacity.h"
 #include "proxy/config.h"
 #include "proxy/counters.h"
 #include "proxy/mailbox.h"
@@ -72,8 +73,9 @@ class DataPlane final : public ChangeSink {
 
   // Binds every listener, creates the rings and starts the shards. All or nothing: on failure what was
   // started is stopped, and the refusal says in one line what the kernel denied and what to do.
-  // `connections_max` is the bound derived from the open-file limit. After warm-up.
-  Answer<void> start(const DeviceGate& gate, Registrar& registrar, std::uint64_t connections_max);
+  // Where the kernel has no direct descriptors, the capacity is cut to plain_max. After warm-up.
+  Answer<void> start(const DeviceGate& gate, Registrar& registrar, Capacity capacity);
+  std::uint64_t connections_max() const;  // after start()
 
   void put_in_force(const Notice& notice) override;
 

@@ -14,12 +14,14 @@ namespace sallyport {
 class Socket {
  public:
   Socket() = default;
-  explicit Socket(int handle) : handle_(handle) {}
+  explicit Socket(int handle, bool direct = false) : handle_(handle), direct_(direct) {}
   bool valid() const { return handle_ >= 0; }
-  int handle() const { return handle_; }
+  int handle() const { return handle_; }   // a descriptor, or where it is
+  bool direct() const { return direct_; }  // … direct, a place in its ring's own table
 
  private:
   int handle_ = -1;
+  bool direct_ = false;
 };
 
 // How a receive goes about it.

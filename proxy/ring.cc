@@ -29,6 +29,11 @@ Refusal explain(int error, const char* call) {
   return {Refusal::Kind::Unavailable, std::move(what)};
 }
 
+// After the operation was prepared, which clears the flags.
+void address(io_uring_sqe* sqe, Socket socket) {
+  if (socket.direct()) sqe->flags |= IOSQE_FIXED_FILE;
+}
+
 }  // namespace
 
 Answer<void> Ring::Buffers::set_up(io_uring& of) {
@@ -63,13 +68,13 @@ void Ring::Buffers::give_back(unsigned short buffer) {
   io_uring_buf_ring_advance(ring, 1);
 }
 
-Answer<std::unique_ptr<Ring>> Ring::create() {
+Answer<std::unique_ptr<Ring>> Ring::create(unsigned direct_connections) {
   std::unique_ptr<Ring> ring(new Ring);
-  if (auto made = ring->set_up(); !made) return made.error();
+  if (auto made = ring->set_up(direct_connections); !made) return made.error();
   return ring;
 }
 
-Answer<void> Ring::set_up() {
+Answer<void> Ring::set_up(unsigned direct_connections) {
   io_uring_params params{};
   // The completion ring is larger: every connection may complete in one turn.
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
@@ -79,6 +84,7 @@ Answer<void> Ring::set_up() {
   initialised_ = true;
   io_uring_register_ring_fd(&ring_);  // saves the kernel a look-up; working without it is fine
 
+  sockets_.set_up(ring_, direct_connections);
   if (auto made = small_.set_up(ring_); !made) return made;
   return large_.set_up(ring_);
 }
@@ -105,6 +111,7 @@ void Ring::recv(Socket socket, Reading reading, Completion& completion) {
   } else {
     io_uring_prep_recv(sqe, socket.handle(), nullptr, from.bytes, 0);
   }
+  address(sqe, socket);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = static_cast<std::uint16_t>(from.group);
   io_uring_sqe_set_data(sqe, &completion);
@@ -115,13 +122,15 @@ void Ring::recv(Socket socket, Reading reading, Completion& completion) {
 void Ring::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
   io_uring_sqe* sqe = entry();
   io_uring_prep_send(sqe, socket.handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  address(sqe, socket);
   io_uring_sqe_set_data(sqe, &completion);
   completion.submit();
 }
 
-void Ring::connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) {
+void Ring::connect(Socket socket, const sockaddr* to, socklen_t length, Completion& completion) {
   io_uring_sqe* sqe = entry();
-  io_uring_prep_connect(sqe, socket.handle(), address, length);
+  io_uring_prep_connect(sqe, socket.handle(), to, length);
+  address(sqe, socket);
   io_uring_sqe_set_data(sqe, &completion);
   completion.submit();
 }
@@ -134,12 +143,26 @@ void Ring::cancel(Completion& completion) {
   io_uring_sqe_set_data(sqe, nullptr);
 }
 
-void Ring::accept(Socket listener, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion) {
+void Ring::accept(Socket listener, bool direct, sockaddr_storage& peer, socklen_t& peer_length,
+                  Completion& completion) {
   io_uring_sqe* sqe = entry();
   peer_length = sizeof peer;
-  io_uring_prep_accept(sqe, listener.handle(), reinterpret_cast<sockaddr*>(&peer), &peer_length, SOCK_CLOEXEC);
+  auto* address = reinterpret_cast<sockaddr*>(&peer);
+  io_uring_prep_accept(sqe, listener.handle(), address, &peer_length, direct ? 0 : SOCK_CLOEXEC);
+  // Not io_uring_prep_accept_direct(): liburing 2.3 adds one to this value, which makes it a plain accept.
+  if (direct) sqe->file_index = IORING_FILE_INDEX_ALLOC;
   io_uring_sqe_set_data(sqe, &completion);
   completion.submit();
+}
+
+Socket Ring::accepted(const IoResult& result, bool direct) {
+  if (direct) sockets_.accepted();
+  return Socket(result.value, direct);
+}
+
+Socket Ring::make_direct(Socket socket) {
+  const int slot = sockets_.adopt(socket.handle());
+  return slot >= 0 ? Socket(slot, true) : socket;
 }
 
 void Ring::read_event(int event_fd, std::uint64_t& into, Completion& completion) {
@@ -153,16 +176,37 @@ Socket Ring::open(int family) {
   return Socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 void Ring::end_sending(Socket socket) {
-  ::shutdown(socket.handle(), SHUT_WR);
+  if (!socket.direct()) {
+    ::shutdown(socket.handle(), SHUT_WR);
+    return;
+  }
+  // A worker of the kernel does it; the socket lives until then, even if it is closed here meanwhile.
+  io_uring_sqe* sqe = entry();
+  io_uring_prep_shutdown(sqe, socket.handle(), SHUT_WR);
+  address(sqe, socket);
+  io_uring_sqe_set_data(sqe, nullptr);
 }
+
 void Ring::close(Socket socket) {
-  ::close(socket.handle());
+  if (socket.direct()) {
+    // What still waits to be submitted names the slot, which somebody else may have next.
+    if (io_uring_sq_ready(&ring_) > 0) submit();
+    sockets_.close(socket.handle());
+  } else {
+    ::close(socket.handle());
+  }
 }
 
 void Ring::abort(Socket socket) {
-  const linger reset{1, 0};  // socket(7): close then drops what is queued and sends RST
-  ::setsockopt(socket.handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  ::close(socket.handle());
+  static const linger reset{1, 0};  // socket(7): close then drops what is queued and sends RST
+  if (socket.direct()) {
+    io_uring_sqe* sqe = entry();
+    prepare_setsockopt(*sqe, socket.handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    io_uring_sqe_set_data(sqe, nullptr);
+  } else {
+    ::setsockopt(socket.handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  }
+  close(socket);
 }
 
 void Ring::submit() {

@@ -11,13 +11,15 @@
 
 #include "cache/result.h"
 #include "proxy/io.h"
+#include "proxy/ring_sockets.h"
 
 namespace sallyport {
 
 class Ring final : public Io {
  public:
   // Refusals name what the kernel denied and the remedy: a container's seccomp profile, a sysctl, a limit.
-  static Answer<std::unique_ptr<Ring>> create();
+  // `direct_connections`: for how many connections there is to be room beside the process's open-file limit.
+  static Answer<std::unique_ptr<Ring>> create(unsigned direct_connections = 0);
   ~Ring() override;
 
   void recv(Socket socket, Reading reading, Completion& completion) override;
@@ -29,8 +31,14 @@ class Ring final : public Io {
   void close(Socket socket) override;
   void abort(Socket socket) override;
 
-  // One connection: the result is its descriptor, and `peer` its address, which stays where it is until then.
-  void accept(Socket listener, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion);
+  // One connection: the result is for accepted(), and `peer` its address, which stays where it is until then.
+  void accept(Socket listener, bool direct, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion);
+  Socket accepted(const IoResult& result, bool direct);
+  bool has_direct() const { return sockets_.usable(); }
+  // Whether one more connection, and its way to the broker, can be direct.
+  bool room_for_direct() const { return sockets_.room(); }
+  // Moves a socket of open() out of the process's descriptors; where that cannot be done it stays as it is.
+  Socket make_direct(Socket socket);
   // Reads the eventfd's counter into `into`, which stays where it is.
   void read_event(int event_fd, std::uint64_t& into, Completion& completion);
 
@@ -64,8 +72,9 @@ class Ring final : public Io {
   };
 
   Ring() = default;
-  Answer<void> set_up();
+  Answer<void> set_up(unsigned direct_connections);
   io_uring_sqe* entry();
+
   void finish(const Ended& ended);
 
   io_uring ring_{};
@@ -75,6 +84,7 @@ class Ring final : public Io {
   Buffers small_{.group = 0, .count = 4096, .bytes = 2048};
   // Two TLS records; one a receive, given back before the next is asked for.
   Buffers large_{.group = 1, .count = 64, .bytes = 32 * 1024};
+  RingSockets sockets_;
   std::vector<Ended> ended_;
   std::chrono::microseconds waited_{0};
 };

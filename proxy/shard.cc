@@ -101,7 +101,7 @@ std::int64_t Shard::unix_now() {
 }
 
 void Shard::run(std::promise<Answer<void>> ready) {
-  auto ring = Ring::create();
+  auto ring = Ring::create(parts_.capacity.direct_per_shard);
   if (!ring) {
     mailbox_.close();
     ready.set_value(ring.error());
@@ -109,6 +109,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
     return;
   }
   ring_ = std::move(*ring);
+  connections_max_ = ring_->has_direct() ? parts_.capacity.connections_max : parts_.capacity.plain_max;
   timers_.advance(now_us() / 1000);
   ring_->read_event(mailbox_.event_fd(), event_count_, event_);
   for (Listening& listening : listening_) start_accepting(listening);
@@ -216,7 +217,17 @@ bool Shard::choose_broker(std::size_t upstream, std::string_view client_id, unsi
   return brokers_.choose(upstream, client_id, attempt, now_us() / 1000, route);
 }
 
+// Direct descriptors cost a little more in the end of a connection than plain ones, so those are used up first.
+bool Shard::goes_direct() const {
+  return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && ring_->room_for_direct();
+}
+
 Socket Shard::open_broker(const BrokerRoute& route) {
+  const Socket socket = open_plain(route);
+  return socket.valid() && goes_direct() ? ring_->make_direct(socket) : socket;
+}
+
+Socket Shard::open_plain(const BrokerRoute& route) {
   const Socket socket = ring_->open(route.address->sa_family);
   if (!socket.valid() || route.address->sa_family == AF_UNIX) return socket;
   const int on = 1;

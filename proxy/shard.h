@@ -19,6 +19,7 @@
 #include "cache/registrar.h"
 #include "proxy/address_limits.h"
 #include "proxy/broker.h"
+#include "proxy/capacity.h"
 #include "proxy/handshake_queue.h"
 #include "proxy/mailbox.h"
 #include "proxy/rejections.h"
@@ -37,7 +38,7 @@ struct ShardParts {
   const DeviceGate* gate = nullptr;
   const TicketKeys* tickets = nullptr;
   Registrar* registrar = nullptr;
-  std::uint64_t connections_max = 0;
+  Capacity capacity;
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
@@ -55,6 +56,7 @@ class Shard final : public SessionHost {
   Mailbox& mailbox() { return mailbox_; }
   const ShardCounters& counters() const { return counters_; }
   bool finished() const { return finished_; }
+  std::uint64_t connections_max() const { return connections_max_; }  // of all shards; after start()
   std::uint64_t sessions() const { return sessions_.get(); }
   std::uint64_t closing() const { return closing_.get(); }  // halted sessions whose turn has not come
   double busy_ratio() const { return static_cast<double>(busy_permille_.get()) / 1000.0; }
@@ -92,6 +94,7 @@ class Shard final : public SessionHost {
   struct Accepting {
     Listening* listening = nullptr;
     Completion accepted;
+    bool direct = false;
     sockaddr_storage peer{};
     socklen_t peer_length = 0;
     void on_accepted(const IoResult& result) { listening->shard->on_accepted(*this, result); }
@@ -127,6 +130,8 @@ class Shard final : public SessionHost {
   void turn();
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
+  bool goes_direct() const;
+  Socket open_plain(const BrokerRoute& route);
   void flush_all();
   void recycle();
   void account_turn();
@@ -165,6 +170,7 @@ class Shard final : public SessionHost {
   void shut_down_all(bool also_served);
 
   const ShardParts parts_;
+  std::uint64_t connections_max_ = 0;
   Logger& log_;
   std::unique_ptr<Ring> ring_;
   Mailbox mailbox_;

@@ -26,7 +26,8 @@ bool Shard::Listening::in_flight() const {
 void Shard::start_accepting(Accepting& accepting) {
   Listening& listening = *accepting.listening;
   if (!listening.socket.valid() || accepting.accepted.submitted() || listening.paused || draining_) return;
-  ring_->accept(listening.socket, accepting.peer, accepting.peer_length, accepting.accepted);
+  accepting.direct = goes_direct();
+  ring_->accept(listening.socket, accepting.direct, accepting.peer, accepting.peer_length, accepting.accepted);
 }
 
 void Shard::start_accepting(Listening& listening) {
@@ -40,7 +41,7 @@ void Shard::on_accept_again() {
 void Shard::on_accepted(Accepting& accepting, const IoResult& result) {
   Listening& listening = *accepting.listening;
   if (result.value >= 0) {
-    admit(listening, Socket(result.value), accepting.peer);
+    admit(listening, ring_->accepted(result, accepting.direct), accepting.peer);
   } else if (result.value != -ECANCELED) {
     // EMFILE and ENFILE most likely: a moment later somebody may have left.
     if (!accept_again_.running()) {
@@ -77,7 +78,7 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   }
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
   // Taken first and given back where it was too much: no two shards pass the limit together.
-  const bool full = parts_.connections->fetch_add(1, std::memory_order_relaxed) >= parts_.connections_max;
+  const bool full = parts_.connections->fetch_add(1, std::memory_order_relaxed) >= connections_max_;
   const bool listener_full = of_listener.fetch_add(1, std::memory_order_relaxed) >=
                              (config.max_connections != 0 ? config.max_connections : UINT64_MAX);
   if (full || listener_full) {

@@ -16,6 +16,7 @@
 #include "cache/chains.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
+#include "proxy/ring.h"
 #include "tests/proxy/tls_client.h"
 
 namespace sallyport::test {
@@ -151,7 +152,8 @@ std::string connect_packet() {
       15};
 }
 
-class DataPlaneTest : public testing::Test {
+// Everything with descriptors of the process, and with direct ones.
+class DataPlaneTest : public testing::TestWithParam<bool> {
  protected:
   DataPlaneTest()
       : log_(Level::Error, LogFormat::Text, 2), device_ca_(make_ca("Device CA")), server_ca_(make_ca("Server CA")) {
@@ -171,6 +173,12 @@ class DataPlaneTest : public testing::Test {
     config_.upstreams.push_back({"broker", {{"127.0.0.1", broker_.port, ""}}, Balance::LeastConnections, {}, 500ms});
   }
 
+  void SetUp() override {
+    if (!GetParam()) return;
+    const auto ring = Ring::create(8);
+    if (!ring || !(*ring)->has_direct()) GTEST_SKIP() << "this kernel has no direct descriptors";
+    capacity_ = {1000, 0, 500};
+  }
   void start() {
     plane_ = std::make_unique<DataPlane>(config_, log_);
     auto keys = plane_->prepare();
@@ -183,7 +191,7 @@ class DataPlaneTest : public testing::Test {
     registrar_->start();
     ASSERT_TRUE(registrar_->set_server_keys(*keys));
     ASSERT_TRUE(registrar_->trust({device_ca_.certificate}));
-    const auto started = plane_->start(gate_, *registrar_, 1000);
+    const auto started = plane_->start(gate_, *registrar_, capacity_);
     ASSERT_TRUE(started) << started.error().what;
     const std::string address = plane_->listeners().at(0).address;
     port_ = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
@@ -217,13 +225,17 @@ class DataPlaneTest : public testing::Test {
   StatusCache cache_;
   ChainTable chains_;
   DeviceGate gate_{cache_, chains_};
+  Capacity capacity_ = Capacity::plain(1000);
   std::unique_ptr<DataPlane> plane_;
   std::unique_ptr<RegistryStore> store_;
   std::unique_ptr<Registrar> registrar_;
   std::uint16_t port_ = 0;
 };
 
-TEST_F(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
+INSTANTIATE_TEST_SUITE_P(Descriptors, DataPlaneTest, testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "Direct" : "Plain"; });
+
+TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
   start();
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     const Identity509 identity = make_device("d" + std::to_string(version), device_ca_);
@@ -240,7 +252,7 @@ TEST_F(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
 }
 
-TEST_F(DataPlaneTest, NothingIsRegisteredBeforeItsConnect) {
+TEST_P(DataPlaneTest, NothingIsRegisteredBeforeItsConnect) {
   start();
   const Identity509 identity = make_device("quiet", device_ca_);
   {
@@ -252,7 +264,7 @@ TEST_F(DataPlaneTest, NothingIsRegisteredBeforeItsConnect) {
   EXPECT_TRUE(eventually([&] { return rejected(Reason::BadConnect) == 1; }));
 }
 
-TEST_F(DataPlaneTest, DeactivatingCutsLiveSessionsBeforeItIsAnswered) {
+TEST_P(DataPlaneTest, DeactivatingCutsLiveSessionsBeforeItIsAnswered) {
   start();
   const Identity509 lost = make_device("lost", device_ca_), kept = make_device("kept", device_ca_);
   Device a(port_, lost), b(port_, kept);
@@ -276,7 +288,7 @@ TEST_F(DataPlaneTest, DeactivatingCutsLiveSessionsBeforeItIsAnswered) {
   EXPECT_TRUE(eventually([&] { return rejected(Reason::DeviceInactive) == 1; }));
 }
 
-TEST_F(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
+TEST_P(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
   start();
   std::vector<Identity509> identities;
   std::vector<std::unique_ptr<Device>> devices;
@@ -301,7 +313,7 @@ TEST_F(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
 }
 
 // A change and connections at the same time: whatever the order, no session of the device outlives it.
-TEST_F(DataPlaneTest, ADeactivationRacesHandshakes) {
+TEST_P(DataPlaneTest, ADeactivationRacesHandshakes) {
   start();
   const Identity509 identity = make_device("racer", device_ca_);
   {
@@ -337,7 +349,7 @@ TEST_F(DataPlaneTest, ADeactivationRacesHandshakes) {
   }
 }
 
-TEST_F(DataPlaneTest, SilentPeersAreRefusedInTimeAndOldestFirstBeyondTheBound) {
+TEST_P(DataPlaneTest, SilentPeersAreRefusedInTimeAndOldestFirstBeyondTheBound) {
   config_.shards = 1;
   config_.listeners[0].max_handshakes_per_shard = 4;
   start();
@@ -351,7 +363,7 @@ TEST_F(DataPlaneTest, SilentPeersAreRefusedInTimeAndOldestFirstBeyondTheBound) {
   for (const int fd : silent) ::close(fd);
 }
 
-TEST_F(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
+TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   config_.listeners[0].auth = AuthMode::OneWay;
   start();
   const Identity509 known = make_device("known", device_ca_);
@@ -380,7 +392,7 @@ TEST_F(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   EXPECT_FALSE(plane_->cut_session(page->sessions[0].id));
 }
 
-TEST_F(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
+TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
   start();
   const Identity509 other = make_ca("Another CA");
   const Identity509 stranger = make_device("stranger", other);
@@ -410,7 +422,7 @@ TEST_F(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
 }
 
 // At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.
-TEST_F(DataPlaneTest, ClosingIsPaced) {
+TEST_P(DataPlaneTest, ClosingIsPaced) {
   config_.cuts_per_second = 20;
   start();
   const Identity509 identity = make_device("many", device_ca_);
@@ -433,7 +445,7 @@ TEST_F(DataPlaneTest, ClosingIsPaced) {
   EXPECT_EQ(broker_.received, before) << "bytes of a revoked device reached the broker";
 }
 
-TEST_F(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
+TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   auto device = std::make_unique<Device>(port_, identity);
@@ -450,7 +462,7 @@ TEST_F(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   EXPECT_TRUE(plane_->finished());
 }
 
-TEST_F(DataPlaneTest, TheDrainsLimitEndsWhatIsLeft) {
+TEST_P(DataPlaneTest, TheDrainsLimitEndsWhatIsLeft) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   Device device(port_, identity);

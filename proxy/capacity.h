@@ -1,0 +1,21 @@
+// How many connections there may be at once: what the open-file limit and the ring's own tables of sockets allow.
+#pragma once
+
+#include <cstdint>
+
+namespace sallyport {
+
+// A connection is two sockets, the device's and the broker's. Up to `plain_max` connections they are descriptors of
+// the process; what is above goes by direct descriptors (ring_sockets.h), `direct_per_shard` connections on each
+// shard, where the kernel has them.
+struct Capacity {
+  std::uint64_t connections_max = 0, plain_max = 0;
+  unsigned direct_per_shard = 0;
+
+  // `open_files`: RLIMIT_NOFILE, which also bounds each ring's table (io_uring_register(2)).
+  static Capacity of(std::uint64_t open_files, unsigned shards);
+  // By plain descriptors alone.
+  static Capacity plain(std::uint64_t connections) { return {connections, connections, 0}; }
+};
+
+}  // namespace sallyport
