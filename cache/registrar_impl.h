@@ -4,6 +4,7 @@
 // the CA set; the registrar's thread alone writes them.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <future>
@@ -43,7 +44,13 @@ class Registrar::Impl {
   Answer<void> warm();
   Answer<void> warm_cas();
   Answer<void> warm_chains();
+  // What the devices come to, added up before it is counted: a lock and a look-up a chain, not a device.
+  struct WarmTally {
+    std::unordered_map<std::uint64_t, std::array<std::uint64_t, 5>> by_chain;  // by status
+    std::unordered_map<std::int64_t, std::uint64_t> by_last_day;
+  };
   Answer<void> warm_devices();
+  void warm_device(const Digest& id, const DeviceRow& row, std::int64_t now, WarmTally& tally);
 
   // registrar.cc
   void start();

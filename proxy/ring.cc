@@ -180,11 +180,13 @@ void Ring::end_sending(Socket socket) {
     ::shutdown(socket.handle(), SHUT_WR);
     return;
   }
-  // A worker of the kernel does it; the socket lives until then, even if it is closed here meanwhile.
+  Completion* done = sockets_.shutting_down(socket.handle());
+  if (done == nullptr) return;
   io_uring_sqe* sqe = entry();
   io_uring_prep_shutdown(sqe, socket.handle(), SHUT_WR);
   address(sqe, socket);
-  io_uring_sqe_set_data(sqe, nullptr);
+  io_uring_sqe_set_data(sqe, done);
+  done->submit();
 }
 
 void Ring::close(Socket socket) {

@@ -73,7 +73,29 @@ int RingSockets::adopt(int fd) {
   return slot;
 }
 
+Completion* RingSockets::shutting_down(int slot) {
+  const auto [at, fresh] = shutting_down_.try_emplace(slot);
+  if (!fresh) return nullptr;
+  ShuttingDown& ending = at->second;
+  ending.sockets = this;
+  ending.slot = slot;
+  ending.done.arm<&ShuttingDown::on_done>(ending);
+  return &ending.done;
+}
+
+void RingSockets::ShuttingDown::on_done(const IoResult&) {
+  RingSockets& of = *sockets;
+  const int ended = slot;
+  const bool close = close_after;
+  of.shutting_down_.erase(ended);  // and this with it
+  if (close) of.close(ended);
+}
+
 void RingSockets::close(int slot) {
+  if (const auto found = shutting_down_.find(slot); found != shutting_down_.end()) {
+    found->second.close_after = true;
+    return;
+  }
   int none = -1;
   io_uring_register_files_update(ring_, static_cast<unsigned>(slot), &none, 1);
   if (static_cast<unsigned>(slot) < half_) {

@@ -8,7 +8,10 @@
 
 #include <liburing.h>
 
+#include <unordered_map>
 #include <vector>
+
+#include "proxy/io.h"
 
 namespace sallyport {
 
@@ -24,14 +27,26 @@ class RingSockets {
   void accepted() { ++accepted_; }
   // Moves a plain descriptor into the table and closes it. Negative: it could not be moved, and is as it was.
   int adopt(int fd);
+  // For a shutdown(2) that is being asked for; it completes when that was done. Null: one is on its way already.
+  Completion* shutting_down(int slot);
+  // At once, or when its shutdown was done: a worker of the kernel looks the slot up when its turn comes, and would
+  // shut down whoever has it by then.
   void close(int slot);
 
  private:
+  struct ShuttingDown {
+    RingSockets* sockets = nullptr;
+    int slot = -1;
+    bool close_after = false;
+    Completion done;
+    void on_done(const IoResult&);
+  };
   bool kernel_can(io_uring& ring);
 
   io_uring* ring_ = nullptr;
   unsigned half_ = 0, accepted_ = 0;
   std::vector<int> free_;  // slots of the second half
+  std::unordered_map<int, ShuttingDown> shutting_down_;
 };
 
 // Prepares setsockopt(2) for a direct descriptor: SOCKET_URING_OP_SETSOCKOPT, Linux 6.7, which liburing 2.3 does not
