@@ -138,10 +138,9 @@ class Session final : public Verifier {
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
   bool in_handshake_queue = false;
   bool in_flush_list = false;
-  bool counted_by_address = false;  // its address's limits count it
-  std::uint64_t id = 0;             // unique while the process runs
-  std::uint64_t cut_batch = 0;      // which notice cut it; 0: none
-  std::int64_t since = 0;           // Unix seconds
+  std::uint64_t id = 0;         // unique while the process runs
+  std::uint64_t cut_batch = 0;  // which notice cut it; 0: none
+  std::int64_t since = 0;       // Unix seconds
   Session* handshaking_next = nullptr;
   Session* handshaking_previous = nullptr;
 

@@ -168,7 +168,7 @@ void Shard::recycle() {
     sessions_.sub();
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     (*parts_.by_listener)[listener].fetch_sub(1, std::memory_order_relaxed);
-    if (session->counted_by_address) (*parts_.address_limits)[listener].leave(session->peer());
+    (*parts_.address_limits)[listener].leave(session->peer());
     free_.push_back(session);
   }
   graveyard_.clear();

@@ -65,16 +65,14 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
   if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
-  const bool counted = config.max_connections_per_ip != 0 || config.max_new_per_second_per_ip != 0;
+  // Counted also where there is no limit: one may be set while they are open.
   AddressLimits& limits = (*parts_.address_limits)[listening.number];
-  if (counted) {
-    switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
-      case AddressLimits::Answer::Admitted: break;
-      case AddressLimits::Answer::TooMany:
-        return refuse_at_once(listening, socket, peer, Reason::TooManyConnections, "max_connections_per_ip");
-      case AddressLimits::Answer::TooFast:
-        return refuse_at_once(listening, socket, peer, Reason::RateLimited, "max_new_per_second_per_ip");
-    }
+  switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
+    case AddressLimits::Answer::Admitted: break;
+    case AddressLimits::Answer::TooMany:
+      return refuse_at_once(listening, socket, peer, Reason::TooManyConnections, "max_connections_per_ip");
+    case AddressLimits::Answer::TooFast:
+      return refuse_at_once(listening, socket, peer, Reason::RateLimited, "max_new_per_second_per_ip");
   }
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
   // Taken first and given back where it was too much: no two shards pass the limit together.
@@ -84,7 +82,7 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   if (full || listener_full) {
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     of_listener.fetch_sub(1, std::memory_order_relaxed);
-    if (counted) limits.leave(peer);
+    limits.leave(peer);
     return refuse_at_once(listening, socket, peer, Reason::TooManyConnections,
                           full ? "the open-file limit allows no more" : "max_connections");
   }
@@ -101,7 +99,6 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   ++handshaking_;
   session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
   session.since = unix_now();
-  session.counted_by_address = counted;
   session.begin(*this, listening.settings, socket, peer);
 }
 

@@ -16,16 +16,19 @@ Address Address::parse(const std::string& text) {
   Address made;
   const std::size_t colon = text.rfind(':');
   const std::string host = text.substr(0, colon);
-  const auto port = htons(
-      static_cast<std::uint16_t>(colon == std::string::npos ? 0 : std::strtoul(text.c_str() + colon + 1, nullptr, 10)));
+  const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const bool number =
+      !digits.empty() && digits.size() <= 5 && digits.find_first_not_of("0123456789") == std::string::npos;
+  const unsigned long value = number ? std::strtoul(digits.c_str(), nullptr, 10) : 65536;
+  const auto port = htons(static_cast<std::uint16_t>(value));
   auto* v4 = reinterpret_cast<sockaddr_in*>(&made.storage_);
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&made.storage_);
   errno = 0;
-  if (::inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+  if (value <= 65535 && ::inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
     v4->sin_family = AF_INET;
     v4->sin_port = port;
     made.length_ = sizeof *v4;
-  } else if (host.size() > 2 && host.front() == '[' &&
+  } else if (value <= 65535 && host.size() > 2 && host.front() == '[' &&
              ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6->sin6_addr) == 1) {
     v6->sin6_family = AF_INET6;
     v6->sin6_port = port;

@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -22,13 +23,13 @@ struct Scenario {
 };
 
 void connections(CLI::App& app, Options& o) {
-  app.add_option("--connections", o.connections, "how many stand")->capture_default_str();
+  app.add_option("--connections", o.connections, "how many stand")->capture_default_str()->check(CLI::PositiveNumber);
 }
 void rate(CLI::App& app, Options& o, const char* what) {
   app.add_option("--rate", o.rate, what)->check(CLI::NonNegativeNumber);
 }
 void size(CLI::App& app, Options& o) {
-  app.add_option("--size", o.size, "bytes of payload")->capture_default_str();
+  app.add_option("--size", o.size, "bytes of payload")->capture_default_str()->check(CLI::NonNegativeNumber);
 }
 void seconds(CLI::App& app, Options& o, const char* what) {
   app.add_option("--seconds", o.seconds, what)->capture_default_str()->check(CLI::PositiveNumber);
@@ -37,12 +38,15 @@ void seconds(CLI::App& app, Options& o, const char* what) {
 const Scenario kScenarios[] = {
     {"handshake", "Connections made and left: TCP, TLS, CONNECT, CONNACK, DISCONNECT, close.", &load::run_handshake,
      [](CLI::App& app, Options& o) {
-       app.add_option("--count", o.count, "connections that are measured")->capture_default_str();
+       app.add_option("--count", o.count, "connections that are measured")
+           ->capture_default_str()
+           ->check(CLI::PositiveNumber);
        app.add_option("--concurrency", o.concurrency, "at once")->capture_default_str()->check(CLI::PositiveNumber);
        app.add_option("--mode", o.mode, "full, resumed, mixed (half each), or first: every connection a new device")
            ->capture_default_str()
            ->check(CLI::IsMember({"full", "resumed", "mixed", "first"}));
-       app.add_option("--warm-up", o.warm_up, "connections before; at least one for each device");
+       app.add_option("--warm-up", o.warm_up, "connections before; at least one for each device")
+           ->check(CLI::NonNegativeNumber);
        rate(app, o, "connections due each second (0: as fast as --concurrency allows)");
      }},
     {"reconnect", "A fleet stands, is cut, and comes back all at once.", &load::run_reconnect,
@@ -110,8 +114,8 @@ void common(CLI::App& app, Options& o, std::string& json) {
   app.add_option("--cipher", o.tls.cipher, "OpenSSL's name; TLS 1.3: the suite");
   app.add_option("--group", o.tls.group, "key exchange groups, best first")->capture_default_str();
   app.add_option("--trust", o.tls.trust, "the server's CA (default: the one in --pki)")->check(CLI::ExistingFile);
-  app.add_option("--devices", o.devices,
-                 "distinct devices (handshake: default 128; otherwise one for each connection)");
+  app.add_option("--devices", o.devices, "distinct devices (handshake: default 128; otherwise one for each connection)")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--intermediate", o.intermediate, "devices are issued by an intermediate CA, and send it");
   app.add_flag("--rsa-devices", o.rsa_devices, "devices with RSA-2048 keys");
   app.add_flag_callback(
@@ -123,6 +127,11 @@ void common(CLI::App& app, Options& o, std::string& json) {
   app.add_option("--limit", o.limit, "seconds after which a run that does not end is given up")->capture_default_str();
   app.add_option("--json", json, "file for the result, instead of standard output");
   app.add_flag("--quiet", o.quiet, "no progress on standard error");
+}
+
+bool knows(const CLI::App& app, const std::string& word) {
+  const auto all = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(all.begin(), all.end(), [&](const CLI::App* each) { return each->get_name() == word; });
 }
 
 int report(const load::Report& result, const std::string& file) {
@@ -169,6 +178,11 @@ int main(int argc, char** argv) {
       load::Stage stage(options);
       status = report(run(stage), json);
     });
+  }
+  // CLI11 says of a wrong word that a subcommand is required; a person wants to hear which word it does not know.
+  if (argc > 1 && argv[1][0] != '-' && !knows(app, argv[1])) {
+    std::fprintf(stderr, "load: there is no scenario '%s'; see load --help\n", argv[1]);
+    return 2;
   }
   CLI11_PARSE(app, argc, argv);
   return status;

@@ -1,6 +1,8 @@
 #include "bench/loadgen/scenario.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -68,6 +70,11 @@ void Progress::check_limit() const {
 }
 
 Stage::Stage(const Options& o) : options(o), progress(o) {
+  errno = 0;
+  for (const pid_t pid : o.pids) {
+    if (::kill(pid, 0) != 0 && errno == ESRCH) give_up(("--pid " + std::to_string(pid)).c_str());
+  }
+  errno = 0;
   if (o.pki.empty() && !o.plain) give_up("--pki is needed: a folder made by `load pki`");
   if (!o.plain) {
     TlsChoice choice = o.tls;
@@ -120,19 +127,18 @@ void Fleet::connect_all(std::size_t window, bool resume, Progress& progress, std
 }
 
 std::size_t Fleet::settle(Progress& progress) {
-  answers_ = 0;
-  std::size_t asked = 0;
+  answers_ = asked_ = 0;
   for (const auto& client : clients_) {
     if (!client->connected()) continue;
     client->send(kPingreq);
-    ++asked;
+    ++asked_;
   }
   const std::int64_t until = now_ns() + Progress::seconds(30);
-  while (answers_ < asked && now_ns() < until) {
+  while (answers_ < asked_ && now_ns() < until) {
     loop_.turn(now_ns() + 100'000'000);
-    progress.say("settling", answers_, asked, report_.errors());
+    progress.say("settling", answers_, asked_, report_.errors());
   }
-  return clients_.size() - answers_;
+  return clients_.size() - std::min(answers_, clients_.size());
 }
 
 void Fleet::drop_all() {
@@ -155,6 +161,7 @@ void Fleet::on_packet(Client& client, Frames& frames) {
 void Fleet::on_closed(Client& client, std::string_view why) {
   if (client.was_connected()) {
     --standing_;
+    if (asked_ > answers_) --asked_;  // one less to wait for
   } else {
     --in_progress_;
     failed_.push_back(client.tag);

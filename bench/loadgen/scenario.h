@@ -46,6 +46,7 @@ struct Options {
 
 class Report {
  public:
+  void rename(std::string scenario) { scenario_ = std::move(scenario); }
   Report(std::string scenario, std::string unit) : scenario_(std::move(scenario)), unit_(std::move(unit)) {}
   void error(std::string_view what) { ++errors_[std::string(what)]; }
   void set(const std::string& name, double value) { figures_[name] = value; }
@@ -129,7 +130,7 @@ class Fleet final : public Client::Owner {
   std::vector<Device> devices_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::size_t> failed_;
-  std::size_t standing_ = 0, in_progress_ = 0, answers_ = 0;
+  std::size_t standing_ = 0, in_progress_ = 0, answers_ = 0, asked_ = 0;
   bool record_latency_ = false;
   Listener* listener_ = nullptr;
 

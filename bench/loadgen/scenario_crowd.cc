@@ -95,6 +95,7 @@ Report run_storm(Stage& stage) {
   }
   bursts.go();
   Report report = run_roundtrip(stage);
+  report.rename("storm");
   bursts.stop();
   report.set("handshakes", static_cast<double>(bursts.report().units));
   report.set("handshake_p99_us", bursts.report().latency.at(0.99));

@@ -165,7 +165,8 @@ def test_resumed_handshakes(server, load, tls, mode, resumed):
     assert (report["units"], report["resumed"]) == (60, resumed)
     is_ordered(report["latency_us"], 60)
     grown.becomes(resumed, "handshakes_total", kind="resumed", version=tls)
-    assert grown.of("handshakes_total", version=tls) == 260
+    # Twice 200 to warm up: the second time every device is registered, and its ticket is good.
+    assert grown.of("handshakes_total", version=tls) == 460
 
 
 @pytest.mark.parametrize("tls", TLS)
@@ -212,17 +213,14 @@ def test_ipv6(server, pki):
 @pytest.mark.parametrize("mode", ["full", "resumed"])
 @pytest.mark.parametrize("tls", TLS)
 def test_reconnect(server, load, tls, mode):
-    """A fleet comes back at once: all of it, by ticket where asked for; the time from the cut is measured.
-
-    Not every device resumes: the last ones come back before their registration is in force, which load does not await.
-    """
+    """A fleet comes back at once: all of it, by ticket where asked for; the time from the cut is measured."""
     grown = Growth(server)
     report = load("reconnect", "--connections", 100, "--mode", mode, "--tls", tls)
     resumed = report["resumed"]
     assert (report["unit"], report["units"]) == ("connection", 100)
-    assert 0 < resumed <= 100 if mode == "resumed" else resumed == 0
+    assert resumed == (100 if mode == "resumed" else 0)
     is_ordered(report["latency_us"], 100)
-    assert grown.of("handshakes_total", version=tls) == 200
+    assert grown.of("handshakes_total", version=tls) == (300 if mode == "resumed" else 200)
     assert grown.of("handshakes_total", version=tls, kind="resumed") == resumed
     grown.becomes(100, "registrations_total")
     grown.becomes(0, "sessions_open")
@@ -238,7 +236,6 @@ def test_storm(server, load):
     assert grown.of("connections_accepted_total") == 5 + 10 + report["handshakes"]
 
 
-@pytest.mark.xfail(strict=True, reason="load: storm's JSON says \"scenario\":\"roundtrip\"")
 def test_storm_says_its_name(load):
     """The JSON names the scenario that was run."""
     assert load("storm", "--connections", 1, "--seconds", 0.3, "--burst", 1)["scenario"] == "storm"
@@ -475,12 +472,8 @@ def test_the_proxy_dies_during_the_run(serve_once, sink, pki, answers, command):
 
 
 @pytest.mark.parametrize("command", [
-    pytest.param(["roundtrip", "--rate", 200, "--seconds", 2],
-                 marks=pytest.mark.xfail(strict=True, reason="load waits for PUBACKs of connections that are gone, "
-                                                             "until --limit, and prints no JSON")),
-    pytest.param(["messages", "--qos", 1, "--rate", 200, "--seconds", 2],
-                 marks=pytest.mark.xfail(strict=True, reason="load waits for PUBACKs of connections that are gone, "
-                                                             "until --limit, and prints no JSON"))],
+    pytest.param(["roundtrip", "--rate", 200, "--seconds", 2]),
+    pytest.param(["messages", "--qos", 1, "--rate", 200, "--seconds", 2])],
     ids=["roundtrip", "messages"])
 def test_a_broker_dies_with_unanswered_publishes(command):
     """What a lost connection still owed is lost: the run ends in its time, with the JSON, not at --limit."""
@@ -524,7 +517,7 @@ def test_the_limit_of_time():
 
 
 @pytest.mark.parametrize("arguments, word", [
-    (["nonsense"], "subcommand"), ([], "subcommand"), ([*SMALL, "--tls", "1.1"], "1.1"),
+    (["nonsense"], "nonsense"), ([], "subcommand"), ([*SMALL, "--tls", "1.1"], "1.1"),
     ([*SMALL, "--mode", "half"], "half"), ([*SMALL, "--mqtt", "4"], "--mqtt"), ([*SMALL, "--bogus"], "--bogus"),
     (["messages", "--qos", "2"], "--qos"), (["messages", "--seconds", "0"], "--seconds"),
     (["bulk", "--direction", "sideways"], "sideways"), ([*SMALL, "--pid", "abc"], "--pid"), (["pki"], "--out"),
@@ -564,7 +557,7 @@ def test_a_taken_port(sink):
 
 
 @pytest.mark.parametrize("scenario", [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="load: --connections 0 ends in SIGFPE"))
+    name
     for name in ("messages", "roundtrip", "bulk", "storm")])
 def test_no_connections_at_all(sink, scenario):
     """--connections 0 is wrong usage, not a crash."""
@@ -572,14 +565,12 @@ def test_no_connections_at_all(sink, scenario):
     assert done.returncode > 0 and "--connections" in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="load: a negative count becomes 2^64 - 5 and the run does not end")
 def test_a_negative_count(sink):
     """--count -5 is wrong usage."""
     done = said_by("handshake", "--plain", "--connect", sink.address, "--count=-5", "--quiet", "--limit", 1)
     assert done.returncode > 0 and "--count" in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="load: a port that is none, or is missing, becomes another: 34463, 1 or 0")
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:1x", "127.0.0.1:", "127.0.0.1"])
 def test_a_port_that_is_none(address):
     """No such port: said at once, not dialled modulo 65536."""
@@ -587,7 +578,6 @@ def test_a_port_that_is_none(address):
     assert done.returncode == 1 and done.stdout == "" and f"{address} is not an address" in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="load: a --pid that is no process is measured as 0 µs, ok true")
 def test_a_pid_that_is_nobody(sink):
     """A wrong --pid must not become a proxy that costs nothing."""
     done = said_by(*SMALL, "--plain", "--connect", sink.address, "--pid", 4194399)
