@@ -128,7 +128,7 @@ mutant answer-before-every-shard proxy/mailbox.h data_plane_test '*Deactivat*' \
 mutant drain-goes-on-accepting proxy/shard_mail.cc data_plane_test '*ADrain*' \
   'stop_accepting();' ''
 mutant silent-peers-without-bound proxy/shard_admission.cc data_plane_test '*Silent*' \
-  'if (session != nullptr) session->evict();' ''
+  '  session->evict();' ''
 mutant a-wrong-alert proxy/tls_engine.cc tls_engine_test '*Alert*' \
   'case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;' ''
 mutant verify-fails-open proxy/tls_engine.cc tls_engine_test '*' \
@@ -202,9 +202,9 @@ mutant resume-after-the-end cache/device_gate.cc life_cycle_test '*Resum*' \
 mutant resume-through-a-dead-ca cache/device_gate.cc life_cycle_test '*Resum*' \
   'if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse' 'if (!known_and_alive(verdict, *slot, cas, admits, now) && false) return refuse'
 mutant honour-a-ticket-without-standing proxy/tls_engine.cc tls_engine_test '*Resuming*' \
-  'if (engine->ticket_verdict_->admitted()) return true;' 'return true;'
+  'engine->by_ticket_ = engine->verdict_->admitted();' 'engine->by_ticket_ = true;'
 mutant a-resumption-without-a-verdict proxy/tls_engine.cc tls_engine_test '*Resuming*' \
-  'if (resumed_) verdict_ = std::move(ticket_verdict_);' ''
+  'if (resumed_ != by_ticket_) verdict_.reset();' 'verdict_.reset();'
 mutant the-certificate-in-the-ticket proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
   '!= kPeer) content.append' '!= 0) content.append'
 mutant tickets-outlive-the-certificate proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
@@ -241,6 +241,28 @@ mutant a-damaged-backup-is-as-good admin/backup.cc api_test '*Backup*' \
   'if (!bytes || *hash != text_in(file, "sha256"))' 'if (!bytes)'
 mutant a-sealed-key-under-any-name cache/sealed.cc sealed_test '*' \
   'EVP_DecryptUpdate(cipher.get(), nullptr, &n, bytes(name), static_cast<int>(name.size())) == 1 &&' ''
+mutant forget-the-record-size proxy/tls_session_swap.cc tls_engine_test '*RecordSize*' \
+  '|| SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED' ''
+mutant a-ticket-that-nobody-offered proxy/client_hello.cc tls_engine_test '*ClientHello*' \
+  'if (identity.size() >= kKeyName) return identity.first(kKeyName);' ''
+mutant no-limit-of-connections proxy/address_limits.cc admission_test '*' \
+  'if (connections_max != 0 && entry.connections >= connections_max) return Answer::TooMany;' ''
+mutant a-rate-without-end proxy/address_limits.cc admission_test '*' \
+  'if (spent_until > now_us + kSecondUs) return Answer::TooFast;' ''
+mutant every-ipv6-address-is-another proxy/address_limits.cc admission_test '*' \
+  'std::memcpy(address.data(), &v6.sin6_addr, 8);' 'std::memcpy(address.data(), &v6.sin6_addr.s6_addr[8], 8);'
+mutant addresses-are-kept-for-ever proxy/address_limits.cc admission_test '*' \
+  'if (stripe.entries.size() >= stripe.sweep_at) sweep(stripe, now_us);' ''
+mutant tickets-wait-like-others proxy/handshake_queue.cc admission_test '*' \
+  'if (!is_long() || steps_ % kPatienceSteps == 0)' 'if (true)'
+mutant the-fresh-starve proxy/handshake_queue.cc admission_test '*' \
+  'if (!is_long() || steps_ % kPatienceSteps == 0)' 'if (!is_long())'
+mutant sleep-through-a-timer proxy/timer_wheel.cc proxy_parts_test '*' \
+  'if (head.next_ != &head) return at > now_ms ? at - now_ms : 0;' ''
+mutant a-known-device-by-its-leaf-alone cache/device_gate.cc device_gate_test '*' \
+  'if (!chains_.alive(slot.chain, now)) return false;' ''
+mutant seen-is-for-ever cache/device_gate.cc device_gate_test '*' \
+  'slot.seen_day == unix_day(now)' 'true'
 
 echo "mutants: $killed killed, $survived survived"
 [ -n "${MUTANTS_DIR:-}" ] || rm -rf "$scratch"

@@ -329,6 +329,18 @@ TEST(Gate, ApprovalAdmitsToTlsOnly) {
   EXPECT_TRUE(verdict.pending);
 }
 
+TEST(Gate, ADeviceIsSeenOnceADay) {
+  GateWorld world;
+  world.trust(pki().root.certificate);
+  world.enroll(device(), pki().root.certificate);
+  EXPECT_FALSE(world.ask(device()).seen_today) << "never";
+  const std::uint16_t today = unix_day(std::time(nullptr));
+  world.set_seen(device(), static_cast<std::uint16_t>(today - 1));
+  EXPECT_FALSE(world.ask(device()).seen_today) << "yesterday";
+  world.set_seen(device(), today);
+  EXPECT_TRUE(world.ask(device()).seen_today || unix_day(std::time(nullptr)) != today);
+}
+
 TEST(Gate, ARenewedCaTakesItsFleetAlong) {
   GateWorld world;
   Pki& p = pki();

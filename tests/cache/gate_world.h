@@ -60,6 +60,11 @@ class GateWorld {
     slot->status = static_cast<std::uint8_t>(status);
     cache_.put(key(device), *slot);
   }
+  void set_seen(const Certificate& device, std::uint16_t day) {
+    auto slot = cache_.find(key(device));
+    slot->seen_day = day;
+    cache_.put(key(device), *slot);
+  }
   DeviceKey key(const Certificate& device) const {
     return cache_.key(issuer_serial(device.issuer_der(), device.serial()), device.fingerprint());
   }
