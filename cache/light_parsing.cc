@@ -30,7 +30,7 @@ bool wanted(const OSSL_ALGORITHM& algorithm) {
   const std::string_view names = algorithm.algorithm_names;
   const std::string_view properties = algorithm.property_definition;
   const std::string_view first = names.substr(0, names.find(':'));
-  const bool key = first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519";
+  const bool key = first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "ED448";
   return (key && properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos) ||
          (first == "DER" && properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos);
 }
@@ -39,8 +39,8 @@ bool wanted(const OSSL_ALGORITHM& algorithm) {
 bool of_a_key(const OSSL_ALGORITHM& algorithm) {
   const std::string_view names = algorithm.algorithm_names;
   const std::string_view first = names.substr(0, names.find(':'));
-  return first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "X25519" ||
-         first == "HMAC";  // the last for the binders of TLS 1.3
+  return first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "ED448" ||
+         first == "X25519" || first == "HMAC";  // the last for the binders of TLS 1.3
 }
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {

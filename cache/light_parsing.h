@@ -1,6 +1,7 @@
-// A library context of OpenSSL whose list of decoders has what device keys need and nothing else. Parsing a
-// certificate builds a chain over every decoder there is, under a lock: most of what an import costs. Signatures
-// and digests are the default provider's own, so nothing is checked differently. Made once, kept for ever.
+// A library context of OpenSSL whose lists of decoders and key managers have what device keys and our TLS need and
+// nothing else. Parsing a certificate walks all of them, under a lock: most of what an import costs, and a fifth of a
+// handshake. Signatures and digests are the default provider's own, so nothing is checked differently. Imports parse
+// in it, and every listener's TLS runs in it. Made once, kept for ever.
 #pragma once
 
 #include <openssl/types.h>

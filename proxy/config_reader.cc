@@ -195,13 +195,6 @@ void TableReader::endpoint(std::string_view key, Endpoint& into) {
   }
 }
 
-void TableReader::only_empty_list(std::string_view key) {
-  const toml::node* node = find(key);
-  if (node == nullptr) return;
-  const toml::array* array = node->as_array();
-  if (array == nullptr || !array->empty()) unsupported(node, key);
-}
-
 void TableReader::finish() {
   for (const auto& [key, node] : table_) {
     const std::string_view name = key.str();

@@ -59,7 +59,6 @@ class TableReader {
   void only_default(std::string_view key, const toml::value<std::string>& value) { only(key, value); }
   void only_default(std::string_view key, const toml::value<std::int64_t>& value) { only(key, value); }
   void only_default(std::string_view key, const toml::value<bool>& value) { only(key, value); }
-  void only_empty_list(std::string_view key);
 
   // Marks `key` as known and returns its node, or null.
   const toml::node* find(std::string_view key);

@@ -1,6 +1,6 @@
-// The only user of liburing: one io_uring per shard with one ring of provided buffers. Completions are
-// taken in a batch and then run; what they submit goes to the kernel with the next wait, in one system
-// call a turn. Used by its shard's thread alone.
+// With ring_sockets the only user of liburing: one io_uring per shard with two rings of provided buffers. Completions
+// are taken in a batch and then run; what they submit goes to the kernel with the next wait, in one system call a turn.
+// Used by its shard's thread alone.
 #pragma once
 
 #include <liburing.h>

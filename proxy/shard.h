@@ -1,7 +1,7 @@
 // One core's share of the data plane: a thread, a ring, its listeners, sessions, timers and counters. A
 // turn of its loop waits for the kernel, runs what completed, takes one handshake step, lets timers run and
 // sends what was written: established traffic first, handshakes behind it. It never blocks, never touches
-// the disk and takes no contended lock.
+// the disk and takes no contended lock: that of a client address's stripe is held for a look-up.
 #pragma once
 
 #include <array>

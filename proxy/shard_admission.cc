@@ -135,6 +135,8 @@ bool Shard::bound_silent_peers(const ListenerConfig& listener) {
   // What was accepted before the pause took effect may come on top, up to the same number again.
   const bool far_too_many = handshaking_ >= 2 * most + handshake_queue_.size();
   const auto time_us = static_cast<std::uint64_t>(listener.handshake_timeout.count()) * 1000 / kSilentShare;
+  // In order of arrival: where the first is young all are, and nobody is looked for.
+  if (!far_too_many && now_us() - oldest_handshaking_->began_us() < time_us) return true;
   const auto oldest = [this](bool underway) {
     Session* session = oldest_handshaking_;
     while (session != nullptr && (session->in_handshake_queue || session->handshake_underway() != underway)) {

@@ -11,7 +11,7 @@
 
 namespace sallyport::test {
 
-enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, Ed25519 };
+enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, Ed25519, Ed448 };
 
 KeyPtr make_key(Kind kind = Kind::P256);
 std::string key_pem(const EVP_PKEY* key);  // PKCS#8

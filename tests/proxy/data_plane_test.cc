@@ -7,10 +7,12 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <thread>
 
 #include "cache/chains.h"
@@ -175,8 +177,13 @@ class DataPlaneTest : public testing::TestWithParam<bool> {
 
   void SetUp() override {
     if (!GetParam()) return;
+    utsname kernel{};
+    ASSERT_EQ(::uname(&kernel), 0);
+    int major = 0, minor = 0;
+    ASSERT_EQ(std::sscanf(kernel.release, "%d.%d", &major, &minor), 2);
+    if (major < 6 || (major == 6 && minor < 14)) GTEST_SKIP() << "direct descriptors are for Linux 6.14 and later";
     const auto ring = Ring::create(8);
-    if (!ring || !(*ring)->has_direct()) GTEST_SKIP() << "this kernel has no direct descriptors";
+    ASSERT_TRUE(ring && (*ring)->has_direct());
     capacity_ = {1000, 0, 500};
   }
   void start() {

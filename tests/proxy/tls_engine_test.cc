@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(Tls, Versions, testing::Values(TLS1_2_VERSION, TLS1_3_V
 TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
-  for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::Ed25519}) {
+  for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::Ed25519, Kind::Ed448}) {
     const Identity509 device = make_device("d", ca, kind);
     Says yes(Reason::None);
     Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = GetParam()});
