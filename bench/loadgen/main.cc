@@ -15,6 +15,18 @@ namespace {
 
 using load::Options;
 
+// CLI11's own say up to which of 308 digits a number may go.
+CLI::Validator more_than(double least, const char* otherwise) {
+  return CLI::Validator(
+      [least, otherwise](std::string& text) {
+        double value = 0;
+        return std::string(CLI::detail::lexical_cast(text, value) && value > least ? "" : otherwise);
+      },
+      "");
+}
+const CLI::Validator kPositive = more_than(0, "must be a number above 0");
+const CLI::Validator kNotNegative = more_than(-1e-9, "must be 0 or a number above it");
+
 struct Scenario {
   const char* name;
   const char* what;
@@ -23,30 +35,27 @@ struct Scenario {
 };
 
 void connections(CLI::App& app, Options& o) {
-  app.add_option("--connections", o.connections, "how many stand")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--connections", o.connections, "how many stand")->capture_default_str()->check(kPositive);
 }
 void rate(CLI::App& app, Options& o, const char* what) {
-  app.add_option("--rate", o.rate, what)->check(CLI::NonNegativeNumber);
+  app.add_option("--rate", o.rate, what)->check(kNotNegative);
 }
 void size(CLI::App& app, Options& o) {
-  app.add_option("--size", o.size, "bytes of payload")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--size", o.size, "bytes of payload")->capture_default_str()->check(kNotNegative);
 }
 void seconds(CLI::App& app, Options& o, const char* what) {
-  app.add_option("--seconds", o.seconds, what)->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--seconds", o.seconds, what)->capture_default_str()->check(kPositive);
 }
 
 const Scenario kScenarios[] = {
     {"handshake", "Connections made and left: TCP, TLS, CONNECT, CONNACK, DISCONNECT, close.", &load::run_handshake,
      [](CLI::App& app, Options& o) {
-       app.add_option("--count", o.count, "connections that are measured")
-           ->capture_default_str()
-           ->check(CLI::PositiveNumber);
-       app.add_option("--concurrency", o.concurrency, "at once")->capture_default_str()->check(CLI::PositiveNumber);
+       app.add_option("--count", o.count, "connections that are measured")->capture_default_str()->check(kPositive);
+       app.add_option("--concurrency", o.concurrency, "at once")->capture_default_str()->check(kPositive);
        app.add_option("--mode", o.mode, "full, resumed, mixed (half each), or first: every connection a new device")
            ->capture_default_str()
            ->check(CLI::IsMember({"full", "resumed", "mixed", "first"}));
-       app.add_option("--warm-up", o.warm_up, "connections before; at least one for each device")
-           ->check(CLI::NonNegativeNumber);
+       app.add_option("--warm-up", o.warm_up, "connections before; at least one for each device")->check(kNotNegative);
        rate(app, o, "connections due each second (0: as fast as --concurrency allows)");
      }},
     {"reconnect", "A fleet stands, is cut, and comes back all at once.", &load::run_reconnect,
@@ -61,9 +70,7 @@ const Scenario kScenarios[] = {
        connections(app, o);
        size(app, o);
        rate(app, o, "messages due each second, over all connections (0: as fast as it goes)");
-       app.add_option("--burst", o.burst, "messages in one TLS write")
-           ->capture_default_str()
-           ->check(CLI::PositiveNumber);
+       app.add_option("--burst", o.burst, "messages in one TLS write")->capture_default_str()->check(kPositive);
        app.add_option("--qos", o.qos, "0 or 1 (with the time until each PUBACK)")
            ->capture_default_str()
            ->check(CLI::Range(0, 1));
@@ -83,26 +90,22 @@ const Scenario kScenarios[] = {
        app.add_option("--direction", o.direction, "up or down")
            ->capture_default_str()
            ->check(CLI::IsMember({"up", "down"}));
-       app.add_option("--megabytes", o.megabytes, "in all")->capture_default_str()->check(CLI::PositiveNumber);
+       app.add_option("--megabytes", o.megabytes, "in all")->capture_default_str()->check(kPositive);
      }},
     {"storm", "Round trips of those that stand, while bursts of full handshakes arrive.", &load::run_storm,
      [](CLI::App& app, Options& o) {
        connections(app, o);
        size(app, o);
        rate(app, o, "publishes due each second, over all connections (default 1000)");
-       app.add_option("--burst", o.storm_burst, "handshakes in a burst")
-           ->capture_default_str()
-           ->check(CLI::PositiveNumber);
-       app.add_option("--every", o.every, "seconds from burst to burst")
-           ->capture_default_str()
-           ->check(CLI::PositiveNumber);
+       app.add_option("--burst", o.storm_burst, "handshakes in a burst")->capture_default_str()->check(kPositive);
+       app.add_option("--every", o.every, "seconds from burst to burst")->capture_default_str()->check(kPositive);
        seconds(app, o, "for how long");
      }},
     {"idle", "A fleet that says nothing: memory of the proxy per connection, and that all still answer.",
      &load::run_idle,
      [](CLI::App& app, Options& o) {
        connections(app, o);
-       app.add_option("--hold", o.seconds, "seconds of silence")->capture_default_str()->check(CLI::PositiveNumber);
+       app.add_option("--hold", o.seconds, "seconds of silence")->capture_default_str()->check(kPositive);
      }},
 };
 
@@ -115,7 +118,7 @@ void common(CLI::App& app, Options& o, std::string& json) {
   app.add_option("--group", o.tls.group, "key exchange groups, best first")->capture_default_str();
   app.add_option("--trust", o.tls.trust, "the server's CA (default: the one in --pki)")->check(CLI::ExistingFile);
   app.add_option("--devices", o.devices, "distinct devices (handshake: default 128; otherwise one for each connection)")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   app.add_flag("--intermediate", o.intermediate, "devices are issued by an intermediate CA, and send it");
   app.add_flag("--rsa-devices", o.rsa_devices, "devices with RSA-2048 keys");
   app.add_flag_callback(
