@@ -17,6 +17,7 @@
 #include "admin/reload.h"
 #include "cache/ca_set.h"
 #include "cache/chains.h"
+#include "cache/light_parsing.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
 #include "cache/sealed.h"
@@ -200,6 +201,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
 }  // namespace
 
 int serve(const std::string& config_path) {
+  light_parsing_context();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();

@@ -12,12 +12,16 @@
 #include <vector>
 
 #include "bench/gate_registry.h"
+#include "cache/light_parsing.h"
 #include "proxy/ticket_keys.h"
 #include "proxy/tls_context.h"
 #include "proxy/tls_engine.h"
 #include "tests/proxy/tls_client.h"
 
 namespace sallyport::bench {
+
+// The first to use OpenSSL, as in `serve`.
+inline const OSSL_LIB_CTX* const light_first = light_parsing_context();
 
 // Seconds of CPU this thread spent between begin() and end(), summed.
 class CpuTime {

@@ -7,17 +7,48 @@
 #include <openssl/params.h>
 #include <openssl/provider.h>
 
+#include <algorithm>
+#include <map>
 #include <string_view>
 #include <vector>
+
+#include "cache/light_tls13_kdf.h"
 
 namespace sallyport {
 
 namespace {
 
-// What provider(7) asks of a provider; all but decoders and key managers is handed through to the default one.
+// What provider(7) asks of a provider. Of these operations only what is named; the rest is the default provider's.
+// What is not here cannot be negotiated, and the context knows few names: OpenSSL 3.0 walks all of them for each
+// EVP_PKEY_CTX it makes (EVP_KEYMGMT_names_do_all), ten times in a handshake.
+struct Wanted {
+  int operation;
+  std::vector<std::string_view> names;  // the first of an algorithm's names
+};
+const std::vector<Wanted>& wanted() {
+  static const std::vector<Wanted> all = {
+      {OSSL_OP_DIGEST,
+       {"SHA1", "SHA2-224", "SHA2-256", "SHA2-384", "SHA2-512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"}},
+      // Records; tickets; and what a CTR-DRBG runs on.
+      {OSSL_OP_CIPHER,
+       {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-256-CBC", "AES-256-CTR", "AES-256-ECB"}},
+      {OSSL_OP_MAC, {"HMAC"}},
+      {OSSL_OP_KDF, {"TLS1-PRF", "HKDF"}},  // TLS13-KDF is our own
+      {OSSL_OP_RAND, {"CTR-DRBG", "SEED-SRC"}},
+      // Of certificates' keys and of the exchanges in tls_context.cc; HMAC for the binders of TLS 1.3.
+      {OSSL_OP_KEYMGMT, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448", "X25519", "HMAC"}},
+      {OSSL_OP_KEYEXCH, {"ECDH", "X25519"}},
+      {OSSL_OP_SIGNATURE, {"ECDSA", "RSA", "ED25519", "ED448", "HMAC"}},
+      {OSSL_OP_DECODER, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448"}},
+      {OSSL_OP_ASYM_CIPHER, {}},
+      {OSSL_OP_KEM, {}},
+  };
+  return all;
+}
+
 struct Light {
   OSSL_PROVIDER* whole = nullptr;
-  std::vector<OSSL_ALGORITHM> decoders, key_managers;  // each ends with an empty one
+  std::map<int, std::vector<OSSL_ALGORITHM>> algorithms;  // by operation; each list ends with an empty one
 };
 
 Light& light() {
@@ -25,37 +56,31 @@ Light& light() {
   return made;
 }
 
-// "EC:id-ecPublicKey:1.2.840.10045.2.1" from a SubjectPublicKeyInfo or the key's own structure in DER.
-bool wanted(const OSSL_ALGORITHM& algorithm) {
-  const std::string_view names = algorithm.algorithm_names;
+// Names and properties are such as "EC:id-ecPublicKey:1.2.840.10045.2.1", "provider=default,structure=...". Keys come
+// from SubjectPublicKeyInfo in DER alone: files are read by OpenSSL's default context.
+bool is_among(const std::vector<std::string_view>& names, int operation, const OSSL_ALGORITHM& algorithm) {
+  const std::string_view all = algorithm.algorithm_names;
   const std::string_view properties = algorithm.property_definition;
-  const std::string_view first = names.substr(0, names.find(':'));
-  const bool key = first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "ED448";
-  return (key && properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos) ||
-         (first == "DER" && properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos);
-}
-
-// Of certificates' keys and of the exchanges in tls_context.cc. Every parsed certificate walks the whole list.
-bool of_a_key(const OSSL_ALGORITHM& algorithm) {
-  const std::string_view names = algorithm.algorithm_names;
-  const std::string_view first = names.substr(0, names.find(':'));
-  return first == "EC" || first == "RSA" || first == "RSA-PSS" || first == "ED25519" || first == "ED448" ||
-         first == "X25519" || first == "HMAC";  // the last for the binders of TLS 1.3
+  if (operation == OSSL_OP_DECODER && properties.find("structure=SubjectPublicKeyInfo") == std::string_view::npos) {
+    return false;
+  }
+  return std::find(names.begin(), names.end(), all.substr(0, all.find(':'))) != names.end();
 }
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
   *no_cache = 0;
-  if (operation == OSSL_OP_DECODER) return light().decoders.data();
-  if (operation == OSSL_OP_KEYMGMT) return light().key_managers.data();
+  const auto found = light().algorithms.find(operation);
+  if (found != light().algorithms.end()) return found->second.data();
   return OSSL_PROVIDER_query_operation(light().whole, operation, no_cache);
 }
 
-std::vector<OSSL_ALGORITHM> those(int operation, bool (*wanted)(const OSSL_ALGORITHM&)) {
+std::vector<OSSL_ALGORITHM> those(const Wanted& wanted) {
   std::vector<OSSL_ALGORITHM> found;
+  if (wanted.operation == OSSL_OP_KDF) found.push_back(tls13_kdf());
   int no_cache = 0;
-  const OSSL_ALGORITHM* all = OSSL_PROVIDER_query_operation(light().whole, operation, &no_cache);
+  const OSSL_ALGORITHM* all = OSSL_PROVIDER_query_operation(light().whole, wanted.operation, &no_cache);
   for (; all != nullptr && all->algorithm_names != nullptr; ++all) {
-    if (wanted(*all)) found.push_back(*all);
+    if (is_among(wanted.names, wanted.operation, *all)) found.push_back(*all);
   }
   found.push_back({});
   return found;
@@ -79,12 +104,26 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATC
   return 1;
 }
 
+// A new context takes over the names of OpenSSL's table of legacy methods, 200 ciphers' among them. Of those only
+// what ASN.1 looks up by name is put there: digests of signatures, and the ciphers an encrypted PEM key names so that
+// it is refused for being encrypted. Where something else filled the table before, names are many and that is all.
+void keep_legacy_names_few() {
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS, nullptr);
+  for (const EVP_MD* digest : {EVP_sha1(), EVP_sha224(), EVP_sha256(), EVP_sha384(), EVP_sha512(), EVP_sha3_224(),
+                               EVP_sha3_256(), EVP_sha3_384(), EVP_sha3_512()}) {
+    EVP_add_digest(digest);
+  }
+  for (const EVP_CIPHER* cipher : {EVP_aes_128_cbc(), EVP_aes_192_cbc(), EVP_aes_256_cbc(), EVP_des_ede3_cbc()}) {
+    EVP_add_cipher(cipher);
+  }
+}
+
 OSSL_LIB_CTX* make() {
+  keep_legacy_names_few();
   Light& made = light();
   made.whole = OSSL_PROVIDER_load(nullptr, "default");
   if (made.whole == nullptr) return nullptr;
-  made.decoders = those(OSSL_OP_DECODER, &wanted);
-  made.key_managers = those(OSSL_OP_KEYMGMT, &of_a_key);
+  for (const Wanted& each : wanted()) made.algorithms.emplace(each.operation, those(each));
   OSSL_LIB_CTX* context = OSSL_LIB_CTX_new();
   if (context == nullptr) return nullptr;
   if (OSSL_PROVIDER_add_builtin(context, "light", &initialise) == 1 &&

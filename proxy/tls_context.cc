@@ -22,6 +22,8 @@ using ContextPtr = std::unique_ptr<SSL_CTX, OpensslFree<&SSL_CTX_free>>;
 constexpr const char* kTls12Ciphers =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+// SHA-256 has instructions of its own where SHA-384 has none: 25 us of a handshake. RFC 8446, section 9.1, asks for it.
+constexpr const char* kTls13Ciphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 // X25519 first: a P-256 exchange costs 60 us more. P-384 is last and only there because OpenSSL refuses a
 // TLS 1.2 client certificate on a curve that is not in this list.
 constexpr const char* kGroups = "X25519:P-256:P-384";
@@ -60,7 +62,7 @@ bool bound(SSL_CTX* context, const ListenerConfig& listener, const std::string& 
   // Listener and mode are part of a session's identity: nothing of one is ever good at another.
   const int version = listener.tls_min == TlsMin::V13 ? TLS1_3_VERSION : TLS1_2_VERSION;
   return SSL_CTX_set_min_proto_version(context, version) == 1 && SSL_CTX_set_cipher_list(context, kTls12Ciphers) == 1 &&
-         SSL_CTX_set1_groups_list(context, kGroups) == 1 &&
+         SSL_CTX_set_ciphersuites(context, kTls13Ciphers) == 1 && SSL_CTX_set1_groups_list(context, kGroups) == 1 &&
          SSL_CTX_set_session_id_context(context, reinterpret_cast<const unsigned char*>(session_context.data()),
                                         static_cast<unsigned>(session_context.size())) == 1;
 }

@@ -51,6 +51,10 @@ PY
   touch "$file"
 }
 
+mutant kdf-forgets-the-context cache/light_tls13_kdf.cc light_parsing_test '*' \
+  '  put(context);' ''
+mutant kdf-takes-any-length cache/light_tls13_kdf.cc light_parsing_test '*' \
+  'out.size() > digest.size || ' ''
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \
