@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/light_ec_decoder.h"
 #include "cache/light_tls13_kdf.h"
 
 namespace sallyport {
@@ -93,12 +94,24 @@ int capabilities(void*, const char* capability, OSSL_CALLBACK* take, void* argum
 
 void teardown(void*) {}
 
-int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** provider_context) {
+OSSL_ALGORITHM* first_named(int operation, std::string_view name) {
+  for (OSSL_ALGORITHM& each : light().algorithms[operation]) {
+    if (each.algorithm_names != nullptr && is_among({name}, operation, each)) return &each;
+  }
+  return nullptr;
+}
+
+int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DISPATCH** out, void** provider_context) {
   static const OSSL_DISPATCH functions[] = {
       {OSSL_FUNC_PROVIDER_TEARDOWN, reinterpret_cast<void (*)()>(&teardown)},
       {OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(&query)},
       {OSSL_FUNC_PROVIDER_GET_CAPABILITIES, reinterpret_cast<void (*)()>(&capabilities)},
       {0, nullptr}};
+  OSSL_ALGORITHM* decoder = first_named(OSSL_OP_DECODER, "EC");
+  const OSSL_ALGORITHM* key_manager = first_named(OSSL_OP_KEYMGMT, "EC");
+  if (decoder != nullptr && key_manager != nullptr) {
+    *decoder = ec_decoder(*decoder, *key_manager, light().whole, core);
+  }
   *out = functions;
   *provider_context = OSSL_PROVIDER_get0_provider_ctx(light().whole);
   return 1;

@@ -55,6 +55,12 @@ mutant kdf-forgets-the-context cache/light_tls13_kdf.cc light_parsing_test '*' \
   '  put(context);' ''
 mutant kdf-takes-any-length cache/light_tls13_kdf.cc light_parsing_test '*' \
   'out.size() > digest.size || ' ''
+mutant every-key-is-one-key cache/light_ec_decoder.cc light_parsing_test '*' \
+  'if (functions().set_params(key, params) == 1) return key;' 'return key;'
+mutant any-curve-is-p256 cache/light_ec_decoder.cc light_parsing_test '*' \
+  'std::equal(kP256.begin(), kP256.end(), der.begin()) &&' ''
+mutant one-curve-alone cache/light_ec_decoder.cc light_parsing_test '*' \
+  'functions().decode(context, again, selection, take, argument, passphrase, passphrase_argument)' '1'
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \

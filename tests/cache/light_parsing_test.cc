@@ -8,6 +8,7 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
+#include <openssl/x509.h>
 
 #include <optional>
 #include <string>
@@ -146,6 +147,87 @@ TEST_F(KeySchedule, RefusesWhatItDoesNotKnow) {
   EXPECT_FALSE(derived(light, {.key = secret, .label = "key", .length = 33})) << "longer than one digest";
   EXPECT_FALSE(derived(light, {.mode = EVP_KDF_HKDF_MODE_EXTRACT_ONLY, .label = "derived", .length = 31}));
   EXPECT_FALSE(derived(light, {.key = std::string(65, 'x'), .label = "key"})) << "no secret is longer than a block";
+}
+
+std::string spki_of(EVP_PKEY* key) {
+  unsigned char* der = nullptr;
+  const int length = i2d_PUBKEY(key, &der);
+  std::string made(reinterpret_cast<char*>(der), static_cast<std::size_t>(length));
+  OPENSSL_free(der);
+  return made;
+}
+
+KeyPtr read_key(OSSL_LIB_CTX* context, const std::string& spki) {
+  const auto* at = reinterpret_cast<const unsigned char*>(spki.data());
+  KeyPtr key(d2i_PUBKEY_ex(nullptr, &at, static_cast<long>(spki.size()), context, nullptr));
+  ERR_clear_error();
+  return key;
+}
+
+KeyPtr new_ec_key(const char* curve, const char* form = "uncompressed") {
+  KeyPtr key(EVP_EC_gen(curve));
+  EVP_PKEY_set_utf8_string_param(key.get(), OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, form);
+  return key;
+}
+
+bool verifies(EVP_PKEY* verifier, OSSL_LIB_CTX* context, EVP_PKEY* signer) {
+  using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
+  const unsigned char text[] = "signed";
+  std::string signature(256, 0);
+  auto* bytes = reinterpret_cast<unsigned char*>(signature.data());
+  std::size_t length = signature.size();
+  const MdContextPtr signing(EVP_MD_CTX_new()), verifying(EVP_MD_CTX_new());
+  return EVP_DigestSignInit_ex(signing.get(), nullptr, "SHA256", nullptr, nullptr, signer, nullptr) == 1 &&
+         EVP_DigestSign(signing.get(), bytes, &length, text, sizeof text) == 1 &&
+         EVP_DigestVerifyInit_ex(verifying.get(), nullptr, "SHA256", context, nullptr, verifier, nullptr) == 1 &&
+         EVP_DigestVerify(verifying.get(), bytes, length, text, sizeof text) == 1;
+}
+
+TEST(LightKeys, AreTheKeysOpensslReads) {
+  OSSL_LIB_CTX* light = light_parsing_context();
+  for (const char* curve : {"P-256", "P-384", "P-521"}) {
+    for (const char* form : {"uncompressed", "compressed", "hybrid"}) {
+      SCOPED_TRACE(std::string(curve) + " " + form);
+      const KeyPtr key = new_ec_key(curve, form), another = new_ec_key(curve);
+      const std::string spki = spki_of(key.get());
+      const KeyPtr read = read_key(light, spki), expected = read_key(nullptr, spki);
+      ASSERT_TRUE(read && expected);
+      EXPECT_EQ(spki_of(read.get()), spki);
+      EXPECT_EQ(EVP_PKEY_get_bits(read.get()), EVP_PKEY_get_bits(expected.get()));
+      EXPECT_EQ(EVP_PKEY_get_security_bits(read.get()), EVP_PKEY_get_security_bits(expected.get()));
+      EXPECT_EQ(EVP_PKEY_eq(read.get(), expected.get()), 1);
+      EXPECT_NE(EVP_PKEY_eq(read.get(), another.get()), 1);
+      EXPECT_TRUE(verifies(read.get(), light, key.get()));
+      EXPECT_FALSE(verifies(read.get(), light, another.get()));
+      // One key's point is not another's: each is a copy.
+      const KeyPtr next = read_key(light, spki_of(another.get()));
+      EXPECT_TRUE(verifies(read.get(), light, key.get()) && verifies(next.get(), light, another.get()));
+    }
+  }
+}
+
+// As by OpenSSL's own decoder: byte for byte, what is damaged is refused or another key.
+TEST(LightKeys, AreRefusedWhereOpensslRefusesThem) {
+  OSSL_LIB_CTX* light = light_parsing_context();
+  const std::string good = spki_of(new_ec_key("P-256").get());
+  int refused = 0;
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    for (const int change : {1, 2, 0x80}) {
+      std::string bad = good;
+      bad[i] = static_cast<char>(bad[i] ^ change);
+      const KeyPtr read = read_key(light, bad), expected = read_key(nullptr, bad);
+      ASSERT_EQ(read == nullptr, expected == nullptr) << "byte " << i << " ^ " << change;
+      refused += read == nullptr;
+    }
+    ASSERT_FALSE(read_key(light, good.substr(0, i)));
+  }
+  EXPECT_GT(refused, 3 * 64) << "a point that is not on the curve";
+  std::string nothing(good.substr(0, 26));
+  nothing.append(65, 0);
+  EXPECT_FALSE(read_key(light, nothing));
+  EXPECT_FALSE(read_key(light, std::string(20000, 'x')));
+  EXPECT_FALSE(read_key(light, ""));
+  EXPECT_TRUE(read_key(light, good));
 }
 
 // What is not in the light context's lists cannot be negotiated there.
