@@ -72,6 +72,40 @@ std::string without_certificate(const std::string& der) {
   return content.size() > 0xFFFF ? std::string() : out + content;
 }
 
+using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* s) { SSL_SESSION_free(s); })>;
+
+// TLS 1.2. No call sets whether the master secret is an extended one, so the session is written, cut and read again.
+SessionPtr without_certificate(const SSL_SESSION* session) {
+  const int length = i2d_SSL_SESSION(session, nullptr);
+  if (length <= 0) return nullptr;
+  std::string der(static_cast<std::size_t>(length), '\0');
+  auto* into = reinterpret_cast<unsigned char*>(der.data());
+  i2d_SSL_SESSION(session, &into);
+  std::string stripped = without_certificate(der);
+  OPENSSL_cleanse(der.data(), der.size());
+  if (stripped.empty()) return nullptr;
+  const auto* from = reinterpret_cast<const unsigned char*>(stripped.data());
+  SessionPtr copy(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(stripped.size())));
+  OPENSSL_cleanse(stripped.data(), stripped.size());
+  return copy;
+}
+
+// TLS 1.3. What a resumption needs (RFC 8446, section 4.6.1): the secret and its hash, and whose session it is. The
+// ticket's age is left out: it matters to early data alone, which is never taken.
+SessionPtr of_tls13(const SSL_SESSION* session) {
+  SessionPtr made(SSL_SESSION_new());
+  std::array<unsigned char, SSL_MAX_MASTER_KEY_LENGTH> secret;
+  const std::size_t length = SSL_SESSION_get_master_key(session, secret.data(), secret.size());
+  unsigned int id_length = 0;
+  const unsigned char* id_context = SSL_SESSION_get0_id_context(session, &id_length);
+  const bool done = made && length > 0 && SSL_SESSION_set_protocol_version(made.get(), TLS1_3_VERSION) == 1 &&
+                    SSL_SESSION_set_cipher(made.get(), SSL_SESSION_get0_cipher(session)) == 1 &&
+                    SSL_SESSION_set1_master_key(made.get(), secret.data(), length) == 1 &&
+                    SSL_SESSION_set1_id_context(made.get(), id_context, id_length) == 1;
+  OPENSSL_cleanse(secret.data(), secret.size());
+  return done ? std::move(made) : nullptr;
+}
+
 }  // namespace
 
 void Resumption::install(SSL_CTX* context) {
@@ -110,22 +144,11 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
 }
 
 bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
-  SSL_SESSION* session = SSL_get_session(ssl);
-  const int length = i2d_SSL_SESSION(session, nullptr);
-  if (length <= 0) return false;
-  std::string der(static_cast<std::size_t>(length), '\0');
-  auto* into = reinterpret_cast<unsigned char*>(der.data());
-  i2d_SSL_SESSION(session, &into);
-  std::string stripped = without_certificate(der);
-  OPENSSL_cleanse(der.data(), der.size());
-  if (stripped.empty()) return false;
-  const auto* from = reinterpret_cast<const unsigned char*>(stripped.data());
-  using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* s) { SSL_SESSION_free(s); })>;
-  const SessionPtr copy(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(stripped.size())));
-  OPENSSL_cleanse(stripped.data(), stripped.size());
-  if (!copy || SSL_SESSION_set1_ticket_appdata(copy.get(), body.data(), body.size()) != 1) return false;
-  SSL_SESSION_set_timeout(copy.get(), static_cast<long>(lifetime));
-  return swap_.put(ssl, copy.get());
+  const SSL_SESSION* session = SSL_get_session(ssl);
+  const SessionPtr light = SSL_version(ssl) >= TLS1_3_VERSION ? of_tls13(session) : without_certificate(session);
+  if (!light || SSL_SESSION_set1_ticket_appdata(light.get(), body.data(), body.size()) != 1) return false;
+  SSL_SESSION_set_timeout(light.get(), static_cast<long>(lifetime));
+  return swap_.put(ssl, light.get());
 }
 
 int Resumption::generate(SSL* ssl, void* self) {

@@ -37,6 +37,7 @@ Script draw(std::mt19937_64& random) {
   if (one_in(10)) script.client_reads_from_turn = static_cast<int>(20 + random() % 150);
   if (one_in(10)) script.broker_reads_from_turn = static_cast<int>(20 + random() % 150);
   script.flips_a_byte = one_in(25);
+  script.tickets = one_in(2);
   return script;
 }
 
@@ -164,6 +165,49 @@ TEST(Session, NoBrokerIsAnswered) {
   const auto world = play(script);
   EXPECT_EQ(world->host.reason, Reason::BrokerUnavailable);
   EXPECT_EQ(world->client_got, std::string("\x20\x02\0\x03", 4));
+}
+
+// Nobody waits for a ticket: it spares a packet by going with the broker's first word, or with the refusal.
+TEST(Session, ATicketOfTls13GoesWithWhatIsSentNext) {
+  for (const int broken : {0, 1}) {
+    Script script;
+    script.tickets = true;
+    script.version = TLS1_3_VERSION;
+    script.broken_brokers = broken;
+    World world(script, 1);
+    bool alone = false;
+    while (world.turn()) alone = alone || (world.client_has_ticket() && world.client_got.empty());
+    world.check();
+    EXPECT_TRUE(world.client_has_ticket());
+    EXPECT_FALSE(alone);
+    EXPECT_FALSE(world.client_got.empty());
+  }
+}
+
+// In TLS 1.2 it comes before the server's Finished, which everybody waits for.
+TEST(Session, ATicketOfTls12DoesNotWait) {
+  Script script;
+  script.tickets = true;
+  script.version = TLS1_2_VERSION;
+  const auto world = play(script);
+  EXPECT_TRUE(world->client_has_ticket());
+  EXPECT_TRUE(world->client_got == world->broker_sends);
+}
+
+// A cut that falls between the handshake and the broker's answer is told to the client, behind its ticket.
+TEST(Session, ACutBehindAWaitingTicketIsStillOrderly) {
+  Script script;
+  script.tickets = true;
+  script.version = TLS1_3_VERSION;
+  World world(script, 1);
+  for (int i = 0; i < 1000 && world.session.state() != Session::State::Connecting; ++i) world.turn();
+  ASSERT_EQ(world.session.state(), Session::State::Connecting);
+  ASSERT_FALSE(world.client_has_ticket());
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+  world.check();
+  EXPECT_EQ(world.client_got, std::string("\x20\x02\0\x05", 4));
+  EXPECT_TRUE(world.client->closed()) << "there was no close_notify";
 }
 
 TEST(Session, TheSecondBrokerServesWhereTheFirstIsDead) {

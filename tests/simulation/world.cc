@@ -1,6 +1,11 @@
 #include "tests/simulation/world.h"
 
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include <ctime>
+
+#include "proxy/ticket_keys.h"
 
 namespace sallyport::test {
 
@@ -13,7 +18,8 @@ struct Shared {
   Identity509 device = make_device("device", ca);
   Identity509 server = make_device("localhost", ca);
   ListenerConfig listener;
-  std::unique_ptr<TlsContext> tls;
+  TicketKeys keys{std::time(nullptr)};
+  std::unique_ptr<TlsContext> tls, tls_with_tickets;
 
   Shared() {
     listener.name = "simulated";
@@ -23,6 +29,8 @@ struct Shared {
     listener.connect_timeout = std::chrono::milliseconds(2000);
     auto made = TlsContext::create(listener);
     if (made) tls = std::move(*made);
+    auto other = TlsContext::create(listener, &keys);
+    if (other) tls_with_tickets = std::move(*other);
   }
 };
 
@@ -91,7 +99,13 @@ World::World(const Script& chosen, std::uint64_t seed) : random(seed), script(ch
   if (script.standing == Script::Standing::Refused) host.verdict.reason = Reason::CaInactive;
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
-  session.begin(host, {0, &shared().listener, shared().tls.get()}, client_socket, sockaddr_storage{});
+  const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
+  session.begin(host, {0, &shared().listener, tls}, client_socket, sockaddr_storage{});
+}
+
+bool World::client_has_ticket() const {
+  const SSL_SESSION* held = SSL_get_session(client->ssl());
+  return held != nullptr && SSL_SESSION_has_ticket(held) == 1;
 }
 
 void World::client_acts() {

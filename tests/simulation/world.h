@@ -26,6 +26,7 @@ struct Script {
   int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
+  bool tickets = false;
 };
 
 class World {
@@ -37,6 +38,7 @@ class World {
   void run();    // to the end; a failure if it does not come
   void check();  // what must hold whatever happened
   std::string story() const;
+  bool client_has_ticket() const;
 
   static const ListenerConfig& listener();
 
