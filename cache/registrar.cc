@@ -47,12 +47,26 @@ void Registrar::Impl::stop() {
     if (stopping_.exchange(true)) return;
   }
   ring();
+  hurry();
   if (thread_.joinable()) thread_.join();
 }
 
 void Registrar::Impl::ring() {
   bell_.fetch_add(1, std::memory_order_release);
   bell_.notify_one();
+}
+
+void Registrar::Impl::hurry() {
+  const std::lock_guard lock(hurry_mutex_);
+  hurry_ = true;
+  hurried_.notify_one();
+}
+
+// Registrations alone wait for more of their kind: who came first is written at once, the next ones together.
+void Registrar::Impl::gather() {
+  std::unique_lock lock(hurry_mutex_);
+  hurried_.wait_until(lock, gather_until_, [this] { return hurry_; });
+  hurry_ = false;
 }
 
 bool Registrar::Impl::offer(Registration registration) {
@@ -80,6 +94,10 @@ void Registrar::Impl::run() {
     std::vector<Work> work = work_.take_all();
     const bool idle = work.empty();
     process(std::move(work));
+    if (!waiting_.empty() && retry_at_ms_ == 0 && !last && std::chrono::steady_clock::now() < gather_until_) {
+      gather();
+      continue;
+    }
     while (!waiting_.empty() && (steady_ms() >= retry_at_ms_ || last)) commit_registrations();
     if (last && work_.take_all().empty()) return;
     if (!idle) continue;
@@ -236,6 +254,7 @@ void Registrar::Impl::commit_registrations() {
   }
   if (retry_at_ms_ != 0) log_.info("registrations-go-on");
   retry_at_ms_ = 0;
+  gather_until_ = std::chrono::steady_clock::now() + options_.gather;
   publish(accepted);
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
   if (!notice.cuts.empty()) {

@@ -5,6 +5,7 @@
 // change everywhere is durable -> in force -> acknowledged. DESIGN.md sections 2 and 3.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,6 +36,8 @@ struct RegistrarOptions {
   std::size_t max_cas = 1000;
   std::uint64_t max_devices_per_ca = 0;  // 0: no limit
   std::size_t queue = 65536;             // devices waiting to be written, all shards together
+  // From one write of registrations to the next: those that come meanwhile share its sync. Nobody waits for them.
+  std::chrono::milliseconds gather{10};
 };
 
 // A device that was admitted and is not yet stored, or must move to another chain.

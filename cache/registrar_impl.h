@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <future>
 #include <map>
@@ -75,6 +76,7 @@ class Registrar::Impl {
       } else {
         work_.push(std::move(command));
         ring();
+        hurry();
       }
     }
     return future.get();
@@ -121,6 +123,8 @@ class Registrar::Impl {
 
   void run();
   void ring();
+  void hurry();
+  void gather();
   void process(std::vector<Work> work);
   void commit_registrations();
   // None: accepted, or nothing to do; else why the device must not have been let in.
@@ -175,8 +179,12 @@ class Registrar::Impl {
   std::mutex command_mutex_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
-  std::vector<Registration> waiting_;  // the registrar's: taken from the queue, not yet on disk
-  std::int64_t retry_at_ms_ = 0;       // steady clock; 0: no failed commit behind
+  std::vector<Registration> waiting_;                     // the registrar's: taken from the queue, not yet on disk
+  std::int64_t retry_at_ms_ = 0;                          // steady clock; 0: no failed commit behind
+  std::chrono::steady_clock::time_point gather_until_{};  // the registrar's
+  std::mutex hurry_mutex_;
+  std::condition_variable hurried_;
+  bool hurry_ = false;  // a command is there
 
   mutable std::mutex mutex_;
   std::map<Digest, CaRecord> cas_;

@@ -67,6 +67,10 @@ mutant a-waiting-ticket-tears-the-end proxy/session_cut.cc simulation_test 'Sess
   'served_ || ticket_waits();' 'served_;'
 mutant tls12-waits-too proxy/session.cc simulation_test '*' \
   'if (engine_->tls13()) ticket_bytes_' 'ticket_bytes_'
+mutant commands-gather-too cache/registrar_impl.h registrar_test '*Gather*' \
+  '        hurry();' ''
+mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \
+  'std::chrono::steady_clock::now() < gather_until_' 'false'
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \

@@ -43,6 +43,28 @@ TEST_F(RegistrarTest, ADeviceThatComesTwiceIsOneDevice) {
   EXPECT_TRUE(shards_.cuts().empty());
 }
 
+// With a time to gather that never passes: the first is written at once, the next ones when a command comes, which
+// does not wait for it and sees them; and the end writes what is left.
+TEST_F(RegistrarTest, RegistrationsGatherAndCommandsDoNotWait) {
+  open({.gather = std::chrono::hours(1)});
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  const Identity509 first = make_device("first", root_), last = make_device("last", root_);
+  ASSERT_TRUE(connects(first.certificate));
+  ASSERT_TRUE(eventually([&] { return registered(first.certificate); }));
+  std::vector<Identity509> next;
+  const std::uint64_t commits = registrar_->stats().commits;
+  for (int i = 0; i < 5; ++i) next.push_back(make_device("next" + std::to_string(i), root_));
+  for (const Identity509& device : next) ASSERT_TRUE(connects(device.certificate));
+  EXPECT_EQ(registrar_->stats().queued, 5U);
+  ASSERT_TRUE(registrar_->set_device_status(next.back().certificate.fingerprint(), DeviceStatus::Inactive));
+  for (const Identity509& device : next) EXPECT_TRUE(registered(device.certificate));
+  EXPECT_EQ(registrar_->stats().commits, commits + 2) << "the five together, and the command";
+  ASSERT_TRUE(connects(last.certificate));
+  close();
+  open();
+  EXPECT_TRUE(registered(last.certificate));
+}
+
 TEST_F(RegistrarTest, TheLoserOfARaceForASerialIsCut) {
   open();
   ASSERT_TRUE(registrar_->trust({root_.certificate}));
