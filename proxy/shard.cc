@@ -129,7 +129,12 @@ void Shard::turn() {
   turn_began_us_ = now_us();
   const bool due = !handshake_queue_.empty();
   ring_->turn(std::chrono::milliseconds(due ? 0 : timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)));
-  one_handshake_step();
+  // Who is established does not wait for a signature: what there is for them is on its way first.
+  flush_all();
+  if (!handshake_queue_.empty()) {
+    ring_->submit();
+    one_handshake_step();
+  }
   timers_.advance(now_us() / 1000);
   flush_all();
   recycle();
