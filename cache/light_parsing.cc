@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cache/light_ec_decoder.h"
-#include "cache/light_tls13_kdf.h"
+#include "cache/light_tls_kdf.h"
 
 namespace sallyport {
 
@@ -34,7 +34,7 @@ const std::vector<Wanted>& wanted() {
       {OSSL_OP_CIPHER,
        {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-256-CBC", "AES-256-CTR", "AES-256-ECB"}},
       {OSSL_OP_MAC, {"HMAC"}},
-      {OSSL_OP_KDF, {"TLS1-PRF", "HKDF"}},  // TLS13-KDF is our own
+      {OSSL_OP_KDF, {}},  // our own: light_tls_kdf.h
       {OSSL_OP_RAND, {"CTR-DRBG", "SEED-SRC"}},
       // Of certificates' keys and of the exchanges in tls_context.cc; HMAC for the binders of TLS 1.3.
       {OSSL_OP_KEYMGMT, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448", "X25519", "HMAC"}},
@@ -77,7 +77,7 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
 
 std::vector<OSSL_ALGORITHM> those(const Wanted& wanted) {
   std::vector<OSSL_ALGORITHM> found;
-  if (wanted.operation == OSSL_OP_KDF) found.push_back(tls13_kdf());
+  if (wanted.operation == OSSL_OP_KDF) found = {tls13_kdf(), tls1_prf()};
   int no_cache = 0;
   const OSSL_ALGORITHM* all = OSSL_PROVIDER_query_operation(light().whole, wanted.operation, &no_cache);
   for (; all != nullptr && all->algorithm_names != nullptr; ++all) {

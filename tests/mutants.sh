@@ -51,9 +51,9 @@ PY
   touch "$file"
 }
 
-mutant kdf-forgets-the-context cache/light_tls13_kdf.cc light_parsing_test '*' \
+mutant kdf-forgets-the-context cache/light_tls_kdf.cc light_parsing_test '*' \
   '  put(context);' ''
-mutant kdf-takes-any-length cache/light_tls13_kdf.cc light_parsing_test '*' \
+mutant kdf-takes-any-length cache/light_tls_kdf.cc light_parsing_test '*' \
   'out.size() > digest.size || ' ''
 mutant every-key-is-one-key cache/light_ec_decoder.cc light_parsing_test '*' \
   'if (functions().set_params(key, params) == 1) return key;' 'return key;'
@@ -71,6 +71,8 @@ mutant commands-gather-too cache/registrar_impl.h registrar_test '*Gather*' \
   '        hurry();' ''
 mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \
   'std::chrono::steady_clock::now() < gather_until_' 'false'
+mutant prf-stands-still cache/light_tls_kdf.cc light_parsing_test 'Prf*' \
+  'if (!out.empty() && !hmac(digest, asked.key, text[0], a.data())) return false;' ''
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \

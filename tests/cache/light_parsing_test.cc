@@ -149,6 +149,57 @@ TEST_F(KeySchedule, RefusesWhatItDoesNotKnow) {
   EXPECT_FALSE(derived(light, {.key = std::string(65, 'x'), .label = "key"})) << "no secret is longer than a block";
 }
 
+// TLS 1.2's. The seeds come one after the other, absent ones included.
+std::optional<std::string> prf(OSSL_LIB_CTX* context, std::string digest, const std::optional<std::string>& secret,
+                               const std::vector<std::string>& seeds, std::size_t length) {
+  const KdfPtr kdf(EVP_KDF_fetch(context, OSSL_KDF_NAME_TLS1_PRF, nullptr));
+  const KdfContextPtr derivation(EVP_KDF_CTX_new(kdf.get()));
+  std::vector<OSSL_PARAM> params = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest.data(), 0)};
+  if (secret) params.push_back(bytes(OSSL_KDF_PARAM_SECRET, *secret));
+  for (const std::string& seed : seeds) params.push_back(bytes(OSSL_KDF_PARAM_SEED, seed));
+  params.push_back(OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, nullptr, 0));
+  params.push_back(OSSL_PARAM_construct_end());
+  std::string out(length, 0);
+  auto* into = reinterpret_cast<unsigned char*>(out.data());
+  const bool done = derivation && EVP_KDF_derive(derivation.get(), into, out.size(), params.data()) == 1;
+  ERR_clear_error();
+  return done ? std::optional(out) : std::nullopt;
+}
+
+// The vector for P_SHA256 that was published on the IETF's TLS list.
+TEST(Prf, DerivesWhatWasPublished) {
+  EXPECT_EQ(prf(light_parsing_context(), "SHA256", from_hex("9bbe436ba940f017b17652849a71db35"),
+                {"test label", from_hex("a0ba9f936cda311827a6f796ffd5198c")}, 100),
+            from_hex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a"
+                     "6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab"
+                     "4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701"
+                     "87347b66"));
+}
+
+TEST(Prf, DerivesWhatOpensslDerives) {
+  OSSL_LIB_CTX* light = light_parsing_context();
+  for (const char* digest : {"SHA2-256", "SHA2-384"}) {
+    for (std::size_t length = 1; length <= 150; ++length) {
+      const std::string secret = random_bytes(length % 2 == 0 ? 48 : 32);
+      const std::vector<std::string> seeds = {"key expansion", random_bytes(32), random_bytes(length % 40)};
+      const auto ours = prf(light, digest, secret, seeds, length);
+      ASSERT_TRUE(ours);
+      ASSERT_EQ(ours, prf(nullptr, digest, secret, seeds, length));
+    }
+  }
+}
+
+TEST(Prf, RefusesWhatItDoesNotKnow) {
+  OSSL_LIB_CTX* light = light_parsing_context();
+  const std::string secret = random_bytes(48);
+  EXPECT_TRUE(prf(light, "SHA256", secret, {"label", "1", "2", "3", "4"}, 12));
+  EXPECT_FALSE(prf(light, "SHA256", secret, {"label", "1", "2", "3", "4", "5", "6"}, 12))
+      << "more seeds than libssl has";
+  EXPECT_FALSE(prf(light, "SHA256", std::nullopt, {"label"}, 12)) << "no secret";
+  EXPECT_FALSE(prf(light, "MD5-SHA1", secret, {"label"}, 12)) << "TLS 1.1 and older";
+  EXPECT_FALSE(prf(light, "SHA256", random_bytes(65), {"label"}, 12)) << "no secret is longer than a block";
+}
+
 std::string spki_of(EVP_PKEY* key) {
   unsigned char* der = nullptr;
   const int length = i2d_PUBKEY(key, &der);

@@ -1,4 +1,4 @@
-#include "cache/light_tls13_kdf.h"
+#include "cache/light_tls_kdf.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -27,6 +27,7 @@ constexpr std::size_t kMostBlock = 128;  // of SHA-384
 constexpr std::size_t kMostDigest = 48;  // of SHA-384
 constexpr std::size_t kMostLabel = 255;  // HkdfLabel, RFC 8446, section 7.1
 constexpr std::size_t kMostContext = 255;
+constexpr std::size_t kMostSeeds = 6;  // a label and five more: tls1_PRF() in OpenSSL's ssl/t1_enc.c
 
 // Key material; gone from the stack when it is done with.
 template <std::size_t N>
@@ -60,15 +61,20 @@ EVP_MD_CTX* context_of_this_thread() {
   return context.get();
 }
 
-bool hash(const Digest& digest, Bytes pad, Bytes text, unsigned char* out) {
+bool hash(const Digest& digest, Bytes pad, std::span<const Bytes> text, unsigned char* out) {
   EVP_MD_CTX* context = context_of_this_thread();
-  return context != nullptr && EVP_DigestInit_ex2(context, digest.md, nullptr) == 1 &&
-         EVP_DigestUpdate(context, pad.data(), pad.size()) == 1 &&
-         EVP_DigestUpdate(context, text.data(), text.size()) == 1 && EVP_DigestFinal_ex(context, out, nullptr) == 1;
+  if (context == nullptr || EVP_DigestInit_ex2(context, digest.md, nullptr) != 1 ||
+      EVP_DigestUpdate(context, pad.data(), pad.size()) != 1) {
+    return false;
+  }
+  for (const Bytes& piece : text) {
+    if (EVP_DigestUpdate(context, piece.data(), piece.size()) != 1) return false;
+  }
+  return EVP_DigestFinal_ex(context, out, nullptr) == 1;
 }
 
 // RFC 2104. A key is never longer than a block here.
-bool hmac(const Digest& digest, Bytes key, Bytes text, unsigned char* out) {
+bool hmac(const Digest& digest, Bytes key, std::span<const Bytes> text, unsigned char* out) {
   if (key.size() > digest.block) return false;
   Secret<kMostBlock> pad{};
   std::copy(key.begin(), key.end(), pad.begin());
@@ -76,7 +82,11 @@ bool hmac(const Digest& digest, Bytes key, Bytes text, unsigned char* out) {
   Secret<kMostDigest> inner;
   if (!hash(digest, Bytes(pad).first(digest.block), text, inner.data())) return false;
   for (unsigned char& byte : pad) byte ^= 0x36 ^ 0x5c;
-  return hash(digest, Bytes(pad).first(digest.block), Bytes(inner).first(digest.size), out);
+  const Bytes outer[] = {Bytes(inner).first(digest.size)};
+  return hash(digest, Bytes(pad).first(digest.block), outer, out);
+}
+bool hmac(const Digest& digest, Bytes key, Bytes text, unsigned char* out) {
+  return hmac(digest, key, std::span(&text, 1), out);
 }
 
 // What a call is given. Absent is not the same as empty.
@@ -84,6 +94,8 @@ struct Asked {
   int mode = -1;
   const Digest* digest = nullptr;
   Bytes key, salt, prefix, label, data;
+  std::array<Bytes, kMostSeeds> seeds;  // TLS1-PRF: one after the other
+  std::size_t seed_count = 0;
 };
 
 bool take(const OSSL_PARAM& param, Asked& asked) {
@@ -95,12 +107,14 @@ bool take(const OSSL_PARAM& param, Asked& asked) {
     asked.digest = digest_named(digest);
     return true;
   }
-  Bytes* const bytes = name == OSSL_KDF_PARAM_KEY      ? &asked.key
-                       : name == OSSL_KDF_PARAM_SALT   ? &asked.salt
-                       : name == OSSL_KDF_PARAM_PREFIX ? &asked.prefix
-                       : name == OSSL_KDF_PARAM_LABEL  ? &asked.label
-                       : name == OSSL_KDF_PARAM_DATA   ? &asked.data
-                                                       : nullptr;
+  if (name == OSSL_KDF_PARAM_SEED && asked.seed_count == kMostSeeds) return false;
+  Bytes* const bytes = name == OSSL_KDF_PARAM_KEY || name == OSSL_KDF_PARAM_SECRET ? &asked.key
+                       : name == OSSL_KDF_PARAM_SEED                               ? &asked.seeds[asked.seed_count++]
+                       : name == OSSL_KDF_PARAM_SALT                               ? &asked.salt
+                       : name == OSSL_KDF_PARAM_PREFIX                             ? &asked.prefix
+                       : name == OSSL_KDF_PARAM_LABEL                              ? &asked.label
+                       : name == OSSL_KDF_PARAM_DATA                               ? &asked.data
+                                                                                   : nullptr;
   if (bytes == nullptr) return true;  // as everywhere in OpenSSL, what is not known is left
   const void* found = nullptr;
   std::size_t length = 0;
@@ -144,12 +158,40 @@ bool extract(const Digest& digest, const Asked& asked, std::span<unsigned char> 
          hmac(digest, salt, input, out.data());
 }
 
+bool take_all(const OSSL_PARAM* params, Asked& asked) {
+  for (; params != nullptr && params->key != nullptr; ++params) {
+    if (!take(*params, asked)) return false;
+  }
+  return asked.digest != nullptr;
+}
+
+// P_hash of RFC 5246, section 5: A(0) is the seed, A(i) = HMAC(secret, A(i - 1)), and each i gives
+// HMAC(secret, A(i) + seed).
+bool expand_seed(const Digest& digest, const Asked& asked, std::span<unsigned char> out) {
+  std::array<Bytes, kMostSeeds + 1> text;
+  std::copy_n(asked.seeds.begin(), asked.seed_count, text.begin() + 1);
+  Secret<kMostDigest> a, piece;
+  if (!hmac(digest, asked.key, std::span(text).subspan(1, asked.seed_count), a.data())) return false;
+  while (!out.empty()) {
+    text[0] = Bytes(a).first(digest.size);
+    if (!hmac(digest, asked.key, std::span(text).first(asked.seed_count + 1), piece.data())) return false;
+    const std::size_t n = std::min(out.size(), digest.size);
+    std::copy_n(piece.begin(), n, out.begin());
+    out = out.subspan(n);
+    if (!out.empty() && !hmac(digest, asked.key, text[0], a.data())) return false;
+  }
+  return true;
+}
+
+int prf(void*, unsigned char* key, std::size_t length, const OSSL_PARAM* params) {
+  Asked asked;
+  if (!take_all(params, asked) || asked.key.data() == nullptr || asked.seed_count == 0) return 0;
+  return expand_seed(*asked.digest, asked, std::span(key, length)) ? 1 : 0;
+}
+
 int derive(void*, unsigned char* key, std::size_t length, const OSSL_PARAM* params) {
   Asked asked;
-  for (; params != nullptr && params->key != nullptr; ++params) {
-    if (!take(*params, asked)) return 0;
-  }
-  if (asked.digest == nullptr) return 0;
+  if (!take_all(params, asked)) return 0;
   const std::span<unsigned char> out(key, length);
   if (asked.mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY) return extract(*asked.digest, asked, out) ? 1 : 0;
   if (asked.mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY || asked.key.data() == nullptr) return 0;
@@ -171,6 +213,14 @@ OSSL_ALGORITHM tls13_kdf() {
                                             {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(&derive)},
                                             {0, nullptr}};
   return {"TLS13-KDF", "provider=default", functions, nullptr};
+}
+
+OSSL_ALGORITHM tls1_prf() {
+  static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<void (*)()>(&new_context)},
+                                            {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<void (*)()>(&free_context)},
+                                            {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(&prf)},
+                                            {0, nullptr}};
+  return {"TLS1-PRF", "provider=default", functions, nullptr};
 }
 
 }  // namespace sallyport
