@@ -80,7 +80,6 @@ Answer<void> Registrar::Impl::warm() {
     return true;
   });
   if (!purges) return purges.error();
-  cache_.reclaim();  // nobody reads it yet
   const std::lock_guard lock(mutex_);
   stats_.warmup_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   return {};
@@ -148,6 +147,7 @@ Answer<void> Registrar::Impl::warm_devices() {
   const std::int64_t now = unix_now();
   for (Batch batch = handoff.take(); !batch.empty(); batch = handoff.take()) {
     for (const auto& [id, row] : batch) warm_device(id, row, now, tally);
+    cache_.reclaim();  // what it outgrew; nobody reads it yet
   }
   reader.join();
   for (const auto& [chain, counts] : tally.by_chain) {
