@@ -6,6 +6,9 @@
 // intermediate the decoding of one certificate, 100 us, and for an unknown device two more signatures checked twice;
 // an RSA-2048 server key 225 us. A resumed session is 160 to 175 us in TLS 1.3, which exchanges keys again, and 40 us
 // in TLS 1.2, which does not.
+#include <algorithm>
+#include <cstdlib>
+
 #include "bench/scale.h"
 #include "bench/tls_pair.h"
 
@@ -45,6 +48,9 @@ void handshake(benchmark::State& state, const Shape& shape) {
 
 void in_microseconds(benchmark::internal::Benchmark* benchmark) {
   benchmark->UseManualTime()->Unit(benchmark::kMicrosecond);
+  if (const char* iterations = std::getenv("SALLYPORT_BENCH_ITERATIONS")) {  // instructions.sh
+    benchmark->Iterations(std::max(1, std::atoi(iterations)));
+  }
 }
 constexpr int kV12 = TLS1_2_VERSION;
 constexpr test::Kind kRsa = test::Kind::Rsa2048;
