@@ -36,7 +36,7 @@ made_policy=no
 
 echo "building sallyport and load (release)"
 mkdir -p build
-{ cmake --preset release && cmake --build --preset release --target sallyport load; } >build/compare.log 2>&1 || {
+{ cmake --preset release && cmake --build --preset release --target sallyport load registry_fill; } >build/compare.log 2>&1 || {
   tail -n 20 build/compare.log >&2
   die "the build failed; all of it is in build/compare.log"
 }

@@ -6,6 +6,7 @@ of a process group of its own, so that Ctrl-C reaches this program alone, which 
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
@@ -36,7 +38,7 @@ class Running:
         self._processes = []
 
     def start(self, command, **options):
-        process = subprocess.Popen([str(each) for each in command], start_new_session=True, **options)
+        process = subprocess.Popen([str(each) for each in command], process_group=0, **options)
         self._processes.append(process)
         return process
 
@@ -127,6 +129,7 @@ class Peer:
     program = ""
     user_line = ""  # what its configuration says where it starts as root
     certificate_with_ca = False
+    patience = 20  # seconds until it must answer
 
     def __init__(self, running, pki, folder, files):
         self._running = running
@@ -136,6 +139,7 @@ class Peer:
         self._starts = 0
         self.process = None
         self.port = None
+        self.start_seconds = None  # from its start until it answers
 
     @classmethod
     def binary(cls):
@@ -181,15 +185,17 @@ class Peer:
         values = self.values(folder, broker_port, tickets, key)
         config = self.render(self.template, folder / self.template, values)
         openssl = self.render("openssl.cnf", folder / "openssl.cnf", values)
+        began = time.monotonic()
         with open(folder / "log", "wb") as log:
             self.process = self._running.start(
                 self.command(config), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
                 env={**os.environ, **self.environment(openssl)})
         try:
-            until(lambda: answers(self.port), 20, self.process, self.name)
+            until(lambda: answers(self.port), self.patience, self.process, self.name)
         except PeerFailed as failure:
             self.stop()
             raise PeerFailed(f"{failure}: {(folder / 'log').read_text(errors='replace')[-600:].strip()}") from None
+        self.start_seconds = time.monotonic() - began
         return self
 
     def environment(self, openssl):
@@ -251,8 +257,16 @@ class Mosquitto(Peer):
 
 
 class Sallyport(Peer):
+    """Its registry is new with each start, unless it is given the `state` folder of one; such a folder stays."""
+
     name, program, template = "Sallyport", "sallyport", "sallyport.toml"
     counts = False
+    patience = 120  # where it has to read ten million devices from a slow disk
+
+    def __init__(self, running, pki, folder, files, state=None):
+        super().__init__(running, pki, folder, files)
+        self._state = state
+        self._metrics_port = None
 
     @classmethod
     def binary(cls):
@@ -267,6 +281,17 @@ class Sallyport(Peer):
 
     def environment(self, openssl):
         return {}
+
+    def values(self, folder, broker_port, tickets, key):
+        values = super().values(folder, broker_port, tickets, key)
+        self._metrics_port = values["METRICS_PORT"]
+        return {**values, "STATE": self._state or folder / "state"}
+
+    def metrics(self):
+        """{series as it is written, without "sallyport_": value}"""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
+            return {series: float(value)
+                    for series, value in re.findall(r"^sallyport_(\S+) (\S+)$", answer.read().decode(), re.M)}
 
     def start(self, broker_port, tickets=0, key="ec"):
         super().start(broker_port, tickets, key)

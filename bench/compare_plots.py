@@ -10,6 +10,8 @@ FONT = "font-family=\"'DejaVu Sans',Verdana,Helvetica,Arial,sans-serif\""
 LOOKS = {
     "Sallyport": ("#0072B2", "circle"), "HAProxy": ("#D55E00", "square"), "nginx": ("#009E73", "triangle"),
     "hitch": ("#CC79A7", "diamond"), "Mosquitto": ("#8C6D1F", "cross"), "no proxy, no TLS": ("#7F7F7F", "circle"),
+    "known devices": ("#0072B2", "circle"), "first connections": ("#D55E00", "square"),
+    "registrations": ("#D55E00", "square"), "both at once": ("#009E73", "triangle"),
 }
 
 
@@ -32,7 +34,7 @@ def log_ticks(low, high):
     """Powers of ten around the data; and steps between them, more where they are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     last = max(last, first + 1)
-    steps = (1, 2, 5) if last - first <= 3 else (1, 3)
+    steps = (1, 2, 5) if last - first <= 3 else (1, 3) if last - first <= 5 else (1,)
     places = [step * 10.0 ** power for power in range(first, last + 1) for step in steps]
     return [each for i, each in enumerate(places) if i + 1 == len(places) or places[i + 1] > low]
 

@@ -31,15 +31,16 @@ class Bench:
         self.checks = {}  # (peer, tickets, key, tls, intermediate) -> what was agreed on
 
     @contextlib.contextmanager
-    def front(self, peer_class, tickets=0, key="ec"):
-        """A started peer in front of a sink of its own; stopped at the end whatever happens."""
+    def front(self, peer_class, tickets=0, key="ec", **settings):
+        """A started peer in front of a sink of its own; stopped at the end whatever happens. `settings`: the peer's."""
         with contextlib.ExitStack() as stack:
             port = 0
             if not peer_class.terminates_mqtt:
                 sink = Sink(self.running)
                 stack.callback(sink.stop)
                 port = sink.port
-            peer = peer_class(self.running, self.pki, self.folder / f"{time.monotonic_ns():x}", self.files)
+            peer = peer_class(self.running, self.pki, self.folder / f"{time.monotonic_ns():x}", self.files,
+                              **settings)
             stack.callback(peer.stop)
             yield peer.start(port, tickets, key)
 

@@ -1,4 +1,4 @@
-"""The scaling curves: what a handshake and a message cost while more and more idle connections stand.
+"""A scaling curve: what a handshake and a message cost while more and more idle connections stand.
 
 A curve is a list of points {"x", "handshake_us", "message_us", "problem"}. The fleet grows step by step in front of
 one proxy, so that 8000 connections are made once and not for every point.
@@ -15,6 +15,7 @@ STEPS = (1, 10, 100, 1000, 2000, 4000, MOST := 10000)
 QUICK_STEPS = (1, 100, 1000)
 HANDSHAKES = ("handshake", "--mode", "full", "--count", "1500")
 MESSAGES = ("messages", "--connections", "50", "--rate", "10000", "--size", "100", "--seconds", "1.5")
+LOADS = {"handshake_us": HANDSHAKES, "message_us": MESSAGES}
 
 
 def steps(bench):
@@ -57,6 +58,22 @@ class Fleet:
             holder.stderr.close()
 
 
+def add(point, name, figure, choose=statistics.median):
+    """One run more: its figure is kept, and the point's is what `choose` makes of all."""
+    point.setdefault(name + "_all", []).append(figure)
+    point[name] = choose(point[name + "_all"])
+
+
+def measure_loads(bench, peer, loads, point):
+    """Adds to `point` what a unit of each load costs: {name of the figure: arguments of load}."""
+    for name, arguments in loads.items():
+        result, problem = bench.load(list(arguments), peer.port, peer.process.pid)
+        if problem:
+            point["problem"] = problem
+        else:
+            add(point, name, result[CPU])
+
+
 def scale_connections(bench, peer_class, say):
     """The curve of one peer."""
     points = []
@@ -68,32 +85,14 @@ def scale_connections(bench, peer_class, say):
                 for size in steps(bench):
                     fleet.grow_to(size)
                     point = {"x": size, "problem": ""}
-                    for name, arguments in (("handshake_us", HANDSHAKES), ("message_us", MESSAGES)):
-                        figures = []
-                        for _ in range(repeats):
-                            result, problem = bench.load(list(arguments), peer.port, peer.process.pid)
-                            if problem:
-                                point["problem"] = problem
-                            else:
-                                figures.append(result[CPU])
-                        point[name] = statistics.median(figures) if figures else None
-                        point[name + "_all"] = figures
+                    for _ in range(repeats):
+                        measure_loads(bench, peer, LOADS, point)
                     points.append(point)
-                    say(f"scale-connections {peer.name} {size}: handshake {point['handshake_us'] or 0:.0f} µs, "
-                        f"message {point['message_us'] or 0:.1f} µs {point['problem']}")
+                    say(f"scale-connections {peer.name} {size}: handshake {point.get('handshake_us', 0):.0f} µs, "
+                        f"message {point.get('message_us', 0):.1f} µs {point['problem']}")
             finally:
                 fleet.stop()
     except (PeerFailed, OSError) as failure:
-        points.append({"x": None, "handshake_us": None, "message_us": None, "problem": str(failure)})
+        points.append({"x": None, "problem": str(failure)})
         say(f"scale-connections {peer_class.name} failed: {failure}")
     return points
-
-
-def scale_devices(bench, say):
-    """The hook for the curve over 1 to 10 million registered devices, of Sallyport alone.
-
-    Returns points like those above, where "x" is the number of devices. None yet: filling a registry of ten million is
-    the work of a tool that is not there, and without points the results say that the curve was not measured.
-    """
-    del bench, say
-    return []

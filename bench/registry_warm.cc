@@ -9,12 +9,11 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 
+#include "bench/device_rows.h"
 #include "bench/scale.h"
-#include "cache/ca_set.h"
 #include "cache/chains.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
@@ -27,9 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kBatch = 10'000;
-constexpr std::uint64_t kChains = 8;  // a few CAs' worth
-
 double seconds_since(Clock::time_point begun) {
   return std::chrono::duration<double>(Clock::now() - begun).count();
 }
@@ -38,35 +34,6 @@ class NoShards final : public ChangeSink {
  public:
   void put_in_force(const Notice&) override {}
 };
-
-bool write_cas(RegistryStore& store) {
-  RegistryStore::Batch batch;
-  for (std::uint64_t chain = 1; chain <= kChains; ++chain) {
-    const Certificate ca = test::make_ca("CA " + std::to_string(chain)).certificate;
-    store.put_ca(batch, ca.fingerprint(), {.registered_at = std::time(nullptr), .der = ca.der()});
-    store.put_chain(batch, chain, {.cas = {ca.fingerprint()}, .issuer_spki = ca.spki_hash()});
-  }
-  store.put_meta(batch, {.revision = 1, .next_chain = kChains + 1});
-  return static_cast<bool>(store.commit(batch, true));
-}
-
-bool write_devices(RegistryStore& store, std::uint64_t devices) {
-  const std::int64_t now = std::time(nullptr);
-  for (std::uint64_t first = 0; first < devices; first += kBatch) {
-    RegistryStore::Batch batch;
-    for (std::uint64_t device = first; device < std::min(first + kBatch, devices); ++device) {
-      DeviceRow row;
-      row.seen_day = 20'000;
-      row.chain = 1 + device % kChains;
-      row.not_before = row.registered_at = now;
-      row.not_after = now + static_cast<std::int64_t>(365 + device % 3650) * 86400;
-      row.name = scattered<IssuerSerial>(~device);
-      store.put_device(batch, scattered<Digest>(device), row);
-    }
-    if (!store.commit(batch, first + kBatch >= devices)) return false;
-  }
-  return true;
-}
 
 // A registry of this size, kept until another one is asked for.
 const std::string* folder_with(std::uint64_t devices) {
@@ -79,7 +46,7 @@ const std::string* folder_with(std::uint64_t devices) {
     folder = std::make_unique<test::TempDir>();
     path = folder->path() + "/state";
     const auto store = RegistryStore::open(path);
-    if (!store || !write_cas(**store) || !write_devices(**store, devices)) return nullptr;
+    if (!store || !write_registry(**store, devices, [](std::uint64_t) {})) return nullptr;
     holds = devices;
   }
   return &path;

@@ -1,0 +1,194 @@
+"""The curve over registered devices: registries that bench/registry_fill makes, and what compare.py makes of them."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+from harness.device import admitted
+from harness.server import BINARY, listener
+
+BUILD = Path(BINARY).parent
+FILL = BUILD / "bench" / "registry_fill"
+os.environ["SALLYPORT_BUILD"] = str(BUILD)  # what compare.py is to measure
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+import compare_devices  # noqa: E402
+import compare_report  # noqa: E402
+from compare_peers import Running  # noqa: E402
+from compare_run import Bench  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not all(os.access(each, os.X_OK) for each in (FILL, BUILD / "bench" / "load")),
+                                reason=f"there is no registry_fill, or no load, at {FILL.parent}")
+
+
+def fill(*arguments):
+    return subprocess.run([FILL, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+# --- registry_fill
+
+def test_a_filled_registry_is_known_from_the_start(serve, broker, site, root, work):
+    """1000 devices by the metrics, the status and the list alike; real ones register beside them."""
+    state = work / "filled"
+    done = fill(state, 1000)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("1000 of 1000 devices, ")
+    assert state.stat().st_mode & 0o077 == 0
+    server = serve([listener(site)], broker, state_dir=str(state))
+    assert server.metric("devices", status="active") == server.metric("devices") == 1000
+    assert server.json("status")["devices"]["active"] == 1000
+    assert {each["ca_id"] for each in server.devices().values()} == {each["id"] for each in server.json("ca", "list")}
+    assert len(server.devices()) == 1000
+    root.register(server)
+    device = root.issue("a real one")
+    admitted(server.port, device).close()
+    server.registered(device)
+    assert server.metric("devices", status="active") == 1001
+
+
+def test_a_registry_in_use_is_refused(work):
+    """Invented devices never come among others: the folder must be new or empty, and is left as it was."""
+    folder = work / "in-use"
+    folder.mkdir()
+    assert fill(folder, 5).returncode == 0
+    before = sorted(folder.rglob("*"))
+    done = fill(folder, 5)
+    assert (done.returncode, done.stderr) == (1, f"registry_fill: {folder} is not an empty folder: name a new one\n")
+    assert sorted(folder.rglob("*")) == before
+    file = work / "a-file"
+    file.write_text("")
+    assert fill(file, 5).returncode == 1
+    done = fill("/proc/nowhere", 5)
+    assert done.returncode == 1 and "/proc/nowhere cannot be created" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["DIR"], ["DIR", "0"], ["DIR", "-1"], ["DIR", "1e6"], ["DIR", "1000x"],
+                                       ["DIR", "1000000001"], ["DIR", "99999999999999999999"], ["DIR", "5", "6"]],
+                         ids=" ".join)
+def test_wrong_arguments(work, arguments):
+    """Exit 2 and a line that says what is wanted; no folder is made."""
+    folder = work / "never-made"
+    done = fill(*(folder if each == "DIR" else each for each in arguments))
+    assert done.returncode == 2 and done.stderr.startswith("registry_fill: ") and done.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+# --- the curve
+
+@pytest.fixture
+def bench(work, monkeypatch):
+    """A short curve: two sizes, loads of a moment."""
+    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (1, 1000))
+    monkeypatch.setattr(compare_devices, "QUICK_TOGETHER", 800)
+    monkeypatch.setattr(compare_devices, "FIRST", (*compare_devices.FIRST[:-1], "200"))
+    loads = compare_devices.LOADS
+    monkeypatch.setattr(compare_devices, "LOADS", {"handshake_us": (*loads["handshake_us"][:-1], "200"),
+                                                   "message_us": (*loads["message_us"][:-1], "0.3")})
+    running = Running()
+    folder = work / "curve"
+    folder.mkdir(exist_ok=True)
+    yield Bench(running, folder, 2000, quick=True)
+    running.stop_all()
+
+
+def test_the_curve(bench):
+    """Every figure at both sizes, from a server that knew that many devices; nothing of the registries is left."""
+    said = []
+    points = compare_devices.scale_devices(bench, said.append)
+    assert [(point["x"], point["problem"]) for point in points] == [(1, ""), (1000, "")]
+    assert len(said) == 4 and all(line.startswith("scale-devices ") for line in said)
+    for point in points:
+        for figure in ("handshake_us", "message_us", "first_us", "both_us", "known_rate", "registered_rate",
+                       "warm_seconds", "read_seconds", "fill_seconds"):
+            assert point[figure] > 0, figure
+        assert point["pss_mib"] is None or point["pss_mib"] > 1
+    assert not list(bench.folder.glob("devices-*"))
+    assert not list(bench.folder.rglob("state"))
+
+
+def test_a_full_disk(bench, monkeypatch):
+    """Sizes the disk has no room for are left out, and the results say so; the others are measured."""
+    measured = []
+    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (1, 10_000_000))
+    monkeypatch.setattr(compare_devices, "measure", lambda bench, peer, point: measured.append(point["x"]))
+    usage = compare_devices.shutil.disk_usage(bench.folder)
+    monkeypatch.setattr(compare_devices.shutil, "disk_usage", lambda folder: usage._replace(free=2 << 30))
+    points = compare_devices.scale_devices(bench, lambda words: None)
+    assert measured == [1]
+    assert points[1] == {"x": 10_000_000,
+                         "problem": "left out: 2.0 GiB of disk are not enough for its registry"}
+    failed = compare_report.failures({"records": [], "scale_devices": points})
+    assert failed == [f"- scale-devices, at 10,000,000: {points[1]['problem']}"]
+
+
+def test_a_registry_that_is_not_the_one(bench, monkeypatch):
+    """A server that does not know the devices it should is not measured."""
+    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (7,))
+    monkeypatch.setattr(compare_devices, "fill", lambda bench, state, devices: 0.0)
+    point, = compare_devices.scale_devices(bench, lambda words: None)
+    assert point["problem"] == "it knows 0 devices, not 7" and "handshake_us" not in point
+
+
+# --- what is shown
+
+def point(devices, **figures):
+    return {"x": devices, "problem": "", "handshake_us": 400.0, "message_us": 13.0, "first_us": 600.0, "both_us": 540.0,
+            "known_rate": 650.0, "registered_rate": 640.0, "waiting_most": 8.0, "warm_seconds": 0.05,
+            "read_seconds": 0.01, "fill_seconds": 0.1, "pss_mib": 30.0, **figures}
+
+
+def test_flat_and_not_flat():
+    """Within 15 % of the first point is flat, above it is not; memory is for each device more than at the first."""
+    points = [point(1), point(1000, handshake_us=459.0),
+              point(10_000_000, handshake_us=420.0, first_us=696.0, registered_rate=540.0, pss_mib=830.0)]
+    lines = compare_report.scaling({"scale_devices": points})
+    rows = {line.split(" | ")[2]: line.split(" | ")[3:] for line in lines if line.startswith("| Sallyport")}
+    assert rows["handshake of a known device"] == ["400 at 1 → 459 at 1,000 → 420 at 10,000,000", "15 %", "flat |"]
+    assert rows["first connection"][1:] == ["16 %", "**not flat** |"]
+    assert rows["message"][1:] == rows["connection, known and new devices at once"][1:] == ["0 %", "flat |"]
+    assert "| 10,000,000 | 650 | 540 | 8 | 0.05 | 0.01 | 830 | 83.9 |" in lines
+    assert lines[-1] == "Rates, farthest from the first: handshakes 0 % (flat), registrations 16 % (**not flat**)."
+    assert not any("not measured" in line for line in lines)
+
+
+def test_not_measured_or_in_part():
+    """Without points the results say that there is no curve; a point that failed does not hide the others."""
+    assert compare_report.scaling({"scale_devices": []}) == ["The scaling curves were not measured in this run."]
+    lost = {"x": 1_000_000, "problem": "registry_fill: no space left"}
+    shown = "\n".join(compare_report.scaling({"scale_devices": [point(1), lost, point(1000)]}))
+    assert "400 at 1 → 400 at 1,000" in shown and "what went wrong" not in shown
+    assert "1,000,000" not in shown
+
+
+def test_plots():
+    """Four plots whose axis of devices has a label for each power of ten, 1 to 10 million."""
+    sizes = compare_devices.SIZES
+    plots = compare_report.plots({"records": [], "scale_devices": [point(size) for size in sizes]})
+    assert sorted(plots) == [f"scale_devices_{name}.svg" for name in ("handshake", "message", "rates", "start")]
+    for name, svg in plots.items():
+        words = [each.text for each in xml.etree.ElementTree.fromstring(svg).iter() if each.tag.endswith("text")]
+        decades = ["1", "10", "100", "1,000", "10,000", "100,000", "1 M", "10 M"]
+        assert [each for each in words if each in decades][-8:] == decades, (name, words)
+        assert "registered devices" in words
+
+
+def test_results_of_a_run_can_be_shown_again(work):
+    """compare.py --render takes the JSON of a run with the curve and writes table, lines and plots."""
+    source = work / "run.json"
+    source.write_text(json.dumps({
+        "kind": "Full", "date": "today", "commit": "0", "machine": {}, "versions": {}, "scenarios": [], "records": [],
+        "scale_devices": [point(size) for size in compare_devices.SIZES], "checks": [], "how_often": "once",
+        "minutes": 3.0}))
+    out = work / "shown" / "RESULTS.md"
+    out.parent.mkdir()
+    subprocess.run([sys.executable, "-B", Path(compare_devices.__file__).parent / "compare.py", "--render", source,
+                    "--out", out], check=True, capture_output=True, timeout=60)
+    page = out.read_text()
+    assert "| Sallyport | registered devices | first connection | 600 at 1 →" in page
+    assert "![scale_devices_rates.svg](results/scale_devices_rates.svg)" in page
+    assert (out.parent / "results/scale_devices_rates.svg").read_text().startswith("<svg")
