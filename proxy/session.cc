@@ -81,8 +81,6 @@ void Session::on_established() {
   counters.handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)].add();
   counters.handshake.record(host_->now_us() - began_us_);
   state_ = State::AwaitingConnect;
-  // TLS 1.3: all that the last step of a handshake may leave to be sent (TLS 1.2 has its own Finished there).
-  if (engine_->tls13()) ticket_bytes_ = static_cast<std::uint16_t>(to_client_.size());
   if (mutual) {
     // In the index before its standing is looked up again: no cut can fall between (DESIGN.md 3.8).
     entry_.device = decided->identity->fingerprint;

@@ -191,7 +191,6 @@ class Session final : public Verifier {
   void pass_to_client(std::span<const std::uint8_t> plain);
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
-  bool ticket_waits() const;
   static bool merely_stopped(int value);
   static Reading reading_for(const Stream& stream, bool stalled);
   Reason reason_for_leaving() const;
@@ -239,9 +238,8 @@ class Session final : public Verifier {
   bool client_truncated_ = false;  // … and there was no close_notify
   bool broker_fin_sent_ = false, client_fin_sent_ = false;
   bool broker_ended_ = false;
-  bool client_first_ = false;       // of two orderly ends the client's came first
-  bool gone_ = false;               // the host was told
-  std::uint16_t ticket_bytes_ = 0;  // of to_client_, when there is nothing else in it; 0: there is no such ticket
+  bool client_first_ = false;  // of two orderly ends the client's came first
+  bool gone_ = false;          // the host was told
   bool handshake_underway_ = false;
   bool broker_reached_ = false;
 

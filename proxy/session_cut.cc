@@ -33,8 +33,7 @@ void Session::halt(const Error& error, Cause cause) {
   halted_at_us_ = host_->now_us();
   served_ = state_ == State::Forwarding;
   // What was encrypted already cannot be taken back without breaking the TLS stream: it goes now or never.
-  const bool flushes = served_ || ticket_waits();
-  if (flushes && !client_send_.submitted() && !to_client_.empty()) flush_client_ciphertext();
+  if (served_ && !client_send_.submitted() && !to_client_.empty()) flush_client_ciphertext();
   torn_ = !to_client_.empty();
   host_->index().remove(entry_);
   for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_}) host_->timers().stop(*timer);

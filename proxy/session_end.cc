@@ -118,7 +118,6 @@ void Session::recycle() {
   client_paused_ = broker_paused_ = client_stalled_ = broker_stalled_ = false;
   client_fin_ = client_closed_ = client_truncated_ = false;
   broker_fin_sent_ = client_fin_sent_ = broker_ended_ = broker_reached_ = client_first_ = gone_ = false;
-  ticket_bytes_ = 0;
   handshake_underway_ = false;
   mqtt_known_ = served_ = torn_ = farewell_due_ = false;
   framing_ = {};

@@ -164,7 +164,6 @@ void Session::pass_to_client(std::span<const std::uint8_t> plain) {
 
 void Session::encrypt(std::span<const std::uint8_t> plain) {
   if (mqtt_known_) framing_.advance(plain);
-  ticket_bytes_ = 0;
   if (plain.size() >= kLargeRead) {  // its room at once, instead of record by record
     to_client_.prepare(plain.size() + (plain.size() / kRecord + 1) * kRecordOverhead);
   }
@@ -173,7 +172,7 @@ void Session::encrypt(std::span<const std::uint8_t> plain) {
 }
 
 void Session::flush_client() {
-  if (client_send_.submitted() || ticket_waits()) return;
+  if (client_send_.submitted()) return;
   // A piece at a time: what waits is then held once, as it came, and not a second time encrypted.
   if (to_client_.empty() && to_client_sending_.empty() && !to_client_plain_.empty()) {
     const std::size_t n = std::min(to_client_plain_.size(), kHighWater);
@@ -183,15 +182,8 @@ void Session::flush_client() {
   flush_client_ciphertext();
 }
 
-// A ticket is of use to the client's next connection alone, and nobody waits for it: it goes with whatever is sent
-// next, the broker's CONNACK nearly always, and spares both sides a packet.
-bool Session::ticket_waits() const {
-  return ticket_bytes_ != 0 && to_client_.size() == ticket_bytes_ && state_ != State::Ending;
-}
-
 void Session::flush_client_ciphertext() {
   if (client_send_.submitted()) return;
-  ticket_bytes_ = 0;
   if (to_client_sending_.empty()) to_client_sending_.swap(to_client_);
   if (!to_client_sending_.empty()) host_->io().send(client_, to_client_sending_.bytes(), client_send_);
 }

@@ -62,9 +62,8 @@ class TlsEngine {
   void close();
 
   bool established() const;
-  bool resumed() const { return resumed_; }  // by a ticket: no certificate was seen
-  int version_index() const;                 // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
-  bool tls13() const { return version_index() == 1; }
+  bool resumed() const { return resumed_; }       // by a ticket: no certificate was seen
+  int version_index() const;                      // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
   const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
   std::optional<Verdict>& verdict();
   const Error& error() const;  // after Failed: reason is the verdict's where it refused, no_certificate, or tls_error

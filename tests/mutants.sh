@@ -61,12 +61,6 @@ mutant any-curve-is-p256 cache/light_ec_decoder.cc light_parsing_test '*' \
   'std::equal(kP256.begin(), kP256.end(), der.begin()) &&' ''
 mutant one-curve-alone cache/light_ec_decoder.cc light_parsing_test '*' \
   'functions().decode(context, again, selection, take, argument, passphrase, passphrase_argument)' '1'
-mutant a-ticket-goes-alone proxy/session_flow.cc simulation_test 'Session*' \
-  'client_send_.submitted() || ticket_waits()' 'client_send_.submitted()'
-mutant a-waiting-ticket-tears-the-end proxy/session_cut.cc simulation_test 'Session*' \
-  'served_ || ticket_waits();' 'served_;'
-mutant tls12-waits-too proxy/session.cc simulation_test '*' \
-  'if (engine_->tls13()) ticket_bytes_' 'ticket_bytes_'
 mutant commands-gather-too cache/registrar_impl.h registrar_test '*Gather*' \
   '        hurry();' ''
 mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \

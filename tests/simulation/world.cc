@@ -116,7 +116,7 @@ void World::client_acts() {
   const bool up = client->handshake();
   if (up) {
     client_got += client->receive();
-    if (client_sent < client_sends.size()) {
+    if (client_sent < client_sends.size() && turns >= script.client_sends_from_turn) {
       const std::size_t n = std::min<std::size_t>(client_sends.size() - client_sent, 1 + random() % 20'000);
       client->send(span_of(client_sends.substr(client_sent, n)));
       client_sent += n;

@@ -24,6 +24,7 @@ struct Script {
   int full_offers = 0;
   std::optional<int> cut_at_turn, shut_down_at_turn;
   int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
+  int client_sends_from_turn = 0;                              // until then it says nothing beyond its handshake
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
