@@ -263,9 +263,10 @@ class Sallyport(Peer):
     counts = False
     patience = 120  # where it has to read ten million devices from a slow disk
 
-    def __init__(self, running, pki, folder, files, state=None):
+    def __init__(self, running, pki, folder, files, state=None, shards=1, limit=""):
         super().__init__(running, pki, folder, files)
         self._state = state
+        self._more = {"SHARDS": shards, "LIMIT": limit}
         self._metrics_port = None
 
     @classmethod
@@ -285,7 +286,7 @@ class Sallyport(Peer):
     def values(self, folder, broker_port, tickets, key):
         values = super().values(folder, broker_port, tickets, key)
         self._metrics_port = values["METRICS_PORT"]
-        return {**values, "STATE": self._state or folder / "state"}
+        return {**values, "STATE": self._state or folder / "state", **self._more}
 
     def metrics(self):
         """{series as it is written, without "sallyport_": value}"""
