@@ -78,7 +78,7 @@ def test_a_session_ends_with_its_certificate(server, root):
         kind, _, body = device.packet(8)
         assert (kind, body) == (packet.DISCONNECT, b"\x98")
         assert 1.0 < time.monotonic() - began < 7.0
-    assert server.lines("ended", reason="expired", serial=identity.serial)
+    until("the end is logged", lambda: server.lines("ended", reason="expired", serial=identity.serial))
 
 
 def test_a_session_ends_with_its_ca(server, work):
@@ -88,7 +88,7 @@ def test_a_session_ends_with_its_ca(server, work):
     identity = ca.issue("of the mayfly")
     with v5(server, identity, "mayfly") as device:
         assert device.packet(9)[0] == packet.DISCONNECT
-    assert server.lines("ended", reason="expired", serial=identity.serial)
+    until("the end is logged", lambda: server.lines("ended", reason="expired", serial=identity.serial))
 
 
 def test_a_lenient_listener_cuts_nothing(server, root):
