@@ -1,7 +1,8 @@
-// A library context of OpenSSL whose lists of decoders and key managers have what device keys and our TLS need and
-// nothing else. Parsing a certificate walks all of them, under a lock: most of what an import costs, and a fifth of a
-// handshake. Signatures and digests are the default provider's own, so nothing is checked differently. Imports parse
-// in it, and every listener's TLS runs in it. Made once, kept for ever.
+// A library context of OpenSSL that offers what certificates and our TLS need and nothing else: what is not in it
+// cannot be negotiated, and parsing a certificate walks all there is, under a lock, which was most of what an import
+// cost and a fifth of a handshake. Digests, signatures, ciphers and key exchanges are the default provider's own. Ours
+// are how a P-256 public key is read (light_ec_decoder.h) and the key schedules of TLS (light_tls_kdf.h). Imports parse
+// in it, and every listener's TLS runs in it. Made once, kept for ever; best before anything else uses OpenSSL.
 #pragma once
 
 #include <openssl/types.h>

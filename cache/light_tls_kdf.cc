@@ -205,22 +205,22 @@ void* new_context(void*) {
 }
 void free_context(void*) {}
 
+template <OSSL_FUNC_kdf_derive_fn* kDerive>
+OSSL_ALGORITHM kdf(const char* name) {
+  static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<void (*)()>(&new_context)},
+                                            {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<void (*)()>(&free_context)},
+                                            {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(kDerive)},
+                                            {0, nullptr}};
+  return {name, "provider=default", functions, nullptr};
+}
+
 }  // namespace
 
 OSSL_ALGORITHM tls13_kdf() {
-  static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<void (*)()>(&new_context)},
-                                            {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<void (*)()>(&free_context)},
-                                            {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(&derive)},
-                                            {0, nullptr}};
-  return {"TLS13-KDF", "provider=default", functions, nullptr};
+  return kdf<&derive>("TLS13-KDF");
 }
-
 OSSL_ALGORITHM tls1_prf() {
-  static const OSSL_DISPATCH functions[] = {{OSSL_FUNC_KDF_NEWCTX, reinterpret_cast<void (*)()>(&new_context)},
-                                            {OSSL_FUNC_KDF_FREECTX, reinterpret_cast<void (*)()>(&free_context)},
-                                            {OSSL_FUNC_KDF_DERIVE, reinterpret_cast<void (*)()>(&prf)},
-                                            {0, nullptr}};
-  return {"TLS1-PRF", "provider=default", functions, nullptr};
+  return kdf<&prf>("TLS1-PRF");
 }
 
 }  // namespace sallyport
