@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-build/release}/bench/engine_handshake
-[ -x "$program" ] || { echo "instructions: $program is not built" >&2; exit 1; }
+[ -x "$program" ] || { echo "instructions: $program is not built: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
 command -v valgrind >/dev/null || { echo "instructions: valgrind is not installed (apt-get install valgrind)" >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
