@@ -158,6 +158,19 @@ bool extract(const Digest& digest, const Asked& asked, std::span<unsigned char> 
          hmac(digest, salt, input, out.data());
 }
 
+thread_local TrafficSecrets* tapped = nullptr;
+
+void tap(std::string_view label, Bytes secret) {
+  if (tapped == nullptr || secret.size() > TrafficSecrets::kMostBytes) return;
+  if (label == "c ap traffic") {
+    std::copy(secret.begin(), secret.end(), tapped->client.begin());
+    tapped->client_bytes = secret.size();
+  } else if (label == "s ap traffic") {
+    std::copy(secret.begin(), secret.end(), tapped->server.begin());
+    tapped->server_bytes = secret.size();
+  }
+}
+
 bool take_all(const OSSL_PARAM* params, Asked& asked) {
   for (; params != nullptr && params->key != nullptr; ++params) {
     if (!take(*params, asked)) return false;
@@ -195,7 +208,9 @@ int derive(void*, unsigned char* key, std::size_t length, const OSSL_PARAM* para
   const std::span<unsigned char> out(key, length);
   if (asked.mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY) return extract(*asked.digest, asked, out) ? 1 : 0;
   if (asked.mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY || asked.key.data() == nullptr) return 0;
-  return expand_label(*asked.digest, asked.key, asked, asked.data, out) ? 1 : 0;
+  if (!expand_label(*asked.digest, asked.key, asked, asked.data, out)) return 0;
+  tap({reinterpret_cast<const char*>(asked.label.data()), asked.label.size()}, out);
+  return 1;
 }
 
 // Nothing is kept between calls.
@@ -215,6 +230,28 @@ OSSL_ALGORITHM kdf(const char* name) {
 }
 
 }  // namespace
+
+TrafficSecrets::~TrafficSecrets() {
+  OPENSSL_cleanse(client.data(), client.size());
+  OPENSSL_cleanse(server.data(), server.size());
+}
+
+TrafficSecretsTap::TrafficSecretsTap(TrafficSecrets& into) {
+  tapped = &into;
+}
+TrafficSecretsTap::~TrafficSecretsTap() {
+  tapped = nullptr;
+}
+
+bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out) {
+  const Digest* digest = digest_named(secret.size() == 32 ? "SHA2-256" : secret.size() == 48 ? "SHA2-384" : "");
+  if (digest == nullptr) return false;
+  static constexpr std::string_view kPrefix = "tls13 ";
+  Asked names;
+  names.prefix = Bytes(reinterpret_cast<const unsigned char*>(kPrefix.data()), kPrefix.size());
+  names.label = Bytes(reinterpret_cast<const unsigned char*>(label.data()), label.size());
+  return expand_label(*digest, secret, names, {}, out);
+}
 
 OSSL_ALGORITHM tls13_kdf() {
   return kdf<&derive>("TLS13-KDF");

@@ -7,6 +7,12 @@
 
 #include <openssl/core.h>
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
 namespace sallyport {
 
 // For a provider's table of OSSL_OP_KDF. Any thread. Both fail, as a KDF does, for another digest, a missing secret
@@ -14,5 +20,32 @@ namespace sallyport {
 // wire has room for, and for an output longer than one digest.
 OSSL_ALGORITHM tls13_kdf();
 OSSL_ALGORITHM tls1_prf();
+
+// What TLS 1.3 protects application data with: client_ and server_application_traffic_secret_N of RFC 8446,
+// section 7.1. Wiped at its end.
+struct TrafficSecrets {
+  static constexpr std::size_t kMostBytes = 48;  // of SHA-384
+  std::array<std::uint8_t, kMostBytes> client{}, server{};
+  std::size_t client_bytes = 0, server_bytes = 0;  // 0: not derived yet
+
+  TrafficSecrets() = default;
+  TrafficSecrets(const TrafficSecrets&) = delete;
+  TrafficSecrets& operator=(const TrafficSecrets&) = delete;
+  ~TrafficSecrets();
+};
+
+// While it exists, what handshakes on this thread derive is copied to `into`: OpenSSL itself gives its traffic secrets
+// to a key log alone, as text. One at a time on a thread.
+class TrafficSecretsTap {
+ public:
+  explicit TrafficSecretsTap(TrafficSecrets& into);
+  ~TrafficSecretsTap();
+  TrafficSecretsTap(const TrafficSecretsTap&) = delete;
+  TrafficSecretsTap& operator=(const TrafficSecretsTap&) = delete;
+};
+
+// HKDF-Expand-Label of RFC 8446, section 7.1, with an empty context and the digest whose size the secret has: 32 bytes
+// SHA-256, 48 SHA-384. False for any other size and for an output longer than the digest.
+bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out);
 
 }  // namespace sallyport

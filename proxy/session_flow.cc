@@ -79,10 +79,18 @@ void Session::on_client_recv(const IoResult& result) {
 
 void Session::take_ciphertext(std::span<const std::uint8_t> data) {
   if (client_closed_) return;
-  if (!from_client_.empty() || client_paused_) {
-    from_client_.append(data);
-    return decrypt();
+  if (client_paused_) return from_client_.append(data);
+  // What is kept is a torn record: it is completed, and the rest goes without a copy.
+  while (!from_client_.empty() && !data.empty()) {
+    const std::size_t missing = engine_->missing(from_client_.bytes());
+    const std::size_t n = missing == 0 ? data.size() : std::min(missing, data.size());
+    from_client_.append(data.first(n));
+    data = data.subspan(n);
+    decrypt();
+    if (state_ == State::Ending || state_ == State::Halted || client_closed_) return;
+    if (client_paused_) return from_client_.append(data);
   }
+  if (data.empty() && !client_fin_) return;
   // The common case: straight out of the kernel's buffer.
   engine_->lend(data);
   decrypt();
@@ -100,9 +108,11 @@ void Session::decrypt() {
       host_->io().cancel(client_recv_);
       break;
     }
+    if (engine_->drained()) break;
     std::size_t n = 0;
     const bool straight = engine_->unread() >= kLargeRead;
-    const Step step = engine_->read(straight ? to_broker_.prepare(kRecord) : host_->scratch(), n);
+    const std::size_t room = std::max(engine_->unread(), kRecord);
+    const Step step = engine_->read(straight ? to_broker_.prepare(room) : host_->scratch(), n);
     if (step == Step::WantInput) break;
     if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {
@@ -118,7 +128,6 @@ void Session::decrypt() {
     }
     if (state_ == State::AwaitingConnect) collect_connect();
     if (state_ == State::Ending) return;
-    if (engine_->drained()) break;
   }
   const std::size_t unread = engine_->unread();
   if (kept) {

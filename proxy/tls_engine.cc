@@ -169,13 +169,15 @@ Step TlsEngine::handshake() {
     return Step::Failed;
   }
   clear_errors();
+  const std::size_t output_before = output_.size();
+  const TrafficSecretsTap tap(records_.secrets());
   const int outcome = SSL_do_handshake(ssl_);
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
     // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
     if (resumed_ != by_ticket_) verdict_.reset();
-    swap_->lighten(ssl_);
+    if (!take_over(output_before)) swap_->lighten(ssl_);
     return Step::Done;
   }
   const Step step = step_after(outcome);
@@ -188,6 +190,49 @@ Step TlsEngine::handshake() {
     error_ = {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"};
   }
   return step;
+}
+
+namespace {
+
+// RFC 8446, appendix B.4; 0: not AES-GCM of TLS 1.3.
+std::size_t key_bytes_of(const SSL_CIPHER* cipher) {
+  switch (cipher == nullptr ? 0 : SSL_CIPHER_get_protocol_id(cipher)) {
+    case 0x1301: return 16;  // TLS_AES_128_GCM_SHA256
+    case 0x1302: return 32;  // TLS_AES_256_GCM_SHA384
+    default: return 0;
+  }
+}
+
+// How many records there are in `bytes`, whole and of application data each: what a server writes when it has the
+// client's Finished, its tickets. Nothing where there is anything else.
+std::optional<std::uint64_t> application_records(std::span<const std::uint8_t> bytes) {
+  std::uint64_t count = 0;
+  while (!bytes.empty()) {
+    if (bytes.size() < RecordCipher::kHeaderBytes || bytes[0] != SSL3_RT_APPLICATION_DATA) return std::nullopt;
+    const std::size_t whole = RecordCipher::kHeaderBytes + (std::size_t{bytes[3]} << 8 | bytes[4]);
+    if (bytes.size() < whole) return std::nullopt;
+    bytes = bytes.subspan(whole);
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace
+
+// The handshake has finished, and OpenSSL has read no byte beyond it, for it does not read ahead: from here on it is
+// only records. `output_before` is what was in the output before the client's Finished was read. Each record since then
+// has used a sequence number of the server's key, which must never be used again.
+bool TlsEngine::take_over(std::size_t output_before) {
+  if (SSL_version(ssl_) != TLS1_3_VERSION || SSL_has_pending(ssl_) != 0) return false;
+  const SSL_SESSION* session = SSL_get_session(ssl_);
+  if (session == nullptr || SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED) {
+    return false;
+  }
+  const auto written = application_records(output_.bytes().subspan(output_before));
+  if (!written || !records_.begin(key_bytes_of(SSL_get_current_cipher(ssl_)), *written)) return false;
+  SSL_free(ssl_);
+  ssl_ = nullptr;
+  return true;
 }
 
 // Reads OpenSSL's error queue once and empties it.
@@ -211,16 +256,37 @@ Step TlsEngine::step_after(int outcome) {
 
 Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
   n = 0;
+  if (records_.active()) {
+    const Step step = records_.read(input_, into, n, output_);
+    if (step == Step::WantInput && input_ended_) return Step::Truncated;
+    if (step == Step::Failed) {
+      const char* text = ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, records_.failure()));
+      error_ = {Origin::Client, Reason::TlsError, records_.failure(), text != nullptr ? text : "TLS failed"};
+    }
+    return step;
+  }
   clear_errors();
   const int outcome = SSL_read_ex(ssl_, into.data(), into.size(), &n);
   return outcome == 1 ? Step::Done : step_after(outcome);
 }
 
 bool TlsEngine::drained() const {
+  if (records_.active()) return !input_ended_ && TlsRecords::missing(input_) > 0;
   return input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
 }
 
+std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {
+  return records_.active() ? TlsRecords::missing(kept) : 0;
+}
+
 Step TlsEngine::write(std::span<const std::uint8_t> plain) {
+  if (records_.active()) {
+    if (records_.write(plain, output_)) return Step::Done;
+    if (error_.what.data() == nullptr) {
+      error_ = {Origin::Client, Reason::TlsError, 0, "the TLS session takes no more data"};
+    }
+    return Step::Failed;
+  }
   clear_errors();
   while (!plain.empty()) {
     std::size_t written = 0;
@@ -237,6 +303,7 @@ Step TlsEngine::write(std::span<const std::uint8_t> plain) {
 }
 
 void TlsEngine::close() {
+  if (records_.active()) return records_.close(output_);
   // SSL_shutdown(3): not after a fatal error, and not before the handshake has finished.
   if (ssl_ == nullptr || close_sent_ || !established() || error_.what.data() != nullptr) return;
   close_sent_ = true;
@@ -246,10 +313,10 @@ void TlsEngine::close() {
 }
 
 bool TlsEngine::established() const {
-  return ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1;
+  return records_.active() || (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1);
 }
 int TlsEngine::version_index() const {
-  return ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION ? 1 : 0;
+  return records_.active() || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
 }
 const std::optional<Verdict>& TlsEngine::verdict() const {
   return verdict_;

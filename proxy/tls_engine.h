@@ -1,7 +1,8 @@
 // TLS with no socket in it. One engine serves one connection: ciphertext is lent to it, plaintext comes
 // out; plaintext goes in, ciphertext lands in the output buffer. A custom BIO reads from the lent bytes
 // and appends to the output, so nothing is copied twice (DESIGN.md section 4, "BIO"). The device's
-// standing is decided inside the handshake by the Verifier. Runs on its shard's thread only.
+// standing is decided inside the handshake by the Verifier. After a TLS 1.3 handshake with AES-GCM the
+// SSL object is gone and TlsRecords goes on. Runs on its shard's thread only.
 #pragma once
 
 #include <openssl/types.h>
@@ -14,6 +15,7 @@
 #include "cache/result.h"
 #include "proxy/byte_buffer.h"
 #include "proxy/tls_context.h"
+#include "proxy/tls_records.h"
 
 namespace sallyport {
 
@@ -25,14 +27,6 @@ class Verifier {
   virtual Verdict verify(const PeerChain& peer) = 0;
   // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
   virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
-};
-
-enum class Step : std::uint8_t {
-  Done,       // handshake(): finished. read()/write(): progress was made
-  WantInput,  // nothing more without more ciphertext
-  Closed,     // the peer's close_notify: an orderly end
-  Truncated,  // the peer's TCP end came without a close_notify
-  Failed,     // a fatal error; error() says which; an alert may be in the output
 };
 
 class TlsEngine {
@@ -52,10 +46,14 @@ class TlsEngine {
   void end_of_input();  // the peer's TCP FIN: after the lent bytes there is nothing more
 
   Step handshake();
-  // Decrypts into `into`; `n` is what was written there. Done with n > 0, or another step.
+  // Decrypts into `into`; `n` is what was written there. Done with n > 0, or another step. `into` has room for as much
+  // as is unread(), or for TlsRecords::kMostOpened bytes.
   Step read(std::span<std::uint8_t> into, std::size_t& n);
-  // After a read(): another one would only ask for more ciphertext.
+  // A read() would only ask for more ciphertext.
   bool drained() const;
+  // What is kept of unread() ciphertext begins with a record that was torn: how many bytes are missing of it, or of its
+  // header; 0 where more ciphertext changes nothing, or the engine does not keep torn records.
+  std::size_t missing(std::span<const std::uint8_t> kept) const;
   // Encrypts all of `plain` (the output buffer grows). Done or Failed.
   Step write(std::span<const std::uint8_t> plain);
   // Appends our close_notify to the output, once; harmless afterwards or after a failure.
@@ -71,7 +69,9 @@ class TlsEngine {
  private:
   friend struct TlsCallbacks;
   Step step_after(int outcome);
-  SSL* ssl_ = nullptr;
+  bool take_over(std::size_t output_before);
+  SSL* ssl_ = nullptr;  // null when records_ is active
+  TlsRecords records_;
   SessionSwap* swap_;  // alive while ssl_ is
   Verifier* verifier_;
   ByteBuffer& output_;

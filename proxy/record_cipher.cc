@@ -1,0 +1,129 @@
+#include "proxy/record_cipher.h"
+
+#include <openssl/crypto.h>
+
+#include <cstring>
+#include <new>
+
+#include "cache/check.h"
+
+#ifdef SALLYPORT_IPSEC_MB
+#include <intel-ipsec-mb.h>
+#endif
+
+namespace sallyport {
+
+RecordKey::~RecordKey() {
+  OPENSSL_cleanse(key.data(), key.size());
+  OPENSSL_cleanse(iv.data(), iv.size());
+}
+
+// RFC 8446, section 5.3: the sequence number, as wide as the IV, XOR the IV.
+std::array<std::uint8_t, RecordKey::kIvBytes> RecordCipher::next_nonce() {
+  CHECK(key_.sequence != UINT64_MAX);
+  std::array<std::uint8_t, RecordKey::kIvBytes> nonce = key_.iv;
+  for (std::size_t i = 0; i < 8; ++i) {
+    nonce[RecordKey::kIvBytes - 1 - i] ^= static_cast<std::uint8_t>(key_.sequence >> (8 * i));
+  }
+  ++key_.sequence;
+  return nonce;
+}
+
+#ifdef SALLYPORT_IPSEC_MB
+
+namespace {
+
+// The functions for this processor; the library's manager is otherwise for jobs, of which there are none here.
+struct Library {
+  const IMB_MGR* manager = nullptr;
+
+  Library() {
+    IMB_MGR* made = alloc_mb_mgr(0);
+    if (made == nullptr) return;
+    IMB_ARCH architecture = IMB_ARCH_NONE;
+    init_mb_mgr_auto(made, &architecture);
+    const bool tested = (made->features & IMB_FEATURE_SELF_TEST) == 0 || (made->features & IMB_FEATURE_SELF_TEST_PASS);
+    if (architecture != IMB_ARCH_NONE && imb_get_errno(made) == 0 && tested) {
+      manager = made;
+    } else {
+      free_mb_mgr(made);
+    }
+  }
+};
+
+const IMB_MGR* library() {
+  static const Library once;
+  return once.manager;
+}
+
+}  // namespace
+
+// An array of bytes begins the life of what is put there: [intro.object], paragraph 13.
+struct RecordCipher::Expanded {
+  gcm_key_data key;
+
+  static Expanded& in(RecordCipher& cipher) {
+    return *std::launder(reinterpret_cast<Expanded*>(cipher.memory_.data()));
+  }
+};
+
+bool RecordCipher::available() {
+  return library() != nullptr;
+}
+
+RecordCipher::RecordCipher(RecordKey& key) : key_(key) {
+  static_assert(sizeof(Expanded) <= sizeof memory_ && alignof(Expanded) <= 64);
+  (key.key_bytes == 16 ? library()->gcm128_pre : library()->gcm256_pre)(key.key.data(), &Expanded::in(*this).key);
+}
+
+RecordCipher::~RecordCipher() {
+  OPENSSL_cleanse(memory_.data(), sizeof(Expanded));
+}
+
+void RecordCipher::seal(Header header, std::span<const std::uint8_t> plain, std::uint8_t type, std::uint8_t* out) {
+  const IMB_MGR& with = *library();
+  const bool short_key = key_.key_bytes == 16;
+  const gcm_key_data* key = &Expanded::in(*this).key;
+  const auto nonce = next_nonce();
+  gcm_context_data state;
+  (short_key ? with.gcm128_init : with.gcm256_init)(key, &state, nonce.data(), header.data(), header.size());
+  const auto update = short_key ? with.gcm128_enc_update : with.gcm256_enc_update;
+  if (!plain.empty()) update(key, &state, out, plain.data(), plain.size());
+  update(key, &state, out + plain.size(), &type, 1);
+  (short_key ? with.gcm128_enc_finalize : with.gcm256_enc_finalize)(key, &state, out + plain.size() + 1, kTagBytes);
+  OPENSSL_cleanse(&state, sizeof state);
+}
+
+bool RecordCipher::open(Header header, std::span<const std::uint8_t> sealed, std::uint8_t* out) {
+  CHECK(sealed.size() >= kTagBytes);
+  const IMB_MGR& with = *library();
+  const auto nonce = next_nonce();
+  gcm_context_data state;
+  std::array<std::uint8_t, kTagBytes> tag;
+  const std::size_t n = sealed.size() - kTagBytes;
+  (key_.key_bytes == 16 ? with.gcm128_dec : with.gcm256_dec)(&Expanded::in(*this).key, &state, out, sealed.data(), n,
+                                                             nonce.data(), header.data(), header.size(), tag.data(),
+                                                             kTagBytes);
+  const bool good = CRYPTO_memcmp(tag.data(), sealed.data() + n, kTagBytes) == 0;
+  if (!good) OPENSSL_cleanse(out, n);
+  OPENSSL_cleanse(&state, sizeof state);
+  return good;
+}
+
+#else
+
+bool RecordCipher::available() {
+  return false;
+}
+RecordCipher::RecordCipher(RecordKey& key) : key_(key) {}
+RecordCipher::~RecordCipher() = default;
+void RecordCipher::seal(Header, std::span<const std::uint8_t>, std::uint8_t, std::uint8_t*) {
+  CHECK(available());
+}
+bool RecordCipher::open(Header, std::span<const std::uint8_t>, std::uint8_t*) {
+  return false;
+}
+
+#endif
+
+}  // namespace sallyport

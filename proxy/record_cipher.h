@@ -1,0 +1,59 @@
+// AES-GCM over one TLS record, by libipsec-mb: it uses VAES and VPCLMULQDQ where the processor has them, which OpenSSL
+// 3.0 does not, and needs no call for each part of a record (16 KiB: 1.1 us against 3.0; 100 bytes: 0.03 against 0.3).
+// The only user of that library. Any thread; an object is one thread's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace sallyport {
+
+// A direction's key and IV as RFC 8446, section 7.3, derives them. Wiped at its end.
+struct RecordKey {
+  static constexpr std::size_t kIvBytes = 12;
+  std::array<std::uint8_t, 32> key{};
+  std::array<std::uint8_t, kIvBytes> iv{};
+  std::size_t key_bytes = 0;   // 16 or 32
+  std::uint64_t sequence = 0;  // of the next record
+
+  RecordKey() = default;
+  RecordKey(const RecordKey&) = delete;
+  RecordKey& operator=(const RecordKey&) = delete;
+  ~RecordKey();
+};
+
+// A key made ready for records. That takes 0.13 us, so it is done anew for each batch: a connection that waits keeps
+// the key alone. Wiped at its end.
+class RecordCipher {
+ public:
+  static constexpr std::size_t kTagBytes = 16;
+  static constexpr std::size_t kHeaderBytes = 5;  // the additional data of TLS 1.3: RFC 8446, section 5.2
+  using Header = std::span<const std::uint8_t, kHeaderBytes>;
+
+  // False on a machine the library is not made for, or where its own test of itself fails.
+  static bool available();
+
+  // Takes the key as it is now; what it seals and opens counts in the key's sequence.
+  explicit RecordCipher(RecordKey& key);
+  ~RecordCipher();
+  RecordCipher(const RecordCipher&) = delete;
+  RecordCipher& operator=(const RecordCipher&) = delete;
+
+  // `plain` and after it `type`, encrypted, and the tag: plain.size() + 1 + kTagBytes bytes at `out`, which is not in
+  // `plain`. Each call is a sequence number, and so a nonce, of its own.
+  void seal(Header header, std::span<const std::uint8_t> plain, std::uint8_t type, std::uint8_t* out);
+  // The inverse, with `sealed` of at least kTagBytes: sealed.size() - kTagBytes bytes at `out`. False where the tag is
+  // wrong: `out` then holds nothing of what was sealed.
+  bool open(Header header, std::span<const std::uint8_t> sealed, std::uint8_t* out);
+
+ private:
+  struct Expanded;
+  std::array<std::uint8_t, RecordKey::kIvBytes> next_nonce();
+
+  RecordKey& key_;
+  alignas(64) std::array<std::uint8_t, 1024> memory_;  // of Expanded
+};
+
+}  // namespace sallyport
