@@ -74,7 +74,8 @@ std::string without_certificate(const std::string& der) {
 
 using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* s) { SSL_SESSION_free(s); })>;
 
-// TLS 1.2. No call sets whether the master secret is an extended one, so the session is written, cut and read again.
+// For TLS 1.2, and where a fragment length was negotiated, which OpenSSL and TlsEngine read from the session: neither
+// that nor whether the master secret is an extended one can be set, so the session is written, cut and read again.
 SessionPtr without_certificate(const SSL_SESSION* session) {
   const int length = i2d_SSL_SESSION(session, nullptr);
   if (length <= 0) return nullptr;
@@ -145,7 +146,9 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
 
 bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
   const SSL_SESSION* session = SSL_get_session(ssl);
-  const SessionPtr light = SSL_version(ssl) >= TLS1_3_VERSION ? of_tls13(session) : without_certificate(session);
+  const bool whole_records = SSL_SESSION_get_max_fragment_length(session) == TLSEXT_max_fragment_length_DISABLED;
+  const SessionPtr light =
+      SSL_version(ssl) >= TLS1_3_VERSION && whole_records ? of_tls13(session) : without_certificate(session);
   if (!light || SSL_SESSION_set1_ticket_appdata(light.get(), body.data(), body.size()) != 1) return false;
   SSL_SESSION_set_timeout(light.get(), static_cast<long>(lifetime));
   return swap_.put(ssl, light.get());

@@ -1,0 +1,975 @@
+// The records of an established TLS 1.3 connection: the cipher against OpenSSL's AES-GCM, the records RFC 8448 prints,
+// every rule of RFC 8446 against a peer that can break each of them, and whole connections with OpenSSL's client.
+#include "proxy/tls_records.h"
+
+#include <gtest/gtest.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+
+#include "proxy/ticket_keys.h"
+#include "proxy/tls_engine.h"
+#include "tests/proxy/record_peer.h"
+#include "tests/proxy/tls_client.h"
+
+namespace sallyport::test {
+namespace {
+
+using Lengths = std::vector<std::size_t>;
+constexpr std::size_t kMostPlain = 16 * 1024;
+constexpr std::size_t kMostSealed = kMostPlain + 256;
+
+Bytes from_hex(const std::string& text) {
+  Bytes bytes(text.size() / 2);
+  std::size_t n = 0;
+  EXPECT_EQ(OPENSSL_hexstr2buf_ex(bytes.data(), bytes.size(), &n, text.c_str(), '\0'), 1);
+  EXPECT_EQ(n, bytes.size());
+  return bytes;
+}
+
+Bytes text(std::string_view characters) {
+  return {characters.begin(), characters.end()};
+}
+
+Bytes counting(std::size_t length, std::uint8_t first = 0) {
+  Bytes bytes(length);
+  std::iota(bytes.begin(), bytes.end(), first);
+  return bytes;
+}
+
+Bytes in_a_row(const std::vector<Bytes>& parts) {
+  Bytes all;
+  for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+using Header = std::array<std::uint8_t, RecordCipher::kHeaderBytes>;
+
+Header header_of(std::uint8_t type, std::size_t length) {
+  return {type, 3, 3, static_cast<std::uint8_t>(length >> 8), static_cast<std::uint8_t>(length)};
+}
+
+// A header in front of `present` bytes that are not encrypted at all.
+Bytes unsealed(std::uint8_t type, std::size_t length, std::size_t present) {
+  const Header header = header_of(type, length);
+  Bytes record(header.size() + present, 0x5A);
+  std::copy(header.begin(), header.end(), record.begin());
+  return record;
+}
+
+Bytes alert_of(int level, int description) {
+  return {static_cast<std::uint8_t>(level), static_cast<std::uint8_t>(description)};
+}
+
+class ByKeySize : public testing::TestWithParam<std::size_t> {
+ protected:
+  void SetUp() override { ASSERT_TRUE(RecordCipher::available()) << "nothing of this file would be tested"; }
+};
+std::string key_size_name(const testing::TestParamInfo<std::size_t>& tested) {
+  return "Aes" + std::to_string(8 * tested.param);
+}
+
+class Cipher : public ByKeySize {
+ protected:
+  void set(RecordKey& key, std::uint64_t sequence) const {
+    key.key_bytes = GetParam();
+    for (std::size_t i = 0; i < key.key_bytes; ++i) key.key[i] = static_cast<std::uint8_t>(7 * i + 1);
+    for (std::size_t i = 0; i < key.iv.size(); ++i) key.iv[i] = static_cast<std::uint8_t>(0xF1 - 3 * i);
+    key.sequence = sequence;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Tls, Cipher, testing::Values(16, 32), key_size_name);
+
+// OpenSSL's seal of the same record: RFC 8446, sections 5.2 and 5.3.
+Bytes expected_seal(const RecordKey& key, std::uint64_t sequence, RecordCipher::Header header, Bytes plain,
+                    std::uint8_t type) {
+  plain.push_back(type);
+  std::array<std::uint8_t, RecordKey::kIvBytes> nonce = key.iv;
+  for (std::size_t i = 0; i < 8; ++i) nonce[4 + i] ^= static_cast<std::uint8_t>(sequence >> (56 - 8 * i));
+  using ContextPtr = std::unique_ptr<EVP_CIPHER_CTX, OpensslFree<&EVP_CIPHER_CTX_free>>;
+  const ContextPtr context(EVP_CIPHER_CTX_new());
+  const EVP_CIPHER* aes = key.key_bytes == 16 ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
+  Bytes sealed(plain.size() + RecordCipher::kTagBytes);
+  int n = 0, last = 0;
+  const bool done =
+      EVP_EncryptInit_ex(context.get(), aes, nullptr, key.key.data(), nonce.data()) == 1 &&
+      EVP_EncryptUpdate(context.get(), nullptr, &n, header.data(), static_cast<int>(header.size())) == 1 &&
+      EVP_EncryptUpdate(context.get(), sealed.data(), &n, plain.data(), static_cast<int>(plain.size())) == 1 &&
+      EVP_EncryptFinal_ex(context.get(), sealed.data() + n, &last) == 1 &&
+      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, RecordCipher::kTagBytes, sealed.data() + plain.size());
+  EXPECT_TRUE(done);
+  return sealed;
+}
+
+TEST_P(Cipher, SealsAsOpensslDoesAndOpensWhatItSealed) {
+  Lengths lengths(301);
+  std::iota(lengths.begin(), lengths.end(), std::size_t{0});
+  for (const std::size_t more : Lengths{511, 512, 513, 1023, 1024, 1500, 4095, 4096, 9000, 16383, 16384}) {
+    lengths.push_back(more);
+  }
+  // So near below it that the records carry into every byte of the sequence number.
+  constexpr std::uint64_t kFirst = 0x00FFFFFFFFFFFFC0;
+  RecordKey sealing, opening;
+  set(sealing, kFirst);
+  set(opening, kFirst);
+  std::optional<RecordCipher> seals, opens;
+  std::uint64_t sequence = kFirst;
+  for (const std::size_t length : lengths) {
+    SCOPED_TRACE(length);
+    if (length % 7 == 0) {  // a cipher is of several records, and a key of several ciphers
+      seals.emplace(sealing);
+      opens.emplace(opening);
+    }
+    const Bytes plain = counting(length, static_cast<std::uint8_t>(length));
+    const Header header = header_of(kApplicationData, length + 1 + RecordCipher::kTagBytes);
+    const auto type = static_cast<std::uint8_t>(20 + length % 4);
+    Bytes sealed(length + 1 + RecordCipher::kTagBytes), opened(length + 1);
+    seals->seal(header, plain, type, sealed.data());
+    ASSERT_EQ(sealed, expected_seal(sealing, sequence, header, plain, type));
+    ASSERT_TRUE(opens->open(header, sealed, opened.data()));
+    ASSERT_EQ(opened.back(), type);
+    opened.pop_back();
+    ASSERT_EQ(opened, plain);
+    ++sequence;
+    ASSERT_EQ(sealing.sequence, sequence);
+    ASSERT_EQ(opening.sequence, sequence);
+  }
+  EXPECT_GT(sequence, std::uint64_t{0x0100000000000000});
+}
+
+TEST_P(Cipher, OpensNothingWithOneBitFlipped) {
+  for (const std::size_t length : Lengths{0, 1, 16, 47, 300}) {
+    RecordKey key;
+    set(key, 5);
+    RecordCipher cipher(key);
+    const std::size_t sealed_bytes = length + 1 + RecordCipher::kTagBytes;
+    const Header header = header_of(kApplicationData, sealed_bytes);
+    Bytes record = unsealed(kApplicationData, sealed_bytes, sealed_bytes);
+    cipher.seal(header, counting(length), kApplicationData, record.data() + header.size());
+    const auto opens = [&](const Bytes& tried, std::uint64_t sequence, Bytes& out) {
+      key.sequence = sequence;
+      const std::span<const std::uint8_t> all(tried);
+      return cipher.open(all.first<RecordCipher::kHeaderBytes>(), all.subspan(header.size()), out.data());
+    };
+    Bytes out(length + 1);
+    ASSERT_TRUE(opens(record, 5, out));
+    const Bytes zeros(length + 1, 0);
+    for (std::size_t bit = 0; bit < 8 * record.size(); ++bit) {
+      Bytes flipped = record;
+      flipped[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+      out.assign(length + 1, 0xAA);
+      ASSERT_FALSE(opens(flipped, 5, out)) << "bit " << bit << " of " << length;
+      ASSERT_EQ(out, zeros) << "bit " << bit << " of " << length;
+      ASSERT_EQ(key.sequence, 6U);
+    }
+    EXPECT_FALSE(opens(record, 6, out)) << "a record is good in its place alone";
+    EXPECT_EQ(out, zeros);
+    EXPECT_TRUE(opens(record, 5, out));
+  }
+}
+
+using Sent = std::vector<InnerRecord>;
+
+// An established connection: TlsRecords, and the client that holds its secrets.
+struct Established {
+  explicit Established(std::size_t key_bytes, std::uint64_t written = 0)
+      : Established(key_bytes, counting(key_bytes == 16 ? 32 : 48, 1), counting(key_bytes == 16 ? 32 : 48, 101),
+                    written) {}
+  Established(std::size_t key_bytes, const Bytes& client_secret, const Bytes& server_secret, std::uint64_t written)
+      : peer(key_bytes, client_secret, server_secret, written) {
+    RecordPeer::share(client_secret, server_secret, records.secrets());
+    EXPECT_TRUE(records.begin(key_bytes, written));
+    EXPECT_TRUE(records.active());
+  }
+
+  Step read(std::span<const std::uint8_t>& input) {
+    n = 99'999;
+    plain.assign(TlsRecords::kMostOpened, 0xEE);
+    const Step step = records.read(input, plain, n, output);
+    EXPECT_EQ(n > 0, step == Step::Done);
+    return step;
+  }
+  // All of `ciphertext`, behind what was not used before: the step it ended with; what came of it is in `data`.
+  Step take(const Bytes& ciphertext) {
+    pending.insert(pending.end(), ciphertext.begin(), ciphertext.end());
+    std::span<const std::uint8_t> input(pending);
+    data.clear();
+    Step step = read(input);
+    for (; step == Step::Done; step = read(input)) {
+      data.insert(data.end(), plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(n));
+    }
+    pending.erase(pending.begin(), pending.end() - static_cast<std::ptrdiff_t>(input.size()));
+    return step;
+  }
+  // What the client finds in the output.
+  Sent sent() {
+    Sent all;
+    for (std::span<const std::uint8_t> bytes = output.bytes(); !bytes.empty();) {
+      const auto record = peer.open(bytes);
+      EXPECT_TRUE(record) << "behind " << all.size() << " records";
+      if (!record) break;
+      all.push_back(*record);
+    }
+    output.release();
+    return all;
+  }
+  Bytes data_record(std::string_view characters) { return peer.seal(kApplicationData, text(characters)); }
+  Bytes alert_record(int level, int description) { return peer.seal(kAlert, alert_of(level, description)); }
+  bool write(std::string_view characters) { return records.write(text(characters), output); }
+
+  RecordPeer peer;
+  TlsRecords records;
+  ByteBuffer output;
+  Bytes pending, plain, data;
+  std::size_t n = 0;
+};
+
+const InnerRecord kCloseNotify = {kAlert, {SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY}};
+const InnerRecord kUpdateNotRequested = {kHandshake, key_update_message(0)};
+
+InnerRecord data_of(std::string_view characters) {
+  return {kApplicationData, text(characters)};
+}
+
+// Nothing is read, written or sent any more.
+void expect_over(Established& at) {
+  const Bytes more = at.data_record("more");
+  std::span<const std::uint8_t> input(more);
+  EXPECT_EQ(at.read(input), Step::Failed);
+  EXPECT_EQ(input.size(), more.size());
+  EXPECT_FALSE(at.write("x"));
+  at.records.close(at.output);
+  EXPECT_TRUE(at.output.empty());
+}
+
+// The connection ends with this alert, of level fatal, and OpenSSL's code for the log.
+void expect_refused(Established& at, const Bytes& ciphertext, int alert, int reason) {
+  EXPECT_EQ(at.take(ciphertext), Step::Failed);
+  EXPECT_TRUE(at.data.empty());
+  EXPECT_EQ(at.records.failure(), reason);
+  EXPECT_EQ(at.sent(), (Sent{{kAlert, alert_of(SSL3_AL_FATAL, alert)}}));
+  expect_over(at);
+}
+
+void expect_unexpected(Established& at, const Bytes& ciphertext, int reason) {
+  expect_refused(at, ciphertext, SSL_AD_UNEXPECTED_MESSAGE, reason);
+}
+
+// The connection of RFC 8448, section 3, whose server has sent one record already, its NewSessionTicket.
+class Rfc8448 : public ByKeySize {
+ protected:
+  static Established established() {
+    return Established(16, from_hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"),
+                       from_hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"), 1);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Tls, Rfc8448, testing::Values(16), key_size_name);
+
+TEST_P(Rfc8448, TheClientsRecordsAreOpened) {
+  Established at = established();
+  const Bytes data = from_hex(
+      "1703030043a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b62974e1f5a6292"
+      "a2977014bd1e3deae63aeebb21694915e4");
+  EXPECT_EQ(at.take(data), Step::WantInput);
+  EXPECT_EQ(at.data, counting(50));
+  EXPECT_EQ(at.take(from_hex("1703030013c9872760655666b74d7ff1153efd6db6d0b0e3")), Step::Closed);
+  EXPECT_TRUE(at.data.empty());
+  EXPECT_TRUE(at.output.empty());
+}
+
+TEST_P(Rfc8448, TheServersRecordsAreWritten) {
+  Established at = established();
+  ASSERT_TRUE(at.records.write(counting(50), at.output));
+  at.records.close(at.output);
+  const Bytes expected = from_hex(
+      "17030300432e937e11ef4ac740e538ad36005fc4a46932fc3225d05f82aa1b36e30efaf97d90e6dffc602dcb501a59a8fcc49c4bf2e5f0"
+      "a21c0047c2abf332540dd032e167c2955d"
+      "1703030013b58fd67166ebf599d24720cfbe7efa7a8864a9");
+  EXPECT_EQ(Bytes(at.output.bytes().begin(), at.output.bytes().end()), expected);
+}
+
+class Records : public ByKeySize {};
+INSTANTIATE_TEST_SUITE_P(Tls, Records, testing::Values(16, 32), key_size_name);
+
+TEST_P(Records, BeginRefusesWhatIsNotWhole) {
+  const Bytes secret = counting(GetParam() == 16 ? 32 : 48);
+  const auto begins = [](const Bytes& client, const Bytes& server, std::size_t key_bytes) {
+    TlsRecords records;
+    RecordPeer::share(client, server, records.secrets());
+    const bool begun = records.begin(key_bytes, 0);
+    EXPECT_EQ(records.active(), begun);
+    return begun;
+  };
+  EXPECT_FALSE(begins({}, {}, GetParam()));
+  EXPECT_FALSE(begins(secret, {}, GetParam()));
+  EXPECT_FALSE(begins({}, secret, GetParam()));
+  EXPECT_FALSE(begins(secret, secret, 24));
+  EXPECT_FALSE(begins(secret, secret, 0));
+  EXPECT_TRUE(begins(secret, secret, GetParam()));
+}
+
+TEST_P(Records, WritesAreCutIntoRecordsOfTheMostPlaintext) {
+  Established at(GetParam());
+  const Bytes plain = counting(2 * kMostPlain + 7000);
+  ASSERT_TRUE(at.records.write(plain, at.output));
+  const auto bytes = at.output.bytes();
+  EXPECT_EQ(bytes.size(), plain.size() + 3 * 22);
+  EXPECT_EQ(Bytes(bytes.begin(), bytes.begin() + 5), (Bytes{23, 3, 3, 0x40, 0x11}));
+  const Sent sent = at.sent();
+  ASSERT_EQ(sent.size(), 3U);
+  EXPECT_EQ(sent[0].content.size(), kMostPlain);
+  EXPECT_EQ(sent[1].content.size(), kMostPlain);
+  EXPECT_EQ(in_a_row({sent[0].content, sent[1].content, sent[2].content}), plain);
+  ASSERT_TRUE(at.write(""));
+  EXPECT_TRUE(at.output.empty()) << "nothing is no record";
+}
+
+TEST_P(Records, PaddingIsStripped) {
+  Established at(GetParam());
+  for (const std::size_t padding : Lengths{0, 1, 15, 16, 255, 4096, 16379}) {
+    EXPECT_EQ(at.take(at.peer.seal(kApplicationData, text("word\0"), padding)), Step::WantInput);
+    EXPECT_EQ(at.data, text("word"));
+  }
+  const Bytes zeros(100, 0);
+  EXPECT_EQ(at.take(at.peer.seal(kApplicationData, zeros, 3)), Step::WantInput);
+  EXPECT_EQ(at.data, zeros) << "zeros in front of the type are content";
+  const Bytes most = counting(kMostPlain);
+  EXPECT_EQ(at.take(at.peer.seal(kApplicationData, most)), Step::WantInput);
+  EXPECT_EQ(at.data, most);
+}
+
+TEST_P(Records, ARecordWithoutATypeIsRefused) {
+  for (const std::size_t zeros : Lengths{1, 2, 300, 16385}) {
+    Established at(GetParam());
+    expect_unexpected(at, at.peer.seal_inner(Bytes(zeros, 0)), SSL_R_BAD_RECORD_TYPE);
+  }
+}
+
+TEST_P(Records, EmptyRecordsAreBounded) {
+  Established at(GetParam());
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 32; ++i) ASSERT_EQ(at.take(at.data_record("")), Step::WantInput) << i;
+    ASSERT_EQ(at.take(at.data_record("x")), Step::WantInput);
+    EXPECT_EQ(at.data, text("x"));
+  }
+  for (std::size_t i = 0; i < 32; ++i) {
+    ASSERT_EQ(at.take(at.peer.seal(kApplicationData, {}, i)), Step::WantInput) << i;
+  }
+  expect_unexpected(at, at.data_record(""), SSL_R_RECORD_TOO_SMALL);
+}
+
+TEST_P(Records, TooMuchPlaintextIsAnOverflow) {
+  const std::pair<std::size_t, std::size_t> rows[] = {
+      {kMostPlain + 1, 0}, {kMostPlain, 1}, {1, kMostPlain}, {TlsRecords::kMostOpened - 1, 0}};
+  for (const auto& [content, padding] : rows) {
+    Established at(GetParam());
+    expect_refused(at, at.peer.seal(kApplicationData, counting(content), padding), SSL_AD_RECORD_OVERFLOW,
+                   SSL_R_DATA_LENGTH_TOO_LONG);
+  }
+}
+
+TEST_P(Records, TooLongARecordIsRefusedByItsHeader) {
+  for (const std::size_t length : {kMostSealed + 1, std::size_t{0xFFFF}}) {
+    Established at(GetParam());
+    const Bytes header = unsealed(kApplicationData, length, 0);
+    EXPECT_EQ(TlsRecords::missing(header), 0U);
+    expect_refused(at, header, SSL_AD_RECORD_OVERFLOW, SSL_R_ENCRYPTED_LENGTH_TOO_LONG);
+  }
+  Established at(GetParam());
+  const Bytes longest = unsealed(kApplicationData, kMostSealed, 0);
+  EXPECT_EQ(at.take(longest), Step::WantInput);
+  EXPECT_EQ(TlsRecords::missing(longest), kMostSealed);
+  EXPECT_TRUE(at.output.empty());
+}
+
+TEST_P(Records, TooShortARecordHasNoTag) {
+  for (std::size_t length = 0; length <= 16; ++length) {
+    Established at(GetParam());
+    expect_refused(at, unsealed(kApplicationData, length, length), SSL_AD_BAD_RECORD_MAC, SSL_R_LENGTH_TOO_SHORT);
+  }
+  Established at(GetParam());
+  expect_refused(at, unsealed(kApplicationData, 17, 17), SSL_AD_BAD_RECORD_MAC,
+                 SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+}
+
+TEST_P(Records, EveryRecordLooksLikeApplicationData) {
+  for (const std::uint8_t type : {std::uint8_t{0}, kChangeCipherSpec, kAlert, kHandshake, std::uint8_t{24}}) {
+    Established plain(GetParam()), sealed(GetParam());
+    expect_unexpected(plain, unsealed(type, 2, 0), SSL_R_BAD_RECORD_TYPE);
+    expect_unexpected(sealed, sealed.peer.seal(kApplicationData, text("x"), 0, {.type = type}), SSL_R_BAD_RECORD_TYPE);
+  }
+  Established at(GetParam());
+  EXPECT_EQ(at.take(at.peer.seal(kApplicationData, text("old"), 0, {.version = {3, 1}})), Step::WantInput);
+  EXPECT_EQ(at.data, text("old")) << "RFC 8446, section 5.1: the version in the header says nothing";
+}
+
+TEST_P(Records, AFlippedBitEndsTheConnection) {
+  constexpr std::size_t kBytes = 5 + 7 + 1 + 16;
+  for (std::size_t bit = 0; bit < 8 * kBytes; ++bit) {
+    // The type and the length in the header are other tests'.
+    if (const std::size_t byte = bit / 8; byte == 0 || byte == 3 || byte == 4) continue;
+    Established at(GetParam());
+    Bytes record = at.data_record("payload");
+    ASSERT_EQ(record.size(), kBytes);
+    record[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+    SCOPED_TRACE(bit);
+    expect_refused(at, record, SSL_AD_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+  }
+}
+
+TEST_P(Records, ARecordCountsOnceAndInItsOrder) {
+  Established twice(GetParam()), swapped(GetParam());
+  const Bytes record = twice.data_record("once");
+  EXPECT_EQ(twice.take(record), Step::WantInput);
+  expect_refused(twice, record, SSL_AD_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+  swapped.data_record("first");
+  expect_refused(swapped, swapped.data_record("second"), SSL_AD_BAD_RECORD_MAC,
+                 SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+}
+
+TEST_P(Records, OtherInnerTypesAreRefused) {
+  for (const int type : {1, 20, 24, 99, 255}) {
+    Established at(GetParam());
+    expect_unexpected(at, at.peer.seal(static_cast<std::uint8_t>(type), Bytes{1}), SSL_R_UNEXPECTED_RECORD);
+  }
+}
+
+TEST_P(Records, ACloseNotifyIsAnOrderlyEndOfOneDirection) {
+  for (const int level : {SSL3_AL_WARNING, SSL3_AL_FATAL}) {  // RFC 8446, section 6: the level says nothing
+    Established at(GetParam());
+    EXPECT_EQ(at.take(in_a_row({at.data_record("last "), at.data_record("words"), at.alert_record(level, 0)})),
+              Step::Closed);
+    EXPECT_EQ(at.data, text("last words"));
+    EXPECT_TRUE(at.pending.empty());
+    EXPECT_EQ(at.take(at.data_record("too late")), Step::Closed);
+    EXPECT_TRUE(at.data.empty());
+    EXPECT_EQ(at.take({}), Step::Closed);
+    EXPECT_EQ(at.records.failure(), 0);
+    EXPECT_TRUE(at.output.empty()) << "when to close the other direction is not decided here";
+    EXPECT_TRUE(at.write("an answer"));
+    at.records.close(at.output);
+    EXPECT_EQ(at.sent(), (Sent{data_of("an answer"), kCloseNotify}));
+  }
+}
+
+TEST_P(Records, UserCanceledIsIgnoredForAWhile) {
+  Established at(GetParam());
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 4; ++i) ASSERT_EQ(at.take(at.alert_record(SSL3_AL_WARNING, 90)), Step::WantInput);
+    ASSERT_EQ(at.take(at.data_record("x")), Step::WantInput);
+    EXPECT_EQ(at.data, text("x"));
+  }
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(at.take(at.alert_record(SSL3_AL_WARNING, 90)), Step::WantInput);
+  expect_unexpected(at, at.alert_record(SSL3_AL_WARNING, 90), SSL_R_TOO_MANY_WARN_ALERTS);
+}
+
+TEST_P(Records, AnotherAlertIsFatalAndNotAnswered) {
+  for (const int level : {SSL3_AL_WARNING, SSL3_AL_FATAL}) {
+    for (const int description : {SSL_AD_UNEXPECTED_MESSAGE, SSL_AD_BAD_RECORD_MAC, SSL_AD_INTERNAL_ERROR, 100, 255}) {
+      Established at(GetParam());
+      const Bytes both = in_a_row({at.data_record("before"), at.alert_record(level, description)});
+      EXPECT_EQ(at.take(both), Step::Failed);
+      EXPECT_EQ(at.data, text("before"));
+      EXPECT_EQ(at.records.failure(), SSL_AD_REASON_OFFSET + description);
+      EXPECT_TRUE(at.output.empty());
+      expect_over(at);
+    }
+  }
+}
+
+TEST_P(Records, AnAlertHasTwoBytes) {
+  for (const Bytes& content : {Bytes{}, Bytes{2}, Bytes{1, 0, 0}, Bytes{1, 0, 1, 0}}) {
+    Established at(GetParam());
+    expect_refused(at, at.peer.seal(kAlert, content), SSL_AD_DECODE_ERROR, SSL_R_BAD_LENGTH);
+  }
+}
+
+TEST_P(Records, AKeyUpdateThatAsksForNothingRekeysReadingOnly) {
+  Established at(GetParam()), unmoved(GetParam());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(at.take(in_a_row({at.peer.key_update(0), at.data_record("next key")})), Step::WantInput);
+    EXPECT_EQ(at.data, text("next key"));
+    EXPECT_TRUE(at.output.empty());
+    EXPECT_TRUE(at.write("same key"));
+    EXPECT_EQ(at.sent(), (Sent{data_of("same key")}));
+  }
+  EXPECT_EQ(unmoved.take(unmoved.peer.seal(kHandshake, key_update_message(0))), Step::WantInput);
+  expect_refused(unmoved, unmoved.data_record("old key"), SSL_AD_BAD_RECORD_MAC,
+                 SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC);
+}
+
+TEST_P(Records, AKeyUpdateThatAsksIsAnsweredOnce) {
+  Established at(GetParam());
+  for (int i = 0; i < 3; ++i) {
+    // The peer's open() goes on with the next key behind a KeyUpdate, so what opens there is sealed with it.
+    EXPECT_EQ(at.take(at.peer.key_update(1)), Step::WantInput);
+    EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested}));
+    EXPECT_EQ(at.take(at.data_record("ping")), Step::WantInput);
+    EXPECT_EQ(at.data, text("ping"));
+    EXPECT_TRUE(at.write("pong"));
+    EXPECT_EQ(at.sent(), (Sent{data_of("pong")}));
+  }
+}
+
+TEST_P(Records, TheAnswerWaitsForWhatIsBeingSent) {
+  Established at(GetParam());
+  EXPECT_TRUE(at.write("before"));
+  const std::size_t before = at.output.size();
+  EXPECT_EQ(at.take(in_a_row({at.peer.key_update(1), at.peer.key_update(1)})), Step::WantInput);
+  EXPECT_EQ(at.output.size(), before);
+  EXPECT_TRUE(at.write("after"));
+  EXPECT_TRUE(at.write("later"));
+  EXPECT_EQ(at.sent(), (Sent{data_of("before"), kUpdateNotRequested, data_of("after"), data_of("later")}));
+  EXPECT_EQ(at.take(in_a_row({at.peer.key_update(1), at.peer.key_update(0), at.peer.key_update(1)})), Step::WantInput);
+  EXPECT_TRUE(at.write("and"));
+  EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested, kUpdateNotRequested, data_of("and")}))
+      << "the first found nothing to wait for, the other waited for its answer";
+  EXPECT_TRUE(at.write("once more"));
+  EXPECT_EQ(at.take(in_a_row({at.peer.key_update(1), at.peer.key_update(0)})), Step::WantInput);
+  EXPECT_TRUE(at.write("end"));
+  EXPECT_EQ(at.sent(), (Sent{data_of("once more"), kUpdateNotRequested, data_of("end")}))
+      << "who asks for nothing does not take back what was asked";
+}
+
+TEST_P(Records, AKeyUpdateGetsNoAnswerBehindACloseNotify) {
+  Established at(GetParam());
+  at.records.close(at.output);
+  EXPECT_EQ(at.sent(), (Sent{kCloseNotify}));
+  EXPECT_EQ(at.take(in_a_row({at.peer.key_update(1), at.data_record("still read")})), Step::WantInput);
+  EXPECT_EQ(at.data, text("still read"));
+  EXPECT_TRUE(at.output.empty());
+}
+
+TEST_P(Records, AKeyUpdateMayBeTorn) {
+  const Bytes message = key_update_message(1);
+  const std::span<const std::uint8_t> all(message);
+  for (std::size_t cut = 1; cut < message.size(); ++cut) {
+    Established at(GetParam());
+    EXPECT_EQ(at.take(at.peer.seal(kHandshake, all.first(cut))), Step::WantInput);
+    EXPECT_TRUE(at.output.empty());
+    EXPECT_EQ(at.take(at.peer.seal(kHandshake, all.subspan(cut), 9)), Step::WantInput);
+    at.peer.rekey_client();
+    EXPECT_EQ(at.take(at.data_record("x")), Step::WantInput);
+    EXPECT_EQ(at.data, text("x"));
+    EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested}));
+  }
+  Established at(GetParam());
+  for (int round = 0; round < 2; ++round) {
+    for (const std::uint8_t byte : message) {
+      EXPECT_EQ(at.take(at.peer.seal(kHandshake, Bytes{byte})), Step::WantInput);
+    }
+    at.peer.rekey_client();
+    EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested}));
+  }
+}
+
+TEST_P(Records, NothingComesBetweenTheParts) {
+  const Bytes message = key_update_message(0);
+  for (std::size_t cut = 1; cut < message.size(); ++cut) {
+    for (const auto& [type, content] : {InnerRecord{kApplicationData, text("data")}, InnerRecord{kApplicationData, {}},
+                                        kCloseNotify, InnerRecord{99, {1}}}) {
+      Established at(GetParam());
+      EXPECT_EQ(at.take(at.peer.seal(kHandshake, std::span(message).first(cut))), Step::WantInput);
+      expect_unexpected(at, at.peer.seal(type, content), SSL_R_UNEXPECTED_MESSAGE);
+    }
+  }
+}
+
+TEST_P(Records, AKeyUpdateAsksOrDoesNot) {
+  for (const int value : {2, 3, 255}) {
+    Established at(GetParam());
+    expect_refused(at, at.peer.seal(kHandshake, key_update_message(static_cast<std::uint8_t>(value))),
+                   SSL_AD_ILLEGAL_PARAMETER, SSL_R_BAD_KEY_UPDATE);
+  }
+}
+
+TEST_P(Records, OtherHandshakeMessagesAreRefused) {
+  const Bytes update = key_update_message(0);
+  const std::vector<Bytes> messages = {{},                      // section 5.1: no empty fragments
+                                       {SSL3_MT_CLIENT_HELLO},  // its first byte suffices
+                                       {SSL3_MT_NEWSESSION_TICKET, 0, 0, 1, 0},
+                                       {SSL3_MT_CERTIFICATE_REQUEST, 0, 0, 0},
+                                       {SSL3_MT_FINISHED, 0, 0, 32},
+                                       {kKeyUpdateMessage, 0, 0, 0},  // a KeyUpdate of another length
+                                       {kKeyUpdateMessage, 0, 0, 2, 0},
+                                       {kKeyUpdateMessage, 1},
+                                       {kKeyUpdateMessage, 0, 1},
+                                       in_a_row({update, update}),  // the second would be sealed with the wrong key
+                                       in_a_row({update, {0}}),
+                                       counting(1000, kKeyUpdateMessage)};
+  for (const Bytes& message : messages) {
+    SCOPED_TRACE(testing::PrintToString(message));
+    Established at(GetParam());
+    expect_unexpected(at, at.peer.seal(kHandshake, message), SSL_R_UNEXPECTED_MESSAGE);
+  }
+  Established overhanging(GetParam());
+  EXPECT_EQ(overhanging.take(overhanging.peer.seal(kHandshake, Bytes{kKeyUpdateMessage, 0, 0})), Step::WantInput);
+  expect_unexpected(overhanging, overhanging.peer.seal(kHandshake, Bytes{1, 0, 0}), SSL_R_UNEXPECTED_MESSAGE);
+  Established nothing(GetParam());
+  EXPECT_EQ(nothing.take(nothing.peer.seal(kHandshake, Bytes{kKeyUpdateMessage})), Step::WantInput);
+  expect_unexpected(nothing, nothing.peer.seal(kHandshake, {}), SSL_R_UNEXPECTED_MESSAGE);
+}
+
+TEST_P(Records, KeyUpdatesAreBounded) {
+  Established at(GetParam());
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(at.take(in_a_row({at.peer.key_update(0), at.data_record("x")})), Step::WantInput) << i;
+    EXPECT_EQ(at.data, text("x"));
+  }
+  for (int i = 0; i < 32; ++i) {
+    ASSERT_EQ(at.take(at.peer.key_update(0)), Step::WantInput) << i;
+    ASSERT_EQ(at.take(i % 8 == 0 ? at.data_record("") : Bytes{}), Step::WantInput) << "nothing is no data";
+  }
+  expect_unexpected(at, at.peer.key_update(0), SSL_R_TOO_MANY_KEY_UPDATES);
+}
+
+TEST_P(Records, AKeySealsSoManyRecordsAndNoMore) {
+  constexpr std::uint64_t kMostOfOneKey = std::uint64_t{1} << 24;
+  Established at(GetParam(), kMostOfOneKey - 1);
+  EXPECT_TRUE(at.write("its last"));
+  EXPECT_EQ(at.sent(), (Sent{data_of("its last")}));
+  EXPECT_TRUE(at.write("next key's"));
+  EXPECT_TRUE(at.write("goes on"));
+  EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested, data_of("next key's"), data_of("goes on")}));
+  // The same in the middle of one write; and what the client asked for is answered by the same KeyUpdate.
+  for (const bool asked : {false, true}) {
+    Established amid(GetParam(), kMostOfOneKey - 1);
+    if (asked) {
+      EXPECT_TRUE(amid.write("waits"));
+      EXPECT_EQ(amid.take(amid.peer.key_update(1)), Step::WantInput);
+    }
+    const Bytes plain = counting(kMostPlain + 1);
+    EXPECT_TRUE(amid.records.write(plain, amid.output));
+    const InnerRecord first = {kApplicationData, counting(kMostPlain)}, rest = {kApplicationData, {0}};
+    const Sent expected =
+        asked ? Sent{data_of("waits"), kUpdateNotRequested, first, rest} : Sent{first, kUpdateNotRequested, rest};
+    EXPECT_EQ(amid.sent(), expected);
+  }
+}
+
+TEST_P(Records, CloseIsSaidOnceAndEndsWriting) {
+  Established at(GetParam());
+  EXPECT_TRUE(at.write("bye"));
+  at.records.close(at.output);
+  at.records.close(at.output);
+  EXPECT_FALSE(at.write("x"));
+  EXPECT_FALSE(at.write(""));
+  EXPECT_EQ(at.sent(), (Sent{data_of("bye"), kCloseNotify}));
+  EXPECT_EQ(at.take(at.data_record("the other direction")), Step::WantInput);
+  EXPECT_EQ(at.data, text("the other direction"));
+  EXPECT_EQ(at.take(unsealed(kAlert, 2, 2)), Step::Failed);
+  EXPECT_EQ(at.records.failure(), SSL_R_BAD_RECORD_TYPE);
+  EXPECT_TRUE(at.output.empty()) << "a close_notify is the last that is sent";
+  expect_over(at);
+}
+
+TEST_P(Records, ATornRecordIsLeftUntilItIsWhole) {
+  Established at(GetParam());
+  for (const std::size_t length : Lengths{1, 30, 700}) {
+    const Bytes plain = counting(length), record = at.peer.seal(kApplicationData, plain, 3);
+    for (std::size_t cut = 0; cut < record.size(); ++cut) {
+      const std::span<const std::uint8_t> torn = std::span(record).first(cut);
+      std::span<const std::uint8_t> input = torn;
+      ASSERT_EQ(at.read(input), Step::WantInput) << cut;
+      ASSERT_EQ(input.data(), torn.data());
+      ASSERT_EQ(input.size(), cut);
+      ASSERT_EQ(TlsRecords::missing(torn), cut < 5 ? 5 - cut : record.size() - cut) << cut;
+    }
+    EXPECT_EQ(TlsRecords::missing(record), 0U);
+    EXPECT_EQ(at.take(record), Step::WantInput);
+    EXPECT_EQ(at.data, plain);
+  }
+  EXPECT_TRUE(at.output.empty());
+}
+
+TEST_P(Records, AStreamMayBeCutAnywhere) {
+  const auto stream_for = [](Established& at) {
+    return in_a_row({at.data_record("one"), at.peer.key_update(1), at.data_record("two"),
+                     at.alert_record(SSL3_AL_WARNING, 90), at.data_record("three")});
+  };
+  Established first(GetParam());
+  const std::size_t length = stream_for(first).size();
+  for (std::size_t cut = 0; cut <= length; ++cut) {
+    Established at(GetParam());
+    const Bytes stream = stream_for(at);
+    const auto middle = stream.begin() + static_cast<std::ptrdiff_t>(cut);
+    ASSERT_EQ(at.take({stream.begin(), middle}), Step::WantInput) << cut;
+    const Bytes before = at.data;
+    ASSERT_EQ(at.take({middle, stream.end()}), Step::WantInput) << cut;
+    EXPECT_EQ(in_a_row({before, at.data}), text("onetwothree")) << cut;
+    EXPECT_EQ(at.sent(), (Sent{kUpdateNotRequested})) << cut;
+  }
+}
+
+TEST_P(Records, RecordsAreReadOneAfterTheOther) {
+  Established at(GetParam());
+  std::vector<Bytes> records;
+  for (std::size_t i = 1; i <= 10; ++i) records.push_back(at.peer.seal(kApplicationData, counting(i * i), i));
+  const Bytes stream = in_a_row(records);
+  std::span<const std::uint8_t> input(stream);
+  for (std::size_t i = 1; i <= records.size(); ++i) {
+    const std::size_t before = input.size();
+    ASSERT_EQ(at.read(input), Step::Done);
+    EXPECT_EQ(before - input.size(), records[i - 1].size());
+    at.plain.resize(at.n);
+    EXPECT_EQ(at.plain, counting(i * i));
+  }
+  EXPECT_TRUE(input.empty());
+  EXPECT_EQ(at.read(input), Step::WantInput);
+}
+
+// What a connection negotiated, and whether TlsRecords takes it over.
+struct Negotiated {
+  const char* name;
+  int version = TLS1_3_VERSION;
+  const char* ciphersuite = "";  // of TLS 1.3
+  bool tickets = false;
+  bool small_records = false;  // a maximum fragment length of 512 bytes
+  bool taken_over = false;
+};
+void PrintTo(const Negotiated& how, std::ostream* out) {
+  *out << how.name;
+}
+
+// A one-way listener's TLS.
+class Listener {
+ public:
+  explicit Listener(bool tickets) : keys_(std::time(nullptr)) {
+    Leaf leaf;
+    leaf.cn = "server";
+    leaf.subject_alt_name = "DNS:localhost";
+    leaf.extended_key_usage = "serverAuth";
+    const Identity509 ca = make_ca("Server CA"), made = make(leaf, &ca);
+    ListenerConfig config;
+    config.name = "test";
+    config.auth = AuthMode::OneWay;
+    config.certificates.push_back(
+        {dir_.write("chain", made.certificate.pem()), dir_.write("key", key_pem(made.key.get()))});
+    auto context = TlsContext::create(config, tickets ? &keys_ : nullptr);
+    if (!context) ADD_FAILURE() << context.error().what;
+    context_ = std::move(*context);
+  }
+  const TlsContext& context() const { return *context_; }
+
+ private:
+  TempDir dir_;
+  TicketKeys keys_;
+  std::unique_ptr<TlsContext> context_;
+};
+
+// The listener's engine and OpenSSL's client, joined over memory.
+class Conversation {
+ public:
+  Conversation(const Listener& listener, const Negotiated& how)
+      : engine(listener.context(), nullptr, output), client({.version = how.version}) {
+    if (how.version == TLS1_3_VERSION) SSL_set_ciphersuites(client.ssl(), how.ciphersuite);
+    if (how.small_records) SSL_set_tlsext_max_fragment_length(client.ssl(), TLSEXT_max_fragment_length_512);
+    SSL_set_msg_callback(client.ssl(), &Conversation::on_message);
+    SSL_set_msg_callback_arg(client.ssl(), this);
+  }
+
+  Step shake() {
+    Step step = Step::WantInput;
+    for (int i = 0; i < 20 && step == Step::WantInput; ++i) {
+      client.handshake();
+      const Bytes bytes = client.give();
+      pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+      engine.lend(pending_);
+      step = engine.handshake();
+      keep_unread();
+      to_client();
+    }
+    EXPECT_EQ(client.handshake(), step == Step::Done);
+    return step;
+  }
+  // What the client has to send, behind what was not used before, in two pieces.
+  Step to_engine(std::size_t cut) {
+    const Bytes bytes = client.give();
+    const auto middle = bytes.begin() + static_cast<std::ptrdiff_t>(std::min(cut, bytes.size()));
+    const Step first = lend({bytes.begin(), middle});
+    return middle == bytes.end() ? first : lend({middle, bytes.end()});
+  }
+  std::string to_client() {
+    if (output.empty()) return client.receive();
+    for (auto left = output.bytes(); left.size() > 5;) {
+      const std::size_t length = std::size_t{left[3]} << 8 | left[4];
+      longest_record = std::max(longest_record, length);
+      left = left.subspan(5 + length);
+    }
+    client.take(output.bytes());
+    output.release();
+    return engine.established() ? client.receive() : "";
+  }
+  // A KeyUpdate is sent with the next data.
+  void update_key(bool requested) {
+    const int type = requested ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED;
+    EXPECT_EQ(SSL_key_update(client.ssl(), type), 1);
+  }
+
+ private:
+  static void on_message(int written, int, int type, const void* message, std::size_t length, SSL*, void* at) {
+    const auto* bytes = static_cast<const std::uint8_t*>(message);
+    if (written == 0 && type == SSL3_RT_HANDSHAKE && length == 5 && bytes[0] == SSL3_MT_KEY_UPDATE) {
+      ++static_cast<Conversation*>(at)->answers;
+    }
+  }
+  void keep_unread() {
+    pending_.erase(pending_.begin(), pending_.end() - static_cast<std::ptrdiff_t>(engine.unread()));
+    engine.lend(pending_);
+  }
+  Step lend(const Bytes& more) {
+    pending_.insert(pending_.end(), more.begin(), more.end());
+    engine.lend(pending_);
+    plain_.resize(std::max(pending_.size(), TlsRecords::kMostOpened));
+    std::size_t n = 0;
+    Step step = engine.read(plain_, n);
+    for (; step == Step::Done; step = engine.read(plain_, n)) {
+      arrived.append(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(n));
+    }
+    keep_unread();
+    return step;
+  }
+
+  Bytes pending_, plain_;
+
+ public:
+  ByteBuffer output;
+  TlsEngine engine;
+  TlsClient client;
+  std::string arrived;             // at the engine
+  int answers = 0;                 // KeyUpdates of the server's
+  std::size_t longest_record = 0;  // of the server's
+};
+
+class Connections : public testing::TestWithParam<Negotiated> {
+ protected:
+  void begin(Conversation& with) {
+    ASSERT_EQ(with.shake(), Step::Done) << with.engine.error().what;
+    if (GetParam().version == TLS1_3_VERSION) {
+      EXPECT_STREQ(SSL_get_cipher_name(with.client.ssl()), GetParam().ciphersuite);
+    }
+    // Only TlsRecords knows what is missing.
+    EXPECT_EQ(with.engine.missing({}), GetParam().taken_over ? 5U : 0U);
+    EXPECT_EQ(with.client.receive(), "");
+    EXPECT_EQ(SSL_SESSION_has_ticket(SSL_get0_session(with.client.ssl())), GetParam().tickets ? 1 : 0);
+    with.longest_record = 0;
+  }
+  // Writes each way; now and then a KeyUpdate of the client's, and answers that wait behind unsent output.
+  void talk(Conversation& with, int turns = 200) {
+    std::string to_client, at_client, to_engine;
+    for (int turn = 0; turn < turns; ++turn) {
+      SCOPED_TRACE(turn);
+      if (GetParam().version == TLS1_3_VERSION && pick(0, 3) == 0) {
+        const bool requested = pick(0, 1) == 1;
+        requests += requested;
+        with.update_key(requested);
+      }
+      to_engine += send(with);
+      if (pick(0, 2) == 0) to_client += write(with);
+      ASSERT_EQ(with.to_engine(pick(0, 2) == 0 ? 0 : pick(0, 40'000)), Step::WantInput);
+      to_client += write(with);
+      if (pick(0, 2) != 0) at_client += with.to_client();
+    }
+    at_client += with.to_client();
+    EXPECT_TRUE(with.arrived == to_engine) << with.arrived.size() << " of " << to_engine.size() << " bytes";
+    EXPECT_TRUE(at_client == to_client) << at_client.size() << " of " << to_client.size() << " bytes";
+  }
+  Bytes payload() {
+    Bytes bytes(pick(1, 40'000));
+    for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random_());
+    return bytes;
+  }
+  std::string send(Conversation& with) {
+    const Bytes bytes = payload();
+    with.client.send(bytes);
+    return {bytes.begin(), bytes.end()};
+  }
+  std::string write(Conversation& with) {
+    const Bytes bytes = payload();
+    EXPECT_EQ(with.engine.write(bytes), Step::Done);
+    return {bytes.begin(), bytes.end()};
+  }
+  std::size_t pick(std::size_t least, std::size_t most) {
+    return std::uniform_int_distribution<std::size_t>(least, most)(random_);
+  }
+
+  int requests = 0;
+
+ private:
+  std::mt19937 random_{20261121};
+};
+
+class ResumedConnections : public Connections {};
+
+std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
+  return tested.param.name;
+}
+constexpr const char* kAes128 = "TLS_AES_128_GCM_SHA256";
+constexpr const char* kAes256 = "TLS_AES_256_GCM_SHA384";
+constexpr const char* kChaCha20 = "TLS_CHACHA20_POLY1305_SHA256";
+const auto kWithTickets = testing::Values(
+    Negotiated{.name = "Aes128Tickets", .ciphersuite = kAes128, .tickets = true, .taken_over = true},
+    Negotiated{.name = "Aes256Tickets", .ciphersuite = kAes256, .tickets = true, .taken_over = true},
+    Negotiated{.name = "ChaCha20Tickets", .ciphersuite = kChaCha20, .tickets = true},
+    Negotiated{.name = "Small128Tickets", .ciphersuite = kAes128, .tickets = true, .small_records = true},
+    Negotiated{.name = "SmallChaCha20Tickets", .ciphersuite = kChaCha20, .tickets = true, .small_records = true},
+    Negotiated{.name = "SmallV12Tickets", .version = TLS1_2_VERSION, .tickets = true, .small_records = true});
+const auto kWithoutTickets =
+    testing::Values(Negotiated{.name = "Aes128", .ciphersuite = kAes128, .taken_over = true},
+                    Negotiated{.name = "Aes256", .ciphersuite = kAes256, .taken_over = true},
+                    Negotiated{.name = "ChaCha20", .ciphersuite = kChaCha20},
+                    Negotiated{.name = "Small128", .ciphersuite = kAes128, .small_records = true},
+                    Negotiated{.name = "Small256", .ciphersuite = kAes256, .small_records = true},
+                    Negotiated{.name = "V12", .version = TLS1_2_VERSION});
+INSTANTIATE_TEST_SUITE_P(Tls, Connections, kWithoutTickets, name_of);
+INSTANTIATE_TEST_SUITE_P(TlsTickets, Connections, kWithTickets, name_of);
+INSTANTIATE_TEST_SUITE_P(TlsTickets, ResumedConnections, kWithTickets, name_of);
+
+TEST_P(Connections, CarryBothDirectionsToTheirEnd) {
+  const Listener listener(GetParam().tickets);
+  Conversation with(listener, GetParam());
+  ASSERT_NO_FATAL_FAILURE(begin(with));
+  EXPECT_FALSE(with.engine.resumed());
+  ASSERT_NO_FATAL_FAILURE(talk(with));
+  EXPECT_LE(with.answers, requests) << "one KeyUpdate may answer several";
+  EXPECT_EQ(with.answers > 5, GetParam().version == TLS1_3_VERSION);
+  EXPECT_LE(with.longest_record, GetParam().small_records ? 512U + 256 : kMostSealed);
+  EXPECT_EQ(with.client.error(), 0);
+
+  const std::string last = send(with);
+  with.client.close();
+  with.arrived.clear();
+  EXPECT_EQ(with.to_engine(0), Step::Closed);
+  EXPECT_TRUE(with.arrived == last);
+  const std::string answer = write(with);
+  EXPECT_FALSE(with.client.closed());
+  with.engine.close();
+  EXPECT_TRUE(with.to_client() == answer) << "what the client's close_notify crossed";
+  EXPECT_TRUE(with.client.closed());
+  EXPECT_EQ(with.client.alert(), SSL_AD_CLOSE_NOTIFY);
+}
+
+TEST_P(ResumedConnections, CarryBothDirections) {
+  const Listener listener(true);
+  using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
+  SessionPtr session;
+  for (int round = 0; round < 3; ++round) {
+    SCOPED_TRACE(round);
+    Conversation with(listener, GetParam());
+    if (session) SSL_set_session(with.client.ssl(), session.get());
+    ASSERT_NO_FATAL_FAILURE(begin(with));
+    EXPECT_EQ(with.engine.resumed(), round > 0);
+    ASSERT_NO_FATAL_FAILURE(talk(with, 20));
+    EXPECT_LE(with.longest_record, GetParam().small_records ? 512U + 256 : kMostSealed);
+    with.client.close();  // OpenSSL lets nobody resume a session that was not closed
+    session.reset(SSL_get1_session(with.client.ssl()));
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::test
