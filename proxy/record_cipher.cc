@@ -1,15 +1,11 @@
 #include "proxy/record_cipher.h"
 
+#include <intel-ipsec-mb.h>
 #include <openssl/crypto.h>
 
-#include <cstring>
 #include <new>
 
 #include "cache/check.h"
-
-#ifdef SALLYPORT_IPSEC_MB
-#include <intel-ipsec-mb.h>
-#endif
 
 namespace sallyport {
 
@@ -28,8 +24,6 @@ std::array<std::uint8_t, RecordKey::kIvBytes> RecordCipher::next_nonce() {
   ++key_.sequence;
   return nonce;
 }
-
-#ifdef SALLYPORT_IPSEC_MB
 
 namespace {
 
@@ -109,21 +103,5 @@ bool RecordCipher::open(Header header, std::span<const std::uint8_t> sealed, std
   OPENSSL_cleanse(&state, sizeof state);
   return good;
 }
-
-#else
-
-bool RecordCipher::available() {
-  return false;
-}
-RecordCipher::RecordCipher(RecordKey& key) : key_(key) {}
-RecordCipher::~RecordCipher() = default;
-void RecordCipher::seal(Header, std::span<const std::uint8_t>, std::uint8_t, std::uint8_t*) {
-  CHECK(available());
-}
-bool RecordCipher::open(Header, std::span<const std::uint8_t>, std::uint8_t*) {
-  return false;
-}
-
-#endif
 
 }  // namespace sallyport

@@ -32,7 +32,7 @@ class RecordCipher {
   static constexpr std::size_t kHeaderBytes = 5;  // the additional data of TLS 1.3: RFC 8446, section 5.2
   using Header = std::span<const std::uint8_t, kHeaderBytes>;
 
-  // False on a machine the library is not made for, or where its own test of itself fails.
+  // False where the processor has no AES instructions, or the library's own test of itself fails.
   static bool available();
 
   // Takes the key as it is now; what it seals and opens counts in the key's sequence.
