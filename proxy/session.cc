@@ -45,20 +45,22 @@ Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
   return host_->resume(settings_.listener, identity, chain_id);
 }
 
-void Session::handshake_step() {
+void Session::handshake_step(TlsEngine::Pace pace) {
   if (state_ != State::Handshaking) return;
   handshake_underway_ = true;
   const std::size_t lent = from_client_.size();
   engine_->lend(from_client_.bytes());
   if (client_fin_) engine_->end_of_input();
-  const Step step = engine_->handshake();
+  const Step step = engine_->handshake(pace);
   const std::size_t unread = engine_->unread();
   engine_->lend({});
   from_client_.consume(lent - unread);
   if (!to_client_.empty()) host_->wants_flush(*this);
   switch (step) {
     case Step::Done: return on_established();
-    case Step::WantInput: return start_client_recv();
+    case Step::WantInput:
+      if (unread > 0) return host_->wants_handshake(*this);  // held back: OpenSSL takes all it is given
+      return start_client_recv();
     case Step::Closed:
     case Step::Truncated:
       return terminate({Origin::Client, Reason::TlsError, 0, "the client left during the handshake"}, Cause::Closed);

@@ -108,8 +108,8 @@ class Session final : public Verifier {
 
   // Takes the socket.
   void begin(SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer);
-  void handshake_step();  // the host's turn for it has come
-  void flush();           // the end of a turn
+  void handshake_step(TlsEngine::Pace pace);  // the host's turn for it has come
+  void flush();                               // the end of a turn
   // The device lost its standing: no further byte passes in either direction from here on.
   void cut(Reason why);
   void cut_by_operator();

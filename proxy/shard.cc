@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,9 +23,11 @@ std::uint64_t steady_us() {
           .count());
 }
 
-constexpr int kBrokerReceiveBytes = 64 * 1024;   // the kernel doubles it for its own overhead: socket(7)
-constexpr std::uint64_t kLongestWaitMs = 128;    // eight ticks are looked through for the next timer
-constexpr std::uint64_t kAccountUs = 2'000'000;  // over which the busy ratio is taken
+constexpr int kBrokerReceiveBytes = 64 * 1024;       // the kernel doubles it for its own overhead: socket(7)
+constexpr std::uint64_t kLongestWaitMs = 128;        // eight ticks are looked through for the next timer
+constexpr std::uint64_t kEstablishedUs = 1'000'000;  // from accept on: whose CONNECT is long past
+constexpr std::uint64_t kAloneUs = 100'000;          // without a byte of those who are established
+constexpr std::uint64_t kAccountUs = 2'000'000;      // over which the busy ratio is taken
 
 }  // namespace
 
@@ -130,9 +133,13 @@ void Shard::turn() {
   const bool due = !handshake_queue_.empty();
   ring_->turn(std::chrono::milliseconds(due ? 0 : timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)));
   // Who is established does not wait for a signature: what there is for them is on its way first.
+  const bool sent = !to_flush_.empty();
   flush_all();
   if (!handshake_queue_.empty()) {
     ring_->submit();
+    // A broker beside us was woken by that, maybe on this core, where it would wait for a tick: a signature is not more
+    // urgent than what it has to answer.
+    if (sent && turn_began_us_ - established_spoke_us_ < kAloneUs) ::sched_yield();
     one_handshake_step();
   }
   timers_.advance(now_us() / 1000);
@@ -143,13 +150,15 @@ void Shard::turn() {
   if (draining_ && sessions_.get() == 0) stopping_ = true;
 }
 
-// One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it.
+// One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it. While there
+// are messages the steps are small ones, too.
 void Shard::one_handshake_step() {
   while (!handshake_queue_.empty()) {
     Session& session = handshake_queue_.pop();
     session.in_handshake_queue = false;
     if (session.state() != Session::State::Handshaking) continue;
-    session.handshake_step();
+    const bool alone = turn_began_us_ - established_spoke_us_ > kAloneUs;
+    session.handshake_step(alone ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
     if (session.state() != Session::State::Handshaking) leave_handshaking(session);
     return;
   }
@@ -276,6 +285,9 @@ HandshakeQueue::Rank Shard::rank_of(const Session& session) {
 }
 
 void Shard::wants_flush(Session& session) {
+  if (session.state() == Session::State::Forwarding && turn_began_us_ - session.began_us() > kEstablishedUs) {
+    established_spoke_us_ = turn_began_us_;
+  }
   if (session.in_flush_list) return;
   session.in_flush_list = true;
   to_flush_.push_back(&session);

@@ -187,6 +187,7 @@ class Shard final : public SessionHost {
   Cell sessions_, busy_permille_, closing_;
   std::uint64_t account_at_us_ = 0, account_busy_us_ = 0;
   std::uint64_t turn_began_us_ = 0;
+  std::uint64_t established_spoke_us_ = 0;  // the turn in which there was something of theirs to pass on
   std::unique_ptr<std::uint8_t[]> scratch_;
 
   std::deque<Session> slab_;

@@ -163,7 +163,23 @@ void TlsEngine::end_of_input() {
   input_ended_ = true;
 }
 
-Step TlsEngine::handshake() {
+// What is held back is as if it had not arrived.
+Step TlsEngine::handshake(Pace pace) {
+  const std::span<const std::uint8_t> lent = input_;
+  const bool ended = input_ended_;
+  if (pace == Pace::OneRecord && lent.size() > RecordCipher::kHeaderBytes) {
+    const std::size_t record = RecordCipher::kHeaderBytes + (std::size_t{lent[3]} << 8 | lent[4]);
+    input_ = lent.first(std::min(record, lent.size()));
+  }
+  const std::span<const std::uint8_t> held_back = lent.subspan(input_.size());
+  input_ended_ = ended && held_back.empty();
+  const Step step = shake();
+  input_ = {input_.data(), input_.size() + held_back.size()};
+  input_ended_ = ended;
+  return step;
+}
+
+Step TlsEngine::shake() {
   if (ssl_ == nullptr) {
     error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
     return Step::Failed;

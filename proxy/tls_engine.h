@@ -45,7 +45,10 @@ class TlsEngine {
   std::span<const std::uint8_t> rest() const { return input_; }  // those bytes
   void end_of_input();  // the peer's TCP FIN: after the lent bytes there is nothing more
 
-  Step handshake();
+  // How much of the lent ciphertext a step of the handshake takes: with OneRecord the client's certificate, its
+  // signature and its Finished are a step each, and WantInput may leave whole records unread().
+  enum class Pace : std::uint8_t { All, OneRecord };
+  Step handshake(Pace pace = Pace::All);
   // Decrypts into `into`; `n` is what was written there. Done with n > 0, or another step. `into` has room for as much
   // as is unread(), or for TlsRecords::kMostOpened bytes.
   Step read(std::span<std::uint8_t> into, std::size_t& n);
@@ -68,6 +71,7 @@ class TlsEngine {
 
  private:
   friend struct TlsCallbacks;
+  Step shake();
   Step step_after(int outcome);
   bool take_over(std::size_t output_before);
   SSL* ssl_ = nullptr;  // null when records_ is active

@@ -131,6 +131,33 @@ class Versions : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Tls, Versions, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
 
+// What a shard does while others have messages: the client's flight is taken record by record, though all of it is
+// there.
+TEST_P(Versions, AStepMayBeOneRecord) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = GetParam()});
+  joined.client.handshake();
+  joined.pass_to_engine(joined.client.give());
+  ASSERT_EQ(joined.engine.handshake(TlsEngine::Pace::OneRecord), Step::WantInput);
+  EXPECT_EQ(joined.engine.unread(), 0u) << "a ClientHello is one record";
+  joined.pass_to_client();
+  joined.client.handshake();
+  joined.pass_to_engine(joined.client.give());
+  joined.engine.end_of_input();
+  Step step = Step::WantInput;
+  int steps = 0;
+  for (; step == Step::WantInput && steps < 20; ++steps) {
+    ASSERT_GT(joined.engine.unread(), 0u);
+    EXPECT_EQ(yes.asked, steps > (GetParam() == TLS1_3_VERSION ? 1 : 0) ? 1 : 0) << "with the certificate's record";
+    step = joined.engine.handshake(TlsEngine::Pace::OneRecord);
+  }
+  EXPECT_EQ(step, Step::Done) << joined.engine.error().what;
+  EXPECT_GE(steps, 4) << "CCS, Certificate, CertificateVerify, Finished; TLS 1.2 has ClientKeyExchange, too";
+}
+
 TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   Server server;
   const Identity509 ca = make_ca("Device CA");

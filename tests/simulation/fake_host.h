@@ -65,9 +65,9 @@ class FakeHost final : public SessionHost {
 
   // The end of a turn, as a shard has it.
   void end_turn(Session& session) {
-    if (handshake_due) {
+    while (handshake_due) {
       handshake_due = false;
-      session.handshake_step();
+      session.handshake_step(++steps_ % 2 == 0 ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
     }
     timers_.advance(now_ms);
     if (flush_due) {
@@ -96,6 +96,7 @@ class FakeHost final : public SessionHost {
   TimerWheel timers_;
   SessionIndex index_;
   ShardCounters counters_;
+  unsigned steps_ = 0;
   std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(17 * 1024);
 };
 
