@@ -51,6 +51,28 @@ PY
   touch "$file"
 }
 
+mutant records-forget-the-tickets proxy/tls_engine.cc tls_records_test '*' \
+  '*written)) return false;' '0)) return false;'
+mutant a-ticket-forgets-the-fragment-length proxy/tls_resumption.cc tls_records_test '*' \
+  'TLS1_3_VERSION && whole_records ?' 'TLS1_3_VERSION ?'
+mutant any-tag-is-good proxy/record_cipher.cc tls_records_test '*' \
+  'kTagBytes) == 0;' 'kTagBytes) <= 255;'
+mutant one-nonce-for-all proxy/record_cipher.cc tls_records_test '*' \
+  '  ++key_.sequence;' ''
+mutant padding-is-data proxy/tls_records.cc tls_records_test '*' \
+  'while (left > 0 && into[left - 1] == 0) --left;' ''
+mutant key-updates-go-unanswered proxy/tls_records.cc tls_records_test '*' \
+  'answer_due_ = answer_due_ || asked == 1;' ''
+mutant keys-are-never-renewed proxy/tls_records.cc tls_records_test '*' \
+  'writing_.sequence >= kRecordsOfOneKey' 'false'
+mutant plain-records-after-the-handshake proxy/tls_records.cc tls_records_test '*' \
+  'if (header[0] != kApplicationData) return' 'if (false) return'
+mutant a-step-takes-all proxy/tls_engine.cc tls_engine_test '*' \
+  'pace == Pace::OneRecord && ' 'false && '
+mutant what-is-held-back-has-ended proxy/tls_engine.cc tls_engine_test '*' \
+  'input_ended_ = ended && held_back.empty();' 'input_ended_ = ended;'
+mutant what-is-held-back-is-left proxy/session.cc simulation_test '*' \
+  'if (unread > 0) return host_->wants_handshake(*this);' ''
 mutant kdf-forgets-the-context cache/light_tls_kdf.cc light_parsing_test '*' \
   '  put(context);' ''
 mutant kdf-takes-any-length cache/light_tls_kdf.cc light_parsing_test '*' \

@@ -67,7 +67,7 @@ class FakeHost final : public SessionHost {
   void end_turn(Session& session) {
     while (handshake_due) {
       handshake_due = false;
-      session.handshake_step(++steps_ % 2 == 0 ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
+      session.handshake_step(++steps_ % 4 == 0 ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
     }
     timers_.advance(now_ms);
     if (flush_due) {

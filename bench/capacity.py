@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""What two shards hold and what a crowd does to them; after bench/compare.sh has built what is needed.
+
+Three questions: how many connections stand within the limit of open files, in how much memory, and do all of them
+still answer? When 10,000 devices reconnect at once, with tickets and without, are all served, in how much memory, and
+how long do established sessions wait meanwhile? What does a refused address cost? Writes bench/results/capacity.md,
+or what --out names, in about two minutes.
+"""
+
+import argparse
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from compare_devices import cpu_seconds, pss_mib
+from compare_peers import LOAD, TOP, PeerFailed, Running, Sallyport, raise_open_files
+from compare_run import Bench
+
+CROWD = 10_000
+ESTABLISHED = ("--connections", "100", "--rate", "500", "--size", "100")
+RESULT = TOP / "bench/results/capacity.md"
+
+
+def peak_mib(pid):
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
+
+
+def must(result, problem):
+    if problem:
+        raise PeerFailed(problem)
+    return result
+
+
+def hold(bench):
+    """As many as one process of `load` may open."""
+    connections = bench.files - 1500
+    with bench.front(Sallyport, shards=2) as peer:
+        result = must(*bench.load(["idle", "--connections", str(connections), "--hold", "5"], peer.port,
+                                  peer.process.pid))
+        descriptors = len(list(Path(f"/proc/{peer.process.pid}/fd").iterdir()))
+    return (f"**Connections.** {connections:,} proxied connections of as many devices on two shards, where a process may "
+            f"open {bench.files:,} files and each is two sockets: all {result['answered']:,.0f} answered after the "
+            f"silence, {result['pss_kib_per_unit']:.1f} KiB of PSS each; without them {descriptors} descriptors are open.")
+
+
+def milliseconds(result):
+    latency = result["latency_us"]
+    return f"{latency['p50'] / 1000:.2f} / {latency['p99'] / 1000:.2f} / {latency['p999'] / 1000:.2f} ms"
+
+
+def beside_established(bench):
+    """Round trips of those who stand, alone and while a crowd makes full handshakes."""
+    with bench.front(Sallyport, shards=2) as peer:
+        calm = must(*bench.load(["roundtrip", *ESTABLISHED, "--seconds", "6"], peer.port))
+        amid = must(*bench.load(["storm", *ESTABLISHED, "--seconds", "6", "--burst", str(CROWD), "--every", "60"],
+                                peer.port))
+    return (f"**Established sessions in a storm**: 100 of them, 500 round trips a second, from due times (p50 / p99 / "
+            f"p99.9): {milliseconds(calm)} alone, {milliseconds(amid)} while {CROWD:,} devices make full handshakes at "
+            f"once; {amid['handshakes']:,.0f} of the crowd were served.")
+
+
+def crowd(bench, mode):
+    """All of a fleet come back at once."""
+    with bench.front(Sallyport, tickets=1, shards=2) as peer:
+        result = must(*bench.load(["reconnect", "--mode", mode, "--connections", str(CROWD)], peer.port,
+                                  peer.process.pid))
+        return (f"| {mode} | {result['units']:,.0f} of {CROWD:,} in {result['seconds']:.1f} s | "
+                f"{result['resumed']:,.0f} | {result['proxy_cpu_us_per_unit']:.0f} µs | "
+                f"{peak_mib(peer.process.pid):.0f} MiB |")
+
+
+def refuse(bench):
+    """Connections beyond max_connections_per_ip, as fast as one client makes them."""
+    with bench.front(Sallyport, limit="max_connections_per_ip = 1") as peer:
+        costs = [cost_of_refusals(peer, 2000) for _ in range(3)]
+    return f"**A refused address** costs {statistics.median(costs):.1f} µs of CPU, before any TLS."
+
+
+def cost_of_refusals(peer, tries):
+    with socket.create_connection(("127.0.0.1", peer.port)):
+        time.sleep(0.05)  # it is accepted
+        before = cpu_seconds(peer.process.pid)
+        for _ in range(tries):
+            with socket.create_connection(("127.0.0.1", peer.port)) as refused:
+                try:
+                    if refused.recv(1):
+                        raise PeerFailed("a connection beyond the limit was answered")
+                except ConnectionResetError:
+                    pass
+        return (cpu_seconds(peer.process.pid) - before) / tries * 1e6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the Markdown goes")
+    out = parser.parse_args().out
+    files = raise_open_files()
+    running = Running()
+    try:
+        with tempfile.TemporaryDirectory(prefix="sallyport-capacity.") as folder:
+            bench = Bench(running, Path(folder), files, quick=False)
+            parts = [hold(bench), "",
+                     "**Reconnect storms** on two shards, the load on the same two cores; a shard's limit of handshakes "
+                     "is the default, 256.", "",
+                     "| handshakes | served | resumed | CPU each | most memory |", "|---|---|---:|---:|---:|",
+                     *(crowd(bench, mode) for mode in ("full", "resumed")), "", beside_established(bench), "",
+                     refuse(bench)]
+    except PeerFailed as failure:
+        print(f"capacity: {failure}", file=sys.stderr)
+        return 1
+    finally:
+        running.stop_all()
+    text = "\n".join(parts) + "\n"
+    out.write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
