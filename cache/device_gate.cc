@@ -111,34 +111,42 @@ struct Validation {
   int depth = 0;
 };
 
-// In place of X509_verify_cert()'s last step for a path without certificates of the client's: the path builder has just
-// checked the leaf's signature with this very anchor's key, and a second check would cost as much as all the rest. The
-// dates are what else that step looks at (internal_verify() in OpenSSL's crypto/x509/x509_vfy.c).
+// The path as it was found, leaf first, and what it is looked at for.
+struct Checked {
+  std::vector<const X509*> path;
+  std::time_t now = 0;
+  bool another_path = false;  // OpenSSL has put another one together
+};
+
+// In place of X509_verify_cert()'s last step: the path builder has just checked each signature of this very path, and
+// checking them again would cost as much as all the rest. The dates are what else that step looks at
+// (internal_verify() in OpenSSL's crypto/x509/x509_vfy.c).
 int dates_only(X509_STORE_CTX* context) {
   const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context);
-  const int length = sk_X509_num(chain);
-  if (length < 1 || length > 2) {
-    X509_STORE_CTX_set_error(context, X509_V_ERR_UNSPECIFIED);
-    return 0;
+  auto& checked = *static_cast<Checked*>(X509_STORE_CTX_get_app_data(context));
+  const auto length = static_cast<std::size_t>(std::max(0, sk_X509_num(chain)));
+  checked.another_path = length != checked.path.size();
+  for (std::size_t i = 0; i < length && !checked.another_path; ++i) {
+    checked.another_path = sk_X509_value(chain, static_cast<int>(i)) != checked.path[i];
   }
-  const auto* now = static_cast<const std::int64_t*>(X509_STORE_CTX_get_app_data(context));
-  for (int depth = length - 1; depth >= 0; --depth) {
-    const X509* at = sk_X509_value(chain, depth);
-    std::time_t when = *now;
+  if (checked.another_path) return 0;
+  for (std::size_t depth = length; depth-- > 0;) {
+    const X509* at = checked.path[depth];
     int error = X509_V_OK;
-    if (X509_cmp_time(X509_get0_notBefore(at), &when) >= 0) error = X509_V_ERR_CERT_NOT_YET_VALID;
-    if (X509_cmp_time(X509_get0_notAfter(at), &when) <= 0) error = X509_V_ERR_CERT_HAS_EXPIRED;
+    if (X509_cmp_time(X509_get0_notBefore(at), &checked.now) >= 0) error = X509_V_ERR_CERT_NOT_YET_VALID;
+    if (X509_cmp_time(X509_get0_notAfter(at), &checked.now) <= 0) error = X509_V_ERR_CERT_HAS_EXPIRED;
     if (error == X509_V_OK) continue;
-    X509_STORE_CTX_set_error_depth(context, depth);
+    X509_STORE_CTX_set_error_depth(context, static_cast<int>(depth));
     X509_STORE_CTX_set_error(context, error);
     return 0;
   }
   return 1;
 }
 
-// OpenSSL's own path validation (RFC 5280, section 6) over exactly the path that was found.
+// OpenSSL's own path validation (RFC 5280, section 6) over exactly the path that was found; with `checked` its
+// signatures are not checked again.
 Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
-                    std::int64_t now) {
+                    std::int64_t now, Checked* checked) {
   const StoreContextPtr context(X509_STORE_CTX_new());
   const X509StackPtr untrusted(sk_X509_new_null());
   const X509StackPtr trusted(sk_X509_new_null());
@@ -155,9 +163,8 @@ Validation validate(const Certificate& leaf, const std::vector<Certificate>& int
   X509_VERIFY_PARAM_set_auth_level(param, kSecurityLevel);
   X509_VERIFY_PARAM_set_depth(param, static_cast<int>(PathBuilder::kMostSent) + 1);
   X509_VERIFY_PARAM_set_time(param, now);
-  std::int64_t when = now;
-  if (intermediates.empty()) {
-    X509_STORE_CTX_set_app_data(context.get(), &when);
+  if (checked != nullptr) {
+    X509_STORE_CTX_set_app_data(context.get(), checked);
     X509_STORE_CTX_set_verify(context.get(), &dates_only);
   }
   const int outcome = X509_verify_cert(context.get());
@@ -169,6 +176,16 @@ Validation validate(const Certificate& leaf, const std::vector<Certificate>& int
   }
   ERR_clear_error();
   return result;
+}
+
+Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
+                    std::int64_t now) {
+  Checked checked{.now = now};
+  checked.path.push_back(leaf.x509());
+  for (const Certificate& certificate : intermediates) checked.path.push_back(certificate.x509());
+  checked.path.push_back(anchor.x509());
+  const Validation result = validate(leaf, intermediates, anchor, now, &checked);
+  return checked.another_path ? validate(leaf, intermediates, anchor, now, nullptr) : result;
 }
 
 PathFound path_of(const PathSearch& search, const CaSet& cas, std::int64_t now) {
