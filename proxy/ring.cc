@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -49,8 +50,9 @@ Answer<void> Ring::Buffers::set_up(io_uring& of) {
   const int outcome = io_uring_register_buf_ring(&of, &registration, 0);
   if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
   io_uring_buf_ring_init(ring);
-  // Zeroed: its pages are faulted in here, not on the data path.
-  memory = std::make_unique<std::uint8_t[]>(std::size_t{count} * bytes);
+  const std::size_t all = std::size_t{count} * (bytes + apart);
+  memory = std::make_unique_for_overwrite<std::uint8_t[]>(all);
+  if (touched) std::memset(memory.get(), 0, all);
   for (unsigned i = 0; i < count; ++i) {
     io_uring_buf_ring_add(ring, at(static_cast<unsigned short>(i)), bytes, static_cast<unsigned short>(i),
                           io_uring_buf_ring_mask(count), static_cast<int>(i));
@@ -109,13 +111,16 @@ void Ring::recv(Socket socket, Reading reading, Completion& completion) {
   if (reading == Reading::Multishot) {
     io_uring_prep_recv_multishot(sqe, socket.handle(), nullptr, 0, 0);
   } else {
-    io_uring_prep_recv(sqe, socket.handle(), nullptr, from.bytes, 0);
+    const bool one_of_many = reading == Reading::Large && most_streams_ >= kFewStreams;
+    io_uring_prep_recv(sqe, socket.handle(), nullptr, one_of_many ? kPieceOfMany : from.bytes, 0);
   }
   address(sqe, socket);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = static_cast<std::uint16_t>(from.group);
   io_uring_sqe_set_data(sqe, &completion);
   completion.take_large(reading == Reading::Large);
+  streams_ += completion.large() ? 1 : 0;
+  most_streams_ = std::max(most_streams_, streams_);
   completion.submit();
 }
 
@@ -227,6 +232,7 @@ void Ring::turn(std::chrono::milliseconds patience) {
   }
   waited_ = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
 
+  if (++turns_ % kTurnsToForget == 0) most_streams_ = streams_;
   ended_.clear();
   unsigned head = 0;
   unsigned taken = 0;
@@ -243,6 +249,7 @@ void Ring::finish(const Ended& ended) {
   IoResult result;
   result.value = ended.value;
   result.more = (ended.flags & IORING_CQE_F_MORE) != 0;
+  if (ended.completion->large()) --streams_;  // never a multishot
   if ((ended.flags & IORING_CQE_F_BUFFER) == 0) {
     ended.completion->complete(result);
     return;
