@@ -73,6 +73,12 @@ mutant what-is-held-back-has-ended proxy/tls_engine.cc tls_engine_test '*' \
   'input_ended_ = ended && held_back.empty();' 'input_ended_ = ended;'
 mutant what-is-held-back-is-left proxy/session.cc simulation_test '*' \
   'if (unread > 0) return host_->wants_handshake(*this);' ''
+mutant what-is-sent-needs-no-signature cache/path_builder.cc device_gate_test '*' \
+  '!from.signed_by(X509_get0_pubkey(candidate.x509()))' 'false'
+mutant anchors-need-no-signature cache/path_builder.cc device_gate_test '*' \
+  '!from.signed_by(cas_.group(group).key)' 'false'
+mutant paths-have-no-dates cache/device_gate.cc device_gate_test '*' \
+  'if (error == X509_V_OK) continue;' 'continue;'
 mutant kdf-forgets-the-context cache/light_tls_kdf.cc light_parsing_test '*' \
   '  put(context);' ''
 mutant kdf-takes-any-length cache/light_tls_kdf.cc light_parsing_test '*' \

@@ -420,6 +420,40 @@ TEST(Gate, ADeviceCannotIssueDevices) {
   EXPECT_EQ(world.ask(issued.certificate, {p.device.certificate}).reason, Reason::BadChain);
 }
 
+// Each signature of a path is checked, whoever holds the certificate it names: names and certificates are public.
+TEST(Gate, ANamesakesSignatureIsWorthNothing) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  // The real intermediate's name, and anybody's key.
+  const Identity509 impostor = make_ca("Intermediate");
+  const Identity509 forged = make_device("forged", impostor);
+  EXPECT_EQ(world.ask(forged.certificate, {p.mid.certificate}).reason, Reason::BadSignature);
+  EXPECT_EQ(world.ask(forged.certificate, {impostor.certificate, p.mid.certificate}).reason, Reason::BadSignature);
+  // One level up: an intermediate that a namesake of the intermediate issued, and its device.
+  const Identity509 deep = make_ca("Deep", &impostor);
+  const Identity509 deeper = make_device("deeper", deep);
+  EXPECT_EQ(world.ask(deeper.certificate, {deep.certificate, p.mid.certificate}).reason, Reason::BadSignature);
+  // And what the real ones issued is admitted beside the impostor's certificate, in any order.
+  EXPECT_EQ(world.ask(below_mid(), {impostor.certificate, p.mid.certificate}).reason, Reason::None);
+  EXPECT_EQ(world.ask(p.below_deep.certificate, {p.mid.certificate, impostor.certificate, p.deep.certificate}).reason,
+            Reason::None);
+}
+
+// OpenSSL may put the same certificates together in another way than the path builder: then it checks the signatures.
+TEST(Gate, CrossSignedAndRegisteredCopiesMaySitBesideThePath) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  EXPECT_EQ(world.ask(below_mid(), {p.mid_by_other.certificate, p.mid.certificate, p.root_by_other.certificate}).reason,
+            Reason::None);
+  EXPECT_EQ(world.ask(below_mid(), {p.mid.certificate, p.root.certificate, p.root_renewed.certificate}).reason,
+            Reason::None);
+  world.trust(p.mid.certificate);
+  EXPECT_EQ(world.ask(below_mid(), {p.mid.certificate, p.root.certificate}).reason, Reason::None);
+  EXPECT_EQ(world.ask(p.below_deep.certificate, {p.deep.certificate, p.mid.certificate}).reason, Reason::None);
+}
+
 TEST(Gate, APathLengthIsKept) {
   GateWorld world;
   Leaf leaf = Pki::ca_leaf();
