@@ -1,8 +1,9 @@
 // What does a record cost in the engine, each way, at 100 bytes, 1 KB and 16 KB?
 //
-// Expected, from the pieces: AES-256-GCM with the processor's help does 2 to 4 GB/s, so 16 KB are 4 to 8 us and 100
-// bytes nothing; what a small record costs is the way through OpenSSL, 0.6 to 1 us each way, and in our BIO one copy of
-// its bytes (16 KB: below 1 us). Writing grows an output buffer that was empty, as a session's is between two sends.
+// Expected, from the pieces: TLS 1.3 goes through TlsRecords, where 16 KB are 1.1 us of AES-GCM with VAES and a small
+// record is the key made ready, 0.15 us, and as much for its room in the output; TLS 1.2 goes through OpenSSL, 3 us and
+// 0.3 to 0.6 us for the way through it, and one copy more. Writing grows an output buffer that was empty, as a
+// session's is between two sends.
 #include <array>
 
 #include "bench/scale.h"

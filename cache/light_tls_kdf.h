@@ -2,7 +2,8 @@
 // RFC 8446, section 7.1) and TLS1-PRF (EVP_KDF-TLS1_PRF(7); RFC 5246, section 5). A handshake asks nineteen times, or
 // four, and OpenSSL 3.0's own spend most of each on copying parameters and contexts and on looking up the digest and
 // HMAC again. The whole of what libssl asks for is here and nothing else: every parameter comes in the derivation's
-// call, and TLS13-KDF has the modes EXTRACT_ONLY and EXPAND_ONLY.
+// call, and TLS13-KDF has the modes EXTRACT_ONLY and EXPAND_ONLY. Beside them is what TlsRecords goes on with: the
+// traffic secrets of a handshake, and HKDF-Expand-Label.
 #pragma once
 
 #include <openssl/core.h>

@@ -454,6 +454,19 @@ TEST(Gate, CrossSignedAndRegisteredCopiesMaySitBesideThePath) {
   EXPECT_EQ(world.ask(p.below_deep.certificate, {p.deep.certificate, p.mid.certificate}).reason, Reason::None);
 }
 
+// OpenSSL looks at this beside the signature, in the step that is not taken, and with the purpose of each CA.
+TEST(Gate, AnIntermediateThatMayNotSignCertificatesIssuesNone) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Signs lists only";
+  leaf.key_usage = "cRLSign";
+  const Identity509 lists_only = make(leaf, &p.root);
+  const Identity509 issued = make_device("issued all the same", lists_only);
+  EXPECT_EQ(world.ask(issued.certificate, {lists_only.certificate}).reason, Reason::BadChain);
+}
+
 TEST(Gate, APathLengthIsKept) {
   GateWorld world;
   Leaf leaf = Pki::ca_leaf();
