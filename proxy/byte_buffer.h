@@ -2,6 +2,8 @@
 // empty, so that an idle connection holds none. Owned by one session; never shared between threads.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,6 +48,10 @@ class ByteBuffer {
     begin_ += n;
     if (begin_ == end_) release();
   }
+  // Where most of its memory holds nothing any more, the rest of it is given back, for one copy of what is held.
+  void trim() {
+    if (capacity_ >= kStep && size() <= capacity_ / 2) resize(fitting(size()));
+  }
   void release() {
     memory_.reset();
     capacity_ = begin_ = end_ = 0;
@@ -58,22 +64,30 @@ class ByteBuffer {
   }
 
  private:
+  static constexpr std::size_t kStep = 64 * 1024;
+
+  // Powers of two while small, then steps: a stalled session holds little more than its bytes, and the allocator has
+  // few sizes to keep a stock of.
+  static std::size_t fitting(std::size_t n) {
+    return n < kStep ? std::bit_ceil(std::max<std::size_t>(n, 1024)) : (n + kStep - 1) / kStep * kStep;
+  }
   void make_room(std::size_t n) {
     const std::size_t held = size();
-    // Doubling while small; then in steps, so that a stalled session holds little more than its bytes.
-    constexpr std::size_t kStep = 16 * 1024;
-    const std::size_t needed = held + n;
-    std::size_t wanted = capacity_ < 1024 ? 1024 : capacity_;
-    while (wanted < needed && wanted < kStep) wanted *= 2;
-    if (wanted < needed) wanted = (needed + kStep - 1) / kStep * kStep;
-    if (wanted == capacity_) {  // consumed space at the front suffices
+    const std::size_t wanted = fitting(held + n);
+    if (wanted <= capacity_) {  // consumed space at the front suffices
       std::memmove(memory_.get(), data(), held);
+      begin_ = 0;
+      end_ = held;
     } else {
-      auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(wanted);
-      if (held > 0) std::memcpy(larger.get(), data(), held);
-      memory_ = std::move(larger);
-      capacity_ = wanted;
+      resize(wanted);
     }
+  }
+  void resize(std::size_t wanted) {
+    const std::size_t held = size();
+    auto other = std::make_unique_for_overwrite<std::uint8_t[]>(wanted);
+    if (held > 0) std::memcpy(other.get(), data(), held);
+    memory_ = std::move(other);
+    capacity_ = wanted;
     begin_ = 0;
     end_ = held;
   }

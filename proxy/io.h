@@ -28,7 +28,8 @@ class Socket {
 enum class Reading : std::uint8_t {
   Once,       // one result, of at most a small buffer
   Multishot,  // a result, of at most a small buffer each, whenever something arrives
-  Large,      // one result, of at most a large buffer: for streams that fill the small ones
+  Large,      // one result, of at most 32 KiB: for streams that fill the small buffers
+  Whole,      // one result, of at most 128 KiB: for streams all of which is taken at once where it goes to
 };
 
 struct IoResult {

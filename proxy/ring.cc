@@ -37,7 +37,7 @@ void address(io_uring_sqe* sqe, Socket socket) {
 
 }  // namespace
 
-Answer<void> Ring::Buffers::set_up(io_uring& of) {
+Answer<void> Ring::Buffers::set_up(io_uring& of, unsigned wanted) {
   // liburing 2.3 has no io_uring_setup_buf_ring: by hand.
   void* mapped =
       ::mmap(nullptr, count * sizeof(io_uring_buf), PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
@@ -53,11 +53,8 @@ Answer<void> Ring::Buffers::set_up(io_uring& of) {
   const std::size_t all = std::size_t{count} * (bytes + apart);
   memory = std::make_unique_for_overwrite<std::uint8_t[]>(all);
   if (touched) std::memset(memory.get(), 0, all);
-  for (unsigned i = 0; i < count; ++i) {
-    io_uring_buf_ring_add(ring, at(static_cast<unsigned short>(i)), bytes, static_cast<unsigned short>(i),
-                          io_uring_buf_ring_mask(count), static_cast<int>(i));
-  }
-  io_uring_buf_ring_advance(ring, static_cast<int>(count));
+  for (unsigned i = count; i > 0; --i) spare.push_back(static_cast<unsigned short>(i - 1));
+  hand_out(wanted);
   return {};
 }
 
@@ -65,9 +62,19 @@ Ring::Buffers::~Buffers() {
   if (ring != nullptr) ::munmap(ring, count * sizeof(io_uring_buf));
 }
 
-void Ring::Buffers::give_back(unsigned short buffer) {
-  io_uring_buf_ring_add(ring, at(buffer), bytes, buffer, io_uring_buf_ring_mask(count), 0);
-  io_uring_buf_ring_advance(ring, 1);
+void Ring::Buffers::hand_out(unsigned wanted) {
+  for (; handed_out < wanted && !spare.empty(); ++handed_out) {
+    const unsigned short buffer = spare.back();
+    spare.pop_back();
+    io_uring_buf_ring_add(ring, at(buffer), bytes, buffer, io_uring_buf_ring_mask(count), 0);
+    io_uring_buf_ring_advance(ring, 1);
+  }
+}
+
+void Ring::Buffers::give_back(unsigned short buffer, unsigned wanted) {
+  spare.push_back(buffer);
+  --handed_out;
+  hand_out(wanted);
 }
 
 Answer<std::unique_ptr<Ring>> Ring::create(unsigned direct_connections) {
@@ -87,8 +94,8 @@ Answer<void> Ring::set_up(unsigned direct_connections) {
   io_uring_register_ring_fd(&ring_);  // saves the kernel a look-up; working without it is fine
 
   sockets_.set_up(ring_, direct_connections);
-  if (auto made = small_.set_up(ring_); !made) return made;
-  return large_.set_up(ring_);
+  if (auto made = small_.set_up(ring_, small_.count); !made) return made;
+  return large_.set_up(ring_, 0);
 }
 
 Ring::~Ring() {
@@ -107,20 +114,23 @@ io_uring_sqe* Ring::entry() {
 
 void Ring::recv(Socket socket, Reading reading, Completion& completion) {
   io_uring_sqe* sqe = entry();
-  const Buffers& from = reading == Reading::Large ? large_ : small_;
+  const bool large = reading == Reading::Large || reading == Reading::Whole;
+  const Buffers& from = large ? large_ : small_;
   if (reading == Reading::Multishot) {
     io_uring_prep_recv_multishot(sqe, socket.handle(), nullptr, 0, 0);
   } else {
-    const bool one_of_many = reading == Reading::Large && most_streams_ >= kFewStreams;
-    io_uring_prep_recv(sqe, socket.handle(), nullptr, one_of_many ? kPieceOfMany : from.bytes, 0);
+    const bool piece = reading == Reading::Large || (large && most_streams_ >= kFewStreams);
+    io_uring_prep_recv(sqe, socket.handle(), nullptr, piece ? kPiece : from.bytes, 0);
   }
   address(sqe, socket);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = static_cast<std::uint16_t>(from.group);
   io_uring_sqe_set_data(sqe, &completion);
-  completion.take_large(reading == Reading::Large);
-  streams_ += completion.large() ? 1 : 0;
-  most_streams_ = std::max(most_streams_, streams_);
+  completion.take_large(large);
+  if (large) {
+    most_streams_ = std::max(most_streams_, ++streams_);
+    large_.hand_out(most_streams_);
+  }
   completion.submit();
 }
 
@@ -255,13 +265,14 @@ void Ring::finish(const Ended& ended) {
     return;
   }
   const auto buffer = static_cast<unsigned short>(ended.flags >> IORING_CQE_BUFFER_SHIFT);
-  Buffers& from = ended.completion->large() ? large_ : small_;
+  const bool large = ended.completion->large();
+  Buffers& from = large ? large_ : small_;
   if (ended.value > 0) {
     result.data = {from.at(buffer), static_cast<std::size_t>(ended.value)};
     result.filled = result.data.size() == from.bytes;
   }
   ended.completion->complete(result);
-  from.give_back(buffer);
+  from.give_back(buffer, large ? most_streams_ : from.count);
 }
 
 }  // namespace sallyport

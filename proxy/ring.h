@@ -60,11 +60,16 @@ class Ring final : public Io {
     bool touched = false;           // its pages are faulted in at once, not on the data path
     io_uring_buf_ring* ring = nullptr;
     std::unique_ptr<std::uint8_t[]> memory;
+    // The kernel goes round all it has, whether it needs one or all of them: what it does not need is kept from it, for
+    // every buffer that was used once stays in memory.
+    unsigned handed_out = 0;
+    std::vector<unsigned short> spare;
 
-    Answer<void> set_up(io_uring& of);
+    Answer<void> set_up(io_uring& of, unsigned wanted);
     ~Buffers();
     std::uint8_t* at(unsigned short buffer) { return memory.get() + std::size_t{buffer} * (bytes + apart); }
-    void give_back(unsigned short buffer);
+    void hand_out(unsigned wanted);
+    void give_back(unsigned short buffer, unsigned wanted);
   };
 
   struct Ended {
@@ -87,8 +92,8 @@ class Ring final : public Io {
   // Eight TLS records: fewer system calls and wake-ups a MB than with two. One a receive, given back before the next is
   // asked for. Where many stream, each receive takes a piece only, for others wait for the end of a turn; `apart` so
   // that the pieces do not share the same few sets of the processor's cache.
-  static constexpr unsigned kFewStreams = 8, kPieceOfMany = 32 * 1024;
-  Buffers large_{.group = 1, .count = 64, .bytes = 128 * 1024, .apart = kPieceOfMany};
+  static constexpr unsigned kFewStreams = 8, kPiece = 32 * 1024;
+  Buffers large_{.group = 1, .count = 64, .bytes = 128 * 1024, .apart = kPiece};
   // Receives in flight into large buffers: now, and at most in the last turns, for a stream sends as often as it
   // receives.
   static constexpr unsigned kTurnsToForget = 256;

@@ -158,16 +158,22 @@ class Session final : public Verifier {
   void say_refused(Reason reason);
   void on_timer();
 
-  // Whether what a side sends comes as a stream: it is then read in large pieces, shot by shot.
+  // Whether what a side sends comes as a stream: it is then read in large pieces, shot by shot; in the largest where
+  // the other side takes them as they come, so that little is held for one that does not.
   class Stream {
    public:
-    bool large() const { return large_; }
     // After each receive. True: it has just become one, and what is in flight should end.
     bool note(const IoResult& result);
+    // After each send of what it sent: whether the other side's socket had room for all of it.
+    void taken(bool all);
+    Reading reading(bool stalled) const;
 
    private:
+    static constexpr std::uint8_t kTrusted = 16;
+
     bool large_ = false;
-    std::uint8_t streak_ = 0;  // of receives that speak for a change
+    std::uint8_t all_taken_ = 0;  // times in a row, at most kTrusted
+    std::uint8_t streak_ = 0;     // of receives that speak for a change
   };
 
   // session_flow.cc
@@ -192,7 +198,6 @@ class Session final : public Verifier {
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
-  static Reading reading_for(const Stream& stream, bool stalled);
   Reason reason_for_leaving() const;
 
   // session_cut.cc

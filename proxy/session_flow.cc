@@ -34,8 +34,12 @@ bool Session::Stream::note(const IoResult& result) {
   return large_;
 }
 
-Reading Session::reading_for(const Stream& stream, bool stalled) {
-  if (stream.large()) return Reading::Large;
+void Session::Stream::taken(bool all) {
+  all_taken_ = all ? static_cast<std::uint8_t>(std::min(all_taken_ + 1, +kTrusted)) : std::uint8_t{0};
+}
+
+Reading Session::Stream::reading(bool stalled) const {
+  if (large_) return all_taken_ >= kTrusted ? Reading::Whole : Reading::Large;
   return stalled ? Reading::Once : Reading::Multishot;
 }
 
@@ -44,7 +48,7 @@ void Session::start_client_recv() {
   // Before the CONNECT a stranger decides what is held, so it is read shot by shot; a session that stalled
   // once is, too: a multishot receive may deliver much more before its cancellation arrives.
   if (state_ == State::Handshaking && from_client_.size() >= kHandshakeBytes) return;
-  const Reading reading = state_ == State::Forwarding ? reading_for(client_stream_, client_stalled_) : Reading::Once;
+  const Reading reading = state_ == State::Forwarding ? client_stream_.reading(client_stalled_) : Reading::Once;
   host_->io().recv(client_, reading, client_recv_);
 }
 
@@ -204,7 +208,10 @@ void Session::flush_broker() {
 }
 
 void Session::on_client_send(const IoResult& result) {
-  if (result.value > 0) to_client_sending_.consume(static_cast<std::size_t>(result.value));
+  if (result.value > 0) {
+    to_client_sending_.consume(static_cast<std::size_t>(result.value));
+    broker_stream_.taken(to_client_sending_.empty());
+  }
   if (state_ == State::Ending) {
     if (result.value < 0) farewell_ = Farewell::Close;
     return advance_ending();
@@ -215,6 +222,7 @@ void Session::on_client_send(const IoResult& result) {
     return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client no longer takes data"},
                      client_closed_ ? Cause::Closed : Cause::Reset);
   }
+  to_client_sending_.trim();  // a piece most of which was taken: another is read when little of it is left
   flush_client();
   if (torn_) return terminate(engine_->error(), Cause::Protocol);
   if (broker_ended_ && to_client_held() == 0) on_broker_ended();
@@ -223,7 +231,7 @@ void Session::on_client_send(const IoResult& result) {
 
 void Session::start_broker_recv() {
   if (broker_recv_.submitted() || broker_ended_ || broker_paused_) return;
-  host_->io().recv(broker_, reading_for(broker_stream_, broker_stalled_), broker_recv_);
+  host_->io().recv(broker_, broker_stream_.reading(broker_stalled_), broker_recv_);
 }
 
 void Session::on_broker_recv(const IoResult& result) {
@@ -278,6 +286,8 @@ void Session::on_broker_send(const IoResult& result) {
   }
   host_->shard_counters().bytes_to_broker.add(static_cast<std::uint64_t>(result.value));
   to_broker_sending_.consume(static_cast<std::size_t>(result.value));
+  to_broker_sending_.trim();
+  client_stream_.taken(to_broker_sending_.empty());
   flush_broker();
   resume_client();
   if (state_ == State::Forwarding && client_closed_) on_client_closed();

@@ -130,9 +130,23 @@ TEST(ByteBuffer, KeepsTheOrderAndGivesItsMemoryBack) {
   }
   taken.append(reinterpret_cast<const char*>(buffer.data()), buffer.size());
   EXPECT_EQ(taken, expected);
-  EXPECT_LT(buffer.capacity(), buffer.size() + 32 * 1024);
+  EXPECT_LE(buffer.capacity(), std::max<std::size_t>(2 * buffer.size(), buffer.size() + 64 * 1024));
   buffer.consume(buffer.size());
   EXPECT_EQ(buffer.capacity(), 0U);
+}
+
+TEST(ByteBuffer, AMostlySentPieceGivesMostOfItsMemoryBack) {
+  ByteBuffer buffer;
+  std::string piece(132 * 1024, 'x');
+  piece.back() = 'y';
+  buffer.append({reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size()});
+  EXPECT_EQ(buffer.capacity(), 192 * 1024U);
+  buffer.trim();
+  EXPECT_EQ(buffer.capacity(), 192 * 1024U) << "most of it is in use";
+  buffer.consume(120 * 1024);
+  buffer.trim();
+  EXPECT_EQ(buffer.capacity(), 16 * 1024U);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(buffer.data()), buffer.size()), piece.substr(120 * 1024));
 }
 
 TEST(ServerNames, TheFirstToClaimANameKeepsIt) {

@@ -141,7 +141,9 @@ bool FakeIo::run_recv(Completion& completion, Operation& operation) {
   }
   // A multishot receive may give several results in one turn, the last of them without `more`.
   const bool multishot = operation.reading == Reading::Multishot;
-  const std::size_t room = operation.reading == Reading::Large ? 32 * 1024 : 2048;
+  const std::size_t room = operation.reading == Reading::Whole   ? 128 * 1024
+                           : operation.reading == Reading::Large ? 32 * 1024
+                                                                 : 2048;
   for (std::size_t results = multishot ? up_to(8) : 1; results > 0 && !wire.incoming.empty(); --results) {
     // Now and then all there is, as the kernel gives it, so that streams are found to be some.
     const std::size_t most = std::min(wire.incoming.size(), room);
