@@ -10,7 +10,8 @@
 #include <array>
 #include <cstring>
 #include <span>
-#include <vector>
+
+#include "cache/light_dispatch.h"
 
 namespace sallyport {
 
@@ -39,13 +40,6 @@ struct Functions {
 Functions& functions() {
   static Functions all;
   return all;
-}
-
-template <class Function>
-void find(const OSSL_DISPATCH* table, int id, Function*& into) {
-  for (; table != nullptr && table->function_id != 0; ++table) {
-    if (table->function_id == id) into = reinterpret_cast<Function*>(table->function);
-  }
 }
 
 // False where the bytes are more than a key has.
@@ -118,28 +112,23 @@ void* prepared_key(void* provider_context) {
 OSSL_ALGORITHM ec_decoder(const OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& key_manager, const OSSL_PROVIDER* whole,
                           const OSSL_DISPATCH* core) {
   Functions& all = functions();
-  find(core, OSSL_FUNC_BIO_READ_EX, all.read);
-  find(core, OSSL_FUNC_BIO_NEW_MEMBUF, all.in_memory);
-  find(core, OSSL_FUNC_BIO_FREE, all.free_bio);
-  find(decoder.implementation, OSSL_FUNC_DECODER_DECODE, all.decode);
-  find(key_manager.implementation, OSSL_FUNC_KEYMGMT_NEW, all.new_key);
-  find(key_manager.implementation, OSSL_FUNC_KEYMGMT_IMPORT, all.import);
-  find(key_manager.implementation, OSSL_FUNC_KEYMGMT_DUP, all.dup);
-  find(key_manager.implementation, OSSL_FUNC_KEYMGMT_SET_PARAMS, all.set_params);
-  find(key_manager.implementation, OSSL_FUNC_KEYMGMT_FREE, all.free_key);
+  find_function(core, OSSL_FUNC_BIO_READ_EX, all.read);
+  find_function(core, OSSL_FUNC_BIO_NEW_MEMBUF, all.in_memory);
+  find_function(core, OSSL_FUNC_BIO_FREE, all.free_bio);
+  find_function(decoder.implementation, OSSL_FUNC_DECODER_DECODE, all.decode);
+  find_function(key_manager.implementation, OSSL_FUNC_KEYMGMT_NEW, all.new_key);
+  find_function(key_manager.implementation, OSSL_FUNC_KEYMGMT_IMPORT, all.import);
+  find_function(key_manager.implementation, OSSL_FUNC_KEYMGMT_DUP, all.dup);
+  find_function(key_manager.implementation, OSSL_FUNC_KEYMGMT_SET_PARAMS, all.set_params);
+  find_function(key_manager.implementation, OSSL_FUNC_KEYMGMT_FREE, all.free_key);
   if (!all.read || !all.in_memory || !all.free_bio || !all.decode || !all.new_key || !all.import || !all.dup ||
       !all.set_params || !all.free_key) {
     return decoder;
   }
   all.p256 = prepared_key(OSSL_PROVIDER_get0_provider_ctx(whole));
   if (all.p256 == nullptr) return decoder;
-  static std::vector<OSSL_DISPATCH> table;
-  for (const OSSL_DISPATCH* each = decoder.implementation; each->function_id != 0; ++each) {
-    table.push_back(each->function_id == OSSL_FUNC_DECODER_DECODE
-                        ? OSSL_DISPATCH{each->function_id, reinterpret_cast<void (*)()>(&decode)}
-                        : *each);
-  }
-  table.push_back({0, nullptr});
+  static const std::vector<OSSL_DISPATCH> table =
+      with_functions(decoder.implementation, {{OSSL_FUNC_DECODER_DECODE, reinterpret_cast<void (*)()>(&decode)}});
   OSSL_ALGORITHM ours = decoder;
   ours.implementation = table.data();
   return ours;

@@ -14,6 +14,7 @@
 
 #include "cache/light_ec_decoder.h"
 #include "cache/light_tls_kdf.h"
+#include "cache/light_x25519.h"
 
 namespace sallyport {
 
@@ -112,6 +113,8 @@ int initialise(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH* core, const OSSL_DI
   if (decoder != nullptr && key_manager != nullptr) {
     *decoder = ec_decoder(*decoder, *key_manager, light().whole, core);
   }
+  OSSL_ALGORITHM* x25519 = first_named(OSSL_OP_KEYMGMT, "X25519");
+  if (x25519 != nullptr) *x25519 = x25519_key_manager(*x25519);
   *out = functions;
   *provider_context = OSSL_PROVIDER_get0_provider_ctx(light().whole);
   return 1;

@@ -3,7 +3,8 @@
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libbenchmark-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev libmimalloc-dev libipsec-mb-dev"
+  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev
+  libgmp-dev"
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps

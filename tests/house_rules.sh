@@ -21,6 +21,7 @@ sources admin | in_files '#include "tests/' | rule "admin/ includes tests"
 # Each library has its room.
 sources cache proxy admin | grep -v '^proxy/ring' | in_files '#include <liburing' | rule "liburing outside proxy/ring"
 sources cache proxy admin | grep -v '^proxy/record_cipher\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher.cc"
+sources cache proxy admin | grep -v '^cache/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
 sources cache proxy admin | grep -vE '^proxy/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls_*"
 sources cache proxy admin | grep -v '^cache/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
 sources cache proxy admin | grep -v '^proxy/config' | in_files '#include <toml' | rule "toml++ outside the configuration"

@@ -156,6 +156,19 @@ mutant forget-deferred-registrations proxy/session.cc simulation_test '*FullQueu
   'host_->timers().start(register_timer_, kRegisterAgainMs);' ''
 mutant ignore-a-short-send proxy/session_flow.cc simulation_test '*' \
   'to_broker_sending_.consume(static_cast<std::size_t>(result.value));' 'to_broker_sending_.release();'
+mutant keep-the-sign-of-x cache/light_x25519.cc light_x25519_test 'X25519.*' \
+  'edwards.back() &= 0x7f;' ''
+mutant one-key-for-all cache/light_x25519.cc light_x25519_test 'X25519.*' \
+  'if (RAND_priv_bytes(private_key.data(), static_cast<int>(private_key.size())) != 1) return nullptr;' \
+  'private_key.fill(7);'
+mutant keys-that-are-not-clamped cache/light_x25519.cc light_x25519_test 'X25519.*' \
+  'private_key.front() &= 0xf8;' ''
+mutant a-template-with-a-key cache/light_x25519.cc light_x25519_test 'X25519.*' \
+  '(asked.selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0' 'false'
+mutant large-before-it-is-taken proxy/session_flow.cc simulation_test 'Session.AStream*' \
+  'all ? static' 'true ? static'
+mutant a-sent-piece-keeps-its-memory proxy/byte_buffer.h proxy_parts_test 'ByteBuffer.*' \
+  'size() <= capacity_ / 2' 'false'
 mutant forget-back-pressure-up proxy/session_flow.cc simulation_test '*' \
   'to_broker_held() >= kHighWater' 'false'
 mutant forget-back-pressure-down proxy/session_flow.cc simulation_test '*' \

@@ -149,6 +149,7 @@ bool FakeIo::run_recv(Completion& completion, Operation& operation) {
     const std::size_t most = std::min(wire.incoming.size(), room);
     const std::string bytes = wire.incoming.substr(0, chance(0.3) ? most : up_to(most));
     wire.incoming.erase(0, bytes.size());
+    most_read = std::max(most_read, bytes.size());
     IoResult result;
     result.value = static_cast<int>(bytes.size());
     result.data = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};

@@ -52,6 +52,7 @@ class FakeIo final : public Io {
   std::size_t in_flight() const { return operations_.size(); }
   std::size_t sending_bytes(Socket socket) const;
   std::size_t faults_made = 0;
+  std::size_t most_read = 0;  // by one receive
   std::vector<std::string> broken_rules;
 
  private:

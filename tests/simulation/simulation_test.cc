@@ -221,6 +221,25 @@ TEST(Session, ASlowSubscriberStopsItsBroker) {
   world.run();
 }
 
+// How much is read at once, for little is to be held for a side that takes it in parts.
+TEST(Session, AStreamIsReadInTheLargestPiecesOnceItIsTakenWhole) {
+  for (const bool up : {true, false}) {
+    for (const bool whole : {true, false}) {
+      SCOPED_TRACE(std::string(up ? "up" : "down") + (whole ? ", taken whole" : ", taken in parts"));
+      Script script;
+      (up ? script.client_bytes : script.broker_bytes) = 6'000'000;
+      script.client_end = up ? ClientEnd::CloseNotify : ClientEnd::WaitsForBroker;
+      World world(script, 11);
+      world.io.faults = {.short_sends = whole ? 0.0 : 1.0, .no_buffers = 0, .window = 16 << 20};
+      for (int i = 0; i < 2000; ++i) world.turn();
+      world.session.cut(Reason::DeviceInactive);
+      world.run();
+      EXPECT_GT(world.io.most_read, 16U * 1024) << "it was a stream";
+      EXPECT_EQ(world.io.most_read > 32U * 1024, whole) << world.io.most_read;
+    }
+  }
+}
+
 TEST(Session, ACutInEveryTurnOfItsLifeLeavesNothingBehind) {
   for (int turn = 1; turn < 120; ++turn) {
     for (const Standing standing : {Standing::Known, Standing::First}) {
