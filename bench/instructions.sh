@@ -14,7 +14,7 @@ trap 'rm -rf "$folder"' EXIT
 # Of so many handshakes of one kind, what is done once included.
 count() {
   SALLYPORT_BENCH_ITERATIONS=$2 valgrind --tool=callgrind --callgrind-out-file="$folder/out" \
-    --toggle-collect='sallyport::TlsEngine::handshake()' "$program" --benchmark_filter="^handshake/$1/" 2>&1 |
+    --toggle-collect='sallyport::TlsEngine::handshake(*' "$program" --benchmark_filter="^handshake/$1/" 2>&1 |
     sed -n 's/.*Collected : //p'
 }
 
