@@ -51,9 +51,9 @@ PY
   touch "$file"
 }
 
-mutant records-forget-the-tickets proxy/tls_engine.cc tls_records_test '*' \
+mutant records-forget-the-tickets proxy/tls_engine.cc tls_takeover_test '*' \
   '*written)) return false;' '0)) return false;'
-mutant a-ticket-forgets-the-fragment-length proxy/tls_resumption.cc tls_records_test '*' \
+mutant a-ticket-forgets-the-fragment-length proxy/tls_resumption.cc tls_takeover_test '*' \
   'TLS1_3_VERSION && whole_records ?' 'TLS1_3_VERSION ?'
 mutant any-tag-is-good proxy/record_cipher.cc tls_records_test '*' \
   'kTagBytes) == 0;' 'kTagBytes) <= 255;'

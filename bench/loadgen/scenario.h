@@ -40,6 +40,7 @@ struct Options {
   std::size_t burst = 1;
   std::size_t storm_burst = 50;
   double every = 0.5;
+  std::string bursts_to;  // empty: where the others are
   std::string direction = "up";
   double megabytes = 500;
 };

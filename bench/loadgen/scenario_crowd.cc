@@ -45,6 +45,7 @@ namespace {
 class Bursts {
  public:
   Bursts(const Options& options, const Dialling& dialling) : options_(options), dialling_(dialling) {
+    if (!options.bursts_to.empty()) dialling_.to = Address::parse(options.bursts_to);
     thread_ = std::thread([this] { run(); });
   }
   ~Bursts() { stop(); }
@@ -79,7 +80,7 @@ class Bursts {
   }
 
   const Options& options_;
-  const Dialling& dialling_;
+  Dialling dialling_;
   Report report_{"bursts", "connection"};
   std::atomic<bool> ready_{false}, go_{false}, stop_{false};
   std::thread thread_;

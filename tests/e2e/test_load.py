@@ -236,6 +236,16 @@ def test_storm(server, load):
     assert grown.of("connections_accepted_total") == 5 + 10 + report["handshakes"]
 
 
+def test_storm_elsewhere(server, load):
+    """The bursts may go to another endpoint than those whose round trips are measured."""
+    grown = Growth(server)
+    report = load("storm", "--connections", 5, "--rate", 100, "--seconds", 0.6, "--burst", 10, "--every", 0.2,
+                  "--bursts-to", f"127.0.0.1:{server.ports['rsa']}")
+    assert report["handshakes"] >= 10
+    assert grown.of("connections_accepted_total", listener="mqtts") == 5
+    assert grown.of("connections_accepted_total", listener="rsa") == 10 + report["handshakes"]
+
+
 def test_storm_says_its_name(load):
     """The JSON names the scenario that was run."""
     assert load("storm", "--connections", 1, "--seconds", 0.3, "--burst", 1)["scenario"] == "storm"
