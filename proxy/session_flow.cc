@@ -35,7 +35,7 @@ bool Session::Stream::note(const IoResult& result) {
 }
 
 void Session::Stream::taken(bool all) {
-  all_taken_ = all ? static_cast<std::uint8_t>(std::min(all_taken_ + 1, +kTrusted)) : std::uint8_t{0};
+  all_taken_ = all ? static_cast<std::uint8_t>(std::min<int>(all_taken_ + 1, kTrusted)) : std::uint8_t{0};
 }
 
 Reading Session::Stream::reading(bool stalled) const {

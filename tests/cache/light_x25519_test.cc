@@ -2,13 +2,16 @@
 #include "cache/light_x25519.h"
 
 #include <gtest/gtest.h>
+#include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
 
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -114,6 +117,18 @@ TEST(X25519, AKeyOfTheLightContextAgreesWithOpenssls) {
     ASSERT_EQ(secret.size(), 32U);
     ASSERT_EQ(secret, shared(peer.get(), back.get(), nullptr));
   }
+}
+
+// Else a handshake would still work, and be slow.
+TEST(X25519, TheKeyManagerIsOurs) {
+  OSSL_PROVIDER* whole = OSSL_PROVIDER_load(nullptr, "default");
+  ASSERT_NE(whole, nullptr);
+  int no_cache = 0;
+  const OSSL_ALGORITHM* each = OSSL_PROVIDER_query_operation(whole, OSSL_OP_KEYMGMT, &no_cache);
+  while (each->algorithm_names != nullptr && std::string_view(each->algorithm_names).substr(0, 6) != "X25519") ++each;
+  ASSERT_NE(each->algorithm_names, nullptr);
+  EXPECT_NE(x25519_key_manager(*each).implementation, each->implementation) << "OpenSSL's own is kept";
+  OSSL_PROVIDER_unload(whole);
 }
 
 // tls_context.cc's handshakes make a template of the client's share before they read it.
