@@ -62,7 +62,7 @@ def milliseconds(results):
 
 def beside_established(bench):
     """Round trips of those who stand: alone, while a crowd makes full handshakes, and while it makes them with another
-    Sallyport on the same cores, which is what the machine itself makes of it."""
+    Sallyport, which is what sharing the cores with the storm costs without sharing the shards."""
     storm = ["storm", *ESTABLISHED, "--seconds", "6", "--burst", str(CROWD), "--every", "60"]
     calm, amid, beside = [], [], []
     for _ in range(ROUNDS):
@@ -75,7 +75,7 @@ def beside_established(bench):
     return (f"**Established sessions in a storm**: 100 of them, 500 round trips a second, from due times, medians of "
             f"{ROUNDS} runs (p50 / p99 / p99.9): {milliseconds(calm)} alone; {milliseconds(amid)} while {CROWD:,} devices "
             f"make full handshakes at once, at least {served:,.0f} of which were served; {milliseconds(beside)} while "
-            f"they make them with a second Sallyport on the same two cores: what the machine alone does to them.")
+            f"they make them with a second Sallyport on the same two cores: what sharing the cores alone costs.")
 
 
 def crowd(bench, mode):

@@ -100,7 +100,7 @@ const Scenario kScenarios[] = {
        app.add_option("--burst", o.storm_burst, "handshakes in a burst")->capture_default_str()->check(kPositive);
        app.add_option("--every", o.every, "seconds from burst to burst")->capture_default_str()->check(kPositive);
        app.add_option("--bursts-to", o.bursts_to,
-                      "HOST:PORT of another endpoint for the bursts, to know what the machine itself makes of them");
+                      "HOST:PORT of another endpoint for the bursts, to know what sharing the cores alone costs");
        seconds(app, o, "for how long");
      }},
     {"idle", "A fleet that says nothing: memory of the proxy per connection, and that all still answer.",
