@@ -3,7 +3,7 @@
 // four, and OpenSSL 3.0's own spend most of each on copying parameters and contexts and on looking up the digest and
 // HMAC again. The whole of what libssl asks for is here and nothing else: every parameter comes in the derivation's
 // call, and TLS13-KDF has the modes EXTRACT_ONLY and EXPAND_ONLY. Beside them is what TlsRecords goes on with: the
-// traffic secrets of a handshake, and HKDF-Expand-Label.
+// traffic secrets of a handshake.
 #pragma once
 
 #include <openssl/core.h>
@@ -11,8 +11,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string_view>
 
 namespace sallyport {
 
@@ -44,9 +42,5 @@ class TrafficSecretsTap {
   TrafficSecretsTap(const TrafficSecretsTap&) = delete;
   TrafficSecretsTap& operator=(const TrafficSecretsTap&) = delete;
 };
-
-// HKDF-Expand-Label of RFC 8446, section 7.1, with an empty context and the digest whose size the secret has: 32 bytes
-// SHA-256, 48 SHA-384. False for any other size and for an output longer than the digest.
-bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out);
 
 }  // namespace sallyport

@@ -11,6 +11,7 @@
 #include "cache/light_tls_kdf.h"
 #include "proxy/byte_buffer.h"
 #include "proxy/record_cipher.h"
+#include "proxy/record_layer.h"
 
 namespace sallyport {
 
@@ -26,7 +27,7 @@ class TlsRecords {
  public:
   // The most a record's plaintext takes before its padding and type are taken off: section 5.2, 2^14 + 256 bytes of
   // ciphertext without the tag. Room for as much is room for any record.
-  static constexpr std::size_t kMostOpened = 16 * 1024 + 256 - RecordCipher::kTagBytes;
+  static constexpr std::size_t kMostOpened = kMostSealed - RecordCipher::kTagBytes;
 
   // Where a handshake leaves its secrets; begin() uses them.
   TrafficSecrets& secrets() { return secrets_; }
@@ -51,9 +52,8 @@ class TlsRecords {
  private:
   void derive(std::span<const std::uint8_t> secret, RecordKey& key);
   void next_generation(bool of_client);
-  void seal(RecordCipher& cipher, std::span<const std::uint8_t> plain, std::uint8_t type, ByteBuffer& output);
   void answer_key_update(ByteBuffer& output);
-  Step fail(int reason, int alert, ByteBuffer& output);
+  Step fail(TlsFailure failure, ByteBuffer& output);
   Step alert(std::span<const std::uint8_t> content, ByteBuffer& output);
   Step handshake(std::span<const std::uint8_t> content, ByteBuffer& output);
 

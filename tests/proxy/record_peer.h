@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cache/check.h"
-#include "cache/light_tls_kdf.h"
+#include "cache/hkdf.h"
 #include "proxy/record_cipher.h"
 #include "proxy/tls_records.h"
 

@@ -1,0 +1,55 @@
+// HMAC (RFC 2104) and HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1), over OpenSSL's SHA-256 and SHA-384.
+// Nothing is looked up or allocated after a thread's first use; OpenSSL 3.0's own HKDF spends most of a call on that.
+// Any thread. Everything answers false, and writes nothing that may be used, where OpenSSL's digest fails or a size is
+// none that TLS has.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace sallyport {
+
+struct KdfHash {
+  static constexpr std::size_t kMostBytes = 48;  // of SHA-384
+
+  EVP_MD* md = nullptr;
+  std::size_t size = 0, block = 0;
+  std::array<std::uint8_t, kMostBytes> of_nothing{};  // the hash of the empty string
+
+  std::span<const std::uint8_t> of_nothing_bytes() const { return std::span(of_nothing).first(size); }
+};
+
+// By OpenSSL's names: "SHA2-256" or "SHA256", "SHA2-384" or "SHA384". Null for any other.
+const KdfHash* kdf_hash(std::string_view name);
+
+// Key material of at most one hash; gone from memory when it is done with.
+struct KdfSecret : std::array<std::uint8_t, KdfHash::kMostBytes> {
+  KdfSecret() : array{} {}
+  KdfSecret(const KdfSecret&) = delete;
+  KdfSecret& operator=(const KdfSecret&) = delete;
+  ~KdfSecret();
+};
+
+// Of the pieces of `text`, one after the other. `key` is no longer than a block; `out` has room for a hash.
+bool hmac(const KdfHash& hash, std::span<const std::uint8_t> key, std::span<const std::span<const std::uint8_t>> text,
+          std::span<std::uint8_t> out);
+bool hmac(const KdfHash& hash, std::span<const std::uint8_t> key, std::span<const std::uint8_t> text,
+          std::span<std::uint8_t> out);
+
+// HKDF-Expand-Label. The label is `prefix` and `label`; `out` is no longer than a hash.
+bool expand_label(const KdfHash& hash, std::span<const std::uint8_t> secret, std::span<const std::uint8_t> prefix,
+                  std::span<const std::uint8_t> label, std::span<const std::uint8_t> context,
+                  std::span<std::uint8_t> out);
+// The same with the prefix "tls13 " and the hash whose size `secret` has: 32 bytes SHA-256, 48 SHA-384.
+bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<const std::uint8_t> context,
+                  std::span<std::uint8_t> out);
+inline bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out) {
+  return expand_label(secret, label, {}, out);
+}
+
+}  // namespace sallyport
