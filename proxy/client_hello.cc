@@ -1,67 +1,175 @@
 #include "proxy/client_hello.h"
 
+#include <algorithm>
 #include <cstddef>
+
+#include "proxy/wire_reader.h"
 
 namespace sallyport {
 
 namespace {
 
+using Bytes = std::span<const std::uint8_t>;
+
 constexpr std::size_t kKeyName = 16;
 constexpr std::uint8_t kHandshakeRecord = 22, kClientHello = 1;
-constexpr std::size_t kSessionTicket = 35, kPreSharedKey = 41;
 
-// Takes fields off the front; once something is missing, everything is.
-class Reader {
- public:
-  explicit Reader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
-  std::span<const std::uint8_t> take(std::size_t n) {
-    if (n > rest_.size()) {
-      rest_ = {};
-      return {};
-    }
-    const auto taken = rest_.first(n);
-    rest_ = rest_.subspan(n);
-    return taken;
-  }
-  std::size_t number(std::size_t bytes) {
-    std::size_t value = 0;
-    for (const std::uint8_t byte : take(bytes)) value = value << 8 | byte;
-    return value;
-  }
-  // A vector with its length in front: RFC 8446, section 3.4.
-  std::span<const std::uint8_t> vector(std::size_t length_bytes) { return take(number(length_bytes)); }
-  bool empty() const { return rest_.empty(); }
-
- private:
-  std::span<const std::uint8_t> rest_;
+// https://www.iana.org/assignments/tls-extensiontype-values
+enum Extension : std::size_t {
+  kServerName = 0,
+  kMaxFragmentLength = 1,
+  kSupportedGroups = 10,
+  kSignatureAlgorithms = 13,
+  kSessionTicket = 35,
+  kPreSharedKey = 41,
+  kEarlyData = 42,
+  kSupportedVersions = 43,
+  kCookie = 44,
+  kPskKeyExchangeModes = 45,
+  kSignatureAlgorithmsCert = 50,
+  kKeyShare = 51,
 };
+
+constexpr std::size_t kX25519 = 29, kX25519Bytes = 32;
+constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
+constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
+constexpr std::size_t kPskDheKe = 1;
+constexpr std::size_t kLongestName = 255;  // OpenSSL's TLSEXT_MAXLEN_host_name
+
+// Where `value` stands in a list of two-byte numbers; its length where it is not in it.
+std::size_t place_of(std::size_t value, Bytes list) {
+  std::size_t at = 0;
+  for (WireReader each(list); !each.empty(); ++at) {
+    if (each.number(2) == value) return at;
+  }
+  return list.size();
+}
+bool is_in(std::size_t value, Bytes list) {
+  return place_of(value, list) < list.size();
+}
+
+// A vector of two-byte numbers and nothing behind it; empty where it is anything else.
+Bytes numbers(Bytes content, std::size_t length_bytes) {
+  WireReader reader(content);
+  const Bytes list = reader.vector(length_bytes);
+  return reader.whole() && list.size() % 2 == 0 ? list : Bytes();
+}
+
+// Whose devices have no AES instructions put ChaCha20 first, and OpenSSL follows them: SSL_OP_PRIORITIZE_CHACHA.
+bool prefers_aes(Bytes suites) {
+  const std::size_t aes128 = place_of(kAes128Gcm, suites);
+  return aes128 < suites.size() && place_of(kChaCha20, suites) > std::min(aes128, place_of(kAes256Gcm, suites));
+}
+
+// RFC 6066, section 3: one host_name. False for whatever else it is.
+bool read_server_name(Bytes content, PlainHello& hello) {
+  WireReader reader(content);
+  WireReader list(reader.vector(2));
+  const std::size_t type = list.number(1);
+  const Bytes name = list.vector(2);
+  if (!reader.whole() || !list.whole() || type != 0 || name.empty() || name.size() > kLongestName) return false;
+  if (std::find(name.begin(), name.end(), 0) != name.end()) return false;
+  hello.server_name = {reinterpret_cast<const char*>(name.data()), name.size()};
+  return true;
+}
+
+bool read_key_share(Bytes content, PlainHello& hello) {
+  WireReader reader(content);
+  WireReader shares(reader.vector(2));
+  while (!shares.empty()) {
+    const std::size_t group = shares.number(2);
+    const Bytes key = shares.vector(2);
+    if (group != kX25519) continue;
+    if (!hello.x25519.empty() || key.size() != kX25519Bytes) return false;
+    hello.x25519 = key;
+  }
+  return reader.whole() && !shares.missing() && !hello.x25519.empty();
+}
+
+bool read_psk_modes(Bytes content, PlainHello& hello) {
+  WireReader reader(content);
+  const Bytes modes = reader.vector(1);
+  hello.takes_tickets = std::find(modes.begin(), modes.end(), kPskDheKe) != modes.end();
+  return reader.whole() && !modes.empty();
+}
+
+// False: OpenSSL's to judge.
+bool read_extension(std::size_t type, Bytes content, PlainHello& hello) {
+  switch (type) {
+    case kServerName: return read_server_name(content, hello);
+    case kSupportedVersions: return is_in(kTls13, numbers(content, 1));
+    case kSupportedGroups: return is_in(kX25519, numbers(content, 2));
+    case kKeyShare: return read_key_share(content, hello);
+    case kPskKeyExchangeModes: return read_psk_modes(content, hello);
+    case kSignatureAlgorithms: hello.signature_schemes = numbers(content, 2); return !hello.signature_schemes.empty();
+    case kMaxFragmentLength:
+    case kPreSharedKey:
+    case kEarlyData:
+    case kCookie:
+    case kSignatureAlgorithmsCert: return false;
+    default: return true;  // not known, or nothing to TLS 1.3: section 4.1.2 has a server ignore it
+  }
+}
 
 }  // namespace
 
 std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes) {
-  Reader record(bytes);
+  WireReader record(bytes);
   if (record.number(1) != kHandshakeRecord) return {};
   record.take(2);  // the record's version says nothing: RFC 8446, section 5.1
-  Reader message(record.vector(2));
+  WireReader message(record.vector(2));
   if (message.number(1) != kClientHello) return {};
-  Reader hello(message.vector(3));
+  WireReader hello(message.vector(3));
   hello.take(2 + 32);  // legacy_version and random
   hello.vector(1);     // legacy_session_id
   hello.vector(2);     // cipher_suites
   hello.vector(1);     // legacy_compression_methods
-  Reader extensions(hello.vector(2));
+  WireReader extensions(hello.vector(2));
   std::span<const std::uint8_t> found;
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const auto content = extensions.vector(2);
     if (type == kSessionTicket && content.size() >= kKeyName) found = content.first(kKeyName);
     if (type == kPreSharedKey) {
-      Reader identities(Reader(content).vector(2));
+      WireReader identities(WireReader(content).vector(2));
       const auto identity = identities.vector(2);
       if (identity.size() >= kKeyName) return identity.first(kKeyName);
     }
   }
   return found;
+}
+
+bool PlainHello::offers(std::uint16_t signature_scheme) const {
+  return is_in(signature_scheme, signature_schemes);
+}
+
+std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message) {
+  WireReader reader(message);
+  if (reader.number(1) != kClientHello) return std::nullopt;
+  WireReader fields(reader.vector(3));
+  if (!reader.whole() || fields.number(2) != kTls12) return std::nullopt;
+  fields.take(32);  // random
+  PlainHello hello;
+  hello.session_id = fields.vector(1);
+  const Bytes suites = fields.vector(2);
+  const Bytes compressions = fields.vector(1);
+  WireReader extensions(fields.vector(2));
+  if (!fields.whole() || hello.session_id.size() > 32 || suites.size() % 2 != 0 || !prefers_aes(suites) ||
+      compressions.size() != 1 || compressions[0] != 0) {
+    return std::nullopt;
+  }
+  std::uint64_t seen = 0;
+  while (!extensions.empty()) {
+    const std::size_t type = extensions.number(2);
+    const Bytes content = extensions.vector(2);
+    const std::uint64_t bit = type < 64 ? std::uint64_t{1} << type : 0;
+    if ((seen & bit) != 0 || !read_extension(type, content, hello)) return std::nullopt;
+    seen |= bit;
+  }
+  constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedVersions | std::uint64_t{1} << kSupportedGroups |
+                                    std::uint64_t{1} << kKeyShare | std::uint64_t{1} << kSignatureAlgorithms;
+  if (extensions.missing() || (seen & kNeeded) != kNeeded) return std::nullopt;
+  return hello;
 }
 
 }  // namespace sallyport

@@ -1,16 +1,35 @@
-// A glance at a ClientHello before OpenSSL sees it: the name of the ticket key it offers, if it offers a ticket. It
-// only decides whose turn comes first when many wait; what a ticket is worth is decided in the handshake. Never
-// fails: whatever is not the beginning of a ClientHello offers none.
+// What a ClientHello says, read before OpenSSL sees it. Pure; never fails: whatever is not what is looked for is
+// OpenSSL's to judge.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 
 namespace sallyport {
 
 // The first 16 bytes of the first ticket: of pre_shared_key (RFC 8446, section 4.2.11), or of session_ticket
 // (RFC 5077, section 3.2; its recommended structure begins with the key's name). Empty: none. `bytes`: what the
-// client sent so far, from its first TLS record on; the answer points into it.
+// client sent so far, from its first TLS record on; the answer points into it. It only decides whose turn comes first
+// when many wait; what a ticket is worth is decided in the handshake.
 std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes);
+
+// A ClientHello that asks for what nearly every device asks for: a full TLS 1.3 handshake with
+// TLS_AES_128_GCM_SHA256 and a share for X25519. The spans point into the message.
+struct PlainHello {
+  std::span<const std::uint8_t> session_id;         // to be echoed
+  std::span<const std::uint8_t> x25519;             // 32 bytes
+  std::span<const std::uint8_t> signature_schemes;  // two bytes each
+  std::optional<std::string_view> server_name;      // not checked to be one
+  bool takes_tickets = false;                       // psk_dhe_ke, RFC 8446, section 4.2.9
+
+  bool offers(std::uint16_t signature_scheme) const;
+};
+
+// Nothing for a message (RFC 8446, section 4.1.2) that is not one, or that asks for more or other: an older version,
+// another cipher or group first, a ticket, early data, a cookie, a fragment length, other signatures in certificates,
+// or anything that is there twice.
+std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message);
 
 }  // namespace sallyport

@@ -6,8 +6,16 @@
 #include <array>
 
 #include "cache/check.h"
+#include "cache/hkdf.h"
 
 namespace sallyport {
+
+bool derive_record_key(std::span<const std::uint8_t> secret, std::size_t key_bytes, RecordKey& key) {
+  CHECK(key_bytes <= key.key.size());
+  key.key_bytes = key_bytes;
+  key.sequence = 0;
+  return expand_label(secret, "key", std::span(key.key).first(key_bytes)) && expand_label(secret, "iv", key.iv);
+}
 
 OpenedRecord open_record(RecordCipher& cipher, std::span<const std::uint8_t>& input, std::span<std::uint8_t> into) {
   const auto refused = [](int reason, std::uint8_t alert) {

@@ -38,6 +38,10 @@ struct OpenedRecord {
 // which has room for its plaintext, padding and type. `input` is shortened by it once its tag was right.
 OpenedRecord open_record(RecordCipher& cipher, std::span<const std::uint8_t>& input, std::span<std::uint8_t> into);
 
+// The key and IV of a traffic secret (section 7.3), of `key_bytes` and with its sequence at zero. False where OpenSSL's
+// digest fails.
+bool derive_record_key(std::span<const std::uint8_t> secret, std::size_t key_bytes, RecordKey& key);
+
 // Appends one record; `plain` is at most kMostPlain bytes.
 void seal_record(RecordCipher& cipher, std::span<const std::uint8_t> plain, ContentType type, ByteBuffer& output);
 

@@ -7,8 +7,10 @@
 #include <ctime>
 
 #include "cache/light_parsing.h"
+#include "proxy/record_cipher.h"
 #include "proxy/server_name.h"
 #include "proxy/ticket_keys.h"
+#include "proxy/tls13_server.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 
@@ -67,17 +69,27 @@ bool bound(SSL_CTX* context, const ListenerConfig& listener, const std::string& 
                                         static_cast<unsigned>(session_context.size())) == 1;
 }
 
-bool use(SSL_CTX* context, const ServerCertificate& certificate) {
-  EVP_PKEY_up_ref(certificate.key.get());
-  const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
-  if (SSL_CTX_use_cert_and_key(context, certificate.chain.front().x509(), key.get(), nullptr, 1) != 1) return false;
-  SSL_CTX_clear_chain_certs(context);
+// The leaf and what is sent behind it. The root is left out: a client that trusts it has it (RFC 8446, section 4.4.2).
+std::vector<Certificate> sent_of(const ServerCertificate& certificate) {
+  std::vector<Certificate> sent = {certificate.chain.front()};
   for (std::size_t i = 1; i < certificate.chain.size(); ++i) {
     const Certificate& above = certificate.chain[i];
-    // The root is left out: a client that trusts it has it (RFC 8446, section 4.4.2).
     const bool root = above.self_issued() && above.signed_by(X509_get0_pubkey(above.x509()));
-    if (!root && SSL_CTX_add1_chain_cert(context, above.x509()) != 1) return false;
+    if (!root) sent.push_back(above);
   }
+  return sent;
+}
+
+bool use(SSL_CTX* context, const ServerCertificate& certificate, Tls13Credentials& credentials) {
+  EVP_PKEY_up_ref(certificate.key.get());
+  const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
+  const std::vector<Certificate> sent = sent_of(certificate);
+  if (SSL_CTX_use_cert_and_key(context, sent.front().x509(), key.get(), nullptr, 1) != 1) return false;
+  SSL_CTX_clear_chain_certs(context);
+  for (std::size_t i = 1; i < sent.size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context, sent[i].x509()) != 1) return false;
+  }
+  credentials.add(sent, key);
   return true;
 }
 
@@ -112,6 +124,7 @@ class TlsContext::Impl {
   TlsCallbacks::Chooser chooser;
   SessionSwap swap;
   std::optional<Resumption> resumption;
+  Tls13Server tls13;
 };
 
 namespace {
@@ -144,21 +157,26 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   }
   const std::string session_context = session_context_of(listener, auth);
   auto made = std::make_unique<Impl>(session_context);
-  if (tickets != nullptr && listener.resumption) made->resumption.emplace(*tickets, listener.name, made->swap);
+  if (tickets != nullptr && listener.resumption) {
+    made->resumption.emplace(*tickets, listener.name, session_context, made->swap);
+  }
+  made->tls13.mutual = auth == AuthMode::Mutual;
+  made->tls13.names = &made->names;
   std::vector<ContextPtr> contexts;
   for (const ServerCertificate& primary : certificates) {
     ContextPtr context(SSL_CTX_new_ex(light_parsing_context(), nullptr, TLS_server_method()));
     if (!context || !bound(context.get(), listener, session_context))
       return openssl_refusal("listener " + listener.name);
+    Tls13Credentials& credentials = made->tls13.credentials.emplace_back();
     // Beside the certificate itself, one for the same name with the other kind of key: OpenSSL serves by
     // what the client can verify.
     for (const ServerCertificate& other : certificates) {
       if (&other != &primary && is_rsa(other) != is_rsa(primary) && share_a_name(other, primary)) {
-        if (!use(context.get(), other)) return openssl_refusal("listener " + listener.name);
+        if (!use(context.get(), other, credentials)) return openssl_refusal("listener " + listener.name);
         break;
       }
     }
-    if (!use(context.get(), primary)) return openssl_refusal("listener " + listener.name);
+    if (!use(context.get(), primary, credentials)) return openssl_refusal("listener " + listener.name);
     TlsCallbacks::install(context.get(), auth == AuthMode::Mutual);
     if (made->resumption) made->resumption->install(context.get());
     for (const std::string& name : primary.names) made->names.add(name, contexts.size());
@@ -186,6 +204,12 @@ const std::vector<Certificate>& TlsContext::leaves() const {
 }
 SessionSwap& TlsContext::session_swap() const {
   return impl_->swap;
+}
+const Tls13Server* TlsContext::tls13() const {
+  return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->tls13 : nullptr;
+}
+const Resumption* TlsContext::resumption() const {
+  return impl_->resumption ? &*impl_->resumption : nullptr;
 }
 SSL_CTX* TlsContext::default_context() const {
   return context_;

@@ -17,8 +17,10 @@
 
 namespace sallyport {
 
+class Resumption;
 class SessionSwap;
 class TicketKeys;
+struct Tls13Server;
 
 class TlsContext {
  public:
@@ -37,7 +39,10 @@ class TlsContext {
 
   const std::vector<Certificate>& leaves() const;  // the certificates it can present, default first
   SSL_CTX* default_context() const;                // for TlsEngine; SNI moves a handshake to another one
-  SessionSwap& session_swap() const;               // for TlsEngine; lives as long as any of them
+  // For TlsEngine; these live as long as its reference to default_context().
+  SessionSwap& session_swap() const;
+  const Tls13Server* tls13() const;      // null: every handshake is OpenSSL's
+  const Resumption* resumption() const;  // null: no tickets
 
  private:
   class Impl;

@@ -1,15 +1,17 @@
 #include "proxy/tls_engine.h"
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <ctime>
 
-#include "proxy/ticket.h"
+#include "proxy/client_hello.h"
 #include "proxy/tls_callbacks.h"
+#include "proxy/tls_resumption.h"
 #include "proxy/tls_session_swap.h"
 
 namespace sallyport {
@@ -21,136 +23,21 @@ void clear_errors() {
   if (ERR_peek_error() != 0) ERR_clear_error();
 }
 
-TlsEngine* engine_of(BIO* bio) {
-  return static_cast<TlsEngine*>(BIO_get_data(bio));
-}
-
-const BIO_METHOD* bio_method() {
-  static const BIO_METHOD* const method = [] {
-    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sallyport");
-    if (made == nullptr) return made;
-    BIO_meth_set_read(made, &TlsCallbacks::bio_read);
-    BIO_meth_set_write(made, &TlsCallbacks::bio_write);
-    BIO_meth_set_ctrl(made, &TlsCallbacks::bio_control);
-    return made;
-  }();
-  return method;
-}
-
-// The alert each refusal is answered with (the contract, section 6), as the X509_V_ERR_* that OpenSSL maps
-// to it. A code that its table does not know yields certificate_unknown.
-int verify_error_for(Reason reason) {
-  switch (reason) {
-    case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;
-    case Reason::Expired: return X509_V_ERR_CERT_HAS_EXPIRED;
-    case Reason::CaUnknown: return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
-    default: return X509_V_ERR_EXCLUDED_VIOLATION;
-  }
-}
-
 }  // namespace
 
-BIO* TlsCallbacks::make_bio(void* engine) {
-  const BIO_METHOD* method = bio_method();
-  BIO* bio = method == nullptr ? nullptr : BIO_new(method);
-  if (bio == nullptr) return nullptr;
-  BIO_set_data(bio, engine);
-  BIO_set_init(bio, 1);
-  return bio;
-}
-
-int TlsCallbacks::bio_read(BIO* bio, char* into, int size) {
-  TlsEngine& engine = *engine_of(bio);
-  BIO_clear_retry_flags(bio);
-  if (engine.input_.empty()) {
-    if (engine.input_ended_) return 0;
-    BIO_set_retry_read(bio);
-    return -1;
-  }
-  const std::size_t n = std::min(engine.input_.size(), static_cast<std::size_t>(size));
-  std::memcpy(into, engine.input_.data(), n);
-  engine.input_ = engine.input_.subspan(n);
-  return static_cast<int>(n);
-}
-
-int TlsCallbacks::bio_write(BIO* bio, const char* from, int size) {
-  engine_of(bio)->output_.append({reinterpret_cast<const std::uint8_t*>(from), static_cast<std::size_t>(size)});
-  return size;
-}
-
-long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
-  const TlsEngine& engine = *engine_of(bio);
-  switch (command) {
-    case BIO_CTRL_FLUSH: return 1;
-    case BIO_CTRL_EOF: return engine.input_ended_ && engine.input_.empty() ? 1 : 0;
-    default: return 0;
-  }
-}
-
-int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
-  const auto* ssl =
-      static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store_context, SSL_get_ex_data_X509_STORE_CTX_idx()));
-  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
-  // Fail closed: without a verifier nobody can say that the certificate is good.
-  if (engine == nullptr || engine->verifier_ == nullptr) {
-    X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
-    return 0;
-  }
-  const PeerChain peer{X509_STORE_CTX_get0_cert(store_context), X509_STORE_CTX_get0_untrusted(store_context)};
-  engine->by_ticket_ = false;
-  engine->verdict_ = engine->verifier_->verify(peer);
-  if (engine->verdict_->admitted()) {
-    X509_STORE_CTX_set_error(store_context, X509_V_OK);
-    return 1;
-  }
-  X509_STORE_CTX_set_error(store_context, verify_error_for(engine->verdict_->reason));
-  return 0;
-}
-
-Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
-  const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
-  if (engine == nullptr) return {true, nullptr};
-  const bool resumed = SSL_session_reused(ssl) == 1;
-  const bool decided = engine->verdict_ && engine->by_ticket_ == resumed;
-  return {engine->verifier_ != nullptr, decided ? &*engine->verdict_ : nullptr};
-}
-
-bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
-  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
-  if (engine == nullptr || ticket.mutual != (engine->verifier_ != nullptr)) return false;
-  if (!ticket.mutual) return true;
-  if (!ticket.identity) return false;
-  engine->verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
-  engine->by_ticket_ = engine->verdict_->admitted();
-  if (!engine->by_ticket_) engine->verdict_.reset();
-  return engine->by_ticket_;
-}
-
-void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
-  if (mutual) {
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-    SSL_CTX_set_cert_verify_callback(context, &TlsCallbacks::verify, nullptr);
-  } else {
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
-  }
-}
-
 TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output)
-    : ssl_(SSL_new(context.default_context())), swap_(&context.session_swap()), verifier_(verifier), output_(output) {
-  if (ssl_ == nullptr) return;
-  BIO* bio = TlsCallbacks::make_bio(this);
-  if (bio == nullptr) {
-    SSL_free(ssl_);
-    ssl_ = nullptr;
-    return;
-  }
-  SSL_set_bio(ssl_, bio, bio);
-  SSL_set_app_data(ssl_, this);
-  SSL_set_accept_state(ssl_);
+    : context_(context.default_context()),
+      swap_(&context.session_swap()),
+      tls13_(context.tls13()),
+      resumption_(context.resumption()),
+      verifier_(verifier),
+      output_(output) {
+  SSL_CTX_up_ref(context_);
 }
 
 TlsEngine::~TlsEngine() {
   SSL_free(ssl_);
+  SSL_CTX_free(context_);
 }
 
 void TlsEngine::lend(std::span<const std::uint8_t> ciphertext) {
@@ -180,10 +67,141 @@ Step TlsEngine::handshake(Pace pace) {
 }
 
 Step TlsEngine::shake() {
-  if (ssl_ == nullptr) {
-    error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
+  if (records_.active()) return Step::Done;
+  if (ours_ == nullptr && ssl_ == nullptr) {
+    const Step step = choose();
+    if (step != Step::Done) return step;
+  }
+  return ours_ != nullptr ? shake_ours() : shake_openssl();
+}
+
+namespace {
+
+// Whether a whole header may be that of a ClientHello's record: RFC 8446, section 5.1.
+bool begins_hello(std::span<const std::uint8_t> header) {
+  return header[0] == static_cast<std::uint8_t>(ContentType::Handshake) && header[1] == 3 && header[2] >= 1 &&
+         header[2] <= 3 && record_length(header) <= kMostPlain;
+}
+
+// How many bytes the first record has, or its header where there is no more, or where it is none of a ClientHello.
+std::size_t hello_bytes(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < RecordCipher::kHeaderBytes || !begins_hello(bytes)) return RecordCipher::kHeaderBytes;
+  return RecordCipher::kHeaderBytes + record_length(bytes);
+}
+
+}  // namespace
+
+// Done once either has the handshake.
+Step TlsEngine::choose() {
+  if (tls13_ != nullptr && !input_ended_) {
+    const std::span<const std::uint8_t> record = next_record();
+    if (record.empty()) return Step::WantInput;
+    if (begins_hello(record) && begin_ours(record)) {
+      torn_.release();
+      return Step::Done;
+    }
+    // What came of it goes to OpenSSL as it came.
+    if (torn_.empty()) input_ = {record.data(), record.size() + input_.size()};
+  }
+  if (begin_openssl()) return Step::Done;
+  error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
+  return Step::Failed;
+}
+
+bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
+  const std::span<const std::uint8_t> message = record.subspan(RecordCipher::kHeaderBytes);
+  const auto hello = plain_hello(message);
+  if (!hello) return false;
+  ours_ = std::make_unique<Tls13Handshake>(*tls13_, verifier_, verdict_, output_);
+  if (!ours_->begin(*hello, message)) ours_.reset();
+  return ours_ != nullptr;
+}
+
+bool TlsEngine::begin_openssl() {
+  ssl_ = SSL_new(context_);
+  BIO* bio = ssl_ == nullptr ? nullptr : TlsCallbacks::make_bio(this);
+  if (bio == nullptr) {
+    SSL_free(ssl_);
+    ssl_ = nullptr;
+    return false;
+  }
+  SSL_set_bio(ssl_, bio, bio);
+  SSL_set_app_data(ssl_, this);
+  SSL_set_accept_state(ssl_);
+  return true;
+}
+
+// The next record of a handshake, whole, off the front of what was lent; empty where it is not whole yet, and then it
+// is kept. Good until the next call.
+std::span<const std::uint8_t> TlsEngine::next_record() {
+  const auto record_bytes = ours_ != nullptr ? &Tls13Handshake::record_bytes : &hello_bytes;
+  if (torn_.empty()) {
+    const std::size_t bytes = record_bytes(input_);
+    if (input_.size() >= bytes) {
+      const auto record = input_.first(bytes);
+      input_ = input_.subspan(bytes);
+      return record;
+    }
+  }
+  while (!input_.empty()) {
+    const std::size_t bytes = record_bytes(torn_.bytes());
+    if (torn_.size() == bytes) break;
+    const std::size_t n = std::min(input_.size(), bytes - torn_.size());
+    torn_.append(input_.first(n));
+    input_ = input_.subspan(n);
+  }
+  const bool whole = torn_.size() == record_bytes(torn_.bytes());
+  return whole ? torn_.bytes() : std::span<const std::uint8_t>();
+}
+
+Step TlsEngine::shake_ours() {
+  for (;;) {
+    const std::span<const std::uint8_t> record = next_record();
+    if (record.empty()) return input_ended_ ? Step::Truncated : Step::WantInput;
+    const Step step = ours_->read(record);
+    torn_.release();
+    switch (step) {
+      case Step::WantInput: break;
+      case Step::Done: return finish_ours();
+      case Step::Failed: error_ = ours_->error(); return step;
+      case Step::Closed:
+      case Step::Truncated: return step;
+    }
+  }
+}
+
+Step TlsEngine::finish_ours() {
+  // One ticket, so its nonce may be any: RFC 8446, section 4.6.1.
+  static constexpr std::array<std::uint8_t, 1> kNonce = {0};
+  constexpr std::size_t kKeyBytes = 16;
+  if (!ours_->hand_over(records_.secrets()) || !records_.begin(kKeyBytes, 0)) {
+    error_ = {Origin::Proxy, Reason::InternalError, 0, "the handshake's keys cannot be used"};
     return Step::Failed;
   }
+  Tls13Secret secret;
+  std::uint32_t age_add = 0;
+  if (resumption_ != nullptr && ours_->takes_tickets() && ours_->ticket_secret(kNonce, secret) &&
+      RAND_bytes(reinterpret_cast<unsigned char*>(&age_add), sizeof age_add) == 1) {
+    const Ticketed ticketed{verifier_ != nullptr, verdict_ ? &*verdict_ : nullptr};
+    if (const auto issued = resumption_->issue(ticketed, secret, std::time(nullptr))) {
+      records_.send_message(new_session_ticket(issued->lifetime, age_add, kNonce, issued->ticket), output_);
+    }
+    clear_errors();
+  }
+  settle();
+  return Step::Done;
+}
+
+// The handshake is over, and nothing of the context is needed any more.
+void TlsEngine::settle() {
+  ours_.reset();
+  SSL_free(ssl_);
+  ssl_ = nullptr;
+  SSL_CTX_free(context_);
+  context_ = nullptr;
+}
+
+Step TlsEngine::shake_openssl() {
   clear_errors();
   const std::size_t output_before = output_.size();
   const TrafficSecretsTap tap(records_.secrets());
@@ -246,8 +264,7 @@ bool TlsEngine::take_over(std::size_t output_before) {
   }
   const auto written = application_records(output_.bytes().subspan(output_before));
   if (!written || !records_.begin(key_bytes_of(SSL_get_current_cipher(ssl_)), *written)) return false;
-  SSL_free(ssl_);
-  ssl_ = nullptr;
+  settle();
   return true;
 }
 
@@ -332,7 +349,7 @@ bool TlsEngine::established() const {
   return records_.active() || (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1);
 }
 int TlsEngine::version_index() const {
-  return records_.active() || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
+  return records_.active() || ours_ != nullptr || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
 }
 const std::optional<Verdict>& TlsEngine::verdict() const {
   return verdict_;

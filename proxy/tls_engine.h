@@ -1,33 +1,27 @@
 // TLS with no socket in it. One engine serves one connection: ciphertext is lent to it, plaintext comes
-// out; plaintext goes in, ciphertext lands in the output buffer. A custom BIO reads from the lent bytes
-// and appends to the output, so nothing is copied twice (DESIGN.md section 4, "BIO"). The device's
-// standing is decided inside the handshake by the Verifier. After a TLS 1.3 handshake with AES-GCM the
-// SSL object is gone and TlsRecords goes on. Runs on its shard's thread only.
+// out; plaintext goes in, ciphertext lands in the output buffer. The ClientHello decides who makes the
+// handshake: Tls13Handshake where it asks for what that one does, otherwise OpenSSL, whose custom BIO
+// reads from the lent bytes and appends to the output (DESIGN.md section 4, "BIO"). The device's
+// standing is decided inside the handshake by the Verifier. After a TLS 1.3 handshake with AES-GCM there
+// is no SSL object and TlsRecords goes on. Runs on its shard's thread only.
 #pragma once
 
 #include <openssl/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
 #include "cache/device_gate.h"
 #include "cache/result.h"
 #include "proxy/byte_buffer.h"
+#include "proxy/tls13_handshake.h"
 #include "proxy/tls_context.h"
 #include "proxy/tls_records.h"
+#include "proxy/verifier.h"
 
 namespace sallyport {
-
-// Asked once in a full handshake of a mutual listener, when the client's certificate has arrived, before
-// the possession of its key is proven (CertificateVerify follows in the same flight).
-class Verifier {
- public:
-  virtual ~Verifier() = default;
-  virtual Verdict verify(const PeerChain& peer) = 0;
-  // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
-  virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
-};
 
 class TlsEngine {
  public:
@@ -71,14 +65,30 @@ class TlsEngine {
 
  private:
   friend struct TlsCallbacks;
+  Step choose();
+  bool begin_ours(std::span<const std::uint8_t> record);
+  bool begin_openssl();
   Step shake();
+  Step shake_ours();
+  Step finish_ours();
+  Step shake_openssl();
   Step step_after(int outcome);
   bool take_over(std::size_t output_before);
-  SSL* ssl_ = nullptr;  // null when records_ is active
+  void settle();
+  std::span<const std::uint8_t> next_record();
+
+  // Whose handshake it is: neither's until the ClientHello has come, and neither's once records_ is active.
+  std::unique_ptr<Tls13Handshake> ours_;
+  SSL* ssl_ = nullptr;
   TlsRecords records_;
-  SessionSwap* swap_;  // alive while ssl_ is
+  // Of the context, and alive as long as the reference to it is held: until the handshake has finished, or ssl_ has.
+  SSL_CTX* context_;
+  SessionSwap* swap_;
+  const Tls13Server* tls13_;
+  const Resumption* resumption_;
   Verifier* verifier_;
   ByteBuffer& output_;
+  ByteBuffer torn_;  // of a handshake record that is not whole yet; OpenSSL, where it takes over, reads it first
   std::span<const std::uint8_t> input_;
   bool input_ended_ = false;
   bool close_sent_ = false;

@@ -24,19 +24,11 @@ constexpr std::uint8_t kEmptyInARow = 32, kKeyUpdatesInARow = 32, kWarningsInARo
 bool TlsRecords::begin(std::size_t key_bytes, std::uint64_t written) {
   if (secrets_.client_bytes == 0 || secrets_.client_bytes != secrets_.server_bytes) return false;
   if ((key_bytes != 16 && key_bytes != 32) || !RecordCipher::available()) return false;
-  reading_.key_bytes = writing_.key_bytes = key_bytes;
-  derive({secrets_.client.data(), secrets_.client_bytes}, reading_);
-  derive({secrets_.server.data(), secrets_.server_bytes}, writing_);
+  const bool derived = derive_record_key({secrets_.client.data(), secrets_.client_bytes}, key_bytes, reading_) &&
+                       derive_record_key({secrets_.server.data(), secrets_.server_bytes}, key_bytes, writing_);
+  CHECK(derived);
   writing_.sequence = written;
   return active_ = true;
-}
-
-// Section 7.3.
-void TlsRecords::derive(std::span<const std::uint8_t> secret, RecordKey& key) {
-  const bool derived =
-      expand_label(secret, "key", {key.key.data(), key.key_bytes}) && expand_label(secret, "iv", key.iv);
-  CHECK(derived);
-  key.sequence = 0;
 }
 
 // Section 7.2.
@@ -45,10 +37,10 @@ void TlsRecords::next_generation(bool of_client) {
   const std::span<std::uint8_t> secret((of_client ? secrets_.client : secrets_.server).data(), bytes);
   RecordKey& key = of_client ? reading_ : writing_;
   TrafficSecrets next;
-  const bool derived = expand_label(secret, "traffic upd", {next.client.data(), bytes});
-  CHECK(derived);
+  bool derived = expand_label(secret, "traffic upd", {next.client.data(), bytes});
   std::copy_n(next.client.begin(), bytes, secret.begin());
-  derive(secret, key);
+  derived = derived && derive_record_key(secret, key.key_bytes, key);
+  CHECK(derived);
 }
 
 std::size_t TlsRecords::missing(std::span<const std::uint8_t> bytes) {
@@ -166,6 +158,11 @@ bool TlsRecords::write(std::span<const std::uint8_t> plain, ByteBuffer& output) 
     plain = plain.subspan(n);
   }
   return true;
+}
+
+void TlsRecords::send_message(std::span<const std::uint8_t> message, ByteBuffer& output) {
+  RecordCipher cipher(writing_);
+  seal_record(cipher, message, ContentType::Handshake, output);
 }
 
 void TlsRecords::close(ByteBuffer& output) {

@@ -44,13 +44,14 @@ class TlsRecords {
   static std::size_t missing(std::span<const std::uint8_t> bytes);
   // Seals all of `plain`. False: after close() or a failure.
   bool write(std::span<const std::uint8_t> plain, ByteBuffer& output);
+  // One handshake message, of at most a record, before anything was written: a NewSessionTicket.
+  void send_message(std::span<const std::uint8_t> message, ByteBuffer& output);
   void close(ByteBuffer& output);  // close_notify
 
   // After Failed: OpenSSL's code of the reason, SSL_R_*.
   int failure() const { return failure_; }
 
  private:
-  void derive(std::span<const std::uint8_t> secret, RecordKey& key);
   void next_generation(bool of_client);
   void answer_key_update(ByteBuffer& output);
   Step fail(TlsFailure failure, ByteBuffer& output);

@@ -10,9 +10,10 @@
 #include <algorithm>
 #include <ctime>
 #include <memory>
+#include <span>
 
 #include "proxy/ticket.h"
-#include "proxy/tls_callbacks.h"
+#include "proxy/tls_session_ticket.h"
 
 namespace sallyport {
 
@@ -93,23 +94,36 @@ SessionPtr without_certificate(const SSL_SESSION* session) {
 
 // TLS 1.3. What a resumption needs (RFC 8446, section 4.6.1): the secret and its hash, and whose session it is. The
 // ticket's age is left out: it matters to early data alone, which is never taken.
-SessionPtr of_tls13(const SSL_SESSION* session) {
+SessionPtr of_tls13(const SSL_CIPHER* cipher, std::span<const unsigned char> secret,
+                    std::span<const unsigned char> id_context) {
   SessionPtr made(SSL_SESSION_new());
+  const bool done =
+      made && !secret.empty() && SSL_SESSION_set_protocol_version(made.get(), TLS1_3_VERSION) == 1 &&
+      SSL_SESSION_set_cipher(made.get(), cipher) == 1 &&
+      SSL_SESSION_set1_master_key(made.get(), secret.data(), secret.size()) == 1 &&
+      SSL_SESSION_set1_id_context(made.get(), id_context.data(), static_cast<unsigned>(id_context.size())) == 1;
+  return done ? std::move(made) : nullptr;
+}
+
+SessionPtr of_tls13(const SSL_SESSION* session) {
   std::array<unsigned char, SSL_MAX_MASTER_KEY_LENGTH> secret;
   const std::size_t length = SSL_SESSION_get_master_key(session, secret.data(), secret.size());
   unsigned int id_length = 0;
   const unsigned char* id_context = SSL_SESSION_get0_id_context(session, &id_length);
-  const bool done = made && length > 0 && SSL_SESSION_set_protocol_version(made.get(), TLS1_3_VERSION) == 1 &&
-                    SSL_SESSION_set_cipher(made.get(), SSL_SESSION_get0_cipher(session)) == 1 &&
-                    SSL_SESSION_set1_master_key(made.get(), secret.data(), length) == 1 &&
-                    SSL_SESSION_set1_id_context(made.get(), id_context, id_length) == 1;
+  SessionPtr made =
+      of_tls13(SSL_SESSION_get0_cipher(session), std::span(secret).first(length), {id_context, id_length});
   OPENSSL_cleanse(secret.data(), secret.size());
-  return done ? std::move(made) : nullptr;
+  return made;
 }
 
 }  // namespace
 
 void Resumption::install(SSL_CTX* context) {
+  const STACK_OF(SSL_CIPHER)* ciphers = SSL_CTX_get_ciphers(context);
+  for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); ++i) {
+    const SSL_CIPHER* each = sk_SSL_CIPHER_value(ciphers, i);
+    if (SSL_CIPHER_get_id(each) == TLS1_3_CK_AES_128_GCM_SHA256) cipher_ = each;
+  }
   SSL_CTX_set_ex_data(context, data_index(), this);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets alone; no ids of sessions kept here
   SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
@@ -154,26 +168,42 @@ bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t
   return swap_.put(ssl, light.get());
 }
 
+Resumption::Said Resumption::said(const Ticketed& ticketed, std::int64_t now) const {
+  Ticket ticket;
+  ticket.listener = listener_;
+  ticket.mutual = ticketed.mutual;
+  if (!ticketed.mutual) return {encode_ticket(ticket), kLongest};
+  if (ticketed.verdict == nullptr || !ticketed.verdict->admitted() || !ticketed.verdict->identity) return {};
+  ticket.chain_id = ticketed.verdict->known ? ticketed.verdict->chain_id : 0;
+  ticket.identity = ticketed.verdict->identity;
+  const std::int64_t lifetime = std::min(kLongest, ticket.identity->not_after - now);
+  if (lifetime <= 0) return {};
+  return {encode_ticket(ticket), lifetime};
+}
+
 int Resumption::generate(SSL* ssl, void* self) {
   auto& resumption = *static_cast<Resumption*>(self);
-  const Ticketed ticketed = TlsCallbacks::ticketed(ssl);
-  std::int64_t lifetime = kLongest;
-  std::string body;
-  Ticket ticket;
-  ticket.listener = resumption.listener_;
-  ticket.mutual = ticketed.mutual;
-  if (!ticketed.mutual) {
-    body = encode_ticket(ticket);
-  } else if (ticketed.verdict != nullptr && ticketed.verdict->admitted() && ticketed.verdict->identity) {
-    ticket.chain_id = ticketed.verdict->known ? ticketed.verdict->chain_id : 0;
-    ticket.identity = ticketed.verdict->identity;
-    lifetime = std::min(lifetime, ticket.identity->not_after - std::time(nullptr));
-    if (lifetime > 0) body = encode_ticket(ticket);
-  }
   // A ticket that says nothing is never honoured: the client makes a full handshake.
-  const bool replaced = resumption.replace_session(ssl, body, std::max<std::int64_t>(lifetime, 1));
+  const Said said = resumption.said(TlsCallbacks::ticketed(ssl), std::time(nullptr));
+  const bool replaced = resumption.replace_session(ssl, said.body, std::max<std::int64_t>(said.lifetime, 1));
   ERR_clear_error();
   return replaced ? 1 : 0;
+}
+
+std::optional<Resumption::Issued> Resumption::issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret,
+                                                    std::int64_t now) const {
+  const Said said = this->said(ticketed, now);
+  const auto key = keys_.newest(now);
+  if (said.body.empty() || !key || cipher_ == nullptr) return std::nullopt;
+  const SessionPtr session =
+      of_tls13(cipher_, secret, {reinterpret_cast<const unsigned char*>(id_context_.data()), id_context_.size()});
+  if (!session || SSL_SESSION_set1_ticket_appdata(session.get(), said.body.data(), said.body.size()) != 1) {
+    return std::nullopt;
+  }
+  SSL_SESSION_set_timeout(session.get(), static_cast<long>(said.lifetime));
+  Issued issued{static_cast<std::uint32_t>(said.lifetime), sealed_session(session.get(), *key)};
+  if (issued.ticket.empty()) return std::nullopt;
+  return issued;
 }
 
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {

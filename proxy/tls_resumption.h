@@ -6,9 +6,13 @@
 #include <openssl/ssl.h>
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "proxy/ticket_keys.h"
+#include "proxy/tls_callbacks.h"
 #include "proxy/tls_session_swap.h"
 
 namespace sallyport {
@@ -16,15 +20,28 @@ namespace sallyport {
 // Of one TlsContext, shared by all its SSL_CTX; lives as long as any connection made from them.
 class Resumption {
  public:
-  Resumption(const TicketKeys& keys, std::string listener, SessionSwap& swap)
-      : keys_(keys), listener_(std::move(listener)), swap_(swap) {}
+  // `id_context`: the session id context of its SSL_CTX.
+  Resumption(const TicketKeys& keys, std::string listener, std::string id_context, SessionSwap& swap)
+      : keys_(keys), listener_(std::move(listener)), id_context_(std::move(id_context)), swap_(swap) {}
   Resumption(const Resumption&) = delete;
   Resumption& operator=(const Resumption&) = delete;
 
   void install(SSL_CTX* context);
-  const std::string& listener() const { return listener_; }
+
+  // A ticket for a TLS 1.3 connection with TLS_AES_128_GCM_SHA256 and this resumption secret, as OpenSSL would make it;
+  // it comes back to OpenSSL. Nothing where none is due.
+  struct Issued {
+    std::uint32_t lifetime = 0;  // seconds
+    std::vector<std::uint8_t> ticket;
+  };
+  std::optional<Issued> issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret, std::int64_t now) const;
 
  private:
+  struct Said {
+    std::string body;  // empty: nothing that would be honoured
+    std::int64_t lifetime = 0;
+  };
+  Said said(const Ticketed& ticketed, std::int64_t now) const;
   static int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                         int encrypt);
   static int generate(SSL* ssl, void* self);
@@ -35,6 +52,8 @@ class Resumption {
 
   const TicketKeys& keys_;
   const std::string listener_;
+  const std::string id_context_;
+  const SSL_CIPHER* cipher_ = nullptr;  // TLS_AES_128_GCM_SHA256
   SessionSwap& swap_;
 };
 

@@ -1,0 +1,172 @@
+#include "proxy/tls13_messages.h"
+
+#include <openssl/rand.h>
+
+#include <array>
+
+#include "cache/check.h"
+#include "proxy/wire_reader.h"
+
+namespace sallyport {
+
+namespace {
+
+using Bytes = std::span<const std::uint8_t>;
+
+constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha256 = 0x1301, kX25519 = 29;
+constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kSupportedVersions = 43, kKeyShare = 51;
+
+// Writes the fields of TLS's presentation language; a vector's length is put in front when it is closed.
+class Writer {
+ public:
+  explicit Writer(HandshakeType type) {
+    number(static_cast<std::uint64_t>(type), 1);
+    open(3);
+  }
+  void number(std::uint64_t value, std::size_t bytes) {
+    while (bytes-- > 0) message_.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
+  }
+  void put(Bytes bytes) { message_.insert(message_.end(), bytes.begin(), bytes.end()); }
+  void vector(Bytes bytes, std::size_t length_bytes) {
+    number(bytes.size(), length_bytes);
+    put(bytes);
+  }
+  void open(std::size_t length_bytes) {
+    CHECK(depth_ < opened_.size());
+    number(0, length_bytes);
+    opened_[depth_++] = {message_.size(), length_bytes};
+  }
+  void close() {
+    const auto [begin, length_bytes] = opened_[--depth_];
+    const std::size_t length = message_.size() - begin;
+    CHECK(length < std::size_t{1} << (8 * length_bytes));
+    for (std::size_t i = 0; i < length_bytes; ++i) {
+      message_[begin - 1 - i] = static_cast<std::uint8_t>(length >> (8 * i));
+    }
+  }
+  Message done() {
+    close();
+    CHECK(depth_ == 0);
+    return std::move(message_);
+  }
+
+ private:
+  struct Opened {
+    std::size_t begin = 0, length_bytes = 0;
+  };
+  Message message_;
+  std::array<Opened, 4> opened_;
+  std::size_t depth_ = 0;
+};
+
+}  // namespace
+
+Message server_hello(Bytes session_id, Bytes share) {
+  std::array<std::uint8_t, 32> random;
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return {};
+  Writer message(HandshakeType::ServerHello);
+  message.number(kLegacyVersion, 2);
+  message.put(random);
+  message.vector(session_id, 1);
+  message.number(kAes128GcmSha256, 2);
+  message.number(0, 1);  // no compression
+  message.open(2);
+  message.number(kSupportedVersions, 2);
+  message.open(2);
+  message.number(kTls13, 2);
+  message.close();
+  message.number(kKeyShare, 2);
+  message.open(2);
+  message.number(kX25519, 2);
+  message.vector(share, 2);
+  message.close();
+  message.close();
+  return message.done();
+}
+
+Message encrypted_extensions(bool named) {
+  Writer message(HandshakeType::EncryptedExtensions);
+  message.open(2);
+  if (named) {
+    message.number(kServerName, 2);
+    message.number(0, 2);
+  }
+  message.close();
+  return message.done();
+}
+
+Message certificate_request(std::span<const std::uint16_t> schemes) {
+  Writer message(HandshakeType::CertificateRequest);
+  message.number(0, 1);  // certificate_request_context
+  message.open(2);
+  message.number(kSignatureAlgorithms, 2);
+  message.open(2);
+  message.open(2);
+  for (const std::uint16_t scheme : schemes) message.number(scheme, 2);
+  message.close();
+  message.close();
+  message.close();
+  return message.done();
+}
+
+Message certificate(std::span<const std::vector<std::uint8_t>> chain) {
+  Writer message(HandshakeType::Certificate);
+  message.number(0, 1);  // certificate_request_context
+  message.open(3);
+  for (const std::vector<std::uint8_t>& der : chain) {
+    message.vector(der, 3);
+    message.number(0, 2);  // extensions
+  }
+  message.close();
+  return message.done();
+}
+
+Message certificate_verify(std::uint16_t scheme, Bytes signature) {
+  Writer message(HandshakeType::CertificateVerify);
+  message.number(scheme, 2);
+  message.vector(signature, 2);
+  return message.done();
+}
+
+Message finished(Bytes mac) {
+  Writer message(HandshakeType::Finished);
+  message.put(mac);
+  return message.done();
+}
+
+Message new_session_ticket(std::uint32_t lifetime, std::uint32_t age_add, Bytes nonce, Bytes ticket) {
+  Writer message(HandshakeType::NewSessionTicket);
+  message.number(lifetime, 4);
+  message.number(age_add, 4);
+  message.vector(nonce, 1);
+  message.vector(ticket, 2);
+  message.number(0, 2);  // extensions
+  return message.done();
+}
+
+std::optional<ClientCertificates> read_certificates(Bytes body) {
+  WireReader fields(body);
+  const Bytes context = fields.vector(1);
+  WireReader list(fields.vector(3));
+  if (!fields.whole() || !context.empty()) return std::nullopt;
+  ClientCertificates read;
+  while (!list.empty()) {
+    const Bytes der = list.vector(3);
+    const Bytes extensions = list.vector(2);
+    if (list.missing() || der.empty()) return std::nullopt;
+    read.ders.push_back(der);
+    read.with_extensions = read.with_extensions || !extensions.empty();
+  }
+  return read;
+}
+
+std::optional<CertificateProof> read_certificate_verify(Bytes body) {
+  WireReader fields(body);
+  CertificateProof read;
+  read.scheme = static_cast<std::uint16_t>(fields.number(2));
+  read.signature = fields.vector(2);
+  if (!fields.whole()) return std::nullopt;
+  return read;
+}
+
+}  // namespace sallyport

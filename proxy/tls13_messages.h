@@ -1,0 +1,52 @@
+// The messages of our TLS 1.3 handshake, RFC 8446, section 4: the server's written, the client's read. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace sallyport {
+
+// Appendix B.3.
+enum class HandshakeType : std::uint8_t {
+  ServerHello = 2,
+  NewSessionTicket = 4,
+  EncryptedExtensions = 8,
+  Certificate = 11,
+  CertificateRequest = 13,
+  CertificateVerify = 15,
+  Finished = 20,
+};
+inline constexpr std::size_t kMessageHeaderBytes = 4;
+
+using Message = std::vector<std::uint8_t>;  // one message, its header included
+
+// Section 4.1.3: TLS_AES_128_GCM_SHA256 and X25519, with a random of its own. Empty where there is no randomness.
+Message server_hello(std::span<const std::uint8_t> session_id, std::span<const std::uint8_t> share);
+// Section 4.3.1. `named`: the client's server_name is acknowledged (RFC 6066, section 3).
+Message encrypted_extensions(bool named);
+// Section 4.3.2: signature_algorithms alone.
+Message certificate_request(std::span<const std::uint16_t> schemes);
+// Section 4.4.2, of the server; the leaf first, in DER.
+Message certificate(std::span<const std::vector<std::uint8_t>> chain);
+Message certificate_verify(std::uint16_t scheme, std::span<const std::uint8_t> signature);
+Message finished(std::span<const std::uint8_t> mac);
+// Section 4.6.1, without extensions.
+Message new_session_ticket(std::uint32_t lifetime, std::uint32_t age_add, std::span<const std::uint8_t> nonce,
+                           std::span<const std::uint8_t> ticket);
+
+// The body of a client's Certificate. Nothing where it is malformed; an empty list is a client without certificate.
+struct ClientCertificates {
+  std::vector<std::span<const std::uint8_t>> ders;  // of the message
+  bool with_extensions = false;                     // none was asked for
+};
+std::optional<ClientCertificates> read_certificates(std::span<const std::uint8_t> body);
+
+struct CertificateProof {
+  std::uint16_t scheme = 0;
+  std::span<const std::uint8_t> signature;
+};
+std::optional<CertificateProof> read_certificate_verify(std::span<const std::uint8_t> body);
+
+}  // namespace sallyport

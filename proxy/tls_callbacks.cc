@@ -1,0 +1,137 @@
+#include "proxy/tls_callbacks.h"
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "proxy/ticket.h"
+#include "proxy/tls_engine.h"
+
+namespace sallyport {
+
+namespace {
+
+TlsEngine* engine_of(BIO* bio) {
+  return static_cast<TlsEngine*>(BIO_get_data(bio));
+}
+
+const BIO_METHOD* bio_method() {
+  static const BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sallyport");
+    if (made == nullptr) return made;
+    BIO_meth_set_read(made, &TlsCallbacks::bio_read);
+    BIO_meth_set_write(made, &TlsCallbacks::bio_write);
+    BIO_meth_set_ctrl(made, &TlsCallbacks::bio_control);
+    return made;
+  }();
+  return method;
+}
+
+// The alert each refusal is answered with (the contract, section 6), as the X509_V_ERR_* that OpenSSL maps
+// to it. A code that its table does not know yields certificate_unknown.
+int verify_error_for(Reason reason) {
+  switch (reason) {
+    case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;
+    case Reason::Expired: return X509_V_ERR_CERT_HAS_EXPIRED;
+    case Reason::CaUnknown: return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+    default: return X509_V_ERR_EXCLUDED_VIOLATION;
+  }
+}
+
+}  // namespace
+
+BIO* TlsCallbacks::make_bio(void* engine) {
+  const BIO_METHOD* method = bio_method();
+  BIO* bio = method == nullptr ? nullptr : BIO_new(method);
+  if (bio == nullptr) return nullptr;
+  BIO_set_data(bio, engine);
+  BIO_set_init(bio, 1);
+  return bio;
+}
+
+int TlsCallbacks::bio_read(BIO* bio, char* into, int size) {
+  TlsEngine& engine = *engine_of(bio);
+  BIO_clear_retry_flags(bio);
+  if (!engine.torn_.empty()) {
+    const std::size_t n = std::min(engine.torn_.size(), static_cast<std::size_t>(size));
+    std::memcpy(into, engine.torn_.data(), n);
+    engine.torn_.consume(n);
+    return static_cast<int>(n);
+  }
+  if (engine.input_.empty()) {
+    if (engine.input_ended_) return 0;
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const std::size_t n = std::min(engine.input_.size(), static_cast<std::size_t>(size));
+  std::memcpy(into, engine.input_.data(), n);
+  engine.input_ = engine.input_.subspan(n);
+  return static_cast<int>(n);
+}
+
+int TlsCallbacks::bio_write(BIO* bio, const char* from, int size) {
+  engine_of(bio)->output_.append({reinterpret_cast<const std::uint8_t*>(from), static_cast<std::size_t>(size)});
+  return size;
+}
+
+long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
+  const TlsEngine& engine = *engine_of(bio);
+  switch (command) {
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return engine.input_ended_ && engine.input_.empty() ? 1 : 0;
+    default: return 0;
+  }
+}
+
+int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
+  const auto* ssl =
+      static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store_context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
+  // Fail closed: without a verifier nobody can say that the certificate is good.
+  if (engine == nullptr || engine->verifier_ == nullptr) {
+    X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
+    return 0;
+  }
+  const PeerChain peer{X509_STORE_CTX_get0_cert(store_context), X509_STORE_CTX_get0_untrusted(store_context)};
+  engine->by_ticket_ = false;
+  engine->verdict_ = engine->verifier_->verify(peer);
+  if (engine->verdict_->admitted()) {
+    X509_STORE_CTX_set_error(store_context, X509_V_OK);
+    return 1;
+  }
+  X509_STORE_CTX_set_error(store_context, verify_error_for(engine->verdict_->reason));
+  return 0;
+}
+
+Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
+  const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
+  if (engine == nullptr) return {true, nullptr};
+  const bool resumed = SSL_session_reused(ssl) == 1;
+  const bool decided = engine->verdict_ && engine->by_ticket_ == resumed;
+  return {engine->verifier_ != nullptr, decided ? &*engine->verdict_ : nullptr};
+}
+
+bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
+  auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
+  if (engine == nullptr || ticket.mutual != (engine->verifier_ != nullptr)) return false;
+  if (!ticket.mutual) return true;
+  if (!ticket.identity) return false;
+  engine->verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
+  engine->by_ticket_ = engine->verdict_->admitted();
+  if (!engine->by_ticket_) engine->verdict_.reset();
+  return engine->by_ticket_;
+}
+
+void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
+  if (mutual) {
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_cert_verify_callback(context, &TlsCallbacks::verify, nullptr);
+  } else {
+    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+  }
+}
+
+}  // namespace sallyport

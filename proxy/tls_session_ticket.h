@@ -1,0 +1,17 @@
+// A session sealed as OpenSSL seals its stateless tickets (RFC 5077, section 4: key name, IV, AES-256-CBC, HMAC), so
+// that OpenSSL opens it when it comes back. Included by the tls_*.cc files alone.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "proxy/ticket_keys.h"
+
+namespace sallyport {
+
+// Empty where OpenSSL fails. Any thread.
+std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key);
+
+}  // namespace sallyport

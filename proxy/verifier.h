@@ -1,0 +1,20 @@
+// Who decides, inside a TLS handshake, whether the peer may come in: the session asks the device gate.
+#pragma once
+
+#include <cstdint>
+
+#include "cache/device_gate.h"
+
+namespace sallyport {
+
+// Asked once in a full handshake of a mutual listener, when the client's certificate has arrived, before
+// the possession of its key is proven (CertificateVerify follows in the same flight).
+class Verifier {
+ public:
+  virtual ~Verifier() = default;
+  virtual Verdict verify(const PeerChain& peer) = 0;
+  // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
+  virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
+};
+
+}  // namespace sallyport
