@@ -59,7 +59,7 @@ void Session::handshake_step(TlsEngine::Pace pace) {
   switch (step) {
     case Step::Done: return on_established();
     case Step::WantInput:
-      if (unread > 0) return host_->wants_handshake(*this);  // held back: OpenSSL takes all it is given
+      if (unread > 0) return host_->wants_handshake(*this);  // held back: the engine takes all it is given
       return start_client_recv();
     case Step::Closed:
     case Step::Truncated:

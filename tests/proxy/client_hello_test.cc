@@ -1,0 +1,189 @@
+// Which ClientHellos our own handshake answers: those that ask for what it does, and no others.
+#include "proxy/client_hello.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/proxy/tls13_peer.h"
+
+namespace sallyport::test {
+namespace {
+
+std::optional<PlainHello> read(const Hello& hello) {
+  static Bytes message;  // the answer points into it
+  message = hello.message();
+  return plain_hello(message);
+}
+
+TEST(PlainHello, SaysWhatItSays) {
+  Hello hello(Bytes(32, 3));
+  hello.add(0, vector_of(join({{0}, vector_of({'a', '.', 'b'}, 2)}), 2));
+  hello.add(45, vector_of({0, 1}, 1));
+  const auto found = read(hello);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(Bytes(found->x25519.begin(), found->x25519.end()), Bytes(32, 3));
+  EXPECT_EQ(Bytes(found->session_id.begin(), found->session_id.end()), Bytes(32, 7));
+  EXPECT_EQ(found->server_name, "a.b");
+  EXPECT_TRUE(found->takes_tickets);
+  EXPECT_TRUE(found->offers(0x0403));
+  EXPECT_TRUE(found->offers(0x0805));
+  EXPECT_FALSE(found->offers(0x0304)) << "the halves of two of them";
+}
+
+TEST(PlainHello, TicketsAreForThoseWhoCanUseThem) {
+  EXPECT_FALSE(read(Hello())->takes_tickets);
+  Hello psk_only;
+  psk_only.add(45, vector_of({0}, 1));
+  EXPECT_FALSE(read(psk_only)->takes_tickets);
+}
+
+struct Case {
+  const char* name;
+  std::function<void(Hello&)> change;
+};
+class Variations : public testing::TestWithParam<Case> {};
+std::string name_of_case(const testing::TestParamInfo<Case>& tested) {
+  return tested.param.name;
+}
+
+class StillPlain : public Variations {};
+TEST_P(StillPlain, IsOurs) {
+  Hello hello;
+  GetParam().change(hello);
+  EXPECT_TRUE(read(hello));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Hello, StillPlain,
+    testing::Values(Case{"NoSessionId", [](Hello& h) { h.session_id.clear(); }},
+                    Case{"OneSuite", [](Hello& h) { h.suites = numbers_of({0x1301}); }},
+                    Case{"UnknownSuitesFirst",
+                         [](Hello& h) {
+                           h.suites = numbers_of({0x3a3a, 0x1301, 0x1303});
+                         }},
+                    Case{"UnknownExtensions",
+                         [](Hello& h) {
+                           h.add(0x3a3a, {1, 2, 3}), h.add(0xfe0d, {}), h.add(21, Bytes(200));
+                         }},
+                    Case{"ALaterVersionToo",
+                         [](Hello& h) {
+                           *h.find(43) = vector_of(numbers_of({0x3a3a, 0x0305, 0x0304}), 1);
+                         }},
+                    Case{"AnotherShareFirst",
+                         [](Hello& h) {
+                           *h.find(51) = vector_of(
+                               join({number(0x3a3a, 2), vector_of({0}, 2), number(29, 2), vector_of(Bytes(32, 9), 2)}),
+                               2);
+                         }},
+                    Case{"ThingsOfTls12",
+                         [](Hello& h) { h.add(23, {}), h.add(22, {}), h.add(35, {}), h.add(0xff01, {0}); }},
+                    Case{"PostHandshakeAuthentication", [](Hello& h) { h.add(49, {}); }},
+                    Case{"Protocols",
+                         [](Hello& h) {
+                           h.add(16, vector_of(vector_of({'m', 'q', 't', 't'}, 1), 2));
+                         }}),
+    name_of_case);
+
+class NotPlain : public Variations {};
+TEST_P(NotPlain, IsOpenssls) {
+  Hello hello;
+  GetParam().change(hello);
+  EXPECT_FALSE(read(hello));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Hello, NotPlain,
+    testing::Values(Case{"AnOldVersion", [](Hello& h) { h.version = 0x0302; }},
+                    Case{"Tls12Alone", [](Hello& h) { *h.find(43) = vector_of(numbers_of({0x0303}), 1); }},
+                    Case{"NoVersions", [](Hello& h) { h.remove(43); }},
+                    Case{"TornVersions",
+                         [](Hello& h) {
+                           *h.find(43) = vector_of({3, 4, 3}, 1);
+                         }},
+                    Case{"BytesBehindVersions", [](Hello& h) { h.find(43)->push_back(0); }},
+                    Case{"LongSessionId", [](Hello& h) { h.session_id = Bytes(33, 1); }},
+                    Case{"NoAes128",
+                         [](Hello& h) {
+                           h.suites = numbers_of({0x1302, 0x1303});
+                         }},
+                    Case{"ChaChaFirst",
+                         [](Hello& h) {
+                           h.suites = numbers_of({0x1303, 0x1301, 0x1302});
+                         }},
+                    Case{"TornSuites",
+                         [](Hello& h) {
+                           h.suites = {0x13, 0x01, 0x13};
+                         }},
+                    Case{"NoSuites", [](Hello& h) { h.suites.clear(); }},
+                    Case{"Compression",
+                         [](Hello& h) {
+                           h.compressions = {0, 1};
+                         }},
+                    Case{"NoNullCompression", [](Hello& h) { h.compressions = {1}; }},
+                    Case{"NoCompressions", [](Hello& h) { h.compressions.clear(); }},
+                    Case{"NoX25519", [](Hello& h) { *h.find(10) = vector_of(numbers_of({23}), 2); }},
+                    Case{"NoGroups", [](Hello& h) { h.remove(10); }},
+                    Case{"NoShareOfX25519",
+                         [](Hello& h) {
+                           *h.find(51) = vector_of(join({number(23, 2), vector_of(Bytes(65, 4), 2)}), 2);
+                         }},
+                    Case{"EmptyShares", [](Hello& h) { *h.find(51) = vector_of({}, 2); }},
+                    Case{"NoShares", [](Hello& h) { h.remove(51); }},
+                    Case{"AShortShare",
+                         [](Hello& h) {
+                           *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(31, 4), 2)}), 2);
+                         }},
+                    Case{"TwoSharesOfX25519",
+                         [](Hello& h) {
+                           const Bytes one = join({number(29, 2), vector_of(Bytes(32, 4), 2)});
+                           *h.find(51) = vector_of(join({one, one}), 2);
+                         }},
+                    Case{"ATornShare",
+                         [](Hello& h) {
+                           *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(32, 4), 2), {0}}), 2);
+                         }},
+                    Case{"BytesBehindShares", [](Hello& h) { h.find(51)->push_back(0); }},
+                    Case{"NoSignatures", [](Hello& h) { h.remove(13); }},
+                    Case{"EmptySignatures", [](Hello& h) { *h.find(13) = vector_of({}, 2); }},
+                    Case{"SignaturesOfCertificates", [](Hello& h) { h.add(50, vector_of(numbers_of({0x0403}), 2)); }},
+                    Case{"ATicket", [](Hello& h) { h.add(41, Bytes(40)); }},
+                    Case{"EarlyData", [](Hello& h) { h.add(42, {}); }},
+                    Case{"ACookie", [](Hello& h) { h.add(44, vector_of({1}, 2)); }},
+                    Case{"AFragmentLength", [](Hello& h) { h.add(1, {1}); }},
+                    Case{"NoPskModes", [](Hello& h) { h.add(45, vector_of({}, 1)); }},
+                    Case{"AnyExtensionTwice", [](Hello& h) { h.add(23, {}), h.add(23, {}); }},
+                    Case{"TwoNames",
+                         [](Hello& h) {
+                           const Bytes name = join({{0}, vector_of({'a'}, 2)});
+                           h.add(0, vector_of(join({name, name}), 2));
+                         }},
+                    Case{"AnotherKindOfName",
+                         [](Hello& h) {
+                           h.add(0, vector_of(join({{1}, vector_of({'a'}, 2)}), 2));
+                         }},
+                    Case{"AnEmptyName",
+                         [](Hello& h) {
+                           h.add(0, vector_of(join({{0}, vector_of({}, 2)}), 2));
+                         }},
+                    Case{"ANameWithANul",
+                         [](Hello& h) {
+                           h.add(0, vector_of(join({{0}, vector_of({'a', 0, 'b'}, 2)}), 2));
+                         }},
+                    Case{"ALongName",
+                         [](Hello& h) {
+                           h.add(0, vector_of(join({{0}, vector_of(Bytes(256, 'a'), 2)}), 2));
+                         }},
+                    Case{"BytesBehindIt", [](Hello& h) { h.behind = {0}; }}),
+    name_of_case);
+
+TEST(PlainHello, NoBeginningOfOneIsOne) {
+  const Bytes whole = Hello().message();
+  ASSERT_TRUE(plain_hello(whole));
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n))) << n;
+  Bytes other = whole;
+  other[0] = 2;
+  EXPECT_FALSE(plain_hello(other));
+}
+
+}  // namespace
+}  // namespace sallyport::test

@@ -1,0 +1,187 @@
+// A TLS 1.3 client that says what it is told to: a ClientHello of given fields, and the messages of its second flight
+// one by one, right or wrong. Its key exchange and signatures are OpenSSL's own, in OpenSSL's default context; key
+// schedule and records are the product's, which the tests with a whole OpenSSL client hold to RFC 8446.
+#pragma once
+
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+
+#include <map>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "cache/check.h"
+#include "cache/openssl_ptr.h"
+#include "proxy/tls13_key_schedule.h"
+#include "proxy/tls13_messages.h"
+#include "proxy/wire_reader.h"
+#include "tests/proxy/record_peer.h"
+
+namespace sallyport::test {
+
+inline Bytes join(std::initializer_list<Bytes> pieces) {
+  Bytes all;
+  for (const Bytes& piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
+  return all;
+}
+inline Bytes number(std::size_t value, std::size_t bytes) {
+  Bytes made;
+  while (bytes-- > 0) made.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
+  return made;
+}
+// A vector with its length in front.
+inline Bytes vector_of(const Bytes& content, std::size_t length_bytes) {
+  return join({number(content.size(), length_bytes), content});
+}
+inline Bytes numbers_of(std::initializer_list<std::size_t> values) {
+  Bytes made;
+  for (const std::size_t value : values) made = join({made, number(value, 2)});
+  return made;
+}
+inline Bytes message_of(std::uint8_t type, const Bytes& body) {
+  return join({{type}, vector_of(body, 3)});
+}
+inline Bytes plain_record(std::uint8_t type, const Bytes& content) {
+  return join({{type, 3, 3}, vector_of(content, 2)});
+}
+
+// The fields of a ClientHello (RFC 8446, section 4.1.2). As it is made it asks for nothing but what it must.
+struct Hello {
+  std::uint16_t version = 0x0303;
+  Bytes session_id = Bytes(32, 7);
+  Bytes suites = numbers_of({0x1302, 0x1303, 0x1301});
+  Bytes compressions = {0};
+  std::vector<std::pair<std::size_t, Bytes>> extensions;
+  Bytes behind;  // in the message, after the extensions
+
+  explicit Hello(const Bytes& x25519 = Bytes(32, 9)) {
+    extensions = {{10, vector_of(numbers_of({23, 29}), 2)},
+                  {13, vector_of(numbers_of({0x0403, 0x0804, 0x0805}), 2)},
+                  {43, vector_of(numbers_of({0x0304, 0x0303}), 1)},
+                  {51, vector_of(join({number(29, 2), vector_of(x25519, 2)}), 2)}};
+  }
+  Bytes* find(std::size_t type) {
+    for (auto& [each, content] : extensions) {
+      if (each == type) return &content;
+    }
+    return nullptr;
+  }
+  void add(std::size_t type, const Bytes& content) { extensions.emplace_back(type, content); }
+  void remove(std::size_t type) {
+    std::erase_if(extensions, [type](const auto& each) { return each.first == type; });
+  }
+  Bytes message() const {
+    Bytes listed;
+    for (const auto& [type, content] : extensions) listed = join({listed, number(type, 2), vector_of(content, 2)});
+    return message_of(1, join({number(version, 2), Bytes(32, 5), vector_of(session_id, 1), vector_of(suites, 2),
+                               vector_of(compressions, 1), vector_of(listed, 2), behind}));
+  }
+};
+
+class Tls13Peer {
+ public:
+  Tls13Peer() : exchange_key_(EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519")) {
+    std::size_t length = share_.size();
+    CHECK(EVP_PKEY_get_raw_public_key(exchange_key_.get(), share_.data(), &length) == 1);
+  }
+  const Bytes& share() const { return share_; }
+
+  // The record of a ClientHello.
+  Bytes say(const Hello& hello) {
+    const Bytes message = hello.message();
+    CHECK(schedule_.begin() && schedule_.add(message));
+    return plain_record(kHandshake, message);
+  }
+
+  // Reads the server's first flight; the messages in it are in `heard`. False where it is none.
+  bool hear(std::span<const std::uint8_t> flight) {
+    const std::size_t length = std::size_t{flight[3]} << 8 | flight[4];
+    const auto greeting = flight.subspan(5, length);
+    flight = flight.subspan(5 + length);
+    heard.push_back(Bytes(greeting.begin(), greeting.end()));
+    // type, length, legacy_version, random, session_id, ..., and the share is the end of it
+    Tls13Secret shared;
+    if (flight.size() < 6 || greeting.size() < 32 || greeting[0] != 2 || !agree(greeting.last(32), shared) ||
+        !schedule_.add(greeting) || !schedule_.derive_handshake(shared)) {
+      return false;
+    }
+    heard_change_cipher_spec = flight[0] == kChangeCipherSpec;
+    if (heard_change_cipher_spec) flight = flight.subspan(6);
+    handshake_.emplace(16, schedule_.client_handshake(), schedule_.server_handshake());
+    while (!flight.empty()) {
+      const auto record = handshake_->open(flight);
+      if (!record || record->type != kHandshake || !schedule_.add(record->content)) return false;
+      heard.push_back(record->content);
+    }
+    if (!schedule_.derive_application()) return false;
+    application_.emplace(16, schedule_.client_application(), schedule_.server_application());
+    return true;
+  }
+
+  // Messages of the second flight, as they should be; each counts in the transcript once it is said.
+  Bytes certificate(const std::vector<Bytes>& ders) const {
+    Bytes list;
+    for (const Bytes& der : ders) list = join({list, vector_of(der, 3), {0, 0}});
+    return message_of(11, join({{0}, vector_of(list, 3)}));
+  }
+  Bytes certificate_verify(EVP_PKEY* key, std::uint16_t scheme, const char* digest,
+                           std::string_view context = "TLS 1.3, client CertificateVerify") const {
+    TranscriptHash hash;
+    CHECK(schedule_.transcript(hash));
+    const Bytes content =
+        join({Bytes(64, ' '), Bytes(context.begin(), context.end()), {0}, Bytes(hash.begin(), hash.end())});
+    return message_of(15, join({number(scheme, 2), vector_of(sign(key, scheme, digest, content), 2)}));
+  }
+  Bytes finished() const {
+    TranscriptHash hash, mac;
+    CHECK(schedule_.transcript(hash) && finished_mac(schedule_.client_handshake(), hash, mac));
+    return message_of(20, Bytes(mac.begin(), mac.end()));
+  }
+  void said(const Bytes& message) { CHECK(schedule_.add(message)); }
+  bool ticket_secret(std::span<const std::uint8_t> nonce, Tls13Secret& secret) const {
+    return schedule_.derive_ticket(nonce, secret);
+  }
+
+  Bytes seal(std::uint8_t type, const Bytes& content, std::size_t padding = 0) {
+    return handshake_->seal(type, content, padding);
+  }
+  // What comes under the server's application key.
+  std::optional<InnerRecord> open(std::span<const std::uint8_t>& bytes) { return application_->open(bytes); }
+  Bytes seal_data(const Bytes& content) { return application_->seal(kApplicationData, content); }
+
+  std::vector<Bytes> heard;
+  bool heard_change_cipher_spec = false;
+
+ private:
+  bool agree(std::span<const std::uint8_t> theirs, Tls13Secret& shared) const {
+    const KeyPtr peer(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, theirs.data(), theirs.size()));
+    const std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>> deriving(
+        EVP_PKEY_CTX_new(exchange_key_.get(), nullptr));
+    std::size_t length = shared.size();
+    return peer && EVP_PKEY_derive_init(deriving.get()) == 1 &&
+           EVP_PKEY_derive_set_peer(deriving.get(), peer.get()) == 1 &&
+           EVP_PKEY_derive(deriving.get(), shared.data(), &length) == 1;
+  }
+  static Bytes sign(EVP_PKEY* key, std::uint16_t scheme, const char* digest, const Bytes& content) {
+    const std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>> signing(EVP_MD_CTX_new());
+    EVP_PKEY_CTX* parameters = nullptr;
+    CHECK(EVP_DigestSignInit_ex(signing.get(), &parameters, digest, nullptr, nullptr, key, nullptr) == 1);
+    if (scheme >> 8 == 8 && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA) {
+      CHECK(EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+            EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1);
+    }
+    Bytes signature(1024);
+    std::size_t length = signature.size();
+    CHECK(EVP_DigestSign(signing.get(), signature.data(), &length, content.data(), content.size()) == 1);
+    signature.resize(length);
+    return signature;
+  }
+
+  KeyPtr exchange_key_;
+  Bytes share_ = Bytes(32);
+  Tls13KeySchedule schedule_;
+  std::optional<RecordPeer> handshake_, application_;
+};
+
+}  // namespace sallyport::test

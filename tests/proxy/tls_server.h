@@ -1,0 +1,90 @@
+// The server's side of the TLS tests: a listener's TLS, and a verifier that says what it is told to.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/ticket_keys.h"
+#include "proxy/tls_context.h"
+#include "proxy/verifier.h"
+#include "tests/cache/test_pki.h"
+
+namespace sallyport::test {
+
+class Says final : public Verifier {
+ public:
+  explicit Says(Reason reason) : reason_(reason) {}
+  Verdict verify(const PeerChain& peer) override {
+    ++asked;
+    saw_leaf = peer.leaf != nullptr;
+    Verdict verdict;
+    verdict.reason = reason_;
+    auto leaf = peer.leaf != nullptr ? Certificate::from_x509(peer.leaf) : Answer<Certificate>(Refusal{});
+    verdict.identity = leaf ? make_identity(*leaf) : Identity{};
+    verdict.known = true;
+    verdict.chain_id = 7;
+    return verdict;
+  }
+  Verdict resume(const Identity& identity, std::uint64_t chain_id) override {
+    ++asked_to_resume;
+    came_back = identity;
+    came_back_chain = chain_id;
+    Verdict verdict;
+    verdict.reason = on_resume;
+    verdict.identity = identity;
+    verdict.known = true;
+    verdict.chain_id = chain_id;
+    return verdict;
+  }
+  int asked = 0, asked_to_resume = 0;
+  bool saw_leaf = false;
+  Reason on_resume = Reason::None;
+  Identity came_back;
+  std::uint64_t came_back_chain = 0;
+
+ private:
+  Reason reason_;
+};
+
+// A listener's TLS with certificates on disk, as it is configured.
+class Server {
+ public:
+  Server() : ca(make_ca("Server CA")) {}
+
+  void add(const std::string& names, Kind kind) {
+    Leaf leaf;
+    leaf.cn = "server";
+    leaf.subject_alt_name = names;
+    leaf.extended_key_usage = "serverAuth";
+    const Identity509 made = make(leaf, &ca, make_key(kind));
+    const std::string number = std::to_string(config.certificates.size());
+    config.certificates.push_back({dir.write("chain" + number, made.certificate.pem() + ca.certificate.pem()),
+                                   dir.write("key" + number, key_pem(made.key.get()))});
+    leaves.push_back(made.certificate);
+  }
+  TlsContext& context() {
+    if (!made_) {
+      if (config.certificates.empty()) add("DNS:localhost", Kind::P256);
+      if (config.name.empty()) config.name = "test";
+      auto created = TlsContext::create(config, tickets);
+      if (!created) ADD_FAILURE() << created.error().what;
+      made_ = std::move(*created);
+    }
+    return *made_;
+  }
+
+  TempDir dir;
+  Identity509 ca;
+  ListenerConfig config;
+  const TicketKeys* tickets = nullptr;
+  std::vector<Certificate> leaves;
+
+ private:
+  std::unique_ptr<TlsContext> made_;
+};
+
+}  // namespace sallyport::test
