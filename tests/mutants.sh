@@ -51,6 +51,38 @@ PY
   touch "$file"
 }
 
+mutant no-proof-of-the-key proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'expects_ = Expects::CertificateVerify;' 'expects_ = Expects::Finished;'
+mutant any-proof-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'case Proof::Bad: return fail({SSL_R_BAD_SIGNATURE, SSL_AD_DECRYPT_ERROR});' 'case Proof::Bad:'
+mutant a-proof-may-be-the-servers proxy/tls13_crypto.cc tls13_handshake_test '*' \
+  'const Signed content(kClientContext, hash);' 'const Signed content(kServerContext, hash);'
+mutant a-scheme-fits-any-curve proxy/tls13_crypto.cc tls13_handshake_test '*' \
+  'std::string_view(group) == found->group ? found : nullptr' 'found'
+mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'CRYPTO_memcmp(body.data(), mac.data(), mac.size()) != 0' 'false'
+mutant who-is-refused-goes-on proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'if (!verdict_->admitted()) {' 'if (false) {'
+mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
+  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return expects_ = Expects::Finished, Step::WantInput; if (false) return fail'
+mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
+mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'step == Step::Done && held.size() != message.size()' 'false'
+mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'type == ContentType::Alert && !encrypted_ && ' 'type == ContentType::Alert && '
+mutant messages-of-any-length proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'length > kMostMessage' 'false'
+mutant a-ticket-is-plain proxy/client_hello.cc client_hello_test '*' \
+  '    case kPreSharedKey:' ''
+mutant extensions-come-twice proxy/client_hello.cc client_hello_test '*' \
+  '(seen & bit) != 0 || ' ''
+mutant tickets-for-everyone proxy/tls_engine.cc tls13_handshake_test '*' \
+  'ours_->takes_tickets() && ' ''
+mutant a-torn-hello-is-lost proxy/tls_engine.cc tls13_handshake_test '*' \
+  'if (torn_.empty()) input_ = {record.data(), record.size() + input_.size()};' ''
+mutant our-ticket-needs-no-lifetime proxy/tls_resumption.cc tls_engine_test '*' \
+  'if (lifetime <= 0) return {};' ''
 mutant records-forget-the-tickets proxy/tls_engine.cc tls_takeover_test '*' \
   '*written)) return false;' '0)) return false;'
 mutant a-ticket-forgets-the-fragment-length proxy/tls_resumption.cc tls_takeover_test '*' \
@@ -59,14 +91,14 @@ mutant any-tag-is-good proxy/record_cipher.cc tls_records_test '*' \
   'kTagBytes) == 0;' 'kTagBytes) <= 255;'
 mutant one-nonce-for-all proxy/record_cipher.cc tls_records_test '*' \
   '  ++key_.sequence;' ''
-mutant padding-is-data proxy/tls_records.cc tls_records_test '*' \
+mutant padding-is-data proxy/record_layer.cc tls_records_test '*' \
   'while (left > 0 && into[left - 1] == 0) --left;' ''
 mutant key-updates-go-unanswered proxy/tls_records.cc tls_records_test '*' \
   'answer_due_ = answer_due_ || asked == 1;' ''
 mutant keys-are-never-renewed proxy/tls_records.cc tls_records_test '*' \
   'writing_.sequence >= kRecordsOfOneKey' 'false'
-mutant plain-records-after-the-handshake proxy/tls_records.cc tls_records_test '*' \
-  'if (header[0] != kApplicationData) return' 'if (false) return'
+mutant plain-records-after-the-handshake proxy/record_layer.cc tls_records_test '*' \
+  'if (header[0] != static_cast<std::uint8_t>(ContentType::ApplicationData)) {' 'if (false) {'
 mutant a-step-takes-all proxy/tls_engine.cc tls_engine_test '*' \
   'pace == Pace::OneRecord && ' 'false && '
 mutant what-is-held-back-has-ended proxy/tls_engine.cc tls_engine_test '*' \
@@ -79,10 +111,10 @@ mutant anchors-need-no-signature cache/path_builder.cc device_gate_test '*' \
   '!from.signed_by(cas_.group(group).key)' 'false'
 mutant paths-have-no-dates cache/device_gate.cc device_gate_test '*' \
   'if (error == X509_V_OK) continue;' 'continue;'
-mutant kdf-forgets-the-context cache/light_tls_kdf.cc light_parsing_test '*' \
+mutant kdf-forgets-the-context cache/hkdf.cc light_parsing_test '*' \
   '  put(context);' ''
-mutant kdf-takes-any-length cache/light_tls_kdf.cc light_parsing_test '*' \
-  'out.size() > digest.size || ' ''
+mutant kdf-takes-any-length cache/hkdf.cc light_parsing_test '*' \
+  'out.size() > hash.size || ' ''
 mutant every-key-is-one-key cache/light_ec_decoder.cc light_parsing_test '*' \
   'if (functions().set_params(key, params) == 1) return key;' 'return key;'
 mutant any-curve-is-p256 cache/light_ec_decoder.cc light_parsing_test '*' \
@@ -94,7 +126,7 @@ mutant commands-gather-too cache/registrar_impl.h registrar_test '*Gather*' \
 mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \
   'std::chrono::steady_clock::now() < gather_until_' 'false'
 mutant prf-stands-still cache/light_tls_kdf.cc light_parsing_test 'Prf*' \
-  'if (!out.empty() && !hmac(digest, asked.key, text[0], a.data())) return false;' ''
+  'if (!out.empty() && !hmac(hash, asked.key, text[0], a)) return false;' ''
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \
@@ -186,9 +218,9 @@ mutant drain-goes-on-accepting proxy/shard_mail.cc data_plane_test '*ADrain*' \
   'stop_accepting();' ''
 mutant silent-peers-without-bound proxy/shard_admission.cc data_plane_test '*Silent*' \
   '  session->evict();' ''
-mutant a-wrong-alert proxy/tls_engine.cc tls_engine_test '*Alert*' \
+mutant a-wrong-alert proxy/tls_callbacks.cc tls_engine_test '*Alert*' \
   'case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;' ''
-mutant verify-fails-open proxy/tls_engine.cc tls_engine_test '*' \
+mutant verify-fails-open proxy/tls_callbacks.cc tls_engine_test '*' \
   'X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
     return 0;' 'return 1;'
 mutant unexpected-eof-is-a-close proxy/tls_engine.cc tls_engine_test '*CloseNotify*' \
@@ -258,14 +290,14 @@ mutant resume-after-the-end cache/device_gate.cc life_cycle_test '*Resum*' \
   'if (now > identity.not_after) return refuse(std::move(verdict), Reason::Expired);' ''
 mutant resume-through-a-dead-ca cache/device_gate.cc life_cycle_test '*Resum*' \
   'if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse' 'if (!known_and_alive(verdict, *slot, cas, admits, now) && false) return refuse'
-mutant honour-a-ticket-without-standing proxy/tls_engine.cc tls_engine_test '*Resuming*' \
+mutant honour-a-ticket-without-standing proxy/tls_callbacks.cc tls_engine_test '*Resuming*' \
   'engine->by_ticket_ = engine->verdict_->admitted();' 'engine->by_ticket_ = true;'
 mutant a-resumption-without-a-verdict proxy/tls_engine.cc tls_engine_test '*Resuming*' \
   'if (resumed_ != by_ticket_) verdict_.reset();' 'verdict_.reset();'
 mutant the-certificate-in-the-ticket proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
   '!= kPeer) content.append' '!= 0) content.append'
 mutant tickets-outlive-the-certificate proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
-  'lifetime = std::min(lifetime, ticket.identity->not_after - std::time(nullptr));' ''
+  'std::min(kLongest, ticket.identity->not_after - now);' 'kLongest;'
 mutant ticket-keys-for-ever proxy/ticket_keys.cc tls_engine_test '*TicketKeys*' \
   'if (now - key->made_at >= kLife) return std::nullopt;' ''
 mutant tickets-where-they-are-off proxy/tls_context.cc tls_engine_test '*NothingIsEver*' \

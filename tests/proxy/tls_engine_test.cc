@@ -56,9 +56,19 @@ struct Joined {
   bool client_done = false;
 };
 
-class Versions : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Tls, Versions, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
-                         [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
+// TLS 1.3 twice: a client without X25519 is OpenSSL's, any other our own handshake's.
+struct Negotiated {
+  const char* name;
+  int version;
+  const char* groups;
+};
+const auto kNegotiated = testing::Values(Negotiated{"V12", TLS1_2_VERSION, ""}, Negotiated{"V13", TLS1_3_VERSION, ""},
+                                         Negotiated{"V13ByOpenssl", TLS1_3_VERSION, "P-256"});
+std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
+  return tested.param.name;
+}
+class Versions : public testing::TestWithParam<Negotiated> {};
+INSTANTIATE_TEST_SUITE_P(Tls, Versions, kNegotiated, name_of);
 
 // What a shard does while others have messages: the client's flight is taken record by record, though all of it is
 // there.
@@ -67,7 +77,9 @@ TEST_P(Versions, AStepMayBeOneRecord) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = GetParam()});
+  Joined joined(
+      server, &yes,
+      {.device = &device, .trust = &server.ca.certificate, .version = GetParam().version, .groups = GetParam().groups});
   joined.client.handshake();
   joined.pass_to_engine(joined.client.give());
   ASSERT_EQ(joined.engine.handshake(TlsEngine::Pace::OneRecord), Step::WantInput);
@@ -80,7 +92,8 @@ TEST_P(Versions, AStepMayBeOneRecord) {
   int steps = 0;
   for (; step == Step::WantInput && steps < 20; ++steps) {
     ASSERT_GT(joined.engine.unread(), 0u);
-    EXPECT_EQ(yes.asked, steps > (GetParam() == TLS1_3_VERSION ? 1 : 0) ? 1 : 0) << "with the certificate's record";
+    EXPECT_EQ(yes.asked, steps > (GetParam().version == TLS1_3_VERSION ? 1 : 0) ? 1 : 0)
+        << "with the certificate's record";
     step = joined.engine.handshake(TlsEngine::Pace::OneRecord);
   }
   EXPECT_EQ(step, Step::Done) << joined.engine.error().what;
@@ -93,12 +106,16 @@ TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::Ed25519, Kind::Ed448}) {
     const Identity509 device = make_device("d", ca, kind);
     Says yes(Reason::None);
-    Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = GetParam()});
+    Joined joined(server, &yes,
+                  {.device = &device,
+                   .trust = &server.ca.certificate,
+                   .version = GetParam().version,
+                   .groups = GetParam().groups});
     ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
     EXPECT_TRUE(joined.client_done);
     EXPECT_EQ(yes.asked, 1);
     EXPECT_TRUE(yes.saw_leaf);
-    EXPECT_EQ(joined.engine.version_index(), GetParam() == TLS1_3_VERSION ? 1 : 0);
+    EXPECT_EQ(joined.engine.version_index(), GetParam().version == TLS1_3_VERSION ? 1 : 0);
     const std::string words(40'000, 'x');
     joined.client.send({reinterpret_cast<const std::uint8_t*>(words.data()), words.size()});
     joined.pass_to_engine(joined.client.give());
@@ -127,7 +144,7 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
                                                     {Reason::InternalError, SSL_AD_CERTIFICATE_UNKNOWN}};
   for (const auto& [reason, alert] : rows) {
     Says no(reason);
-    Joined joined(server, &no, {.device = &device, .version = GetParam()});
+    Joined joined(server, &no, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
     EXPECT_EQ(joined.shake(), Step::Failed) << to_string(reason);
     EXPECT_EQ(joined.engine.error().reason, reason);
     EXPECT_EQ(joined.client.alert(), alert) << to_string(reason);
@@ -138,12 +155,12 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
 TEST_P(Versions, NoCertificateIsItsOwnReason) {
   Server server;
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.version = GetParam()});
+  Joined joined(server, &yes, {.version = GetParam().version, .groups = GetParam().groups});
   EXPECT_EQ(joined.shake(), Step::Failed);
   EXPECT_EQ(joined.engine.error().reason, Reason::NoCertificate);
   EXPECT_EQ(yes.asked, 0);
   EXPECT_EQ(joined.client.alert(),
-            GetParam() == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
+            GetParam().version == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
 }
 
 TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
@@ -151,7 +168,7 @@ TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
   const Identity509 ca = make_ca("Device CA");
   Identity509 thief = make_device("d", ca);
   Says yes(Reason::None);
-  TlsClient::Options options{.device = &thief, .version = GetParam()};
+  TlsClient::Options options{.device = &thief, .version = GetParam().version, .groups = GetParam().groups};
   Joined joined(server, &yes, options);
   // Flip one bit of the flight that proves possession: the verdict was good, the session must not be.
   Step step = Step::WantInput;
@@ -171,7 +188,8 @@ TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
 TEST_P(Versions, AOneWayListenerAsksForNoCertificate) {
   Server server;
   server.config.auth = AuthMode::OneWay;
-  Joined joined(server, nullptr, {.trust = &server.ca.certificate, .version = GetParam()});
+  Joined joined(server, nullptr,
+                {.trust = &server.ca.certificate, .version = GetParam().version, .groups = GetParam().groups});
   EXPECT_EQ(joined.shake(), Step::Done);
   EXPECT_FALSE(joined.engine.verdict().has_value());
 }
@@ -180,7 +198,7 @@ TEST_P(Versions, AMutualListenerWithoutAVerifierLetsNobodyIn) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
-  Joined joined(server, nullptr, {.device = &device, .version = GetParam()});
+  Joined joined(server, nullptr, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   EXPECT_EQ(joined.shake(), Step::Failed);
 }
 
@@ -190,7 +208,7 @@ TEST_P(Versions, ACloseNotifyIsAnEndAndAMissingOneIsNot) {
   const Identity509 device = make_device("d", ca);
   for (const bool orderly : {true, false}) {
     Says yes(Reason::None);
-    Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+    Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
     ASSERT_EQ(joined.shake(), Step::Done);
     if (orderly) joined.client.close();
     joined.pass_to_engine(joined.client.give());
@@ -205,7 +223,7 @@ TEST_P(Versions, AFlippedByteEndsTheSession) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.client.send({reinterpret_cast<const std::uint8_t*>("payload"), 7});
   auto bytes = joined.client.give();
@@ -221,7 +239,7 @@ TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.engine.close();
   const std::size_t once = joined.output.size();
@@ -244,11 +262,12 @@ SessionPtr first_session(Server& server, Verifier* verifier, const TlsClient::Op
   return SessionPtr(SSL_get1_session(first.client.ssl()));
 }
 
-class Resuming : public testing::TestWithParam<int> {
+class Resuming : public testing::TestWithParam<Negotiated> {
  protected:
   // The second connection, with the first one's session.
   std::unique_ptr<Joined> again(Server& server, Verifier* verifier, SSL_SESSION* session, bool certificate = true) {
-    TlsClient::Options options{.device = certificate ? &device : nullptr, .version = GetParam()};
+    TlsClient::Options options{
+        .device = certificate ? &device : nullptr, .version = GetParam().version, .groups = GetParam().groups};
     auto joined = std::make_unique<Joined>(server, verifier, options);
     SSL_set_session(joined->client.ssl(), session);
     last_step = joined->shake();
@@ -267,18 +286,18 @@ class Resuming : public testing::TestWithParam<int> {
   Identity509 device = make_device("d", ca);
   Step last_step = Step::Failed;
 };
-INSTANTIATE_TEST_SUITE_P(Tls, Resuming, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
-                         [](const auto& tested) { return tested.param == TLS1_2_VERSION ? "V12" : "V13"; });
+INSTANTIATE_TEST_SUITE_P(Tls, Resuming, kNegotiated, name_of);
 
 TEST_P(Resuming, TheClientHelloTellsWhoseTicketItOffers) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session = first_session(server, &yes, {.device = &device, .version = GetParam()});
-  TlsClient fresh({.device = &device, .version = GetParam()});
+  auto session =
+      first_session(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  TlsClient fresh({.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   fresh.handshake();
   EXPECT_TRUE(offered_ticket_key(fresh.give()).empty());
-  TlsClient returning({.device = &device, .version = GetParam()});
+  TlsClient returning({.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   SSL_set_session(returning.ssl(), session.get());
   returning.handshake();
   const std::vector<std::uint8_t> hello = returning.give();
@@ -298,7 +317,7 @@ TEST_P(Versions, ANegotiatedRecordSizeHoldsAfterTheHandshake) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam()});
+  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   SSL_set_tlsext_max_fragment_length(joined.client.ssl(), TLSEXT_max_fragment_length_512);
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.pass_to_client();
@@ -318,7 +337,8 @@ TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session = first_session(server, &yes, {.device = &device, .version = GetParam()});
+  auto session =
+      first_session(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   ASSERT_EQ(SSL_SESSION_has_ticket(session.get()), 1);
   const unsigned char* ticket = nullptr;
   std::size_t length = 0;
@@ -343,7 +363,7 @@ TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
     EXPECT_EQ(joined->client.receive(), words);
     // The next round uses what this one was given, where it was given one.
     joined->client.close();
-    if (GetParam() == TLS1_3_VERSION) session.reset(SSL_get1_session(joined->client.ssl()));
+    if (GetParam().version == TLS1_3_VERSION) session.reset(SSL_get1_session(joined->client.ssl()));
   }
 }
 
@@ -351,7 +371,8 @@ TEST_P(Resuming, LostStandingDeclinesTheTicketAndAFullHandshakeDecides) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  const auto session =
+      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   verifier.on_resume = Reason::DeviceInactive;
   auto joined = again(server, &verifier, session.get());
   EXPECT_EQ(last_step, Step::Done);
@@ -376,12 +397,13 @@ TEST_P(Resuming, ATicketIsOfOneListenerAndOneMode) {
   open.config.name = "here";
   open.config.auth = AuthMode::OneWay;
   Says verifier(Reason::None);
-  const auto session = first_session(here, &verifier, {.device = &device, .version = GetParam()});
+  const auto session =
+      first_session(here, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
   EXPECT_EQ(last_step, Step::Done);
   EXPECT_FALSE(reused(*again(open, nullptr, session.get())));
   EXPECT_EQ(last_step, Step::Done);
-  const auto nameless = first_session(open, nullptr, {.version = GetParam()});
+  const auto nameless = first_session(open, nullptr, {.version = GetParam().version, .groups = GetParam().groups});
   EXPECT_TRUE(reused(*again(open, nullptr, nameless.get(), false)));
   EXPECT_FALSE(reused(*again(here, &verifier, nameless.get(), false)));
   EXPECT_EQ(last_step, Step::Failed) << "a session without a certificate must not open a mutual listener";
@@ -391,7 +413,8 @@ TEST_P(Resuming, KeysRotateAndDieAfterADay) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  const auto session =
+      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   for (int hour = 1; hour < 5; ++hour) keys.rotate(now + hour * 3600);
   EXPECT_TRUE(reused(*again(server, &verifier, session.get()))) << "an older key is still good";
   for (int hour = 5; hour < 40; ++hour) keys.rotate(now + hour * 3600);
@@ -409,7 +432,8 @@ TEST_P(Resuming, ATicketsLifeEndsWithTheCertificate) {
   Leaf soon;
   soon.not_after = now + 60;
   device = make(soon, &ca);
-  const auto session = first_session(server, &verifier, {.device = &device, .version = GetParam()});
+  const auto session =
+      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
   EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 60U);
   EXPECT_GE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 50U);
 }
@@ -421,7 +445,9 @@ TEST_P(Resuming, EnginesOutliveTheirContext) {
   server->add("DNS:one.example", Kind::P256);
   server->add("DNS:two.example", Kind::P256);
   Says verifier(Reason::None);
-  Joined joined(*server, &verifier, {.device = &device, .version = GetParam(), .server_name = "two.example"});
+  Joined joined(
+      *server, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .server_name = "two.example"});
   server.reset();
   ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
   EXPECT_TRUE(joined.client_done);
@@ -447,7 +473,8 @@ TEST_P(Versions, NothingIsEverResumed) {
   const Identity509 device = make_device("d", ca);
   for (const bool tickets : {true, false}) {
     Says yes(Reason::None);
-    Joined first(server, &yes, {.device = &device, .version = GetParam(), .tickets = tickets});
+    Joined first(server, &yes,
+                 {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .tickets = tickets});
     ASSERT_EQ(first.shake(), Step::Done);
     first.client.receive();
     first.client.close();
@@ -455,9 +482,10 @@ TEST_P(Versions, NothingIsEverResumed) {
     EXPECT_EQ(SSL_SESSION_has_ticket(session), 0);
     unsigned id_length = 0;
     SSL_SESSION_get_id(session, &id_length);
-    EXPECT_FALSE(GetParam() == TLS1_3_VERSION && SSL_SESSION_is_resumable(session) == 1);
+    EXPECT_FALSE(GetParam().version == TLS1_3_VERSION && SSL_SESSION_is_resumable(session) == 1);
     Says no(Reason::DeviceInactive);
-    Joined again(server, &no, {.device = &device, .version = GetParam(), .tickets = tickets});
+    Joined again(server, &no,
+                 {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .tickets = tickets});
     SSL_set_session(again.client.ssl(), session);
     EXPECT_EQ(again.shake(), Step::Failed);
     EXPECT_EQ(no.asked, 1);
