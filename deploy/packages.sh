@@ -8,7 +8,7 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps
-  python3 python3-pytest python3-cryptography python3-paho-mqtt"
+  python3 python3-pytest python3-cryptography python3-paho-mqtt gnutls-bin libnss3-tools"
 
 # install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.
 install_packages() {

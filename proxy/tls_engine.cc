@@ -298,6 +298,7 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
     }
     return step;
   }
+  if (ssl_ == nullptr) return Step::Failed;  // no handshake has finished
   clear_errors();
   const int outcome = SSL_read_ex(ssl_, into.data(), into.size(), &n);
   return outcome == 1 ? Step::Done : step_after(outcome);
@@ -305,7 +306,7 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
 
 bool TlsEngine::drained() const {
   if (records_.active()) return !input_ended_ && TlsRecords::missing(input_) > 0;
-  return input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
+  return ssl_ != nullptr && input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
 }
 
 std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {
@@ -320,6 +321,7 @@ Step TlsEngine::write(std::span<const std::uint8_t> plain) {
     }
     return Step::Failed;
   }
+  if (ssl_ == nullptr) return Step::Failed;
   clear_errors();
   while (!plain.empty()) {
     std::size_t written = 0;

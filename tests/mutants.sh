@@ -64,7 +64,7 @@ mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
 mutant who-is-refused-goes-on proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (!verdict_->admitted()) {' 'if (false) {'
 mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
-  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return expects_ = Expects::Finished, Step::WantInput; if (false) return fail'
+  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_.reset(X509_get_pubkey(leaf)), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
 mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
@@ -81,7 +81,7 @@ mutant tickets-for-everyone proxy/tls_engine.cc tls13_handshake_test '*' \
   'ours_->takes_tickets() && ' ''
 mutant a-torn-hello-is-lost proxy/tls_engine.cc tls13_handshake_test '*' \
   'if (torn_.empty()) input_ = {record.data(), record.size() + input_.size()};' ''
-mutant our-ticket-needs-no-lifetime proxy/tls_resumption.cc tls_engine_test '*' \
+mutant our-ticket-needs-no-lifetime proxy/tls_resumption.cc tls13_handshake_test '*Ticket*' \
   'if (lifetime <= 0) return {};' ''
 mutant records-forget-the-tickets proxy/tls_engine.cc tls_takeover_test '*' \
   '*written)) return false;' '0)) return false;'

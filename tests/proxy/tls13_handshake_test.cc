@@ -499,6 +499,21 @@ TEST_F(Tls13, ATicketGoesToWhoCanUseIt) {
   }
 }
 
+TEST_F(Tls13, NoTicketIsLeftToACertificateWithoutTime) {
+  const TicketKeys keys(std::time(nullptr));
+  server.tickets = &keys;
+  Leaf leaf;
+  leaf.not_after = std::time(nullptr) - 1;
+  const Identity509 late = make(leaf, &ca);
+  Hello hello(peer.share());
+  hello.add(45, vector_of({1}, 1));
+  greet(hello);
+  ASSERT_EQ(say(peer.certificate({der_of(late)})), Step::WantInput) << "that it is late is for the gate to say";
+  ASSERT_EQ(say(peer.certificate_verify(late.key.get(), 0x0403, "SHA256")), Step::WantInput);
+  ASSERT_EQ(say_finished(), Step::Done);
+  EXPECT_TRUE(output.empty());
+}
+
 // What our own handshake does not do is done by OpenSSL, from the first byte on.
 class Elsewhere : public Tls13, public testing::WithParamInterface<std::size_t> {};
 TEST_P(Elsewhere, AClientHelloInTwoRecordsIsServed) {

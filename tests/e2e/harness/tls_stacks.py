@@ -1,0 +1,63 @@
+"""Devices that are not OpenSSL's: the command-line clients of GnuTLS and NSS, each with a certificate of its own.
+
+Each run makes a handshake, sends one CONNECT, and reads until the CONNACK or the end.
+"""
+
+import select
+import subprocess
+import time
+from pathlib import Path
+
+from . import packet
+
+_ACCEPTED = packet.packet(packet.CONNACK, b"\0\0")
+
+
+class Run:
+    """`connack`: a CONNACK 0 came back; `text`: all it printed."""
+
+    def __init__(self, command, timeout=8.0):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = bytearray()
+        try:
+            process.stdin.write(packet.connect("stack"))
+            process.stdin.flush()
+            deadline = time.monotonic() + timeout
+            while time.monotonic() < deadline and _ACCEPTED not in output:
+                if not select.select([process.stdout], [], [], 0.1)[0]:
+                    continue
+                piece = process.stdout.read1(65536)
+                if not piece:
+                    break
+                output += piece
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            try:
+                process.stdin.close()
+            except OSError:
+                pass  # it has ended already
+        self.connack = _ACCEPTED in output
+        self.text = output.decode(errors="replace")
+
+
+def gnutls(port, identity, tls, ca_file):
+    priority = "NORMAL:-VERS-ALL:+VERS-TLS" + tls
+    return Run(["gnutls-cli", "--x509certfile", identity.chain_file, "--x509keyfile", identity.key_file,
+                "--x509cafile", ca_file, "--priority", priority, "--sni-hostname", "localhost",
+                "--verify-hostname", "localhost", "-p", str(port), "127.0.0.1"])
+
+
+def nss(port, identity, tls, ca_file, folder):
+    """NSS keeps certificates and keys in a database of its own."""
+    database, bundle = f"sql:{folder}", Path(folder) / "device.p12"
+    subprocess.run(["certutil", "-N", "-d", database, "--empty-password"], check=True, capture_output=True)
+    subprocess.run(["certutil", "-A", "-d", database, "-n", "server-ca", "-t", "C,,", "-a", "-i", ca_file],
+                   check=True, capture_output=True)
+    subprocess.run(["openssl", "pkcs12", "-export", "-in", identity.chain_file, "-inkey", identity.key_file,
+                    "-name", "device", "-passout", "pass:p", "-out", bundle], check=True, capture_output=True)
+    subprocess.run(["pk12util", "-i", bundle, "-d", database, "-W", "p"], check=True, capture_output=True)
+    version = "tls" + tls
+    return Run(["tstclnt", "-h", "localhost", "-4", "-p", str(port), "-d", database, "-n", "device",
+                "-V", f"{version}:{version}"])
