@@ -50,6 +50,8 @@ class Completion {
   bool submitted() const { return submitted_; }
   bool large() const { return large_; }  // the Io's: which kind of buffer it takes
   void take_large(bool large) { large_ = large; }
+  bool drained() const { return drained_; }  // the Io's: the last receive left nothing in the socket
+  void leave(bool nothing) { drained_ = nothing; }
   void submit() { submitted_ = true; }
   // The Io's: the operation has ended unless `result.more`.
   void complete(const IoResult& result) {
@@ -66,6 +68,7 @@ class Completion {
   bool submitted_ = false;
   bool cancelled_ = false;
   bool large_ = false;
+  bool drained_ = false;
 };
 static_assert(sizeof(Completion) == 24);
 

@@ -122,6 +122,8 @@ void Ring::recv(Socket socket, Reading reading, Completion& completion) {
     const bool piece = reading == Reading::Large || (large && most_streams_ >= kFewStreams);
     io_uring_prep_recv(sqe, socket.handle(), nullptr, piece ? kPiece : from.bytes, 0);
   }
+  // io_uring_prep_recv(3): where nothing is expected to be there yet, the kernel need not look first.
+  if (completion.drained()) sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
   address(sqe, socket);
   sqe->flags |= IOSQE_BUFFER_SELECT;
   sqe->buf_group = static_cast<std::uint16_t>(from.group);
@@ -260,6 +262,7 @@ void Ring::finish(const Ended& ended) {
   result.value = ended.value;
   result.more = (ended.flags & IORING_CQE_F_MORE) != 0;
   if (ended.completion->large()) --streams_;  // never a multishot
+  ended.completion->leave(ended.value > 0 && (ended.flags & IORING_CQE_F_SOCK_NONEMPTY) == 0);
   if ((ended.flags & IORING_CQE_F_BUFFER) == 0) {
     ended.completion->complete(result);
     return;
