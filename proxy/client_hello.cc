@@ -30,7 +30,8 @@ enum Extension : std::size_t {
   kKeyShare = 51,
 };
 
-constexpr std::size_t kX25519 = 29, kX25519Bytes = 32;
+constexpr std::size_t kX25519 = static_cast<std::size_t>(Group::X25519), kX25519Bytes = 32;
+constexpr std::size_t kP256 = static_cast<std::size_t>(Group::P256), kP256Bytes = 65;
 constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
 constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
 constexpr std::size_t kPskDheKe = 1;
@@ -76,14 +77,18 @@ bool read_server_name(Bytes content, PlainHello& hello) {
 bool read_key_share(Bytes content, PlainHello& hello) {
   WireReader reader(content);
   WireReader shares(reader.vector(2));
+  Bytes x25519, p256;
   while (!shares.empty()) {
     const std::size_t group = shares.number(2);
     const Bytes key = shares.vector(2);
-    if (group != kX25519) continue;
-    if (!hello.x25519.empty() || key.size() != kX25519Bytes) return false;
-    hello.x25519 = key;
+    if (group != kX25519 && group != kP256) continue;
+    Bytes& share = group == kX25519 ? x25519 : p256;
+    if (!share.empty() || key.size() != (group == kX25519 ? kX25519Bytes : kP256Bytes)) return false;
+    share = key;
   }
-  return reader.whole() && !shares.missing() && !hello.x25519.empty();
+  hello.group = x25519.empty() ? Group::P256 : Group::X25519;
+  hello.share = x25519.empty() ? p256 : x25519;
+  return reader.whole() && !shares.missing() && !hello.share.empty();
 }
 
 bool read_psk_modes(Bytes content, PlainHello& hello) {
@@ -94,11 +99,11 @@ bool read_psk_modes(Bytes content, PlainHello& hello) {
 }
 
 // False: OpenSSL's to judge.
-bool read_extension(std::size_t type, Bytes content, PlainHello& hello) {
+bool read_extension(std::size_t type, Bytes content, PlainHello& hello, Bytes& groups) {
   switch (type) {
     case kServerName: return read_server_name(content, hello);
     case kSupportedVersions: return is_in(kTls13, numbers(content, 1));
-    case kSupportedGroups: return is_in(kX25519, numbers(content, 2));
+    case kSupportedGroups: groups = numbers(content, 2); return true;
     case kKeyShare: return read_key_share(content, hello);
     case kPskKeyExchangeModes: return read_psk_modes(content, hello);
     case kSignatureAlgorithms: hello.signature_schemes = numbers(content, 2); return !hello.signature_schemes.empty();
@@ -159,16 +164,18 @@ std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message) {
     return std::nullopt;
   }
   std::uint64_t seen = 0;
+  Bytes groups;
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const Bytes content = extensions.vector(2);
     const std::uint64_t bit = type < 64 ? std::uint64_t{1} << type : 0;
-    if ((seen & bit) != 0 || !read_extension(type, content, hello)) return std::nullopt;
+    if ((seen & bit) != 0 || !read_extension(type, content, hello, groups)) return std::nullopt;
     seen |= bit;
   }
   constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedVersions | std::uint64_t{1} << kSupportedGroups |
                                     std::uint64_t{1} << kKeyShare | std::uint64_t{1} << kSignatureAlgorithms;
   if (extensions.missing() || (seen & kNeeded) != kNeeded) return std::nullopt;
+  if (!is_in(static_cast<std::size_t>(hello.group), groups)) return std::nullopt;
   return hello;
 }
 

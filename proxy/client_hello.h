@@ -15,11 +15,15 @@ namespace sallyport {
 // when many wait; what a ticket is worth is decided in the handshake.
 std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes);
 
+// The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7.
+enum class Group : std::uint16_t { P256 = 23, X25519 = 29 };
+
 // A ClientHello that asks for what nearly every device asks for: a full TLS 1.3 handshake with
-// TLS_AES_128_GCM_SHA256 and a share for X25519. The spans point into the message.
+// TLS_AES_128_GCM_SHA256 and a share for X25519 or P-256. The spans point into the message.
 struct PlainHello {
   std::span<const std::uint8_t> session_id;         // to be echoed
-  std::span<const std::uint8_t> x25519;             // 32 bytes
+  Group group = Group::X25519;                      // of the share that is answered: X25519 where there are both
+  std::span<const std::uint8_t> share;              // 32 bytes, or for P-256 65; not checked to be a point
   std::span<const std::uint8_t> signature_schemes;  // two bytes each
   std::optional<std::string_view> server_name;      // not checked to be one
   bool takes_tickets = false;                       // psk_dhe_ke, RFC 8446, section 4.2.9

@@ -18,14 +18,20 @@ using Bytes = std::span<const std::uint8_t>;
 using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
 using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
 
-constexpr std::size_t kX25519Bytes = 32;
-
 // OpenSSL leaves an entry for each failure, also for those that were expected; clearing an empty queue is dear.
 struct NoErrorsLeft {
   ~NoErrorsLeft() {
     if (ERR_peek_error() != 0) ERR_clear_error();
   }
 };
+
+// A key of the group, never used as one: OpenSSL 3.0 sets a curve up for each key that is not made after another.
+EVP_PKEY* prepared_key(Group group) {
+  OSSL_LIB_CTX* const context = light_parsing_context();
+  static EVP_PKEY* const x25519 = EVP_PKEY_Q_keygen(context, nullptr, "X25519");
+  static EVP_PKEY* const p256 = EVP_PKEY_Q_keygen(context, nullptr, "EC", "P-256");
+  return group == Group::X25519 ? x25519 : p256;
+}
 
 // What a CertificateVerify signs: section 4.4.3.
 struct Signed {
@@ -76,22 +82,30 @@ bool set_padding(const Scheme& scheme, EVP_PKEY_CTX* context) {
 
 }  // namespace
 
-bool exchange_x25519(Bytes peer, KeyExchange& made) {
+bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
   const NoErrorsLeft errors;
-  OSSL_LIB_CTX* const context = light_parsing_context();
-  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(context, "X25519", nullptr));
+  EVP_PKEY* const like = prepared_key(group);
+  const KeyContextPtr making(like == nullptr ? nullptr
+                                             : EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), like, nullptr));
   EVP_PKEY* generated = nullptr;
   if (!making || EVP_PKEY_keygen_init(making.get()) != 1 || EVP_PKEY_generate(making.get(), &generated) != 1) {
     return false;
   }
   const KeyPtr own(generated);
-  const KeyPtr theirs(EVP_PKEY_new_raw_public_key_ex(context, "X25519", nullptr, peer.data(), peer.size()));
-  const KeyContextPtr deriving(EVP_PKEY_CTX_new_from_pkey(context, own.get(), nullptr));
-  std::size_t share = made.share.size(), shared = made.shared.size();
-  return theirs && deriving && EVP_PKEY_get_raw_public_key(own.get(), made.share.data(), &share) == 1 &&
-         EVP_PKEY_derive_init(deriving.get()) == 1 && EVP_PKEY_derive_set_peer(deriving.get(), theirs.get()) == 1 &&
-         EVP_PKEY_derive(deriving.get(), made.shared.data(), &shared) == 1 && share == kX25519Bytes &&
-         shared == kX25519Bytes;
+  const KeyPtr theirs(EVP_PKEY_new());
+  const KeyContextPtr deriving(EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), own.get(), nullptr));
+  if (!theirs || !deriving || EVP_PKEY_copy_parameters(theirs.get(), like) != 1 ||
+      EVP_PKEY_set1_encoded_public_key(theirs.get(), peer.data(), peer.size()) != 1) {
+    return false;
+  }
+  unsigned char* share = nullptr;
+  const std::size_t length = EVP_PKEY_get1_encoded_public_key(own.get(), &share);
+  made.share.assign(share, share + length);
+  OPENSSL_free(share);
+  std::size_t shared = made.shared.size();
+  return length == peer.size() && EVP_PKEY_derive_init(deriving.get()) == 1 &&
+         EVP_PKEY_derive_set_peer(deriving.get(), theirs.get()) == 1 &&
+         EVP_PKEY_derive(deriving.get(), made.shared.data(), &shared) == 1 && shared == made.shared.size();
 }
 
 bool sign_transcript(EVP_PKEY* key, std::uint16_t code, const TranscriptHash& hash,

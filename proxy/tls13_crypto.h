@@ -1,4 +1,4 @@
-// What our TLS 1.3 handshake asks of OpenSSL's libcrypto: the X25519 exchange, our signature and the client's, and the
+// What our TLS 1.3 handshake asks of OpenSSL's libcrypto: the key exchange, our signature and the client's, and the
 // client's certificates read. All of it in the light context (cache/light_parsing.h). Any thread; everything answers
 // false, or nothing, where it fails, and leaves OpenSSL's error queue empty.
 #pragma once
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cache/openssl_ptr.h"
+#include "proxy/client_hello.h"
 #include "proxy/tls13_key_schedule.h"
 
 namespace sallyport {
@@ -25,13 +26,13 @@ inline constexpr std::uint16_t kEcdsaP256Sha256 = 0x0403, kRsaPssRsaeSha256 = 0x
 inline constexpr std::array<std::uint16_t, 14> kAcceptedSchemes = {
     0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601};
 
-// A key of our own for this handshake alone and what comes of it and the peer's share: RFC 8446, section 7.4.2. False
-// for a share of small order.
+// A key of our own for this handshake alone and what comes of it and the peer's share: RFC 8446, section 7.4. False
+// for a share that is no point of the curve, or of small order.
 struct KeyExchange {
-  std::array<std::uint8_t, 32> share{};  // ours
+  std::vector<std::uint8_t> share;  // ours
   Tls13Secret shared;
 };
-bool exchange_x25519(std::span<const std::uint8_t> peer, KeyExchange& made);
+bool exchange_keys(Group group, std::span<const std::uint8_t> peer, KeyExchange& made);
 
 // Who a CertificateVerify is from: section 4.4.3.
 inline constexpr std::string_view kServerContext = "TLS 1.3, server CertificateVerify";

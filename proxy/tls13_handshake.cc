@@ -79,8 +79,8 @@ bool Tls13Handshake::begin(const PlainHello& hello, Bytes message) {
 // All of it, or nothing.
 bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential& credential) {
   KeyExchange exchange;
-  if (!exchange_x25519(hello.x25519, exchange)) return false;
-  const Message greeting = server_hello(hello.session_id, exchange.share);
+  if (!exchange_keys(hello.group, hello.share, exchange)) return false;
+  const Message greeting = server_hello(hello.session_id, hello.group, exchange.share);
   RecordKey writing;
   if (greeting.empty() || !schedule_.add(greeting) || !schedule_.derive_handshake(exchange.shared) ||
       !derive_record_key(schedule_.client_handshake(), kKeyBytes, reading_) ||

@@ -1,8 +1,9 @@
 // The server's side of a full TLS 1.3 handshake (RFC 8446) with a client that asks for what nearly every device asks
-// for: TLS_AES_128_GCM_SHA256 and X25519 (PlainHello). Everything else is OpenSSL's: other versions, ciphers and
-// groups, tickets that come back, a second ClientHello. It costs two thirds of OpenSSL's, which fetches, decodes and
-// copies for every case there is; the cryptography is OpenSSL's here, too (tls13_crypto.h). Who the client is decides
-// the Verifier; that it holds its key, its CertificateVerify; nothing else ends in Done. Runs on its shard's thread.
+// for: TLS_AES_128_GCM_SHA256 and X25519 or P-256 (PlainHello). Everything else is OpenSSL's: other versions, ciphers
+// and groups, tickets that come back, a second ClientHello. It costs two thirds of OpenSSL's, which fetches, decodes
+// and copies for every case there is; the cryptography is OpenSSL's here, too (tls13_crypto.h). Who the client is
+// decides the Verifier; that it holds its key, its CertificateVerify; nothing else ends in Done. Runs on its shard's
+// thread.
 #pragma once
 
 #include <cstdint>

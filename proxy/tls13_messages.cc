@@ -13,7 +13,7 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha256 = 0x1301, kX25519 = 29;
+constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha256 = 0x1301;
 constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kSupportedVersions = 43, kKeyShare = 51;
 
 // Writes the fields of TLS's presentation language; a vector's length is put in front when it is closed.
@@ -61,7 +61,7 @@ class Writer {
 
 }  // namespace
 
-Message server_hello(Bytes session_id, Bytes share) {
+Message server_hello(Bytes session_id, Group group, Bytes share) {
   std::array<std::uint8_t, 32> random;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return {};
   Writer message(HandshakeType::ServerHello);
@@ -77,7 +77,7 @@ Message server_hello(Bytes session_id, Bytes share) {
   message.close();
   message.number(kKeyShare, 2);
   message.open(2);
-  message.number(kX25519, 2);
+  message.number(static_cast<std::uint64_t>(group), 2);
   message.vector(share, 2);
   message.close();
   message.close();

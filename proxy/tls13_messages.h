@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "proxy/client_hello.h"
+
 namespace sallyport {
 
 // Appendix B.3.
@@ -22,8 +24,8 @@ inline constexpr std::size_t kMessageHeaderBytes = 4;
 
 using Message = std::vector<std::uint8_t>;  // one message, its header included
 
-// Section 4.1.3: TLS_AES_128_GCM_SHA256 and X25519, with a random of its own. Empty where there is no randomness.
-Message server_hello(std::span<const std::uint8_t> session_id, std::span<const std::uint8_t> share);
+// Section 4.1.3: TLS_AES_128_GCM_SHA256, with a random of its own. Empty where there is no randomness.
+Message server_hello(std::span<const std::uint8_t> session_id, Group group, std::span<const std::uint8_t> share);
 // Section 4.3.1. `named`: the client's server_name is acknowledged (RFC 6066, section 3).
 Message encrypted_extensions(bool named);
 // Section 4.3.2: signature_algorithms alone.

@@ -159,6 +159,7 @@ Step TlsEngine::shake_ours() {
     const std::span<const std::uint8_t> record = next_record();
     if (record.empty()) return input_ended_ ? Step::Truncated : Step::WantInput;
     const Step step = ours_->read(record);
+    clear_errors();
     torn_.release();
     switch (step) {
       case Step::WantInput: break;

@@ -1,8 +1,8 @@
 // The records of an established TLS 1.3 connection (RFC 8446, section 5) with AES-GCM: what an SSL object does after
 // the handshake, in 250 bytes instead of 12 KB, without a copy of the stream and at a third of the cost a byte. The
-// handshake is Tls13Handshake's or OpenSSL's; begin() takes its traffic secrets over. What may come after a handshake is here: application
-// data, alerts, KeyUpdate; anything else ends the connection as RFC 8446 says. TLS 1.2, ChaCha20 and connections that
-// negotiated a fragment length stay with OpenSSL. Runs on its shard's thread only.
+// handshake is Tls13Handshake's or OpenSSL's; begin() takes its traffic secrets over. What may come after a handshake
+// is here: application data, alerts, KeyUpdate; anything else ends the connection as RFC 8446 says. TLS 1.2, ChaCha20
+// and connections that negotiated a fragment length stay with OpenSSL. Runs on its shard's thread only.
 #pragma once
 
 #include <cstdint>

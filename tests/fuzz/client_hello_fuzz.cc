@@ -29,8 +29,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < kRecordHeader) return 0;
   const auto hello = sallyport::plain_hello(whole.subspan(kRecordHeader));
   if (!hello) return 0;
-  if (hello->x25519.size() != 32 || hello->session_id.size() > 32 || hello->signature_schemes.empty()) __builtin_trap();
-  within(hello->x25519, whole);
+  if (hello->share.size() != (hello->group == sallyport::Group::X25519 ? 32u : 65u) || hello->session_id.size() > 32 ||
+      hello->signature_schemes.empty())
+    __builtin_trap();
+  within(hello->share, whole);
   within(hello->session_id, whole);
   within(hello->signature_schemes, whole);
   if (hello->server_name)

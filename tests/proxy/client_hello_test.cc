@@ -23,13 +23,27 @@ TEST(PlainHello, SaysWhatItSays) {
   hello.add(45, vector_of({0, 1}, 1));
   const auto found = read(hello);
   ASSERT_TRUE(found);
-  EXPECT_EQ(Bytes(found->x25519.begin(), found->x25519.end()), Bytes(32, 3));
+  EXPECT_EQ(found->group, Group::X25519);
+  EXPECT_EQ(Bytes(found->share.begin(), found->share.end()), Bytes(32, 3));
   EXPECT_EQ(Bytes(found->session_id.begin(), found->session_id.end()), Bytes(32, 7));
   EXPECT_EQ(found->server_name, "a.b");
   EXPECT_TRUE(found->takes_tickets);
   EXPECT_TRUE(found->offers(0x0403));
   EXPECT_TRUE(found->offers(0x0805));
   EXPECT_FALSE(found->offers(0x0304)) << "the halves of two of them";
+}
+
+TEST(PlainHello, X25519ComesBeforeP256) {
+  const Bytes p256 = join({number(23, 2), vector_of(Bytes(65, 4), 2)});
+  const Bytes x25519 = join({number(29, 2), vector_of(Bytes(32, 9), 2)});
+  Hello hello;
+  *hello.find(51) = vector_of(join({p256, x25519}), 2);
+  EXPECT_EQ(read(hello)->group, Group::X25519);
+  *hello.find(51) = vector_of(p256, 2);
+  const auto found = read(hello);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->group, Group::P256);
+  EXPECT_EQ(Bytes(found->share.begin(), found->share.end()), Bytes(65, 4));
 }
 
 TEST(PlainHello, TicketsAreForThoseWhoCanUseThem) {
@@ -121,11 +135,15 @@ INSTANTIATE_TEST_SUITE_P(
                          }},
                     Case{"NoNullCompression", [](Hello& h) { h.compressions = {1}; }},
                     Case{"NoCompressions", [](Hello& h) { h.compressions.clear(); }},
-                    Case{"NoX25519", [](Hello& h) { *h.find(10) = vector_of(numbers_of({23}), 2); }},
+                    Case{"NotInTheGroups", [](Hello& h) { *h.find(10) = vector_of(numbers_of({23}), 2); }},
                     Case{"NoGroups", [](Hello& h) { h.remove(10); }},
-                    Case{"NoShareOfX25519",
+                    Case{"AnotherShareAlone",
                          [](Hello& h) {
-                           *h.find(51) = vector_of(join({number(23, 2), vector_of(Bytes(65, 4), 2)}), 2);
+                           *h.find(51) = vector_of(join({number(24, 2), vector_of(Bytes(97, 4), 2)}), 2);
+                         }},
+                    Case{"ACompressedShareOfP256",
+                         [](Hello& h) {
+                           *h.find(51) = vector_of(join({number(23, 2), vector_of(Bytes(33, 2), 2)}), 2);
                          }},
                     Case{"EmptyShares", [](Hello& h) { *h.find(51) = vector_of({}, 2); }},
                     Case{"NoShares", [](Hello& h) { h.remove(51); }},

@@ -539,13 +539,19 @@ TEST_P(Elsewhere, AClientHelloInTwoRecordsIsServed) {
 }
 INSTANTIATE_TEST_SUITE_P(Tls, Elsewhere, testing::Values(1, 4, 50, 150));
 
-TEST_F(Tls13, AShareOfSmallOrderIsRefused) {
-  engine.emplace(server.context(), &yes, output);
-  const Bytes record = peer.say(Hello(Bytes(32, 0)));
-  EXPECT_EQ(give(record), Step::Failed);
-  EXPECT_EQ(engine->error().reason, Reason::TlsError);
-  ASSERT_GE(output.size(), 7u);
-  EXPECT_EQ(output.bytes()[0], kAlert) << "in the clear, and no ServerHello before it";
+TEST_F(Tls13, AShareThatIsNoPointIsRefused) {
+  Hello small_order(Bytes(32, 0)), off_the_curve;
+  Bytes point(65, 1);
+  point[0] = 4;
+  *off_the_curve.find(51) = vector_of(join({number(23, 2), vector_of(point, 2)}), 2);
+  for (const Hello& hello : {small_order, off_the_curve}) {
+    start_over();
+    engine.emplace(server.context(), &yes, output);
+    EXPECT_EQ(give(peer.say(hello)), Step::Failed);
+    EXPECT_EQ(engine->error().reason, Reason::TlsError);
+    ASSERT_GE(output.size(), 7u);
+    EXPECT_EQ(output.bytes()[0], kAlert) << "in the clear, and no ServerHello before it";
+  }
 }
 
 }  // namespace

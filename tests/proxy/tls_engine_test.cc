@@ -56,14 +56,15 @@ struct Joined {
   bool client_done = false;
 };
 
-// TLS 1.3 twice: a client without X25519 is OpenSSL's, any other our own handshake's.
+// TLS 1.3 three times: a client with neither X25519 nor P-256 is OpenSSL's, any other our own handshake's.
 struct Negotiated {
   const char* name;
   int version;
   const char* groups;
 };
 const auto kNegotiated = testing::Values(Negotiated{"V12", TLS1_2_VERSION, ""}, Negotiated{"V13", TLS1_3_VERSION, ""},
-                                         Negotiated{"V13ByOpenssl", TLS1_3_VERSION, "P-256"});
+                                         Negotiated{"V13P256", TLS1_3_VERSION, "P-256"},
+                                         Negotiated{"V13ByOpenssl", TLS1_3_VERSION, "P-384"});
 std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
   return tested.param.name;
 }
@@ -542,6 +543,28 @@ TEST(TlsContext, ChoosesByNameAndThenByKeyType) {
     X509* presented = SSL_get0_peer_certificate(joined.client.ssl());
     ASSERT_NE(presented, nullptr);
     EXPECT_EQ(X509_cmp(presented, server.leaves[row.expected].x509()), 0) << row.name << " " << row.algorithms;
+  }
+}
+
+// Keys that our own handshake does not sign with are OpenSSL's, also where the name has an RSA certificate beside them.
+TEST(TlsContext, EveryKindOfServerKeyServes) {
+  const Identity509 ca = make_ca("Device CA");
+  const Identity509 device = make_device("d", ca);
+  const Kind kinds[][2] = {{Kind::P384, Kind::P384},
+                           {Kind::Ed25519, Kind::Ed25519},
+                           {Kind::Rsa2048, Kind::Rsa2048},
+                           {Kind::P384, Kind::Rsa2048},
+                           {Kind::Rsa2048, Kind::P256}};
+  for (const auto& [first, second] : kinds) {
+    Server server;
+    server.add("DNS:a.example.com", first);
+    if (second != first) server.add("DNS:a.example.com", second);
+    Says yes(Reason::None);
+    Joined joined(server, &yes, {.device = &device, .trust = &server.ca.certificate, .version = TLS1_3_VERSION});
+    ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
+    EXPECT_TRUE(joined.client_done);
+    const std::size_t elliptic = first == Kind::Rsa2048 && second != first ? 1 : 0;
+    EXPECT_EQ(X509_cmp(SSL_get0_peer_certificate(joined.client.ssl()), server.leaves[elliptic].x509()), 0);
   }
 }
 
