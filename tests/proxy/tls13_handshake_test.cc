@@ -291,7 +291,7 @@ TEST_F(Tls13, AProofIsOfThisHandshakeAndOfAClient) {
 }
 
 TEST_F(Tls13, AProofMessageIsReadToItsEnd) {
-  for (const std::size_t cut : {1, 0}) {
+  for (const std::size_t cut : {1U, 0U}) {
     start_over();
     greet();
     ASSERT_EQ(say_certificate(), Step::WantInput);
@@ -309,7 +309,7 @@ TEST_F(Tls13, AFinishedIsOfThisHandshake) {
     ASSERT_EQ(say_certificate(), Step::WantInput);
     ASSERT_EQ(say_verify(), Step::WantInput);
   };
-  for (const std::size_t at : {4, 35}) {
+  for (const std::size_t at : {4U, 35U}) {
     prove();
     Bytes wrong = peer.finished();
     wrong[at] ^= 1;
