@@ -49,6 +49,14 @@ def root(work):
     return Authority(work / "root", "Fleet root")
 
 
+@pytest.fixture
+def ca(server, work, request):
+    """A CA of one test alone, registered with its module's server."""
+    made = Authority(work / request.module.__name__ / request.node.name[:60], request.node.name)
+    made.register(server)
+    return made
+
+
 @pytest.fixture(scope="session")
 def shop(work):
     """Where the server certificates come from: not a CA of devices."""

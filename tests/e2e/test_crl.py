@@ -10,11 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from harness.authority import Authority, days, new_key, now
 from harness.device import admitted, refusal
-from harness.server import listener
+from harness.server import NO_DEVICES, listener
 from harness.unix_http import UnixConnection
 
 HOLD = x509.ReasonFlags.certificate_hold
-NO_DEVICES = {"active": 0, "inactive": 0, "pending": 0, "revoked": 0}
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +21,6 @@ def server(broker, serve, site, root):
     running = serve([listener(site)], broker)
     root.register(running)
     return running
-
-
-@pytest.fixture
-def ca(server, work, request):
-    """A registered CA of this test alone."""
-    made = Authority(work / request.module.__name__ / request.node.name[:60], request.node.name)
-    made.register(server)
-    return made
 
 
 def entry(serial, reason=None, *extensions):

@@ -13,12 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from harness.authority import Authority, Identity, days, der, new_key, now, pem, with_signature
 from harness.device import Device, Ended, admitted, refusal
-from harness.server import listener
+from harness.server import NO_DEVICES, listener
 from harness.unix_http import UnixConnection
 from harness.wait import until
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-NO_DEVICES = {"active": 0, "inactive": 0, "pending": 0, "revoked": 0}
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +25,6 @@ def server(broker, serve, site, root):
     running = serve([listener(site)], broker)
     root.register(running)
     return running
-
-
-@pytest.fixture
-def ca(server, work, request):
-    """A registered CA of this test alone."""
-    made = Authority(work / request.module.__name__ / request.node.name[:60], request.node.name)
-    made.register(server)
-    return made
 
 
 def api(server, method, target, body=None, raw=None):

@@ -14,6 +14,7 @@ from pathlib import Path
 from .wait import until
 
 BINARY = os.environ.get("SALLYPORT_BIN") or str(Path(__file__).resolve().parents[3] / "build/release/sallyport")
+NO_DEVICES = {"active": 0, "inactive": 0, "pending": 0, "revoked": 0}  # a CA's, as the API and the command line count
 _FIELD = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 _METRIC = re.compile(r"^sallyport_(\w+)(?:\{(.*)\})? (\S+)$", re.M)
 _LABEL = re.compile(r'(\w+)="((?:\\.|[^"\\])*)"')
