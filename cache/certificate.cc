@@ -163,7 +163,7 @@ Certificate::~Certificate() {
   X509_free(x509_);
 }
 
-Answer<Certificate> Certificate::brief(X509* x509) {
+Answer<Certificate> Certificate::brief(X509* x509, const EVP_PKEY* key) {
   Certificate certificate;
   X509_up_ref(x509);
   certificate.x509_ = x509;
@@ -182,7 +182,8 @@ Answer<Certificate> Certificate::brief(X509* x509) {
       !unix_time(X509_get0_notAfter(x509), certificate.not_after_)) {
     return refusal("the certificate's dates cannot be read");
   }
-  if (const EVP_PKEY* key = X509_get0_pubkey(x509)) {
+  if (key == nullptr) key = X509_get0_pubkey(x509);
+  if (key != nullptr) {
     certificate.key_type_ = key_type_of(key);
     certificate.key_bits_ = EVP_PKEY_get_bits(key);
   }
@@ -225,6 +226,15 @@ Answer<Certificate> Certificate::from_pem(std::string_view pem) {
   return from_x509(x509.get());
 }
 
+Answer<Certificate> Certificate::from_der_lightly(Bytes der) {
+  X509* into = X509_new_ex(light_parsing_context(), nullptr);
+  const unsigned char* at = der.data();
+  const X509Ptr x509(der.size() > kDerLimit ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));
+  const bool whole = x509 && at == der.data() + der.size() && X509_get0_pubkey(x509.get()) != nullptr;
+  ERR_clear_error();
+  return whole ? from_x509(x509.get()) : from_der(der);
+}
+
 Answer<Certificate> Certificate::from_pem_lightly(std::string_view pem) {
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
   unsigned char* der = nullptr;
@@ -232,13 +242,9 @@ Answer<Certificate> Certificate::from_pem_lightly(std::string_view pem) {
   if (!bio || PEM_bytes_read_bio(&der, &length, nullptr, PEM_STRING_X509, bio.get(), nullptr, nullptr) != 1) {
     return from_pem(pem);
   }
-  X509* into = X509_new_ex(light_parsing_context(), nullptr);
-  const unsigned char* at = der;
-  const X509Ptr x509(d2i_X509(&into, &at, length));  // frees `into` where it fails
-  const bool whole = x509 && at == der + length && X509_get0_pubkey(x509.get()) != nullptr;
+  auto read = from_der_lightly({der, static_cast<std::size_t>(length)});
   OPENSSL_free(der);
-  ERR_clear_error();
-  return whole ? from_x509(x509.get()) : from_pem(pem);
+  return read;
 }
 
 Answer<std::vector<Certificate>> Certificate::bundle_from_pem(std::string_view pem) {

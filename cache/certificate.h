@@ -40,9 +40,12 @@ class Certificate {
   static Answer<std::vector<Certificate>> bundle_from_pem(std::string_view pem);  // all of them, in order; >= 1
   static Answer<Certificate> from_x509(X509* x509);                               // takes a reference of its own
 
+  static Answer<Certificate> from_der_lightly(Bytes der);
+
   // Of a certificate that only one thread looks at, what tells whose it is: the DER, fingerprint, issuer, serial,
-  // dates and kind of key. Extensions are not parsed; everything else is empty.
-  static Answer<Certificate> brief(X509* x509);
+  // dates and kind of key. Extensions are not parsed; everything else is empty. `key`: the certificate's, where it was
+  // parsed without.
+  static Answer<Certificate> brief(X509* x509, const EVP_PKEY* key = nullptr);
 
   X509* x509() const { return x509_; }
   const std::string& der() const { return der_; }

@@ -308,7 +308,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
                            Trace* trace) const {
   Verdict verdict;
   if (peer.leaf == nullptr) return refuse(std::move(verdict), Reason::NoCertificate);
-  auto leaf = Certificate::brief(peer.leaf);  // all that a known device needs
+  auto leaf = Certificate::brief(peer.leaf, peer.leaf_key);  // all that a known device needs
   if (!leaf) {
     say(trace, 2, "the certificate", leaf.error().what);
     return refuse(std::move(verdict), Reason::BadChain);
@@ -335,7 +335,10 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
                   "not alive, out of date, or not admitted on this listener: looking for another path");
     }
   }
-  leaf = Certificate::from_x509(peer.leaf);
+  leaf = peer.leaf_key == nullptr
+             ? Certificate::from_x509(peer.leaf)
+             : Certificate::from_der_lightly(
+                   {reinterpret_cast<const std::uint8_t*>(leaf->der().data()), leaf->der().size()});
   if (!leaf) return refuse(std::move(verdict), Reason::BadChain);
   return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
 }

@@ -30,6 +30,7 @@ class ChainTable;
 struct PeerChain {
   X509* leaf = nullptr;
   const stack_st_X509* sent = nullptr;
+  const EVP_PKEY* leaf_key = nullptr;  // where the leaf was parsed without its key (keyless_parsing_context())
 };
 
 // What one listener admits.

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
 #include <memory>
@@ -31,6 +32,15 @@ EVP_PKEY* prepared_key(Group group) {
   static EVP_PKEY* const x25519 = EVP_PKEY_Q_keygen(context, nullptr, "X25519");
   static EVP_PKEY* const p256 = EVP_PKEY_Q_keygen(context, nullptr, "EC", "P-256");
   return group == Group::X25519 ? x25519 : p256;
+}
+
+// Null for what is none.
+KeyPtr public_key(Group group, Bytes encoded) {
+  EVP_PKEY* const like = prepared_key(group);
+  KeyPtr made(like == nullptr ? nullptr : EVP_PKEY_new());
+  const bool set = made && EVP_PKEY_copy_parameters(made.get(), like) == 1 &&
+                   EVP_PKEY_set1_encoded_public_key(made.get(), encoded.data(), encoded.size()) == 1;
+  return set ? std::move(made) : nullptr;
 }
 
 // What a CertificateVerify signs: section 4.4.3.
@@ -73,6 +83,33 @@ const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code) {
   return std::string_view(group) == found->group ? found : nullptr;
 }
 
+// All of `der`, or null.
+X509Ptr parse(Bytes der, OSSL_LIB_CTX* context) {
+  X509* into = X509_new_ex(context, nullptr);
+  const unsigned char* at = der.data();
+  X509Ptr read(into == nullptr ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));  // frees `into`
+  return read && at == der.data() + der.size() ? std::move(read) : nullptr;
+}
+
+// The key of a SubjectPublicKeyInfo with an uncompressed point on P-256 (RFC 5480, section 2); null for any other, also
+// where it is no point of the curve. OpenSSL 3.0 sets up a chain of decoders to read one, two thirds of a certificate.
+KeyPtr p256_key_of(const X509* x509) {
+  constexpr int kPointBytes = 65;
+  constexpr unsigned char kUncompressed = 4;
+  const unsigned char* point = nullptr;
+  int length = 0;
+  X509_ALGOR* algorithm = nullptr;
+  if (X509_PUBKEY_get0_param(nullptr, &point, &length, &algorithm, X509_get_X509_PUBKEY(x509)) != 1) return nullptr;
+  const ASN1_OBJECT* type = nullptr;
+  const void* curve = nullptr;
+  int kind = 0;
+  X509_ALGOR_get0(&type, &kind, &curve, algorithm);
+  const bool on_p256 = OBJ_obj2nid(type) == NID_X9_62_id_ecPublicKey && kind == V_ASN1_OBJECT &&
+                       OBJ_obj2nid(static_cast<const ASN1_OBJECT*>(curve)) == NID_X9_62_prime256v1;
+  if (!on_p256 || length != kPointBytes || point[0] != kUncompressed) return nullptr;
+  return public_key(Group::P256, {point, static_cast<std::size_t>(length)});
+}
+
 // RSASSA-PSS with a salt as long as the digest.
 bool set_padding(const Scheme& scheme, EVP_PKEY_CTX* context) {
   if (scheme.key != EVP_PKEY_RSA && scheme.key != EVP_PKEY_RSA_PSS) return true;
@@ -92,12 +129,9 @@ bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
     return false;
   }
   const KeyPtr own(generated);
-  const KeyPtr theirs(EVP_PKEY_new());
+  const KeyPtr theirs = public_key(group, peer);
   const KeyContextPtr deriving(EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), own.get(), nullptr));
-  if (!theirs || !deriving || EVP_PKEY_copy_parameters(theirs.get(), like) != 1 ||
-      EVP_PKEY_set1_encoded_public_key(theirs.get(), peer.data(), peer.size()) != 1) {
-    return false;
-  }
+  if (!theirs || !deriving) return false;
   unsigned char* share = nullptr;
   const std::size_t length = EVP_PKEY_get1_encoded_public_key(own.get(), &share);
   made.share.assign(share, share + length);
@@ -151,11 +185,20 @@ Proof check_transcript(EVP_PKEY* key, std::uint16_t code, const TranscriptHash& 
 
 X509Ptr read_certificate(Bytes der) {
   const NoErrorsLeft errors;
-  X509* into = X509_new_ex(light_parsing_context(), nullptr);
-  const unsigned char* at = der.data();
-  X509Ptr read(into == nullptr ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));  // frees `into`
-  const bool whole = read && at == der.data() + der.size() && X509_get0_pubkey(read.get()) != nullptr;
-  return whole ? std::move(read) : nullptr;
+  X509Ptr read = parse(der, light_parsing_context());
+  return read && X509_get0_pubkey(read.get()) != nullptr ? std::move(read) : nullptr;
+}
+
+ReadCertificate read_leaf(Bytes der) {
+  const NoErrorsLeft errors;
+  ReadCertificate read;
+  if (keyless_parsing_context() != nullptr) read.x509 = parse(der, keyless_parsing_context());
+  if (read.x509) read.key = p256_key_of(read.x509.get());
+  read.keyless = read.key != nullptr;
+  if (read.keyless) return read;
+  read.x509 = read_certificate(der);
+  if (read.x509) read.key.reset(X509_get_pubkey(read.x509.get()));
+  return read;
 }
 
 }  // namespace sallyport

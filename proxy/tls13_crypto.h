@@ -46,7 +46,16 @@ enum class Proof : std::uint8_t { Good, Bad, WrongScheme };  // WrongScheme: not
 Proof check_transcript(EVP_PKEY* key, std::uint16_t scheme, const TranscriptHash& hash,
                        std::span<const std::uint8_t> signature);
 
-// Exactly one certificate with a key that can be read.
+// A peer's certificate and its key. `keyless`: the key is not in the certificate itself.
+struct ReadCertificate {
+  X509Ptr x509;
+  KeyPtr key;
+  bool keyless = false;
+};
+
+// Exactly one certificate with a key that can be read, or null.
 X509Ptr read_certificate(std::span<const std::uint8_t> der);
+// The same for a leaf; half as dear where its key is on P-256.
+ReadCertificate read_leaf(std::span<const std::uint8_t> der);
 
 }  // namespace sallyport

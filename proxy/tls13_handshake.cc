@@ -51,15 +51,24 @@ std::string_view text_of(int reason) {
 using ParsedChain =
     std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); })>;
 
-// Null where one cannot be read.
-ParsedChain parse(const std::vector<Bytes>& ders) {
+// A client's certificates; `chain` is null where one cannot be read.
+struct Parsed {
+  ParsedChain chain;  // the leaf first
+  KeyPtr key;         // of the leaf
+  bool keyless = false;
+};
+
+Parsed parse(const std::vector<Bytes>& ders) {
+  ReadCertificate leaf = read_leaf(ders.front());
   ParsedChain chain(sk_X509_new_reserve(nullptr, static_cast<int>(ders.size())));
-  for (const Bytes der : ders) {
-    X509Ptr read = chain ? read_certificate(der) : nullptr;
-    if (!read) return nullptr;
+  if (!leaf.key || !chain) return {};
+  sk_X509_push(chain.get(), leaf.x509.release());
+  for (const Bytes der : std::span(ders).subspan(1)) {
+    X509Ptr read = read_certificate(der);
+    if (!read) return {};
     sk_X509_push(chain.get(), read.release());
   }
-  return chain;
+  return {std::move(chain), std::move(leaf.key), leaf.keyless};
 }
 
 }  // namespace
@@ -197,17 +206,17 @@ Step Tls13Handshake::on_certificate(Bytes body) {
     return fail(SSL_AD_CERTIFICATE_REQUIRED,
                 {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"});
   }
-  const ParsedChain chain = parse(sent->ders);
-  if (!chain) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  X509* const leaf = sk_X509_value(chain.get(), 0);
+  Parsed parsed = parse(sent->ders);
+  if (!parsed.chain) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
   // Fail closed: without a verifier nobody can say that the certificate is good.
   if (verifier_ == nullptr) return fail({SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_AD_CERTIFICATE_UNKNOWN});
-  verdict_ = verifier_->verify({leaf, chain.get()});
+  const STACK_OF(X509)* const chain = parsed.chain.get();
+  verdict_ = verifier_->verify({sk_X509_value(chain, 0), chain, parsed.keyless ? parsed.key.get() : nullptr});
   if (!verdict_->admitted()) {
     return fail(alert_for(verdict_->reason),
                 {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"});
   }
-  client_key_.reset(X509_get_pubkey(leaf));
+  client_key_ = std::move(parsed.key);
   expects_ = Expects::CertificateVerify;
   return Step::WantInput;
 }

@@ -64,9 +64,11 @@ mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
 mutant who-is-refused-goes-on proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (!verdict_->admitted()) {' 'if (false) {'
 mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
-  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_.reset(X509_get_pubkey(leaf)), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
+  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed.key), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
+mutant a-path-without-the-leafs-key cache/device_gate.cc device_gate_test '*' \
+  'peer.leaf_key == nullptr ? ' 'true ? '
 mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'step == Step::Done && held.size() != message.size()' 'false'
 mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '*' \
