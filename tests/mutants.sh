@@ -68,7 +68,7 @@ mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
 mutant a-path-without-the-leafs-key cache/device_gate.cc device_gate_test '*' \
-  'peer.leaf_key == nullptr ? ' 'true ? '
+  'leaf = peer.leaf_key == nullptr' 'leaf = true'
 mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'step == Step::Done && held.size() != message.size()' 'false'
 mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '*' \
