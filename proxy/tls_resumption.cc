@@ -27,12 +27,6 @@ int data_index() {
   return index;
 }
 
-// The fetched algorithms stay: an implicit fetch in every handshake costs a lock and a search.
-EVP_CIPHER* cipher_algorithm() {
-  static EVP_CIPHER* const algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
-  return algorithm;
-}
-
 // DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
 // SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
 std::string without_certificate(const std::string& der) {
@@ -152,9 +146,9 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
   if (encrypt != 0) {
     std::copy(key->name.begin(), key->name.end(), name);
     if (RAND_bytes(iv, 16) != 1) return -1;
-    return EVP_EncryptInit_ex2(cipher, cipher_algorithm(), key->cipher.data(), iv, nullptr) == 1 ? 1 : -1;
+    return EVP_EncryptInit_ex2(cipher, ticket_cipher(), key->cipher.data(), iv, nullptr) == 1 ? 1 : -1;
   }
-  if (EVP_DecryptInit_ex2(cipher, cipher_algorithm(), key->cipher.data(), iv, nullptr) != 1) return -1;
+  if (EVP_DecryptInit_ex2(cipher, ticket_cipher(), key->cipher.data(), iv, nullptr) != 1) return -1;
   return newest && newest->name == key->name ? 1 : 2;  // 2: a new one is due
 }
 

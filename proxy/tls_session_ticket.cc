@@ -26,12 +26,12 @@ struct Wiped : std::vector<std::uint8_t> {
   ~Wiped() { OPENSSL_cleanse(data(), size()); }
 };
 
-EVP_CIPHER* cipher_algorithm() {
+}  // namespace
+
+EVP_CIPHER* ticket_cipher() {
   static EVP_CIPHER* const algorithm = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
   return algorithm;
 }
-
-}  // namespace
 
 std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key) {
   const int length = i2d_SSL_SESSION(session, nullptr);
@@ -47,7 +47,7 @@ std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const Ticke
   const CipherContextPtr cipher(EVP_CIPHER_CTX_new());
   int whole = 0, last = 0;
   if (!cipher || RAND_bytes(iv, kIvBytes) != 1 ||
-      EVP_EncryptInit_ex2(cipher.get(), cipher_algorithm(), key.cipher.data(), iv, nullptr) != 1 ||
+      EVP_EncryptInit_ex2(cipher.get(), ticket_cipher(), key.cipher.data(), iv, nullptr) != 1 ||
       EVP_EncryptUpdate(cipher.get(), body, &whole, der.data(), length) != 1 ||
       EVP_EncryptFinal_ex(cipher.get(), body + whole, &last) != 1) {
     return {};

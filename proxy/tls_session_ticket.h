@@ -11,6 +11,9 @@
 
 namespace sallyport {
 
+// AES-256-CBC, fetched once: an implicit fetch in every handshake costs a lock and a search.
+EVP_CIPHER* ticket_cipher();
+
 // Empty where OpenSSL fails. Any thread.
 std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key);
 

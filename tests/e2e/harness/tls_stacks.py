@@ -3,43 +3,17 @@
 Each run makes a handshake, sends one CONNECT, and reads until the CONNACK or the end.
 """
 
-import select
 import subprocess
-import time
 from pathlib import Path
 
-from . import packet
-
-_ACCEPTED = packet.packet(packet.CONNACK, b"\0\0")
+from .typed import converse
 
 
 class Run:
     """`connack`: a CONNACK 0 came back; `text`: all it printed."""
 
     def __init__(self, command, timeout=8.0):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        output = bytearray()
-        try:
-            process.stdin.write(packet.connect("stack"))
-            process.stdin.flush()
-            deadline = time.monotonic() + timeout
-            while time.monotonic() < deadline and _ACCEPTED not in output:
-                if not select.select([process.stdout], [], [], 0.1)[0]:
-                    continue
-                piece = process.stdout.read1(65536)
-                if not piece:
-                    break
-                output += piece
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            try:
-                process.stdin.close()
-            except OSError:
-                pass  # it has ended already
-        self.connack = _ACCEPTED in output
-        self.text = output.decode(errors="replace")
+        self.connack, self.text = converse(command, "stack", timeout)
 
 
 def gnutls(port, identity, tls, ca_file):
