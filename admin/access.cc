@@ -2,11 +2,12 @@
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 #include <array>
 #include <ctime>
+
+#include "cache/sha2.h"
 
 namespace sallyport {
 
@@ -14,12 +15,6 @@ namespace {
 
 constexpr std::size_t kMostTokens = 1000;
 constexpr std::string_view kPrefix = "sallyport_";  // so that a scanner of leaked secrets can tell what it is
-
-Digest sha256(std::string_view text) {
-  Digest digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return digest;
-}
 
 TokenInfo info_of(const std::string& name, const TokenRow& row) {
   return {name, row.operates, row.created_at, row.expires_at};
@@ -50,7 +45,7 @@ std::optional<Caller> Access::caller(const HttpRequest& request) const {
                       std::equal(kScheme.begin(), kScheme.end(), given.begin(),
                                  [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
   if (!bearer) return std::nullopt;
-  const Digest hash = sha256(given.substr(kScheme.size()));
+  const Digest hash = Sha256::of(given.substr(kScheme.size()));
   const std::int64_t now = std::time(nullptr);
   std::optional<Caller> found;
   const std::lock_guard lock(mutex_);
@@ -85,7 +80,7 @@ Answer<Access::Created> Access::create(const std::string& name, bool operates, s
   }
   Created created{std::string(kPrefix) + to_hex(random), {}};
   TokenRow row;
-  row.hash = sha256(created.token);
+  row.hash = Sha256::of(created.token);
   row.operates = operates;
   row.created_at = std::time(nullptr);
   row.expires_at = ttl_seconds == 0 ? 0 : row.created_at + ttl_seconds;

@@ -1,11 +1,11 @@
 #include "cache/ca_set.h"
 
-#include <openssl/sha.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
 
 #include "cache/check.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
@@ -153,9 +153,7 @@ std::optional<Window> CaSet::window(std::size_t entry, std::int64_t now) const {
 
 bool CaSet::is_issued_code(std::string_view text) const {
   if (codes_ == nullptr || codes_->empty() || text.empty()) return false;
-  Digest digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return codes_->count(digest) != 0;
+  return codes_->count(Sha256::of(text)) != 0;
 }
 
 }  // namespace sallyport

@@ -2,7 +2,6 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "cache/light_parsing.h"
 #include "cache/openssl_ptr.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
@@ -173,8 +173,7 @@ Answer<Certificate> Certificate::brief(X509* x509, const EVP_PKEY* key) {
   certificate.der_.assign(reinterpret_cast<char*>(der), static_cast<std::size_t>(length));
   OPENSSL_free(der);
   if (certificate.der_.size() > kDerLimit) return refusal("the certificate is larger than 64 KiB");
-  SHA256(reinterpret_cast<const unsigned char*>(certificate.der_.data()), certificate.der_.size(),
-         certificate.fingerprint_.data());
+  certificate.fingerprint_ = Sha256::of(certificate.der_);
   certificate.issuer_der_ = name_der(X509_get_issuer_name(x509));
   certificate.serial_ = serial_of(x509);
   if (certificate.serial_.size() > kSerialLimit) return refusal("the serial number is longer than 128 bytes");
@@ -197,7 +196,7 @@ Answer<Certificate> Certificate::from_x509(X509* x509) {
   unsigned char* spki = nullptr;
   const int spki_length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &spki);
   if (spki_length <= 0) return refusal("the certificate's public key cannot be read");
-  SHA256(spki, static_cast<std::size_t>(spki_length), certificate.spki_hash_.data());
+  certificate.spki_hash_ = Sha256::of(Bytes(spki, static_cast<std::size_t>(spki_length)));
   OPENSSL_free(spki);
   certificate.subject_der_ = name_der(X509_get_subject_name(x509));
   certificate.subject_key_id_ = octets(X509_get0_subject_key_id(x509));

@@ -1,49 +1,27 @@
 #include "cache/hkdf.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
-#include <memory>
 
-#include "cache/openssl_ptr.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
-using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
 
-constexpr std::size_t kMostBlock = 128;  // of SHA-384
+constexpr std::size_t kMostBlock = Sha384::kBlockBytes;
 constexpr std::size_t kMostLabel = 255;  // HkdfLabel, RFC 8446, section 7.1
 constexpr std::size_t kMostContext = 255;
 
-KdfHash fetched(const char* name) {
+template <class Hash>
+KdfHash hash_of_size() {
   KdfHash hash;
-  hash.md = EVP_MD_fetch(nullptr, name, nullptr);
-  if (hash.md == nullptr) return hash;
-  hash.size = static_cast<std::size_t>(EVP_MD_get_size(hash.md));
-  hash.block = static_cast<std::size_t>(EVP_MD_get_block_size(hash.md));
-  EVP_Digest(nullptr, 0, hash.of_nothing.data(), nullptr, hash.md, nullptr);
+  hash.size = Hash::kBytes;
+  Hash().finish(hash.of_nothing.data());
   return hash;
-}
-
-EVP_MD_CTX* context_of_this_thread() {
-  thread_local const MdContextPtr context(EVP_MD_CTX_new());
-  return context.get();
-}
-
-bool digest(const KdfHash& hash, Bytes pad, std::span<const Bytes> text, std::uint8_t* out) {
-  EVP_MD_CTX* context = context_of_this_thread();
-  if (context == nullptr || EVP_DigestInit_ex2(context, hash.md, nullptr) != 1 ||
-      EVP_DigestUpdate(context, pad.data(), pad.size()) != 1) {
-    return false;
-  }
-  for (const Bytes& piece : text) {
-    if (EVP_DigestUpdate(context, piece.data(), piece.size()) != 1) return false;
-  }
-  return EVP_DigestFinal_ex(context, out, nullptr) == 1;
 }
 
 struct Pad : std::array<std::uint8_t, kMostBlock> {
@@ -62,23 +40,35 @@ KdfSecret::~KdfSecret() {
 }
 
 const KdfHash* kdf_hash(std::string_view name) {
-  static const KdfHash sha256 = fetched("SHA2-256"), sha384 = fetched("SHA2-384");
-  const KdfHash* found = name == "SHA2-256" || name == "SHA256"   ? &sha256
-                         : name == "SHA2-384" || name == "SHA384" ? &sha384
-                                                                  : nullptr;
-  return found != nullptr && found->md != nullptr ? found : nullptr;
+  static const KdfHash sha256 = hash_of_size<Sha256>(), sha384 = hash_of_size<Sha384>();
+  if (name == "SHA2-256" || name == "SHA256") return &sha256;
+  return name == "SHA2-384" || name == "SHA384" ? &sha384 : nullptr;
 }
 
-bool hmac(const KdfHash& hash, Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
-  if (key.size() > hash.block || out.size() < hash.size) return false;
+namespace {
+
+template <class Hash>
+bool hmac_with(Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
+  if (key.size() > Hash::kBlockBytes || out.size() < Hash::kBytes) return false;
   Pad pad;
   std::copy(key.begin(), key.end(), pad.begin());
   for (std::uint8_t& byte : pad) byte ^= 0x36;
-  KdfSecret inner;
-  if (!digest(hash, Bytes(pad).first(hash.block), text, inner.data())) return false;
+  Hash inner, outer;
+  inner.add(Bytes(pad).first(Hash::kBlockBytes));
+  for (const Bytes& piece : text) inner.add(piece);
+  KdfSecret between;
+  inner.finish(between.data());
   for (std::uint8_t& byte : pad) byte ^= 0x36 ^ 0x5c;
-  const Bytes outer[] = {Bytes(inner).first(hash.size)};
-  return digest(hash, Bytes(pad).first(hash.block), outer, out.data());
+  outer.add(Bytes(pad).first(Hash::kBlockBytes));
+  outer.add(Bytes(between).first(Hash::kBytes));
+  outer.finish(out.data());
+  return true;
+}
+
+}  // namespace
+
+bool hmac(const KdfHash& hash, Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
+  return hash.size == Sha256::kBytes ? hmac_with<Sha256>(key, text, out) : hmac_with<Sha384>(key, text, out);
 }
 
 bool hmac(const KdfHash& hash, Bytes key, Bytes text, std::span<std::uint8_t> out) {

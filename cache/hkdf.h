@@ -1,10 +1,7 @@
-// HMAC (RFC 2104) and HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1), over OpenSSL's SHA-256 and SHA-384.
-// Nothing is looked up or allocated after a thread's first use; OpenSSL 3.0's own HKDF spends most of a call on that.
-// Any thread. Everything answers false, and writes nothing that may be used, where OpenSSL's digest fails or a size is
-// none that TLS has.
+// HMAC (RFC 2104) and HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1), over SHA-256 and SHA-384. Nothing is
+// looked up or allocated; OpenSSL 3.0's own HKDF spends most of a call on that. Any thread. Everything answers false,
+// and writes nothing that may be used, where a size is none that TLS has.
 #pragma once
-
-#include <openssl/types.h>
 
 #include <array>
 #include <cstddef>
@@ -17,8 +14,7 @@ namespace sallyport {
 struct KdfHash {
   static constexpr std::size_t kMostBytes = 48;  // of SHA-384
 
-  EVP_MD* md = nullptr;
-  std::size_t size = 0, block = 0;
+  std::size_t size = 0;
   std::array<std::uint8_t, kMostBytes> of_nothing{};  // the hash of the empty string
 
   std::span<const std::uint8_t> of_nothing_bytes() const { return std::span(of_nothing).first(size); }

@@ -2,12 +2,12 @@
 // refuses to take a restriction it is put in force all the same and answered as not durable.
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 
 #include <algorithm>
 
 #include "cache/ca_rules.h"
 #include "cache/registrar_impl.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
@@ -15,12 +15,6 @@ namespace {
 
 constexpr std::size_t kCodeBytes = 16;             // 128 random bits
 constexpr std::size_t kCodesOutstanding = 10'000;  // an operator's script gone wild must not fill the disk
-
-Digest sha256(std::string_view text) {
-  Digest digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return digest;
-}
 
 Refusal revoked_ca() {
   return {Refusal::Kind::Conflict,
@@ -155,7 +149,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
     return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
   }
   Code code{to_hex(random), now + ttl_seconds};
-  const CodeRow row{sha256(code.code), code.expires_at, false};
+  const CodeRow row{Sha256::of(code.code), code.expires_at, false};
   RegistryStore::Batch batch;
   store_.put_code(batch, row);
   note(Change::Kind::CodeIssued, row.hash, 0);
@@ -193,7 +187,7 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
   if (const auto fit = check_ca(certificate, now); !fit) return fit.error();
   if (const auto proof = check_verification(certificate, registration.verification); !proof) return proof.error();
   if (listed_by_its_issuer(certificate)) return revoked_ca();
-  const Digest given = sha256(registration.verification.cn());
+  const Digest given = Sha256::of(registration.verification.cn());
   CodeRow* code = nullptr;
   // Every code is compared, each in constant time: nothing tells how near a guess came.
   for (auto& [hash, row] : codes_) {

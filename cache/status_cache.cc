@@ -1,9 +1,9 @@
 #include "cache/status_cache.h"
 
-#include <openssl/sha.h>
 #include <sys/random.h>
 
 #include "cache/check.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
@@ -28,18 +28,12 @@ SipHash secret_hash() {
 
 IssuerSerial issuer_serial(std::string_view issuer_der, std::string_view serial) {
   // The length in front keeps (name, serial) apart from another split of the same bytes.
-  SHA256_CTX hash;
-  Digest digest{};
   const std::uint64_t length = issuer_der.size();
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-  // OpenSSL 3 deprecates the direct calls; EVP costs a fetch and an allocation in every handshake.
-  SHA256_Init(&hash);
-  SHA256_Update(&hash, &length, sizeof length);
-  SHA256_Update(&hash, issuer_der.data(), issuer_der.size());
-  SHA256_Update(&hash, serial.data(), serial.size());
-  SHA256_Final(digest.data(), &hash);
-#pragma GCC diagnostic pop
+  Sha256 hash;
+  hash.add(std::span(reinterpret_cast<const std::uint8_t*>(&length), sizeof length));
+  hash.add(issuer_der);
+  hash.add(serial);
+  const Sha256::Hash digest = hash.of_all();
   IssuerSerial out{};
   std::memcpy(out.data(), digest.data(), out.size());
   return out;

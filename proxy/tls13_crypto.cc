@@ -46,7 +46,7 @@ KeyPtr public_key(Group group, Bytes encoded) {
 // What a CertificateVerify signs: section 4.4.3.
 struct Signed {
   static constexpr std::size_t kSpaces = 64;
-  std::array<std::uint8_t, kSpaces + kServerContext.size() + 1 + kSha256Bytes> bytes;
+  std::array<std::uint8_t, kSpaces + kServerContext.size() + 1 + Sha256::kBytes> bytes;
 
   Signed(std::string_view context, const TranscriptHash& hash) {
     static_assert(kServerContext.size() == kClientContext.size());

@@ -79,7 +79,8 @@ Tls13Handshake::Tls13Handshake(const Tls13Server& server, Verifier* verifier, st
 
 bool Tls13Handshake::begin(const PlainHello& hello, Bytes message) {
   const Tls13Credential* credential = server_.choose(hello);
-  if (credential == nullptr || !schedule_.begin() || !schedule_.add(message)) return false;
+  if (credential == nullptr) return false;
+  schedule_.add(message);
   takes_tickets_ = hello.takes_tickets;
   expects_ = server_.mutual ? Expects::Certificate : Expects::Finished;
   return write_flight(hello, *credential);
@@ -90,8 +91,10 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential
   KeyExchange exchange;
   if (!exchange_keys(hello.group, hello.share, exchange)) return false;
   const Message greeting = server_hello(hello.session_id, hello.group, exchange.share);
+  if (greeting.empty()) return false;
+  schedule_.add(greeting);
   RecordKey writing;
-  if (greeting.empty() || !schedule_.add(greeting) || !schedule_.derive_handshake(exchange.shared) ||
+  if (!schedule_.derive_handshake(exchange.shared) ||
       !derive_record_key(schedule_.client_handshake(), kKeyBytes, reading_) ||
       !derive_record_key(schedule_.server_handshake(), kKeyBytes, writing)) {
     return false;
@@ -106,19 +109,19 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential
     for (Bytes rest = message; !rest.empty(); rest = rest.subspan(std::min(rest.size(), kMostPlain))) {
       seal_record(cipher, rest.first(std::min(rest.size(), kMostPlain)), ContentType::Handshake, flight);
     }
-    return schedule_.add(message);
+    schedule_.add(message);
   };
   static const Message kRequest = certificate_request(kAcceptedSchemes);
-  TranscriptHash hash, mac;
+  send(encrypted_extensions(hello.server_name.has_value()));
+  if (server_.mutual) send(kRequest);
+  send(credential.certificate);
   std::vector<std::uint8_t> signature;
-  if (!send(encrypted_extensions(hello.server_name.has_value())) || (server_.mutual && !send(kRequest)) ||
-      !send(credential.certificate) || !schedule_.transcript(hash) ||
-      !sign_transcript(credential.key.get(), credential.scheme, hash, signature) ||
-      !send(certificate_verify(credential.scheme, signature)) || !schedule_.transcript(hash) ||
-      !finished_mac(schedule_.server_handshake(), hash, mac) || !send(finished(mac)) ||
-      !schedule_.derive_application()) {
-    return false;
-  }
+  if (!sign_transcript(credential.key.get(), credential.scheme, schedule_.transcript(), signature)) return false;
+  send(certificate_verify(credential.scheme, signature));
+  TranscriptHash mac;
+  if (!finished_mac(schedule_.server_handshake(), schedule_.transcript(), mac)) return false;
+  send(finished(mac));
+  if (!schedule_.derive_application()) return false;
   output_.append(flight.bytes());
   return true;
 }
@@ -194,7 +197,7 @@ Step Tls13Handshake::on_message(Bytes message) {
   } else {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
-  if (step != Step::Failed && !schedule_.add(message)) return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
+  if (step != Step::Failed) schedule_.add(message);
   return step;
 }
 
@@ -224,9 +227,7 @@ Step Tls13Handshake::on_certificate(Bytes body) {
 Step Tls13Handshake::on_certificate_verify(Bytes body) {
   const auto proof = read_certificate_verify(body);
   if (!proof) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  TranscriptHash hash;
-  if (!schedule_.transcript(hash)) return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
-  switch (check_transcript(client_key_.get(), proof->scheme, hash, proof->signature)) {
+  switch (check_transcript(client_key_.get(), proof->scheme, schedule_.transcript(), proof->signature)) {
     case Proof::WrongScheme: return fail({SSL_R_WRONG_SIGNATURE_TYPE, SSL_AD_ILLEGAL_PARAMETER});
     case Proof::Bad: return fail({SSL_R_BAD_SIGNATURE, SSL_AD_DECRYPT_ERROR});
     case Proof::Good: break;
@@ -236,8 +237,8 @@ Step Tls13Handshake::on_certificate_verify(Bytes body) {
 }
 
 Step Tls13Handshake::on_finished(Bytes body) {
-  TranscriptHash hash, mac;
-  if (!schedule_.transcript(hash) || !finished_mac(schedule_.client_handshake(), hash, mac)) {
+  TranscriptHash mac;
+  if (!finished_mac(schedule_.client_handshake(), schedule_.transcript(), mac)) {
     return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
   }
   if (body.size() != mac.size()) return fail({SSL_R_BAD_DIGEST_LENGTH, SSL_AD_DECODE_ERROR});

@@ -1,22 +1,20 @@
 // The key schedule of one TLS 1.3 handshake with SHA-256 and without a PSK (RFC 8446, sections 4.4.1 and 7.1): the
-// transcript and the secrets that come of it. Every call answers false where OpenSSL's digest failed; then nothing of
-// it may be used. One thread's; all secrets are wiped at its end.
+// transcript and the secrets that come of it. Where a call answers false nothing of it may be used. One thread's; all
+// secrets are wiped at its end.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "cache/hkdf.h"
-#include "cache/openssl_ptr.h"
+#include "cache/sha2.h"
 
 namespace sallyport {
 
-inline constexpr std::size_t kSha256Bytes = 32;
-using TranscriptHash = std::array<std::uint8_t, kSha256Bytes>;
+using TranscriptHash = Sha256::Hash;
 
-struct Tls13Secret : std::array<std::uint8_t, kSha256Bytes> {
+struct Tls13Secret : std::array<std::uint8_t, Sha256::kBytes> {
   Tls13Secret() : array{} {}
   Tls13Secret(const Tls13Secret&) = delete;
   Tls13Secret& operator=(const Tls13Secret&) = delete;
@@ -25,11 +23,9 @@ struct Tls13Secret : std::array<std::uint8_t, kSha256Bytes> {
 
 class Tls13KeySchedule {
  public:
-  bool begin();
-
   // A handshake message, header included, in the order of the handshake.
-  bool add(std::span<const std::uint8_t> message);
-  bool transcript(TranscriptHash& hash) const;  // of all that was added
+  void add(std::span<const std::uint8_t> message) { transcript_.add(message); }
+  TranscriptHash transcript() const { return transcript_.of_all(); }  // of all that was added
 
   // After the ServerHello; `shared`: what the key exchange came to.
   bool derive_handshake(std::span<const std::uint8_t> shared);
@@ -44,9 +40,7 @@ class Tls13KeySchedule {
   const Tls13Secret& server_application() const { return server_application_; }
 
  private:
-  using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
-
-  MdContextPtr transcript_;
+  Sha256 transcript_;
   Tls13Secret handshake_, master_;
   Tls13Secret client_handshake_, server_handshake_, client_application_, server_application_;
 };

@@ -90,7 +90,7 @@ class Tls13Peer {
   // The record of a ClientHello.
   Bytes say(const Hello& hello) {
     const Bytes message = hello.message();
-    CHECK(schedule_.begin() && schedule_.add(message));
+    schedule_.add(message);
     return plain_record(kHandshake, message);
   }
 
@@ -102,16 +102,17 @@ class Tls13Peer {
     heard.push_back(Bytes(greeting.begin(), greeting.end()));
     // type, length, legacy_version, random, session_id, ..., and the share is the end of it
     Tls13Secret shared;
-    if (flight.size() < 6 || greeting.size() < 32 || greeting[0] != 2 || !agree(greeting.last(32), shared) ||
-        !schedule_.add(greeting) || !schedule_.derive_handshake(shared)) {
+    if (flight.size() < 6 || greeting.size() < 32 || greeting[0] != 2 || !agree(greeting.last(32), shared))
       return false;
-    }
+    schedule_.add(greeting);
+    if (!schedule_.derive_handshake(shared)) return false;
     heard_change_cipher_spec = flight[0] == kChangeCipherSpec;
     if (heard_change_cipher_spec) flight = flight.subspan(6);
     handshake_.emplace(16, schedule_.client_handshake(), schedule_.server_handshake());
     while (!flight.empty()) {
       const auto record = handshake_->open(flight);
-      if (!record || record->type != kHandshake || !schedule_.add(record->content)) return false;
+      if (!record || record->type != kHandshake) return false;
+      schedule_.add(record->content);
       heard.push_back(record->content);
     }
     if (!schedule_.derive_application()) return false;
@@ -127,18 +128,17 @@ class Tls13Peer {
   }
   Bytes certificate_verify(EVP_PKEY* key, std::uint16_t scheme, const char* digest,
                            std::string_view context = "TLS 1.3, client CertificateVerify") const {
-    TranscriptHash hash;
-    CHECK(schedule_.transcript(hash));
+    const TranscriptHash hash = schedule_.transcript();
     const Bytes content =
         join({Bytes(64, ' '), Bytes(context.begin(), context.end()), {0}, Bytes(hash.begin(), hash.end())});
     return message_of(15, join({number(scheme, 2), vector_of(sign(key, scheme, digest, content), 2)}));
   }
   Bytes finished() const {
-    TranscriptHash hash, mac;
-    CHECK(schedule_.transcript(hash) && finished_mac(schedule_.client_handshake(), hash, mac));
+    TranscriptHash mac;
+    CHECK(finished_mac(schedule_.client_handshake(), schedule_.transcript(), mac));
     return message_of(20, Bytes(mac.begin(), mac.end()));
   }
-  void said(const Bytes& message) { CHECK(schedule_.add(message)); }
+  void said(const Bytes& message) { schedule_.add(message); }
   bool ticket_secret(std::span<const std::uint8_t> nonce, Tls13Secret& secret) const {
     return schedule_.derive_ticket(nonce, secret);
   }
