@@ -98,6 +98,15 @@ std::string serial_hex(Bytes serial) {
   return (negative ? "-" : "") + hex(negative ? serial.subspan(1) : serial, "0123456789ABCDEF");
 }
 
+std::string one_line(const X509_NAME* name) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  if (!bio) return {};
+  X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_ONELINE & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return length > 0 ? std::string(text, static_cast<std::size_t>(length)) : std::string();
+}
+
 bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out) {
   out.clear();
   int high = -1;
@@ -163,7 +172,7 @@ Certificate::~Certificate() {
   X509_free(x509_);
 }
 
-Answer<Certificate> Certificate::brief(X509* x509, const EVP_PKEY* key) {
+Answer<Certificate> Certificate::brief(X509* x509) {
   Certificate certificate;
   X509_up_ref(x509);
   certificate.x509_ = x509;
@@ -181,8 +190,7 @@ Answer<Certificate> Certificate::brief(X509* x509, const EVP_PKEY* key) {
       !unix_time(X509_get0_notAfter(x509), certificate.not_after_)) {
     return refusal("the certificate's dates cannot be read");
   }
-  if (key == nullptr) key = X509_get0_pubkey(x509);
-  if (key != nullptr) {
+  if (const EVP_PKEY* key = X509_get0_pubkey(x509); key != nullptr) {
     certificate.key_type_ = key_type_of(key);
     certificate.key_bits_ = EVP_PKEY_get_bits(key);
   }
@@ -267,13 +275,7 @@ Answer<std::vector<Certificate>> Certificate::bundle_from_pem(std::string_view p
 }
 
 std::string Certificate::subject() const {
-  const BioPtr bio(BIO_new(BIO_s_mem()));
-  if (!bio) return {};
-  X509_NAME_print_ex(bio.get(), X509_get_subject_name(x509_), 0,
-                     XN_FLAG_ONELINE & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
-  char* text = nullptr;
-  const long length = BIO_get_mem_data(bio.get(), &text);
-  return length > 0 ? std::string(text, static_cast<std::size_t>(length)) : std::string();
+  return one_line(X509_get_subject_name(x509_));
 }
 
 std::string Certificate::cn() const {

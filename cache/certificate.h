@@ -19,8 +19,10 @@ namespace sallyport {
 using Digest = std::array<std::uint8_t, 32>;  // SHA-256
 using Bytes = std::span<const std::uint8_t>;
 
-std::string to_hex(Bytes bytes);                                        // lower case
-std::string serial_hex(Bytes serial);                                   // as `openssl x509 -serial` prints it
+std::string to_hex(Bytes bytes);       // lower case
+std::string serial_hex(Bytes serial);  // as `openssl x509 -serial` prints it
+// RFC 2253's escapes in the name's own order, as `openssl x509 -subject` shows it; UTF-8.
+std::string one_line(const X509_NAME* name);
 bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // either case, colons allowed
 
 enum class KeyType : std::uint8_t { Rsa, EcP256, EcP384, EcP521, Ed25519, Other };
@@ -43,9 +45,8 @@ class Certificate {
   static Answer<Certificate> from_der_lightly(Bytes der);
 
   // Of a certificate that only one thread looks at, what tells whose it is: the DER, fingerprint, issuer, serial,
-  // dates and kind of key. Extensions are not parsed; everything else is empty. `key`: the certificate's, where it was
-  // parsed without.
-  static Answer<Certificate> brief(X509* x509, const EVP_PKEY* key = nullptr);
+  // dates and kind of key. Extensions are not parsed; everything else is empty.
+  static Answer<Certificate> brief(X509* x509);
 
   X509* x509() const { return x509_; }
   const std::string& der() const { return der_; }
@@ -65,8 +66,8 @@ class Certificate {
   bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
   bool self_issued() const { return subject_der_ == issuer_der_; }
 
-  std::string subject() const;  // one line, RFC 2253 order reversed as `openssl x509 -subject` shows; UTF-8, escaped
-  std::string cn() const;       // the one CN, or empty where there is none or several
+  std::string subject() const;        // one_line()
+  std::string cn() const;             // the one CN, or empty where there is none or several
   std::string key_type_name() const;  // "RSA-2048", "EC-P256", "Ed25519", …
   std::string pem() const;
   bool signed_by(EVP_PKEY* key) const;

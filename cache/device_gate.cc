@@ -11,6 +11,7 @@
 #include "cache/chains.h"
 #include "cache/openssl_ptr.h"
 #include "cache/path_builder.h"
+#include "cache/plain_leaf.h"
 
 namespace sallyport {
 
@@ -35,6 +36,9 @@ std::string date(std::int64_t at) {
 std::string dates(const Certificate& certificate) {
   return date(certificate.not_before()) + " to " + date(certificate.not_after());
 }
+std::string dates(const Identity& device) {
+  return date(device.not_before) + " to " + date(device.not_after);
+}
 
 std::string_view name_of(std::uint8_t status) {
   switch (static_cast<DeviceStatus>(status)) {
@@ -57,12 +61,12 @@ std::string path_text(const CaSet& cas, std::size_t owner, std::int64_t now) {
   return text;
 }
 
-void say_looked_up(Trace* trace, const Certificate& leaf, const std::optional<SlotState>& slot) {
+void say_looked_up(Trace* trace, const Identity& device, const std::optional<SlotState>& slot) {
   if (trace == nullptr) return;
-  const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
+  const auto* serial = reinterpret_cast<const std::uint8_t*>(device.serial.data());
   trace->step(2,
-              "serial " + serial_hex({serial, leaf.serial().size()}) + " of its issuer, fingerprint " +
-                  to_hex(leaf.fingerprint()),
+              "serial " + serial_hex({serial, device.serial.size()}) + " of its issuer, fingerprint " +
+                  to_hex(device.fingerprint),
               slot ? "a registered device, " + std::string(name_of(slot->status)) : "not registered");
 }
 
@@ -113,8 +117,8 @@ struct Validation {
 
 // The path as it was found, leaf first, and what it is looked at for.
 struct Checked {
-  std::vector<const X509*> path;
-  std::time_t now = 0;
+  std::vector<const Certificate*> path;
+  std::int64_t now = 0;
   bool another_path = false;  // OpenSSL has put another one together
 };
 
@@ -127,14 +131,14 @@ int dates_only(X509_STORE_CTX* context) {
   const auto length = static_cast<std::size_t>(std::max(0, sk_X509_num(chain)));
   checked.another_path = length != checked.path.size();
   for (std::size_t i = 0; i < length && !checked.another_path; ++i) {
-    checked.another_path = sk_X509_value(chain, static_cast<int>(i)) != checked.path[i];
+    checked.another_path = sk_X509_value(chain, static_cast<int>(i)) != checked.path[i]->x509();
   }
   if (checked.another_path) return 0;
   for (std::size_t depth = length; depth-- > 0;) {
-    const X509* at = checked.path[depth];
+    // X509_cmp_time(3): a time that is now counts as past.
     int error = X509_V_OK;
-    if (X509_cmp_time(X509_get0_notBefore(at), &checked.now) >= 0) error = X509_V_ERR_CERT_NOT_YET_VALID;
-    if (X509_cmp_time(X509_get0_notAfter(at), &checked.now) <= 0) error = X509_V_ERR_CERT_HAS_EXPIRED;
+    if (checked.path[depth]->not_before() > checked.now) error = X509_V_ERR_CERT_NOT_YET_VALID;
+    if (checked.path[depth]->not_after() <= checked.now) error = X509_V_ERR_CERT_HAS_EXPIRED;
     if (error == X509_V_OK) continue;
     X509_STORE_CTX_set_error_depth(context, static_cast<int>(depth));
     X509_STORE_CTX_set_error(context, error);
@@ -181,9 +185,9 @@ Validation validate(const Certificate& leaf, const std::vector<Certificate>& int
 Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
                     std::int64_t now) {
   Checked checked{.now = now};
-  checked.path.push_back(leaf.x509());
-  for (const Certificate& certificate : intermediates) checked.path.push_back(certificate.x509());
-  checked.path.push_back(anchor.x509());
+  checked.path.push_back(&leaf);
+  for (const Certificate& certificate : intermediates) checked.path.push_back(&certificate);
+  checked.path.push_back(&anchor);
   const Validation result = validate(leaf, intermediates, anchor, now, &checked);
   return checked.another_path ? validate(leaf, intermediates, anchor, now, nullptr) : result;
 }
@@ -205,6 +209,14 @@ PathFound path_of(const PathSearch& search, const CaSet& cas, std::int64_t now) 
 Digest issuing_key(const PathSearch& search, const CaSet& cas) {
   return search.intermediates.empty() ? cas.entry(*search.owner).certificate.spki_hash()
                                       : search.intermediates.front().spki_hash();
+}
+
+// What will be registered, and whose key has to be proven, is what OpenSSL reads.
+bool says_the_same(const Certificate& leaf, const PlainLeaf& plain) {
+  const ASN1_BIT_STRING* key = X509_get0_pubkey_bitstr(leaf.x509());
+  const bool same_key = leaf.key_type() == KeyType::EcP256 && key != nullptr &&
+                        std::equal(plain.point.begin(), plain.point.end(), key->data, key->data + key->length);
+  return same_key && make_identity(leaf) == plain.identity;
 }
 
 bool is_a_device(const Certificate& leaf, const Identity& identity, const CaSet& cas) {
@@ -307,39 +319,45 @@ Verdict DeviceGate::resume(const Identity& identity, std::uint64_t chain_id, con
 Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
                            Trace* trace) const {
   Verdict verdict;
-  if (peer.leaf == nullptr) return refuse(std::move(verdict), Reason::NoCertificate);
-  auto leaf = Certificate::brief(peer.leaf, peer.leaf_key);  // all that a known device needs
-  if (!leaf) {
+  if (peer.leaf == nullptr && peer.plain == nullptr) return refuse(std::move(verdict), Reason::NoCertificate);
+  // What is read plainly is enough for a known device, and for nobody else: that these bytes are a certificate, and
+  // what it says, OpenSSL said when they were registered.
+  if (peer.plain != nullptr) {
+    verdict.identity = peer.plain->identity;
+  } else if (auto leaf = Certificate::brief(peer.leaf); leaf) {
+    verdict.identity = make_identity(*leaf);
+  } else {
     say(trace, 2, "the certificate", leaf.error().what);
     return refuse(std::move(verdict), Reason::BadChain);
   }
-  verdict.identity = make_identity(*leaf);
-  verdict.key = cache_.key(verdict.identity->issuer_serial, leaf->fingerprint());
+  const Identity& device = *verdict.identity;
+  verdict.key = cache_.key(device.issuer_serial, device.fingerprint);
   const auto slot = slot_of(verdict.key);
-  say_looked_up(trace, *leaf, slot);
+  say_looked_up(trace, device, slot);
   if (slot) {
     if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
       say(trace, 3, "its own status", to_string(own));
       return refuse(std::move(verdict), own);
     }
-    if (now >= leaf->not_before() && now <= leaf->not_after() && known_and_alive(verdict, *slot, cas, admits, now)) {
+    if (now >= device.not_before && now <= device.not_after && known_and_alive(verdict, *slot, cas, admits, now)) {
       if (trace != nullptr) {
-        trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(*leaf),
+        trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(device),
                     "alive: " + path_text(cas, *cas.find(verdict.chain_cas.front()), now) +
                         "; admitted without verifying again");
       }
       return verdict;
     }
     if (trace != nullptr) {
-      trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(*leaf),
+      trace->step(3, "its chain " + std::to_string(slot->chain) + " and its dates, " + dates(device),
                   "not alive, out of date, or not admitted on this listener: looking for another path");
     }
   }
-  leaf = peer.leaf_key == nullptr
-             ? Certificate::from_x509(peer.leaf)
-             : Certificate::from_der_lightly(
-                   {reinterpret_cast<const std::uint8_t*>(leaf->der().data()), leaf->der().size()});
-  if (!leaf) return refuse(std::move(verdict), Reason::BadChain);
+  const auto leaf =
+      peer.plain == nullptr ? Certificate::from_x509(peer.leaf) : Certificate::from_der_lightly(peer.plain->der);
+  if (!leaf || (peer.plain != nullptr && !says_the_same(*leaf, *peer.plain))) {
+    say(trace, 4, "the certificate", "cannot be read");
+    return refuse(std::move(verdict), Reason::BadChain);
+  }
   return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
 }
 

@@ -25,12 +25,14 @@ namespace sallyport {
 
 class CaSet;
 class ChainTable;
+struct PlainLeaf;
 
-// What the client sent. Borrowed for the call; `sent` may be null and may or may not contain the leaf.
+// What the client sent. Borrowed for the call; `sent` may be null and may or may not contain the leaf. The leaf is one
+// of the two.
 struct PeerChain {
   X509* leaf = nullptr;
   const stack_st_X509* sent = nullptr;
-  const EVP_PKEY* leaf_key = nullptr;  // where the leaf was parsed without its key (keyless_parsing_context())
+  const PlainLeaf* plain = nullptr;
 };
 
 // What one listener admits.

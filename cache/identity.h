@@ -2,15 +2,22 @@
 // record and the ticket; nothing else reads names out of certificates on the data path.
 #pragma once
 
+#include <openssl/types.h>
+
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "cache/certificate.h"
 #include "cache/issuer_serial.h"
 
+struct stack_st_GENERAL_NAME;
+
 namespace sallyport {
 
 struct Identity {
+  static constexpr std::size_t kNamesKept = 16;  // of each kind; a template needs exactly one, so more say no more
+
   Digest fingerprint{};          // the device's id
   std::string serial;            // as Certificate::serial()
   IssuerSerial issuer_serial{};  // of issuer name and serial: the key of the status cache
@@ -23,9 +30,13 @@ struct Identity {
   std::string ca_cn;
   std::int64_t not_before = 0;  // the leaf's
   std::int64_t not_after = 0;
+
+  bool operator==(const Identity&) const = default;
 };
 
 // Names that cannot be read as UTF-8 are left out; what a template does with none is its own matter.
 Identity make_identity(const Certificate& leaf);
+void add_common_names(const X509_NAME* subject, Identity& identity);
+void add_alternative_names(const stack_st_GENERAL_NAME* names, Identity& identity);
 
 }  // namespace sallyport

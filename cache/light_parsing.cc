@@ -151,7 +151,6 @@ OSSL_LIB_CTX* make() {
 }
 
 using ParamsPtr = std::unique_ptr<OSSL_PARAM, OpensslFree<&OSSL_PARAM_free>>;
-using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
 
 }  // namespace
 
@@ -167,17 +166,6 @@ KeyPtr lightly_held(KeyPtr key) {
     return key;
   }
   return KeyPtr(made);
-}
-
-OSSL_LIB_CTX* keyless_parsing_context() {
-  static OSSL_LIB_CTX* const context = [] {
-    OSSL_LIB_CTX* made = OSSL_LIB_CTX_new();
-    // Without any provider the default one would come by itself: OSSL_PROVIDER-null(7).
-    if (made != nullptr && OSSL_PROVIDER_load(made, "null") != nullptr) return made;
-    OSSL_LIB_CTX_free(made);
-    return static_cast<OSSL_LIB_CTX*>(nullptr);
-  }();
-  return context;
 }
 
 OSSL_LIB_CTX* light_parsing_context() {

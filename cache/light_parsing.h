@@ -18,9 +18,4 @@ KeyPtr lightly_held(KeyPtr key);
 // Null where it cannot be made: then OpenSSL's default context is as good, only slower. Any thread.
 OSSL_LIB_CTX* light_parsing_context();
 
-// A context that has no algorithm at all. A certificate parsed in it has no public key, and costs a third: for who
-// reads the key otherwise, and asks the certificate for nothing that takes one or a digest. Null where it cannot be
-// made. Any thread.
-OSSL_LIB_CTX* keyless_parsing_context();
-
 }  // namespace sallyport

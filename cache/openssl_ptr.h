@@ -21,6 +21,7 @@ using X509Ptr = std::unique_ptr<X509, OpensslFree<&X509_free>>;
 using X509StackPtr = std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * stack) { sk_X509_free(stack); })>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFree<&X509_STORE_CTX_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<&EVP_PKEY_free>>;
+using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
 using BioPtr = std::unique_ptr<BIO, OpensslFree<&BIO_free_all>>;
 
 }  // namespace sallyport

@@ -16,7 +16,6 @@ namespace sallyport {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
-using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
 using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
 
 // OpenSSL leaves an entry for each failure, also for those that were expected; clearing an empty queue is dear.
@@ -34,14 +33,44 @@ EVP_PKEY* prepared_key(Group group) {
   return group == Group::X25519 ? x25519 : p256;
 }
 
-// Null for what is none.
-KeyPtr public_key(Group group, Bytes encoded) {
-  EVP_PKEY* const like = prepared_key(group);
-  KeyPtr made(like == nullptr ? nullptr : EVP_PKEY_new());
-  const bool set = made && EVP_PKEY_copy_parameters(made.get(), like) == 1 &&
-                   EVP_PKEY_set1_encoded_public_key(made.get(), encoded.data(), encoded.size()) == 1;
-  return set ? std::move(made) : nullptr;
+KeyContextPtr context_of(EVP_PKEY* key) {
+  return KeyContextPtr(key == nullptr ? nullptr : EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), key, nullptr));
 }
+
+// What a thread keeps for one group from handshake to handshake. There are no secrets among it.
+class Kept {
+ public:
+  static Kept& of(Group group) {
+    thread_local Kept x25519(Group::X25519), p256(Group::P256);
+    return group == Group::X25519 ? x25519 : p256;
+  }
+
+  // Ready to make keys; null where OpenSSL fails.
+  EVP_PKEY_CTX* making() const { return making_.get(); }
+  // A peer's key, until the next is asked for; null for what is none.
+  EVP_PKEY* public_key(Bytes encoded) {
+    const bool set = peer_ && EVP_PKEY_set1_encoded_public_key(peer_.get(), encoded.data(), encoded.size()) == 1;
+    return set ? peer_.get() : nullptr;
+  }
+  // Ready to check what public_key() signed with ECDSA; null where OpenSSL fails.
+  EVP_PKEY_CTX* checking() {
+    if (!checking_ && peer_) {
+      checking_ = context_of(peer_.get());
+      if (checking_ && EVP_PKEY_verify_init(checking_.get()) != 1) checking_.reset();
+    }
+    return checking_.get();
+  }
+
+ private:
+  explicit Kept(Group group) : making_(context_of(prepared_key(group))), peer_(EVP_PKEY_new()) {
+    if (making_ && EVP_PKEY_keygen_init(making_.get()) != 1) making_.reset();
+    if (!making_ || EVP_PKEY_copy_parameters(peer_.get(), prepared_key(group)) != 1) peer_.reset();
+  }
+
+  KeyContextPtr making_;
+  KeyPtr peer_;
+  KeyContextPtr checking_;
+};
 
 // What a CertificateVerify signs: section 4.4.3.
 struct Signed {
@@ -55,6 +84,7 @@ struct Signed {
     *at++ = 0;
     std::copy(hash.begin(), hash.end(), at);
   }
+  TranscriptHash digest() const { return Sha256::of(bytes); }
 };
 
 struct Scheme {
@@ -83,33 +113,6 @@ const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code) {
   return std::string_view(group) == found->group ? found : nullptr;
 }
 
-// All of `der`, or null.
-X509Ptr parse(Bytes der, OSSL_LIB_CTX* context) {
-  X509* into = X509_new_ex(context, nullptr);
-  const unsigned char* at = der.data();
-  X509Ptr read(into == nullptr ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));  // frees `into`
-  return read && at == der.data() + der.size() ? std::move(read) : nullptr;
-}
-
-// The key of a SubjectPublicKeyInfo with an uncompressed point on P-256 (RFC 5480, section 2); null for any other, also
-// where it is no point of the curve. OpenSSL 3.0 sets up a chain of decoders to read one, two thirds of a certificate.
-KeyPtr p256_key_of(const X509* x509) {
-  constexpr int kPointBytes = 65;
-  constexpr unsigned char kUncompressed = 4;
-  const unsigned char* point = nullptr;
-  int length = 0;
-  X509_ALGOR* algorithm = nullptr;
-  if (X509_PUBKEY_get0_param(nullptr, &point, &length, &algorithm, X509_get_X509_PUBKEY(x509)) != 1) return nullptr;
-  const ASN1_OBJECT* type = nullptr;
-  const void* curve = nullptr;
-  int kind = 0;
-  X509_ALGOR_get0(&type, &kind, &curve, algorithm);
-  const bool on_p256 = OBJ_obj2nid(type) == NID_X9_62_id_ecPublicKey && kind == V_ASN1_OBJECT &&
-                       OBJ_obj2nid(static_cast<const ASN1_OBJECT*>(curve)) == NID_X9_62_prime256v1;
-  if (!on_p256 || length != kPointBytes || point[0] != kUncompressed) return nullptr;
-  return public_key(Group::P256, {point, static_cast<std::size_t>(length)});
-}
-
 // RSASSA-PSS with a salt as long as the digest.
 bool set_padding(const Scheme& scheme, EVP_PKEY_CTX* context) {
   if (scheme.key != EVP_PKEY_RSA && scheme.key != EVP_PKEY_RSA_PSS) return true;
@@ -121,84 +124,85 @@ bool set_padding(const Scheme& scheme, EVP_PKEY_CTX* context) {
 
 bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
   const NoErrorsLeft errors;
-  EVP_PKEY* const like = prepared_key(group);
-  const KeyContextPtr making(like == nullptr ? nullptr
-                                             : EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), like, nullptr));
+  Kept& kept = Kept::of(group);
   EVP_PKEY* generated = nullptr;
-  if (!making || EVP_PKEY_keygen_init(making.get()) != 1 || EVP_PKEY_generate(making.get(), &generated) != 1) {
-    return false;
-  }
+  if (kept.making() == nullptr || EVP_PKEY_generate(kept.making(), &generated) != 1) return false;
   const KeyPtr own(generated);
-  const KeyPtr theirs = public_key(group, peer);
-  const KeyContextPtr deriving(EVP_PKEY_CTX_new_from_pkey(light_parsing_context(), own.get(), nullptr));
-  if (!theirs || !deriving) return false;
+  EVP_PKEY* const theirs = kept.public_key(peer);
+  const KeyContextPtr deriving = context_of(own.get());
+  if (theirs == nullptr || !deriving) return false;
   unsigned char* share = nullptr;
   const std::size_t length = EVP_PKEY_get1_encoded_public_key(own.get(), &share);
   made.share.assign(share, share + length);
   OPENSSL_free(share);
   std::size_t shared = made.shared.size();
   return length == peer.size() && EVP_PKEY_derive_init(deriving.get()) == 1 &&
-         EVP_PKEY_derive_set_peer(deriving.get(), theirs.get()) == 1 &&
+         EVP_PKEY_derive_set_peer(deriving.get(), theirs) == 1 &&
          EVP_PKEY_derive(deriving.get(), made.shared.data(), &shared) == 1 && shared == made.shared.size();
 }
 
-bool sign_transcript(EVP_PKEY* key, std::uint16_t code, const TranscriptHash& hash,
-                     std::vector<std::uint8_t>& signature) {
+TranscriptSigner::TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme) : scheme_(scheme) {
   const NoErrorsLeft errors;
-  const Scheme* scheme = scheme_for(key, code);
-  const MdContextPtr signing(EVP_MD_CTX_new());
-  EVP_PKEY_CTX* parameters = nullptr;
-  if (scheme == nullptr || !signing ||
-      EVP_DigestSignInit_ex(signing.get(), &parameters, scheme->digest, light_parsing_context(), nullptr, key,
-                            nullptr) != 1 ||
-      !set_padding(*scheme, parameters)) {
-    return false;
-  }
-  const Signed content(kServerContext, hash);
-  std::size_t length = static_cast<std::size_t>(EVP_PKEY_get_size(key));
+  const Scheme* found = scheme_for(key, scheme);
+  ready_ = context_of(found == nullptr ? nullptr : const_cast<EVP_PKEY*>(key));  // it only counts references
+  const bool set = ready_ && EVP_PKEY_sign_init(ready_.get()) == 1 && set_padding(*found, ready_.get()) &&
+                   EVP_PKEY_CTX_set_signature_md(ready_.get(), EVP_sha256()) == 1;
+  if (!set) ready_.reset();
+}
+
+bool TranscriptSigner::sign(const TranscriptHash& hash, std::vector<std::uint8_t>& signature) const {
+  const NoErrorsLeft errors;
+  const KeyContextPtr signing(ready_ ? EVP_PKEY_CTX_dup(ready_.get()) : nullptr);
+  if (!signing) return false;
+  const TranscriptHash content = Signed(kServerContext, hash).digest();
+  std::size_t length = static_cast<std::size_t>(EVP_PKEY_get_size(EVP_PKEY_CTX_get0_pkey(signing.get())));
   signature.resize(length);
-  if (EVP_DigestSign(signing.get(), signature.data(), &length, content.bytes.data(), content.bytes.size()) != 1) {
-    return false;
-  }
+  if (EVP_PKEY_sign(signing.get(), signature.data(), &length, content.data(), content.size()) != 1) return false;
   signature.resize(length);
   return true;
 }
 
-Proof check_transcript(EVP_PKEY* key, std::uint16_t code, const TranscriptHash& hash, Bytes signature) {
-  const NoErrorsLeft errors;
-  const Scheme* scheme = scheme_for(key, code);
-  if (scheme == nullptr) return Proof::WrongScheme;
+namespace {
+
+bool is_proof(Kept& kept, const P256Point& key, const Signed& content, Bytes signature) {
+  if (kept.public_key(key) == nullptr || kept.checking() == nullptr) return false;
+  const TranscriptHash hash = content.digest();
+  return EVP_PKEY_verify(kept.checking(), signature.data(), signature.size(), hash.data(), hash.size()) == 1;
+}
+
+bool is_proof(const KeyPtr& key, const Scheme& scheme, const Signed& content, Bytes signature) {
   const MdContextPtr checking(EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
-  if (!checking ||
-      EVP_DigestVerifyInit_ex(checking.get(), &parameters, scheme->digest, light_parsing_context(), nullptr, key,
-                              nullptr) != 1 ||
-      !set_padding(*scheme, parameters)) {
-    return Proof::Bad;
-  }
+  return checking &&
+         EVP_DigestVerifyInit_ex(checking.get(), &parameters, scheme.digest, light_parsing_context(), nullptr,
+                                 key.get(), nullptr) == 1 &&
+         set_padding(scheme, parameters) &&
+         EVP_DigestVerify(checking.get(), signature.data(), signature.size(), content.bytes.data(),
+                          content.bytes.size()) == 1;
+}
+
+}  // namespace
+
+Proof check_transcript(const ClientKey& key, std::uint16_t code, const TranscriptHash& hash, Bytes signature) {
+  const NoErrorsLeft errors;
   const Signed content(kClientContext, hash);
-  return EVP_DigestVerify(checking.get(), signature.data(), signature.size(), content.bytes.data(),
-                          content.bytes.size()) == 1
-             ? Proof::Good
-             : Proof::Bad;
+  if (const auto* point = std::get_if<P256Point>(&key)) {
+    if (code != kEcdsaP256Sha256) return Proof::WrongScheme;
+    return is_proof(Kept::of(Group::P256), *point, content, signature) ? Proof::Good : Proof::Bad;
+  }
+  const KeyPtr& whole = std::get<KeyPtr>(key);
+  const Scheme* scheme = scheme_for(whole.get(), code);
+  if (scheme == nullptr) return Proof::WrongScheme;
+  return is_proof(whole, *scheme, content, signature) ? Proof::Good : Proof::Bad;
 }
 
 X509Ptr read_certificate(Bytes der) {
   const NoErrorsLeft errors;
-  X509Ptr read = parse(der, light_parsing_context());
-  return read && X509_get0_pubkey(read.get()) != nullptr ? std::move(read) : nullptr;
-}
-
-ReadCertificate read_leaf(Bytes der) {
-  const NoErrorsLeft errors;
-  ReadCertificate read;
-  if (keyless_parsing_context() != nullptr) read.x509 = parse(der, keyless_parsing_context());
-  if (read.x509) read.key = p256_key_of(read.x509.get());
-  read.keyless = read.key != nullptr;
-  if (read.keyless) return read;
-  read.x509 = read_certificate(der);
-  if (read.x509) read.key.reset(X509_get_pubkey(read.x509.get()));
-  return read;
+  X509* into = X509_new_ex(light_parsing_context(), nullptr);
+  const unsigned char* at = der.data();
+  X509Ptr read(into == nullptr ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));  // frees `into`
+  const bool whole = read && at == der.data() + der.size() && X509_get0_pubkey(read.get()) != nullptr;
+  return whole ? std::move(read) : nullptr;
 }
 
 }  // namespace sallyport

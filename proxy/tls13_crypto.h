@@ -1,6 +1,7 @@
 // What our TLS 1.3 handshake asks of OpenSSL's libcrypto: the key exchange, our signature and the client's, and the
-// client's certificates read. All of it in the light context (cache/light_parsing.h). Any thread; everything answers
-// false, or nothing, where it fails, and leaves OpenSSL's error queue empty.
+// client's certificates read. All of it in the light context (cache/light_parsing.h). Setting an operation up costs
+// OpenSSL 3.0 as much as hashing a certificate, so what can be is set up once: a thread keeps what it needs for the
+// next. Any thread; everything answers false, or nothing, where it fails, and leaves OpenSSL's error queue empty.
 #pragma once
 
 #include <openssl/types.h>
@@ -10,9 +11,11 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "cache/openssl_ptr.h"
+#include "cache/plain_leaf.h"
 #include "proxy/client_hello.h"
 #include "proxy/tls13_key_schedule.h"
 
@@ -38,24 +41,27 @@ bool exchange_keys(Group group, std::span<const std::uint8_t> peer, KeyExchange&
 inline constexpr std::string_view kServerContext = "TLS 1.3, server CertificateVerify";
 inline constexpr std::string_view kClientContext = "TLS 1.3, client CertificateVerify";
 
-// `scheme` is one of the two above and fits the key.
-bool sign_transcript(EVP_PKEY* key, std::uint16_t scheme, const TranscriptHash& hash,
-                     std::vector<std::uint8_t>& signature);
+// A key of the server's, ready to sign. Immutable; any number of threads at once.
+class TranscriptSigner {
+ public:
+  // `scheme` is one of the two above. One that does not fit the key signs nothing.
+  TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme);
+  std::uint16_t scheme() const { return scheme_; }
+  bool sign(const TranscriptHash& hash, std::vector<std::uint8_t>& signature) const;
+
+ private:
+  KeyContextPtr ready_;  // copied for each signature: it costs a tenth of setting one up
+  std::uint16_t scheme_;
+};
+
+// What a client's certificate says its key is. A point that is not on the curve proves nothing.
+using ClientKey = std::variant<P256Point, KeyPtr>;
 
 enum class Proof : std::uint8_t { Good, Bad, WrongScheme };  // WrongScheme: not accepted, or not of this kind of key
-Proof check_transcript(EVP_PKEY* key, std::uint16_t scheme, const TranscriptHash& hash,
+Proof check_transcript(const ClientKey& key, std::uint16_t scheme, const TranscriptHash& hash,
                        std::span<const std::uint8_t> signature);
-
-// A peer's certificate and its key. `keyless`: the key is not in the certificate itself.
-struct ReadCertificate {
-  X509Ptr x509;
-  KeyPtr key;
-  bool keyless = false;
-};
 
 // Exactly one certificate with a key that can be read, or null.
 X509Ptr read_certificate(std::span<const std::uint8_t> der);
-// The same for a leaf; half as dear where its key is on P-256.
-ReadCertificate read_leaf(std::span<const std::uint8_t> der);
 
 }  // namespace sallyport

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <array>
 
-#include "proxy/tls13_crypto.h"
-
 namespace sallyport {
 
 namespace {
@@ -51,24 +49,31 @@ std::string_view text_of(int reason) {
 using ParsedChain =
     std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); })>;
 
-// A client's certificates; `chain` is null where one cannot be read.
+// A client's certificates.
 struct Parsed {
-  ParsedChain chain;  // the leaf first
-  KeyPtr key;         // of the leaf
-  bool keyless = false;
+  std::optional<PlainLeaf> plain;  // the leaf, or
+  ParsedChain chain;               // the leaf first; without it where it is plain; null where one cannot be read
+  ClientKey key;                   // of the leaf
+
+  PeerChain peer() const {
+    return {plain ? nullptr : sk_X509_value(chain.get(), 0), chain.get(), plain ? &*plain : nullptr};
+  }
 };
 
 Parsed parse(const std::vector<Bytes>& ders) {
-  ReadCertificate leaf = read_leaf(ders.front());
-  ParsedChain chain(sk_X509_new_reserve(nullptr, static_cast<int>(ders.size())));
-  if (!leaf.key || !chain) return {};
-  sk_X509_push(chain.get(), leaf.x509.release());
-  for (const Bytes der : std::span(ders).subspan(1)) {
-    X509Ptr read = read_certificate(der);
+  Parsed parsed{
+      read_plain_leaf(ders.front()), ParsedChain(sk_X509_new_reserve(nullptr, static_cast<int>(ders.size()))), {}};
+  for (const Bytes der : std::span(ders).subspan(parsed.plain ? 1 : 0)) {
+    X509Ptr read = parsed.chain ? read_certificate(der) : nullptr;
     if (!read) return {};
-    sk_X509_push(chain.get(), read.release());
+    sk_X509_push(parsed.chain.get(), read.release());
   }
-  return {std::move(chain), std::move(leaf.key), leaf.keyless};
+  if (parsed.plain) {
+    parsed.key = parsed.plain->point;
+  } else if (parsed.chain) {
+    parsed.key = KeyPtr(X509_get_pubkey(sk_X509_value(parsed.chain.get(), 0)));
+  }
+  return parsed;
 }
 
 }  // namespace
@@ -116,8 +121,8 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential
   if (server_.mutual) send(kRequest);
   send(credential.certificate);
   std::vector<std::uint8_t> signature;
-  if (!sign_transcript(credential.key.get(), credential.scheme, schedule_.transcript(), signature)) return false;
-  send(certificate_verify(credential.scheme, signature));
+  if (!credential.signer.sign(schedule_.transcript(), signature)) return false;
+  send(certificate_verify(credential.signer.scheme(), signature));
   TranscriptHash mac;
   if (!finished_mac(schedule_.server_handshake(), schedule_.transcript(), mac)) return false;
   send(finished(mac));
@@ -213,8 +218,7 @@ Step Tls13Handshake::on_certificate(Bytes body) {
   if (!parsed.chain) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
   // Fail closed: without a verifier nobody can say that the certificate is good.
   if (verifier_ == nullptr) return fail({SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_AD_CERTIFICATE_UNKNOWN});
-  const STACK_OF(X509)* const chain = parsed.chain.get();
-  verdict_ = verifier_->verify({sk_X509_value(chain, 0), chain, parsed.keyless ? parsed.key.get() : nullptr});
+  verdict_ = verifier_->verify(parsed.peer());
   if (!verdict_->admitted()) {
     return fail(alert_for(verdict_->reason),
                 {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"});
@@ -227,7 +231,7 @@ Step Tls13Handshake::on_certificate(Bytes body) {
 Step Tls13Handshake::on_certificate_verify(Bytes body) {
   const auto proof = read_certificate_verify(body);
   if (!proof) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  switch (check_transcript(client_key_.get(), proof->scheme, schedule_.transcript(), proof->signature)) {
+  switch (check_transcript(client_key_, proof->scheme, schedule_.transcript(), proof->signature)) {
     case Proof::WrongScheme: return fail({SSL_R_WRONG_SIGNATURE_TYPE, SSL_AD_ILLEGAL_PARAMETER});
     case Proof::Bad: return fail({SSL_R_BAD_SIGNATURE, SSL_AD_DECRYPT_ERROR});
     case Proof::Good: break;

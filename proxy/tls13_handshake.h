@@ -16,6 +16,7 @@
 #include "proxy/client_hello.h"
 #include "proxy/record_cipher.h"
 #include "proxy/record_layer.h"
+#include "proxy/tls13_crypto.h"
 #include "proxy/tls13_key_schedule.h"
 #include "proxy/tls13_messages.h"
 #include "proxy/tls13_server.h"
@@ -69,7 +70,7 @@ class Tls13Handshake {
   Tls13KeySchedule schedule_;
   RecordKey reading_;    // the client's handshake key
   ByteBuffer messages_;  // decrypted, not yet whole
-  KeyPtr client_key_;
+  ClientKey client_key_;
   Expects expects_ = Expects::Certificate;
   bool takes_tickets_ = false;
   bool encrypted_ = false;     // a record under the client's handshake key has come

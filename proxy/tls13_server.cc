@@ -2,30 +2,26 @@
 
 #include <algorithm>
 
-#include "proxy/tls13_crypto.h"
-
 namespace sallyport {
 
 void Tls13Credentials::add(std::span<const Certificate> sent, const KeyPtr& key) {
-  Tls13Credential made;
+  std::uint16_t scheme = 0;
   switch (sent.front().key_type()) {
-    case KeyType::EcP256: made.scheme = kEcdsaP256Sha256; break;
-    case KeyType::Rsa: made.scheme = kRsaPssRsaeSha256; break;
+    case KeyType::EcP256: scheme = kEcdsaP256Sha256; break;
+    case KeyType::Rsa: scheme = kRsaPssRsaeSha256; break;
     default: complete_ = false; return;
   }
   std::vector<std::vector<std::uint8_t>> ders;
   for (const Certificate& each : sent) ders.emplace_back(each.der().begin(), each.der().end());
-  made.certificate = certificate(ders);
-  EVP_PKEY_up_ref(key.get());
-  made.key.reset(key.get());
-  offered_.push_back(std::move(made));
-  std::sort(offered_.begin(), offered_.end(), [](const auto& a, const auto& b) { return a.scheme < b.scheme; });
+  offered_.push_back({TranscriptSigner(key.get(), scheme), certificate(ders)});
+  std::sort(offered_.begin(), offered_.end(),
+            [](const auto& a, const auto& b) { return a.signer.scheme() < b.signer.scheme(); });
 }
 
 const Tls13Credential* Tls13Credentials::choose(const PlainHello& hello) const {
   if (!complete_) return nullptr;
   const auto found = std::find_if(offered_.begin(), offered_.end(),
-                                  [&](const Tls13Credential& each) { return hello.offers(each.scheme); });
+                                  [&](const Tls13Credential& each) { return hello.offers(each.signer.scheme()); });
   return found == offered_.end() ? nullptr : &*found;
 }
 

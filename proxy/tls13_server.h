@@ -10,14 +10,14 @@
 #include "cache/openssl_ptr.h"
 #include "proxy/client_hello.h"
 #include "proxy/server_name.h"
+#include "proxy/tls13_crypto.h"
 #include "proxy/tls13_messages.h"
 
 namespace sallyport {
 
 struct Tls13Credential {
-  KeyPtr key;
-  std::uint16_t scheme = 0;  // what the key signs with
-  Message certificate;       // the whole message
+  TranscriptSigner signer;
+  Message certificate;  // the whole message
 };
 
 // The certificates of one server name: one, or one of each kind of key.

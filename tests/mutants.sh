@@ -67,8 +67,20 @@ mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
   'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed.key), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
-mutant a-path-without-the-leafs-key cache/device_gate.cc device_gate_test '*' \
-  'leaf = peer.leaf_key == nullptr' 'leaf = true'
+mutant plain-reading-registers cache/device_gate.cc plain_leaf_test '*' \
+  '!says_the_same(*leaf, *peer.plain)' 'false'
+mutant any-key-may-be-proven cache/device_gate.cc plain_leaf_test '*' \
+  'return same_key && ' 'return '
+mutant plain-names-are-anyones cache/device_gate.cc plain_leaf_test '*' \
+  ' && make_identity(leaf) == plain.identity' ''
+mutant plain-leaves-of-any-version cache/plain_leaf.cc plain_leaf_test '*' \
+  'version.size() != kVersion3.size() || !begins_with(version, kVersion3)' 'false'
+mutant plain-leaves-have-tails cache/plain_leaf.cc plain_leaf_test '*' \
+  'if (!outer.whole() || !certificate.whole()) return std::nullopt;' ''
+mutant names-twice cache/plain_leaf.cc plain_leaf_test '*' \
+  'if (seen) return false;' ''
+mutant lengths-in-any-form cache/der_reader.h plain_leaf_test '*' \
+  '&& rest_[2] >= 0x80 ? 3 : 0' '? 3 : 0'
 mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'step == Step::Done && held.size() != message.size()' 'false'
 mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '*' \

@@ -21,8 +21,6 @@
 namespace sallyport::test {
 namespace {
 
-using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
-
 X25519Bytes from_hex(const std::string& hex) {
   X25519Bytes bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i) {

@@ -1,15 +1,18 @@
 // Any certificates through the gate: length-prefixed DER, the first is the leaf. Whatever they hold there is
-// a verdict, and nobody whom the registered CAs did not sign is admitted.
+// a verdict, and nobody whom the registered CAs did not sign is admitted. The leaf is asked for as OpenSSL reads it and
+// as read_plain_leaf() does.
 #include <openssl/x509.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cache/ca_set.h"
 #include "cache/chains.h"
 #include "cache/device_gate.h"
 #include "cache/openssl_ptr.h"
+#include "cache/plain_leaf.h"
 #include "cache/status_cache.h"
 #include "tests/cache/test_pki.h"
 
@@ -32,16 +35,28 @@ struct Registry {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Registry registry;
   std::vector<X509Ptr> parsed;
+  std::optional<PlainLeaf> plain;
   const X509StackPtr sent(sk_X509_new_null());
   while (size > 2 && parsed.size() < 12) {
     const std::size_t length = std::min<std::size_t>(static_cast<std::size_t>(data[0]) << 8 | data[1], size - 2);
     const unsigned char* at = data + 2;
+    if (parsed.empty()) plain = read_plain_leaf({at, length});
     X509Ptr x509(d2i_X509(nullptr, &at, static_cast<long>(length)));
     data += 2 + length;
     size -= 2 + length;
     if (!x509) continue;
     sk_X509_push(sent.get(), x509.get());
     parsed.push_back(std::move(x509));
+  }
+  if (plain) {
+    // What both read is the same. OpenSSL takes a little of what is no DER, and writes it as it should have been.
+    const auto whole = Certificate::from_der(plain->der);
+    if (whole && whole->key_type() == KeyType::EcP256 && whole->fingerprint() == plain->identity.fingerprint &&
+        make_identity(*whole) != plain->identity) {
+      __builtin_trap();
+    }
+    const Verdict verdict = registry.gate.decide({nullptr, sent.get(), &*plain}, registry.cas, {}, 1'800'000'000);
+    if (verdict.admitted()) __builtin_trap();
   }
   if (parsed.empty()) return 0;
   const Verdict verdict = registry.gate.decide({parsed[0].get(), sent.get()}, registry.cas, {}, 1'800'000'000);

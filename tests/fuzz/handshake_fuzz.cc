@@ -24,7 +24,7 @@ void require(bool invariant) {
 class Yes final : public Verifier {
  public:
   Verdict verify(const PeerChain& peer) override {
-    require(peer.leaf != nullptr);
+    require((peer.leaf != nullptr) != (peer.plain != nullptr));
     ++asked;
     Verdict verdict;
     verdict.identity.emplace();

@@ -156,8 +156,7 @@ class Tls13Peer {
  private:
   bool agree(std::span<const std::uint8_t> theirs, Tls13Secret& shared) const {
     const KeyPtr peer(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, theirs.data(), theirs.size()));
-    const std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>> deriving(
-        EVP_PKEY_CTX_new(exchange_key_.get(), nullptr));
+    const KeyContextPtr deriving(EVP_PKEY_CTX_new(exchange_key_.get(), nullptr));
     std::size_t length = shared.size();
     return peer && EVP_PKEY_derive_init(deriving.get()) == 1 &&
            EVP_PKEY_derive_set_peer(deriving.get(), peer.get()) == 1 &&

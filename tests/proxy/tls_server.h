@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/plain_leaf.h"
 #include "proxy/ticket_keys.h"
 #include "proxy/tls_context.h"
 #include "proxy/verifier.h"
@@ -20,11 +21,11 @@ class Says final : public Verifier {
   explicit Says(Reason reason) : reason_(reason) {}
   Verdict verify(const PeerChain& peer) override {
     ++asked;
-    saw_leaf = peer.leaf != nullptr;
+    saw_leaf = peer.leaf != nullptr || peer.plain != nullptr;
     Verdict verdict;
     verdict.reason = reason_;
     auto leaf = peer.leaf != nullptr ? Certificate::from_x509(peer.leaf) : Answer<Certificate>(Refusal{});
-    verdict.identity = leaf ? make_identity(*leaf) : Identity{};
+    verdict.identity = peer.plain != nullptr ? peer.plain->identity : leaf ? make_identity(*leaf) : Identity{};
     verdict.known = true;
     verdict.chain_id = 7;
     return verdict;
