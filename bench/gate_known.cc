@@ -64,7 +64,7 @@ void read_plainly(benchmark::State& state) {
   for (auto _ : state) {
     const std::string& der = fleet.devices[at++ % kDevices].der();
     const auto leaf = read_plain_leaf({reinterpret_cast<const std::uint8_t*>(der.data()), der.size()});
-    if (!leaf || !fleet.registry.decide({nullptr, nullptr, &*leaf}).known) {
+    if (!leaf || !fleet.registry.decide({.plain = &*leaf}).known) {
       state.SkipWithError("a known device was not admitted as one");
       break;
     }

@@ -95,17 +95,25 @@ Reason reason_of(int error, int depth) {
   }
 }
 
-// The client's certificates beside the leaf. False: more than the gate looks at.
+// The client's certificates beside the leaf. False: more than the gate looks at, or none.
 bool collect_sent(const PeerChain& peer, const Certificate& leaf, std::vector<Certificate>& sent) {
+  // What cannot be read is no path material; without it the path is found or it is not.
+  const auto keep = [&](Answer<Certificate> certificate) {
+    if (certificate && certificate->fingerprint() != leaf.fingerprint()) sent.push_back(std::move(*certificate));
+  };
   const auto* stack = reinterpret_cast<const STACK_OF(X509)*>(peer.sent);
   const int count = stack == nullptr ? 0 : sk_X509_num(stack);
   for (int i = 0; i < count; ++i) {
     X509* x509 = sk_X509_value(stack, i);
     if (x509 == peer.leaf) continue;
     if (sent.size() == PathBuilder::kMostSent) return false;
-    auto certificate = Certificate::from_x509(x509);
-    // What cannot be read is no path material; without it the path is found or it is not.
-    if (certificate && certificate->fingerprint() != leaf.fingerprint()) sent.push_back(std::move(*certificate));
+    keep(Certificate::from_x509(x509));
+  }
+  for (const Bytes der : peer.behind) {
+    if (sent.size() == PathBuilder::kMostSent) return false;
+    auto certificate = Certificate::from_der_lightly(der);
+    if (!certificate) return false;
+    keep(std::move(certificate));
   }
   return true;
 }
@@ -365,7 +373,7 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
                                 std::int64_t now, bool registered, Verdict verdict, Trace* trace) const {
   std::vector<Certificate> sent;
   if (!collect_sent(peer, leaf, sent)) {
-    say(trace, 4, "the client's certificates", "more than 8");
+    say(trace, 4, "the client's certificates", "more than 8, or one that cannot be read");
     return refuse(std::move(verdict), Reason::BadChain);
   }
   if (leaf.key_type() == KeyType::Rsa && leaf.key_bits() > kLargestRsaBits) {

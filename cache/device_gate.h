@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,12 +28,13 @@ class CaSet;
 class ChainTable;
 struct PlainLeaf;
 
-// What the client sent. Borrowed for the call; `sent` may be null and may or may not contain the leaf. The leaf is one
-// of the two.
+// What the client sent. Borrowed for the call. Either parsed: `sent` may be null and may or may not contain the leaf;
+// or as it came: the leaf that could be read plainly, and `behind` it anything. Of a known device nothing else is read.
 struct PeerChain {
   X509* leaf = nullptr;
   const stack_st_X509* sent = nullptr;
   const PlainLeaf* plain = nullptr;
+  std::span<const Bytes> behind;  // DER, it is said
 };
 
 // What one listener admits.

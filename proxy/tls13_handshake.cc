@@ -49,30 +49,28 @@ std::string_view text_of(int reason) {
 using ParsedChain =
     std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); })>;
 
-// A client's certificates.
+// A client's certificates, as far as anyone must read them before the gate has looked at the leaf.
 struct Parsed {
   std::optional<PlainLeaf> plain;  // the leaf, or
-  ParsedChain chain;               // the leaf first; without it where it is plain; null where one cannot be read
+  ParsedChain chain;               // all of them, the leaf first
   ClientKey key;                   // of the leaf
-
-  PeerChain peer() const {
-    return {plain ? nullptr : sk_X509_value(chain.get(), 0), chain.get(), plain ? &*plain : nullptr};
-  }
 };
 
-Parsed parse(const std::vector<Bytes>& ders) {
-  Parsed parsed{
-      read_plain_leaf(ders.front()), ParsedChain(sk_X509_new_reserve(nullptr, static_cast<int>(ders.size()))), {}};
-  for (const Bytes der : std::span(ders).subspan(parsed.plain ? 1 : 0)) {
-    X509Ptr read = parsed.chain ? read_certificate(der) : nullptr;
-    if (!read) return {};
-    sk_X509_push(parsed.chain.get(), read.release());
-  }
+// Nothing where one cannot be read.
+std::optional<Parsed> parse(const std::vector<Bytes>& ders) {
+  Parsed parsed{read_plain_leaf(ders.front()), nullptr, {}};
   if (parsed.plain) {
     parsed.key = parsed.plain->point;
-  } else if (parsed.chain) {
-    parsed.key = KeyPtr(X509_get_pubkey(sk_X509_value(parsed.chain.get(), 0)));
+    return parsed;
   }
+  parsed.chain.reset(sk_X509_new_reserve(nullptr, static_cast<int>(ders.size())));
+  if (!parsed.chain) return std::nullopt;
+  for (const Bytes der : ders) {
+    X509Ptr read = read_certificate(der);
+    if (!read) return std::nullopt;
+    sk_X509_push(parsed.chain.get(), read.release());
+  }
+  parsed.key = KeyPtr(X509_get_pubkey(sk_X509_value(parsed.chain.get(), 0)));
   return parsed;
 }
 
@@ -214,16 +212,18 @@ Step Tls13Handshake::on_certificate(Bytes body) {
     return fail(SSL_AD_CERTIFICATE_REQUIRED,
                 {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"});
   }
-  Parsed parsed = parse(sent->ders);
-  if (!parsed.chain) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
+  auto parsed = parse(sent->ders);
+  if (!parsed) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
   // Fail closed: without a verifier nobody can say that the certificate is good.
   if (verifier_ == nullptr) return fail({SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_AD_CERTIFICATE_UNKNOWN});
-  verdict_ = verifier_->verify(parsed.peer());
+  verdict_ = verifier_->verify(
+      parsed->plain ? PeerChain{.plain = &*parsed->plain, .behind = std::span(sent->ders).subspan(1)}
+                    : PeerChain{.leaf = sk_X509_value(parsed->chain.get(), 0), .sent = parsed->chain.get()});
   if (!verdict_->admitted()) {
     return fail(alert_for(verdict_->reason),
                 {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"});
   }
-  client_key_ = std::move(parsed.key);
+  client_key_ = std::move(parsed->key);
   expects_ = Expects::CertificateVerify;
   return Step::WantInput;
 }

@@ -64,7 +64,7 @@ mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
 mutant who-is-refused-goes-on proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (!verdict_->admitted()) {' 'if (false) {'
 mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
-  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed.key), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
+  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed->key), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
 mutant plain-reading-registers cache/device_gate.cc plain_leaf_test '*' \
@@ -73,6 +73,8 @@ mutant any-key-may-be-proven cache/device_gate.cc plain_leaf_test '*' \
   'return same_key && ' 'return '
 mutant plain-names-are-anyones cache/device_gate.cc plain_leaf_test '*' \
   ' && make_identity(leaf) == plain.identity' ''
+mutant rubbish-behind-a-stranger cache/device_gate.cc plain_leaf_test '*' \
+  'if (!certificate) return false;' ''
 mutant plain-leaves-of-any-version cache/plain_leaf.cc plain_leaf_test '*' \
   'version.size() != kVersion3.size() || !begins_with(version, kVersion3)' 'false'
 mutant plain-leaves-have-tails cache/plain_leaf.cc plain_leaf_test '*' \

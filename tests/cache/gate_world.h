@@ -76,11 +76,14 @@ class GateWorld {
     const X509StackPtr stack(sk_X509_new_null());
     for (const Certificate& certificate : sent) sk_X509_push(stack.get(), certificate.x509());
     const Verdict verdict = gate_.decide({leaf.x509(), stack.get()}, cas(), admits, now);
-    expect_alike_when_plain(verdict, leaf, stack.get(), now);
+    expect_alike_when_plain(verdict, leaf, sent, now);
     return verdict;
   }
-  Verdict ask_plainly(const PlainLeaf& leaf) {
-    return gate_.decide({nullptr, nullptr, &leaf}, cas(), admits, std::time(nullptr));
+  Verdict ask_plainly(const PlainLeaf& leaf, const std::vector<Bytes>& behind = {}) {
+    return gate_.decide({.plain = &leaf, .behind = behind}, cas(), admits, std::time(nullptr));
+  }
+  static Bytes der_of(const Certificate& certificate) {
+    return {reinterpret_cast<const std::uint8_t*>(certificate.der().data()), certificate.der().size()};
   }
   Reason again(const Verdict& verdict, std::int64_t now = std::time(nullptr)) {
     return gate_.recheck(verdict, cas(), now);
@@ -90,11 +93,13 @@ class GateWorld {
 
  private:
   // Our TLS 1.3 handshake reads a leaf by itself where it can: nothing may come of that.
-  void expect_alike_when_plain(const Verdict& verdict, const Certificate& leaf, const STACK_OF(X509) * sent,
+  void expect_alike_when_plain(const Verdict& verdict, const Certificate& leaf, const std::vector<Certificate>& sent,
                                std::int64_t now) {
-    const auto plain = read_plain_leaf({reinterpret_cast<const std::uint8_t*>(leaf.der().data()), leaf.der().size()});
+    const auto plain = read_plain_leaf(der_of(leaf));
     if (!plain) return;
-    const Verdict alike = gate_.decide({nullptr, sent, &*plain}, cas(), admits, now);
+    std::vector<Bytes> behind;
+    for (const Certificate& certificate : sent) behind.push_back(der_of(certificate));
+    const Verdict alike = gate_.decide({.plain = &*plain, .behind = behind}, cas(), admits, now);
     EXPECT_EQ(alike.reason, verdict.reason);
     EXPECT_EQ(alike.detail, verdict.detail);
     EXPECT_EQ(alike.known, verdict.known);

@@ -275,6 +275,12 @@ TEST(PlainLeaf, AnUnknownDeviceIsReadByOpensslToo) {
   ASSERT_TRUE(plain);
   EXPECT_EQ(world.ask_plainly(*plain).reason, Reason::None);
 
+  const Der rubbish = {1, 2}, above = der_of(issuer.certificate);
+  EXPECT_EQ(world.ask_plainly(*plain, {above}).reason, Reason::None);
+  EXPECT_EQ(world.ask_plainly(*plain, {above, rubbish}).reason, Reason::BadChain);
+  EXPECT_EQ(world.ask_plainly(*plain, std::vector<Bytes>(8, above)).reason, Reason::None);
+  EXPECT_EQ(world.ask_plainly(*plain, std::vector<Bytes>(9, above)).reason, Reason::BadChain);
+
   auto other = *plain;
   other.point[64] ^= 1;
   EXPECT_EQ(world.ask_plainly(other).reason, Reason::BadChain) << "the key to be proven is not the certificate's";
@@ -290,6 +296,19 @@ TEST(PlainLeaf, AnUnknownDeviceIsReadByOpensslToo) {
   const auto off_curve = read_plain_leaf(broken);
   ASSERT_TRUE(off_curve);
   EXPECT_EQ(world.ask_plainly(*off_curve).reason, Reason::BadChain);
+}
+
+TEST(PlainLeaf, OfAKnownDeviceNothingElseIsRead) {
+  GateWorld world;
+  const Identity509 issuer = root(), device = make_device("device", issuer);
+  world.trust(issuer.certificate);
+  world.enroll(device.certificate, issuer.certificate);
+  const Der der = der_of(device.certificate), rubbish = {1, 2};
+  const auto plain = read_plain_leaf(der);
+  ASSERT_TRUE(plain);
+  const Verdict verdict = world.ask_plainly(*plain, {rubbish});
+  EXPECT_EQ(verdict.reason, Reason::None);
+  EXPECT_TRUE(verdict.known);
 }
 
 }  // namespace

@@ -36,11 +36,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static Registry registry;
   std::vector<X509Ptr> parsed;
   std::optional<PlainLeaf> plain;
+  std::vector<Bytes> behind;
   const X509StackPtr sent(sk_X509_new_null());
   while (size > 2 && parsed.size() < 12) {
     const std::size_t length = std::min<std::size_t>(static_cast<std::size_t>(data[0]) << 8 | data[1], size - 2);
     const unsigned char* at = data + 2;
-    if (parsed.empty()) plain = read_plain_leaf({at, length});
+    if (plain || !parsed.empty()) {
+      behind.emplace_back(at, length);
+    } else {
+      plain = read_plain_leaf({at, length});
+    }
     X509Ptr x509(d2i_X509(nullptr, &at, static_cast<long>(length)));
     data += 2 + length;
     size -= 2 + length;
@@ -55,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         make_identity(*whole) != plain->identity) {
       __builtin_trap();
     }
-    const Verdict verdict = registry.gate.decide({nullptr, sent.get(), &*plain}, registry.cas, {}, 1'800'000'000);
+    const Verdict verdict = registry.gate.decide({.plain = &*plain, .behind = behind}, registry.cas, {}, 1'800'000'000);
     if (verdict.admitted()) __builtin_trap();
   }
   if (parsed.empty()) return 0;

@@ -191,6 +191,7 @@ TEST_F(Tls13, ACertificateMessageIsReadToItsEnd) {
   Bytes torn = der, trailing = der;
   torn.pop_back();
   trailing.push_back(0);
+  const Bytes rsa = der_of(make_device("rsa", ca, Kind::Rsa2048));
   struct {
     const char* what;
     Bytes body;
@@ -203,8 +204,8 @@ TEST_F(Tls13, ACertificateMessageIsReadToItsEnd) {
       {"an extension", join({{0}, vector_of(entry({0, 5, 0, 0}), 3)}), SSL_AD_UNSUPPORTED_EXTENSION},
       {"a torn DER", join({{0}, vector_of(join({vector_of(torn, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
       {"bytes behind the DER", join({{0}, vector_of(join({vector_of(trailing, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
-      {"rubbish behind the leaf", join({{0}, vector_of(join({entry({}), vector_of({1, 2}, 3), {0, 0}}), 3)}),
-       SSL_AD_DECODE_ERROR},
+      {"rubbish behind an RSA leaf",
+       join({{0}, vector_of(join({vector_of(rsa, 3), {0, 0}, vector_of({1, 2}, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
       {"nothing", {}, SSL_AD_DECODE_ERROR},
   };
   for (const auto& each : cases) {
@@ -215,6 +216,14 @@ TEST_F(Tls13, ACertificateMessageIsReadToItsEnd) {
     EXPECT_EQ(engine->error().reason, Reason::TlsError);
   }
   EXPECT_EQ(yes.asked, 0);
+}
+
+// Of a device that is known nobody needs it.
+TEST_F(Tls13, WhatIsBehindAPlainLeafIsTheGatesToRead) {
+  greet();
+  ASSERT_EQ(say(peer.certificate({der_of(device), {1, 2}, {3}})), Step::WantInput);
+  EXPECT_EQ(yes.saw_behind, (std::vector<Bytes>{{1, 2}, {3}}));
+  EXPECT_TRUE(yes.saw_leaf);
 }
 
 struct KeyCase {

@@ -22,6 +22,8 @@ class Says final : public Verifier {
   Verdict verify(const PeerChain& peer) override {
     ++asked;
     saw_leaf = peer.leaf != nullptr || peer.plain != nullptr;
+    saw_behind.clear();
+    for (const std::span<const std::uint8_t> der : peer.behind) saw_behind.emplace_back(der.begin(), der.end());
     Verdict verdict;
     verdict.reason = reason_;
     auto leaf = peer.leaf != nullptr ? Certificate::from_x509(peer.leaf) : Answer<Certificate>(Refusal{});
@@ -43,6 +45,7 @@ class Says final : public Verifier {
   }
   int asked = 0, asked_to_resume = 0;
   bool saw_leaf = false;
+  std::vector<std::vector<std::uint8_t>> saw_behind;
   Reason on_resume = Reason::None;
   Identity came_back;
   std::uint64_t came_back_chain = 0;
