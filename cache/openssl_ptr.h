@@ -1,7 +1,8 @@
-// Owners of OpenSSL objects, so that none is freed by hand.
+// Owners of OpenSSL objects, so that none is freed by hand, and of what its errors leave behind.
 #pragma once
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
@@ -23,5 +24,14 @@ using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFree<&X509_STORE_
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<&EVP_PKEY_free>>;
 using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
 using BioPtr = std::unique_ptr<BIO, OpensslFree<&BIO_free_all>>;
+
+// OpenSSL leaves an entry in the thread's queue for each failure, also for those that were expected. Clearing an empty
+// queue is dear: as much as a small record.
+inline void clear_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+struct NoErrorsLeft {
+  ~NoErrorsLeft() { clear_errors(); }
+};
 
 }  // namespace sallyport

@@ -1,6 +1,5 @@
 #include "cache/plain_leaf.h"
 
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -143,13 +142,6 @@ bool read_alternative_names(Bytes extensions, Identity& identity) {
   }
   return list.whole() && outer.whole();
 }
-
-// OpenSSL leaves an entry for each failure; clearing an empty queue is dear.
-struct NoErrorsLeft {
-  ~NoErrorsLeft() {
-    if (ERR_peek_error() != 0) ERR_clear_error();
-  }
-};
 
 }  // namespace
 

@@ -1,5 +1,5 @@
 // SHA-256 and SHA-384 (FIPS 180-4) by OpenSSL's own functions, called directly. OpenSSL 3.0 deprecates that, yet an EVP
-// digest is a fetch by name and an allocation each, and a handshake hashes sixty times. Neither can fail. A digest is
+// digest is a fetch by name and an allocation each, and a handshake hashes fifty times. Neither can fail. A digest is
 // one thread's; what was hashed is wiped at its end.
 #pragma once
 

@@ -1,7 +1,6 @@
 #include "proxy/tls13_crypto.h"
 
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -17,13 +16,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
-
-// OpenSSL leaves an entry for each failure, also for those that were expected; clearing an empty queue is dear.
-struct NoErrorsLeft {
-  ~NoErrorsLeft() {
-    if (ERR_peek_error() != 0) ERR_clear_error();
-  }
-};
 
 // A key of the group, never used as one: OpenSSL 3.0 sets a curve up for each key that is not made after another.
 EVP_PKEY* prepared_key(Group group) {
@@ -64,7 +56,7 @@ class Kept {
  private:
   explicit Kept(Group group) : making_(context_of(prepared_key(group))), peer_(EVP_PKEY_new()) {
     if (making_ && EVP_PKEY_keygen_init(making_.get()) != 1) making_.reset();
-    if (!making_ || EVP_PKEY_copy_parameters(peer_.get(), prepared_key(group)) != 1) peer_.reset();
+    if (!making_ || !peer_ || EVP_PKEY_copy_parameters(peer_.get(), prepared_key(group)) != 1) peer_.reset();
   }
 
   KeyContextPtr making_;

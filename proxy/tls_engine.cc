@@ -9,21 +9,13 @@
 #include <cstring>
 #include <ctime>
 
+#include "cache/openssl_ptr.h"
 #include "proxy/client_hello.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 #include "proxy/tls_session_swap.h"
 
 namespace sallyport {
-
-namespace {
-
-// Clearing an empty queue costs as much as a small record.
-void clear_errors() {
-  if (ERR_peek_error() != 0) ERR_clear_error();
-}
-
-}  // namespace
 
 TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output)
     : context_(context.default_context()),
