@@ -170,9 +170,17 @@ std::uint64_t DataPlane::connections_max() const {
 Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capacity capacity) {
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
-  ShardParts parts{
-      true,       0,        &impl_->config,      &settings,           impl_->servers.get(),  &gate, &impl_->tickets,
-      &registrar, capacity, &impl_->connections, &impl_->by_listener, &impl_->address_limits};
+  ShardParts parts{.cpus = usable_cpus(),
+                   .config = &impl_->config,
+                   .listeners = &settings,
+                   .servers = impl_->servers.get(),
+                   .gate = &gate,
+                   .tickets = &impl_->tickets,
+                   .registrar = &registrar,
+                   .capacity = capacity,
+                   .connections = &impl_->connections,
+                   .by_listener = &impl_->by_listener,
+                   .address_limits = &impl_->address_limits};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);

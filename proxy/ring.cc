@@ -1,10 +1,12 @@
 #include "proxy/ring.h"
 
+#include <immintrin.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -86,7 +88,8 @@ Answer<std::unique_ptr<Ring>> Ring::create(unsigned direct_connections) {
 Answer<void> Ring::set_up(unsigned direct_connections) {
   io_uring_params params{};
   // The completion ring is larger: every connection may complete in one turn.
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE;
+  params.flags =
+      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE;
   params.cq_entries = kEntries * 8;
   int outcome = io_uring_queue_init_params(kEntries, &ring_, &params);
   if (outcome < 0) return explain(-outcome, "io_uring_setup");
@@ -232,9 +235,23 @@ void Ring::submit() {
   io_uring_submit(&ring_);
 }
 
-void Ring::turn(std::chrono::milliseconds patience) {
+// With IORING_SETUP_TASKRUN_FLAG the kernel says in the ring that there is a completion to be made.
+void Ring::stay_awake(std::chrono::steady_clock::time_point until) {
+  constexpr int kLooks = 16;  // between two at the clock
+  io_uring_submit(&ring_);
+  do {
+    for (int look = 0; look < kLooks; ++look) {
+      const std::atomic_ref<unsigned> flags(*ring_.sq.kflags);
+      if ((flags.load(std::memory_order_relaxed) & IORING_SQ_TASKRUN) != 0 || io_uring_cq_ready(&ring_) > 0) return;
+      _mm_pause();
+    }
+  } while (std::chrono::steady_clock::now() < until);
+}
+
+void Ring::turn(std::chrono::microseconds patience, std::chrono::microseconds awake) {
   const auto begun = std::chrono::steady_clock::now();
-  __kernel_timespec limit{patience.count() / 1000, patience.count() % 1000 * 1'000'000};
+  if (awake.count() > 0) stay_awake(begun + awake);
+  __kernel_timespec limit{patience.count() / 1'000'000, patience.count() % 1'000'000 * 1'000};
   io_uring_cqe* cqe = nullptr;
   // Also with no patience the kernel must be entered: with DEFER_TASKRUN completions are made there.
   if (patience.count() == 0) {

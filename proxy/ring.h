@@ -44,8 +44,9 @@ class Ring final : public Io {
 
   // Hands over now what was asked for: what was sent is sent before anything the caller does next.
   void submit();
-  // Submits what was asked for, waits for at most `patience` (zero: not at all), and runs what completed.
-  void turn(std::chrono::milliseconds patience);
+  // Submits what was asked for, waits for at most `patience` (zero: not at all), for the first `awake` of it without
+  // going to sleep, and runs what completed.
+  void turn(std::chrono::microseconds patience, std::chrono::microseconds awake = std::chrono::microseconds(0));
   // Of the last turn, how long it waited.
   std::chrono::microseconds waited() const { return waited_; }
 
@@ -82,6 +83,7 @@ class Ring final : public Io {
   Answer<void> set_up(unsigned direct_connections);
   io_uring_sqe* entry();
 
+  void stay_awake(std::chrono::steady_clock::time_point until);
   void finish(const Ended& ended);
 
   io_uring ring_{};

@@ -130,6 +130,8 @@ class Session final : public Verifier {
   const Verdict* verdict() const { return engine_ && engine_->verdict() ? &*engine_->verdict() : nullptr; }
   bool resumed() const { return engine_ && engine_->resumed(); }
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
+  bool has_for_broker() const { return !to_broker_.empty(); }  // to be sent, and not lent to the kernel yet
+  bool has_for_client() const { return !to_client_.empty(); }
   const std::string& client_id() const { return client_id_; }
   std::optional<MqttVersion> mqtt_version() const { return mqtt_known_ ? std::optional(mqtt_version_) : std::nullopt; }
   std::size_t held_bytes() const;  // of payload, all buffers

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,6 +51,7 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
       cas_(parts.registrar->ca_set()),
       timers_(steady_us() / 1000),
       brokers_(*parts.config, *parts.servers),
+      replies_(parts.cpus > 1),
       scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)) {
   counters_.listeners = std::vector<ListenerCounters>(parts.config->listeners.size());
   for (const UpstreamConfig& upstream : parts.config->upstreams) {
@@ -130,17 +130,14 @@ void Shard::run(std::promise<Answer<void>> ready) {
 
 void Shard::turn() {
   turn_began_us_ = now_us();
-  const bool due = !handshake_queue_.empty();
-  ring_->turn(std::chrono::milliseconds(due ? 0 : timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)));
-  // Who is established does not wait for a signature: what there is for them is on its way first.
-  const bool sent = !to_flush_.empty();
+  wait(!handshake_queue_.empty());
+  // Who is established does not wait for a signature: what there is for them is on its way first, and where the broker
+  // answers at once, so is the answer.
   flush_all();
-  if (!handshake_queue_.empty()) {
+  if (!handshake_queue_.empty() && replies_.patience_us(now_us()) == 0) {
     ring_->submit();
-    // A broker beside us was woken by that, maybe on this core, where it would wait for a tick: a signature is not more
-    // urgent than what it has to answer.
-    if (sent && turn_began_us_ - established_spoke_us_ < kAloneUs) ::sched_yield();
     one_handshake_step();
+    replies_.distracted();
   }
   timers_.advance(now_us() / 1000);
   flush_all();
@@ -148,6 +145,20 @@ void Shard::turn() {
   pace_accepting();
   account_turn();
   if (draining_ && sessions_.get() == 0) stopping_ = true;
+}
+
+void Shard::wait(bool handshake_due) {
+  using std::chrono::microseconds, std::chrono::milliseconds;
+  const microseconds reply(replies_.patience_us(turn_began_us_));
+  if (handshake_due) {
+    ring_->turn(reply);
+  } else {
+    ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)),
+                replies_.awake() ? reply : microseconds(0));
+  }
+  if (handshake_due || replies_.awake()) {
+    replies_.waited(static_cast<std::uint64_t>(std::min(reply, ring_->waited()).count()));
+  }
 }
 
 // One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it. While there
@@ -165,9 +176,15 @@ void Shard::one_handshake_step() {
 }
 
 void Shard::flush_all() {
+  const std::uint64_t now = to_flush_.empty() ? 0 : now_us();
   for (std::size_t i = 0; i < to_flush_.size(); ++i) {
-    to_flush_[i]->in_flush_list = false;
-    to_flush_[i]->flush();
+    Session& session = *to_flush_[i];
+    session.in_flush_list = false;
+    if (is_established(session)) {
+      if (session.has_for_client()) replies_.answered(now);
+      if (session.has_for_broker()) replies_.asked(now);
+    }
+    session.flush();
   }
   to_flush_.clear();
 }
@@ -284,10 +301,12 @@ HandshakeQueue::Rank Shard::rank_of(const Session& session) {
   return ours ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
 }
 
+bool Shard::is_established(const Session& session) const {
+  return session.state() == Session::State::Forwarding && turn_began_us_ - session.began_us() > kEstablishedUs;
+}
+
 void Shard::wants_flush(Session& session) {
-  if (session.state() == Session::State::Forwarding && turn_began_us_ - session.began_us() > kEstablishedUs) {
-    established_spoke_us_ = turn_began_us_;
-  }
+  if (is_established(session)) established_spoke_us_ = turn_began_us_;
   if (session.in_flush_list) return;
   session.in_flush_list = true;
   to_flush_.push_back(&session);

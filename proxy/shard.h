@@ -23,6 +23,7 @@
 #include "proxy/handshake_queue.h"
 #include "proxy/mailbox.h"
 #include "proxy/rejections.h"
+#include "proxy/reply_watch.h"
 #include "proxy/ring.h"
 #include "proxy/session.h"
 
@@ -32,6 +33,7 @@ namespace sallyport {
 struct ShardParts {
   bool first = false;  // one shard probes the brokers for all
   unsigned number = 0;
+  unsigned cpus = 1;  // that this process may use
   const Config* config = nullptr;
   const std::vector<SessionSettings>* listeners = nullptr;  // as they stand when the shard is made
   const Servers* servers = nullptr;
@@ -128,6 +130,8 @@ class Shard final : public SessionHost {
 
   void run(std::promise<Answer<void>> ready);
   void turn();
+  void wait(bool handshake_due);
+  bool is_established(const Session& session) const;
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
   bool goes_direct() const;
@@ -183,6 +187,7 @@ class Shard final : public SessionHost {
   TimerWheel timers_;
   SessionIndex index_;
   BrokerChoice brokers_;
+  ReplyWatch replies_;
   ShardCounters counters_;
   Cell sessions_, busy_permille_, closing_;
   std::uint64_t account_at_us_ = 0, account_busy_us_ = 0;

@@ -362,6 +362,12 @@ mutant tickets-wait-like-others proxy/handshake_queue.cc admission_test '*' \
   'if (!is_long() || steps_ % kPatienceSteps == 0)' 'if (true)'
 mutant the-fresh-starve proxy/handshake_queue.cc admission_test '*' \
   'if (!is_long() || steps_ % kPatienceSteps == 0)' 'if (!is_long())'
+mutant wait-for-every-broker proxy/reply_watch.cc reply_watch_test '*' 'score_ < kTrusted || ' ''
+mutant never-unlearn proxy/reply_watch.cc reply_watch_test '*' 'score_ - kMiss' 'score_'
+mutant wait-without-a-bound proxy/reply_watch.cc reply_watch_test '*' ' || allowance_us_ < kMostUs' ''
+mutant short-turns-earn-nothing proxy/reply_watch.cc reply_watch_test '*' '+= gained * kShare' '= now_us'
+mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside_ && rare_' 'rare_'
+mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''
 mutant sleep-through-a-timer proxy/timer_wheel.cc proxy_parts_test '*' \
   'if (head.next_ != &head) return at > now_ms ? at - now_ms : 0;' ''
 mutant a-known-device-by-its-leaf-alone cache/device_gate.cc device_gate_test '*' \

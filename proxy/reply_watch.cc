@@ -1,0 +1,47 @@
+#include "proxy/reply_watch.h"
+
+#include <algorithm>
+
+namespace sallyport {
+
+void ReplyWatch::asked(std::uint64_t now_us) {
+  const std::uint64_t since = now_us - asked_at_us_;
+  if (pending_ && !distracted_ && since > kPromptUs) missed();
+  rare_ = since >= kRarelyUs;
+  pending_ = true;
+  distracted_ = false;
+  asked_at_us_ = now_us;
+}
+
+void ReplyWatch::answered(std::uint64_t now_us) {
+  if (!pending_) return;
+  pending_ = false;
+  if (distracted_) return;
+  if (now_us - asked_at_us_ <= kPromptUs) {
+    score_ = std::min(score_ + 1, kSure);
+  } else {
+    missed();
+  }
+}
+
+std::uint64_t ReplyWatch::patience_us(std::uint64_t now_us) {
+  const std::uint64_t gained = (now_us - allowed_at_us_) / kShare;
+  allowance_us_ = std::min(allowance_us_ + gained, kMostAllowanceUs);
+  allowed_at_us_ += gained * kShare;  // the rest counts the next time: turns are short
+  if (!pending_ || score_ < kTrusted || allowance_us_ < kMostUs) return 0;
+  const std::uint64_t since = now_us - asked_at_us_;
+  if (since < kMostUs) return kMostUs - since;
+  pending_ = false;  // it was waited for in vain
+  missed();
+  return 0;
+}
+
+void ReplyWatch::waited(std::uint64_t us) {
+  allowance_us_ -= std::min(allowance_us_, us);
+}
+
+void ReplyWatch::missed() {
+  score_ = std::max(score_ - kMiss, 0);
+}
+
+}  // namespace sallyport

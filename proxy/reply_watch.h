@@ -1,0 +1,51 @@
+// Whether a shard has a moment for the broker's answer to what it has just passed on, before it takes a handshake's
+// next step or goes to sleep. An answer that comes at once saves the sleep and the waking, and it does not have to wait
+// for a signature. What happens teaches it whether answers do: a broker that says nothing, or is far away, costs no
+// time. Times are the steady clock's, in microseconds. Used by its shard's thread alone.
+#pragma once
+
+#include <cstdint>
+
+namespace sallyport {
+
+class ReplyWatch {
+ public:
+  // The longest wait; and what counts as at once, where nobody waited and being woken is part of it.
+  static constexpr std::uint64_t kMostUs = 80, kPromptUs = 120;
+  // So many prompt answers more than others, and it is waited for them; what one that was not prompt takes back.
+  static constexpr int kTrusted = 8, kSure = 16, kMiss = 4;
+  // Of all time, one part in so many is spent waiting at most, and so much of it at once.
+  static constexpr std::uint64_t kShare = 8, kMostAllowanceUs = 2000;
+  // Where those who ask do so more often, being awake for an answer costs more than it saves.
+  static constexpr std::uint64_t kRarelyUs = 200;
+
+  // `beside`: what answers has a processor to run on while the shard stays awake.
+  explicit ReplyWatch(bool beside) : beside_(beside) {}
+
+  // Bytes of a session that has been there for a while go to its broker.
+  void asked(std::uint64_t now_us);
+  // Such bytes go to a client.
+  void answered(std::uint64_t now_us);
+  // The shard did something else for a while: how long the answer takes says nothing.
+  void distracted() { distracted_ = true; }
+
+  // How much longer to wait for an answer; 0: not at all.
+  std::uint64_t patience_us(std::uint64_t now_us);
+  // Whether that is to be spent awake.
+  bool awake() const { return beside_ && rare_; }
+  // What of it was spent.
+  void waited(std::uint64_t us);
+
+ private:
+  void missed();
+
+  const bool beside_;
+  bool pending_ = false;     // asked and not answered
+  bool distracted_ = false;  // since then
+  bool rare_ = false;        // the last question came a while after the one before it
+  std::uint64_t asked_at_us_ = 0;
+  std::uint64_t allowance_us_ = 0, allowed_at_us_ = 0;
+  int score_ = 0;
+};
+
+}  // namespace sallyport
