@@ -1,0 +1,94 @@
+// The ring's waits against the real kernel.
+#include "proxy/ring.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+
+namespace sallyport {
+namespace {
+
+using std::chrono::milliseconds, std::chrono::steady_clock;
+
+// A socket that a ring reads, and its other end.
+struct Reader {
+  int ends[2] = {-1, -1};
+  Completion completion;
+  std::string got;
+  std::unique_ptr<Ring> ring;
+
+  Reader() {
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    auto made = Ring::create();
+    EXPECT_TRUE(made) << made.error().what;
+    if (!made) return;
+    ring = std::move(*made);
+    completion.arm<&Reader::on_recv>(*this);
+    ring->recv(Socket(ends[0]), Reading::Multishot, completion);
+    ring->turn(milliseconds(0));
+  }
+  ~Reader() {
+    ring.reset();
+    for (const int end : ends) ::close(end);
+  }
+  void on_recv(const IoResult& result) { got.append(result.data.begin(), result.data.end()); }
+};
+
+// How often this thread has given up its processor of its own accord: getrusage(2).
+long sleeps() {
+  rusage usage{};
+  EXPECT_EQ(::getrusage(RUSAGE_THREAD, &usage), 0);
+  return usage.ru_nvcsw;
+}
+
+// Something arrives while a turn may wait for much longer; `sleeping`: whether it has slept by then.
+void expect_arrival(Reader& reader, milliseconds awake, bool sleeping) {
+  std::thread writer([&] {
+    std::this_thread::sleep_for(milliseconds(200));
+    EXPECT_EQ(::write(reader.ends[1], "answer", 6), 6);
+  });
+  const long before = sleeps();
+  reader.ring->turn(milliseconds(20'000), awake);
+  const long slept = sleeps() - before;
+  writer.join();
+  EXPECT_EQ(reader.got, "answer");
+  EXPECT_GE(reader.ring->waited(), milliseconds(50));
+  EXPECT_LT(reader.ring->waited(), milliseconds(15'000));
+  EXPECT_EQ(slept > 0, sleeping);
+}
+
+TEST(RingTest, AwakeItTakesWhatArrivesWithoutHavingSlept) {
+  Reader reader;
+  ASSERT_TRUE(reader.ring);
+  expect_arrival(reader, milliseconds(20'000), false);
+}
+
+TEST(RingTest, AsleepItIsWokenByWhatArrives) {
+  Reader reader;
+  ASSERT_TRUE(reader.ring);
+  expect_arrival(reader, milliseconds(0), true);
+}
+
+TEST(RingTest, AwakeForAWhileItFallsAsleepThen) {
+  Reader reader;
+  ASSERT_TRUE(reader.ring);
+  expect_arrival(reader, milliseconds(2), true);
+}
+
+TEST(RingTest, AWaitHasAnEnd) {
+  Reader reader;
+  ASSERT_TRUE(reader.ring);
+  for (const milliseconds awake : {milliseconds(0), milliseconds(5)}) {
+    const auto begun = steady_clock::now();
+    reader.ring->turn(milliseconds(10), awake);
+    EXPECT_GE(steady_clock::now() - begun, milliseconds(10));
+    EXPECT_EQ(reader.got, "");
+  }
+}
+
+}  // namespace
+}  // namespace sallyport
