@@ -40,6 +40,17 @@ void ReplyWatch::waited(std::uint64_t us) {
   allowance_us_ -= std::min(allowance_us_, us);
 }
 
+bool ReplyWatch::puts_off(std::uint64_t now_us) {
+  const bool put_off = putting_off();
+  if (patience_us(now_us) > 0 && (!put_off || now_us - put_off_at_us_ < kMostUs)) {
+    if (!put_off) put_off_at_us_ = now_us;
+    return true;
+  }
+  if (put_off) waited(now_us - put_off_at_us_);
+  put_off_at_us_ = 0;
+  return false;
+}
+
 void ReplyWatch::missed() {
   score_ = std::max(score_ - kMiss, 0);
 }

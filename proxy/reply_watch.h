@@ -31,10 +31,14 @@ class ReplyWatch {
 
   // How much longer to wait for an answer; 0: not at all.
   std::uint64_t patience_us(std::uint64_t now_us);
-  // Whether that is to be spent awake.
+  // Whether that is to be spent awake, where there is nothing else to do; and what of it was.
   bool awake() const { return beside_ && rare_; }
-  // What of it was spent.
   void waited(std::uint64_t us);
+  // Whether something else, which is due, is put off for an answer: never for longer than kMostUs, however many more
+  // are asked for meanwhile. All of that time is counted as spent.
+  bool puts_off(std::uint64_t now_us);
+  bool putting_off() const { return put_off_at_us_ != 0; }
+  void nothing_due() { put_off_at_us_ = 0; }
 
  private:
   void missed();
@@ -44,6 +48,7 @@ class ReplyWatch {
   bool distracted_ = false;  // since then
   bool rare_ = false;        // the last question came a while after the one before it
   std::uint64_t asked_at_us_ = 0;
+  std::uint64_t put_off_at_us_ = 0;  // since when something is; 0: nothing is
   std::uint64_t allowance_us_ = 0, allowed_at_us_ = 0;
   int score_ = 0;
 };

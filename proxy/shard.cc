@@ -134,7 +134,9 @@ void Shard::turn() {
   // Who is established does not wait for a signature: what there is for them is on its way first, and where the broker
   // answers at once, so is the answer.
   flush_all();
-  if (!handshake_queue_.empty() && replies_.patience_us(now_us()) == 0) {
+  if (handshake_queue_.empty()) {
+    replies_.nothing_due();
+  } else if (!replies_.puts_off(now_us())) {
     ring_->submit();
     one_handshake_step();
     replies_.distracted();
@@ -150,15 +152,10 @@ void Shard::turn() {
 void Shard::wait(bool handshake_due) {
   using std::chrono::microseconds, std::chrono::milliseconds;
   const microseconds reply(replies_.patience_us(turn_began_us_));
-  if (handshake_due) {
-    ring_->turn(reply);
-  } else {
-    ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)),
-                replies_.awake() ? reply : microseconds(0));
-  }
-  if (handshake_due || replies_.awake()) {
-    replies_.waited(static_cast<std::uint64_t>(std::min(reply, ring_->waited()).count()));
-  }
+  if (handshake_due) return ring_->turn(replies_.putting_off() ? reply : microseconds(0));
+  const microseconds awake = replies_.awake() ? reply : microseconds(0);
+  ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
+  replies_.waited(static_cast<std::uint64_t>(std::min(awake, ring_->waited()).count()));
 }
 
 // One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it. While there

@@ -109,6 +109,47 @@ TEST(ReplyWatch, SpendsAShareOfTheTimeAtMost) {
   EXPECT_GE(waited, kAll / ReplyWatch::kShare - ReplyWatch::kMostAllowanceUs);
 }
 
+// A handshake is always due, and messages come every 5 us and are answered after 2.
+TEST(ReplyWatch, NobodyIsPutOffForLong) {
+  Dialogue d;
+  d.exchange(50, 100);
+  constexpr std::uint64_t kAll = 1'000'000;
+  std::uint64_t put_off = 0, longest = 0, at_once = 0, since = 0;
+  for (std::uint64_t spent = 0; spent < kAll; spent += 5) {
+    d.watch.asked(d.now += 5);
+    if (d.watch.puts_off(d.now)) {
+      since += 5;
+      put_off += 5;
+      longest = std::max(longest, since);
+    } else {
+      at_once += since == 0 ? 1 : 0;
+      since = 0;
+    }
+    d.watch.answered(d.now + 2);
+  }
+  EXPECT_GT(longest, 0U);
+  EXPECT_LE(longest, kMost);
+  EXPECT_GT(at_once, kAll / 5 / 2);
+  EXPECT_LE(put_off, kAll / ReplyWatch::kShare + ReplyWatch::kMostAllowanceUs);
+}
+
+TEST(ReplyWatch, IsPutOffUntilTheAnswer) {
+  Dialogue d;
+  d.exchange(50, 100);
+  EXPECT_FALSE(d.watch.puts_off(d.now + kMs));
+  d.ask();
+  EXPECT_TRUE(d.watch.puts_off(d.now));
+  EXPECT_TRUE(d.watch.putting_off());
+  EXPECT_TRUE(d.watch.puts_off(d.now + 30));
+  d.watch.answered(d.now + 40);
+  EXPECT_FALSE(d.watch.puts_off(d.now + 40));
+  EXPECT_FALSE(d.watch.putting_off());
+  d.ask();
+  EXPECT_TRUE(d.watch.puts_off(d.now));
+  d.watch.nothing_due();  // whose turn it was is gone
+  EXPECT_FALSE(d.watch.putting_off());
+}
+
 TEST(ReplyWatch, IsAwakeWhereQuestionsAreRareAndSomebodyElseCanRun) {
   Dialogue d;
   d.exchange(50, 20);
