@@ -29,8 +29,10 @@ std::uint64_t ReplyWatch::patience_us(std::uint64_t now_us) {
   allowance_us_ = std::min(allowance_us_ + gained, kMostAllowanceUs);
   allowed_at_us_ += gained * kShare;  // the rest counts the next time: turns are short
   if (!pending_ || score_ < kTrusted || allowance_us_ < kMostUs) return 0;
-  const std::uint64_t since = now_us - asked_at_us_;
+  // From the question on; and what is put off waits no longer for the questions after it.
+  const std::uint64_t since = now_us - (putting_off() ? std::min(put_off_at_us_, asked_at_us_) : asked_at_us_);
   if (since < kMostUs) return kMostUs - since;
+  if (now_us - asked_at_us_ < kMostUs) return 0;
   pending_ = false;  // it was waited for in vain
   missed();
   return 0;
@@ -41,12 +43,11 @@ void ReplyWatch::waited(std::uint64_t us) {
 }
 
 bool ReplyWatch::puts_off(std::uint64_t now_us) {
-  const bool put_off = putting_off();
-  if (patience_us(now_us) > 0 && (!put_off || now_us - put_off_at_us_ < kMostUs)) {
-    if (!put_off) put_off_at_us_ = now_us;
+  if (patience_us(now_us) > 0) {
+    if (!putting_off()) put_off_at_us_ = now_us;
     return true;
   }
-  if (put_off) waited(now_us - put_off_at_us_);
+  if (putting_off()) waited(now_us - put_off_at_us_);
   put_off_at_us_ = 0;
   return false;
 }

@@ -29,7 +29,7 @@ class ReplyWatch {
   // The shard did something else for a while: how long the answer takes says nothing.
   void distracted() { distracted_ = true; }
 
-  // How much longer to wait for an answer; 0: not at all.
+  // How much longer to wait for an answer; 0: not at all. Where something is put off, as long as that may be.
   std::uint64_t patience_us(std::uint64_t now_us);
   // Whether that is to be spent awake, where there is nothing else to do; and what of it was.
   bool awake() const { return beside_ && rare_; }

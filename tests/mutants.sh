@@ -368,8 +368,8 @@ mutant wait-without-a-bound proxy/reply_watch.cc reply_watch_test '*' ' || allow
 mutant short-turns-earn-nothing proxy/reply_watch.cc reply_watch_test '*' '+= gained * kShare' '= now_us'
 mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside_ && rare_' 'rare_'
 mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''
-mutant put-off-for-ever proxy/reply_watch.cc reply_watch_test '*' ' && (!put_off || now_us - put_off_at_us_ < kMostUs)' ''
-mutant putting-off-is-free proxy/reply_watch.cc reply_watch_test '*' 'if (put_off) waited(now_us - put_off_at_us_);' ''
+mutant put-off-for-ever proxy/reply_watch.cc reply_watch_test '*' 'putting_off() ? std::min(put_off_at_us_, asked_at_us_) : ' ''
+mutant putting-off-is-free proxy/reply_watch.cc reply_watch_test '*' 'if (putting_off()) waited(now_us - put_off_at_us_);' ''
 mutant always-asleep proxy/ring.cc ring_test '*' 'if (awake.count() > 0) stay_awake(begun + awake);' ''
 mutant awake-and-blind proxy/ring.cc ring_test '*' '(flags.load(std::memory_order_relaxed) & IORING_SQ_TASKRUN) != 0 || ' ''
 mutant sleep-through-a-timer proxy/timer_wheel.cc proxy_parts_test '*' \

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace sallyport {
 namespace {
 
@@ -141,8 +143,10 @@ TEST(ReplyWatch, IsPutOffUntilTheAnswer) {
   EXPECT_TRUE(d.watch.puts_off(d.now));
   EXPECT_TRUE(d.watch.putting_off());
   EXPECT_TRUE(d.watch.puts_off(d.now + 30));
-  d.watch.answered(d.now + 40);
-  EXPECT_FALSE(d.watch.puts_off(d.now + 40));
+  d.watch.asked(d.now + 60);
+  EXPECT_EQ(d.patience(60), kMost - 60);  // not for the later question's answer
+  d.watch.answered(d.now + 70);
+  EXPECT_FALSE(d.watch.puts_off(d.now + 70));
   EXPECT_FALSE(d.watch.putting_off());
   d.ask();
   EXPECT_TRUE(d.watch.puts_off(d.now));
