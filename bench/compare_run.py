@@ -15,6 +15,14 @@ from compare_scenarios import arguments_of, tls_arguments
 FLOOR = "no proxy, no TLS"
 
 
+def missed_rate(arguments, result):
+    """What is wrong where the load was to keep a rate and did not: then something else was measured."""
+    if "--rate" not in arguments:
+        return ""
+    wanted = float(arguments[arguments.index("--rate") + 1])
+    return "" if result["rate"] > 0.95 * wanted else f"{result['rate']:,.0f} a second in place of {wanted:,.0f}"
+
+
 class Bench:
     """Where runs happen: the folder, the PKI, what is running, and which checks a peer has passed."""
 
@@ -98,6 +106,8 @@ class Bench:
             record["problem"] = f"only {resumed:.0f} of {units} connections were resumed"
         if not record["problem"] and not scenario.resumes and resumed > 0:
             record["problem"] = f"{resumed:.0f} connections were resumed, and none should be"
+        if not record["problem"]:
+            record["problem"] = missed_rate(arguments_of(scenario, self.quick), result)
         record["ok"] = not record["problem"]
         return record
 

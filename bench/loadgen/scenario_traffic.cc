@@ -62,14 +62,19 @@ Report run_messages(Stage& stage) {
   const std::int64_t began = now_ns(), until = began + Progress::seconds(options.seconds);
   std::uint64_t bursts = 0;
   std::size_t turn = 0;
-  while (now_ns() < until) {
+  bool left = options.rate > 0;  // something is due before the end and was not sent
+  while (now_ns() < until || (left && report.good())) {
     std::int64_t wake = std::min(until, now_ns() + 100'000'000);
+    const std::uint64_t before = bursts;
+    bool behind = options.rate > 0;  // where this process was not let run, more is due than a turn sends
     for (std::size_t at_once = 0; at_once < 256; ++at_once) {
       std::int64_t due = now_ns();
       if (options.rate > 0) {
         due = began + static_cast<std::int64_t>(static_cast<double>(bursts) * 1e9 / bursts_per_second);
-        if (due > now_ns()) {
+        left = due < until;
+        if (due > now_ns() || !left) {
           wake = std::min(wake, due);
+          behind = false;
           break;
         }
       }
@@ -91,7 +96,7 @@ Report run_messages(Stage& stage) {
       ++bursts;
       if (options.rate == 0) wake = now_ns();
     }
-    stage.loop.turn(wake);
+    stage.loop.turn(behind && bursts > before ? now_ns() : wake);
     stage.progress.say("publishing", bursts * options.burst, static_cast<std::uint64_t>(options.rate * options.seconds),
                        report.errors());
   }

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import compare_devices  # noqa: E402
 import compare_report  # noqa: E402
 from compare_peers import Running  # noqa: E402
-from compare_run import Bench  # noqa: E402
+from compare_run import Bench, missed_rate  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not all(os.access(each, os.X_OK) for each in (FILL, BUILD / "bench" / "load")),
                                 reason=f"there is no registry_fill, or no load, at {FILL.parent}")
@@ -28,6 +28,16 @@ pytestmark = pytest.mark.skipif(not all(os.access(each, os.X_OK) for each in (FI
 
 def fill(*arguments):
     return subprocess.run([FILL, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+# --- one run
+
+@pytest.mark.parametrize("rate, problem", [(20_000.0, ""), (19_500.0, ""),
+                                           (9_448.8, "9,449 a second in place of 20,000")])
+def test_a_rate_that_was_not_kept_is_a_problem(rate, problem):
+    """A run whose load fell behind measured something else, and does not count."""
+    assert missed_rate(("messages", "--rate", "20000", "--seconds", "5"), {"rate": rate}) == problem
+    assert missed_rate(("bulk", "--megabytes", "20"), {"rate": rate}) == ""
 
 
 # --- registry_fill

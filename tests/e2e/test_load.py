@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,20 @@ def test_messages_as_fast_as_they_go(server, load, qos):
     names = [f"talker-{number}" for number in range(3)]
     grown.becomes(to_broker(names, report["units"], 100, qos, 4), "bytes_total", direction="to_broker")
     assert qos == 0 or report["latency_us"]["count"] == report["units"]
+
+
+@pytest.mark.parametrize("held_up_at", [0.5, 1.7])
+def test_messages_that_were_held_up_are_sent(sink, held_up_at):
+    """A load generator that the machine does not let run for a while sends what became due, and at the rate again."""
+    process = subprocess.Popen([LOAD, "messages", "--plain", "--connect", sink.address, "--connections", "10", "--rate",
+                                "20000", "--seconds", "2", "--quiet"],
+                               stdout=subprocess.PIPE, text=True)
+    time.sleep(held_up_at)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGCONT)
+    said, _ = process.communicate(timeout=30)
+    assert json.loads(said)["units"] == pytest.approx(40_000, abs=1)
 
 
 @pytest.mark.parametrize("connections", [1, 20])
