@@ -35,6 +35,7 @@ constexpr std::size_t kP256 = static_cast<std::size_t>(Group::P256), kP256Bytes 
 constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
 constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
 constexpr std::size_t kPskDheKe = 1;
+constexpr std::size_t kBinderBytes = 32;
 constexpr std::size_t kLongestName = 255;  // OpenSSL's TLSEXT_MAXLEN_host_name
 
 // Where `value` stands in a list of two-byte numbers; its length where it is not in it.
@@ -98,6 +99,20 @@ bool read_psk_modes(Bytes content, PlainHello& hello) {
   return reader.whole() && !modes.empty();
 }
 
+// RFC 8446, section 4.2.11: one identity and one binder. Which of several is honoured is OpenSSL's to find out.
+bool read_pre_shared_key(Bytes content, PlainHello& hello) {
+  WireReader reader(content);
+  WireReader identities(reader.vector(2));
+  OfferedTicket offered;
+  offered.ticket = identities.vector(2);
+  identities.take(4);  // obfuscated_ticket_age: it matters to early data alone
+  WireReader binders(reader.vector(2));
+  offered.binder = binders.vector(1);
+  hello.ticket = offered;
+  return reader.whole() && identities.whole() && binders.whole() && !offered.ticket.empty() &&
+         offered.binder.size() == kBinderBytes;
+}
+
 // False: OpenSSL's to judge.
 bool read_extension(std::size_t type, Bytes content, PlainHello& hello, Bytes& groups) {
   switch (type) {
@@ -107,8 +122,8 @@ bool read_extension(std::size_t type, Bytes content, PlainHello& hello, Bytes& g
     case kKeyShare: return read_key_share(content, hello);
     case kPskKeyExchangeModes: return read_psk_modes(content, hello);
     case kSignatureAlgorithms: hello.signature_schemes = numbers(content, 2); return !hello.signature_schemes.empty();
+    case kPreSharedKey: return read_pre_shared_key(content, hello);
     case kMaxFragmentLength:
-    case kPreSharedKey:
     case kEarlyData:
     case kCookie:
     case kSignatureAlgorithmsCert: return false;
@@ -169,13 +184,18 @@ std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message) {
     const std::size_t type = extensions.number(2);
     const Bytes content = extensions.vector(2);
     const std::uint64_t bit = type < 64 ? std::uint64_t{1} << type : 0;
-    if ((seen & bit) != 0 || !read_extension(type, content, hello, groups)) return std::nullopt;
+    if ((seen & bit) != 0 || hello.ticket || !read_extension(type, content, hello, groups)) return std::nullopt;
     seen |= bit;
   }
   constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedVersions | std::uint64_t{1} << kSupportedGroups |
                                     std::uint64_t{1} << kKeyShare | std::uint64_t{1} << kSignatureAlgorithms;
   if (extensions.missing() || (seen & kNeeded) != kNeeded) return std::nullopt;
   if (!is_in(static_cast<std::size_t>(hello.group), groups)) return std::nullopt;
+  if (hello.ticket) {
+    if ((seen & std::uint64_t{1} << kPskKeyExchangeModes) == 0) return std::nullopt;
+    hello.ticket->binders_at = message.size() - (2 + 1 + kBinderBytes);  // they are the end of the last extension
+    if (!hello.takes_tickets) hello.ticket.reset();
+  }
   return hello;
 }
 

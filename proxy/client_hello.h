@@ -18,7 +18,14 @@ std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> b
 // The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7.
 enum class Group : std::uint16_t { P256 = 23, X25519 = 29 };
 
-// A ClientHello that asks for what nearly every device asks for: a full TLS 1.3 handshake with
+// The one ticket of a pre_shared_key extension: RFC 8446, section 4.2.11.
+struct OfferedTicket {
+  std::span<const std::uint8_t> ticket;
+  std::span<const std::uint8_t> binder;  // 32 bytes: of SHA-256
+  std::size_t binders_at = 0;            // where in the message the binders begin: what is before them they bind
+};
+
+// A ClientHello that asks for what nearly every device asks for: a TLS 1.3 handshake, full or resumed, with
 // TLS_AES_128_GCM_SHA256 and a share for X25519 or P-256. The spans point into the message.
 struct PlainHello {
   std::span<const std::uint8_t> session_id;         // to be echoed
@@ -27,13 +34,14 @@ struct PlainHello {
   std::span<const std::uint8_t> signature_schemes;  // two bytes each
   std::optional<std::string_view> server_name;      // not checked to be one
   bool takes_tickets = false;                       // psk_dhe_ke, RFC 8446, section 4.2.9
+  std::optional<OfferedTicket> ticket;              // where it takes_tickets
 
   bool offers(std::uint16_t signature_scheme) const;
 };
 
 // Nothing for a message (RFC 8446, section 4.1.2) that is not one, or that asks for more or other: an older version,
-// another cipher or group first, a ticket, early data, a cookie, a fragment length, other signatures in certificates,
-// or anything that is there twice.
+// another cipher or group first, several tickets, early data, a cookie, a fragment length, other signatures in
+// certificates, or anything that is there twice.
 std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message);
 
 }  // namespace sallyport

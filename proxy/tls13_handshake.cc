@@ -80,20 +80,30 @@ Tls13Handshake::Tls13Handshake(const Tls13Server& server, Verifier* verifier, st
                                ByteBuffer& output)
     : server_(server), verifier_(verifier), verdict_(verdict), output_(output) {}
 
-bool Tls13Handshake::begin(const PlainHello& hello, Bytes message) {
-  const Tls13Credential* credential = server_.choose(hello);
-  if (credential == nullptr) return false;
-  schedule_.add(message);
-  takes_tickets_ = hello.takes_tickets;
-  expects_ = server_.mutual ? Expects::Certificate : Expects::Finished;
-  return write_flight(hello, *credential);
+bool Tls13Handshake::binder_holds(const OfferedTicket& offered, Bytes message, const Tls13Secret& ticket_secret) {
+  Sha256 bound;
+  bound.add(message.first(offered.binders_at));
+  TranscriptHash mac;
+  return binder_mac(ticket_secret, bound.of_all(), mac) && offered.binder.size() == mac.size() &&
+         CRYPTO_memcmp(offered.binder.data(), mac.data(), mac.size()) == 0;
 }
 
-// All of it, or nothing.
-bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential& credential) {
+bool Tls13Handshake::begin(const PlainHello& hello, Bytes message, const Tls13Secret* ticket_secret) {
+  resumes_ = ticket_secret != nullptr;
+  const Tls13Credential* credential = resumes_ ? nullptr : server_.choose(hello);
+  if (!resumes_ && credential == nullptr) return false;
+  if (resumes_ && !schedule_.begin_with(*ticket_secret)) return false;
+  schedule_.add(message);
+  takes_tickets_ = hello.takes_tickets;
+  expects_ = server_.mutual && !resumes_ ? Expects::Certificate : Expects::Finished;
+  return write_flight(hello, credential);
+}
+
+// All of it, or nothing. Without a credential it is a ticket's secret that says who we are: section 2.2.
+bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential* credential) {
   KeyExchange exchange;
   if (!exchange_keys(hello.group, hello.share, exchange)) return false;
-  const Message greeting = server_hello(hello.session_id, hello.group, exchange.share);
+  const Message greeting = server_hello(hello.session_id, hello.group, exchange.share, resumes_);
   if (greeting.empty()) return false;
   schedule_.add(greeting);
   RecordKey writing;
@@ -116,11 +126,13 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const Tls13Credential
   };
   static const Message kRequest = certificate_request(kAcceptedSchemes);
   send(encrypted_extensions(hello.server_name.has_value()));
-  if (server_.mutual) send(kRequest);
-  send(credential.certificate);
-  std::vector<std::uint8_t> signature;
-  if (!credential.signer.sign(schedule_.transcript(), signature)) return false;
-  send(certificate_verify(credential.signer.scheme(), signature));
+  if (credential != nullptr) {
+    if (server_.mutual) send(kRequest);
+    send(credential->certificate);
+    std::vector<std::uint8_t> signature;
+    if (!credential->signer.sign(schedule_.transcript(), signature)) return false;
+    send(certificate_verify(credential->signer.scheme(), signature));
+  }
   TranscriptHash mac;
   if (!finished_mac(schedule_.server_handshake(), schedule_.transcript(), mac)) return false;
   send(finished(mac));

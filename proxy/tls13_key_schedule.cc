@@ -35,8 +35,15 @@ Tls13Secret::~Tls13Secret() {
   OPENSSL_cleanse(data(), size());
 }
 
+bool Tls13KeySchedule::begin_with(const Tls13Secret& ticket_secret) {
+  Tls13Secret early;
+  resumes_ = true;
+  return hmac(*sha256(), {}, ticket_secret, early) &&
+         expand_label(early, "derived", sha256()->of_nothing_bytes(), early_);
+}
+
 bool Tls13KeySchedule::derive_handshake(Bytes shared) {
-  const Bytes salt = derived_early_secret();
+  const Bytes salt = resumes_ ? Bytes(early_) : derived_early_secret();
   const TranscriptHash hash = transcript();
   return !salt.empty() && hmac(*sha256(), salt, shared, handshake_) &&
          expand_label(handshake_, "c hs traffic", hash, client_handshake_) &&
@@ -56,6 +63,12 @@ bool Tls13KeySchedule::derive_ticket(Bytes nonce, Tls13Secret& secret) const {
   Tls13Secret resumption;
   return expand_label(master_, "res master", transcript(), resumption) &&
          expand_label(resumption, "resumption", nonce, secret);
+}
+
+bool binder_mac(const Tls13Secret& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac) {
+  Tls13Secret early, key;
+  return hmac(*sha256(), {}, ticket_secret, early) &&
+         expand_label(early, "res binder", sha256()->of_nothing_bytes(), key) && finished_mac(key, hash, mac);
 }
 
 bool finished_mac(const Tls13Secret& secret, const TranscriptHash& hash, TranscriptHash& mac) {

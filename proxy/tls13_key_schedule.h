@@ -1,6 +1,6 @@
-// The key schedule of one TLS 1.3 handshake with SHA-256 and without a PSK (RFC 8446, sections 4.4.1 and 7.1): the
-// transcript and the secrets that come of it. Where a call answers false nothing of it may be used. One thread's; all
-// secrets are wiped at its end.
+// The key schedule of one TLS 1.3 handshake with SHA-256 (RFC 8446, sections 4.4.1 and 7.1): the transcript and the
+// secrets that come of it. Where a call answers false nothing of it may be used. One thread's; all secrets are wiped at
+// its end.
 #pragma once
 
 #include <array>
@@ -27,6 +27,8 @@ class Tls13KeySchedule {
   void add(std::span<const std::uint8_t> message) { transcript_.add(message); }
   TranscriptHash transcript() const { return transcript_.of_all(); }  // of all that was added
 
+  // First of all, where a ticket with this secret is honoured.
+  bool begin_with(const Tls13Secret& ticket_secret);
   // After the ServerHello; `shared`: what the key exchange came to.
   bool derive_handshake(std::span<const std::uint8_t> shared);
   // After the server's Finished.
@@ -41,9 +43,14 @@ class Tls13KeySchedule {
 
  private:
   Sha256 transcript_;
+  Tls13Secret early_;  // derived from the early secret of a ticket
+  bool resumes_ = false;
   Tls13Secret handshake_, master_;
   Tls13Secret client_handshake_, server_handshake_, client_application_, server_application_;
 };
+
+// The binder (section 4.2.11.2) of a ticket with this secret; `hash`: of the ClientHello up to its binders.
+bool binder_mac(const Tls13Secret& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac);
 
 // The verify_data of a Finished message (section 4.4.4), with the sender's handshake secret.
 bool finished_mac(const Tls13Secret& secret, const TranscriptHash& hash, TranscriptHash& mac);

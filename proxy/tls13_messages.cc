@@ -14,7 +14,8 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha256 = 0x1301;
-constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kSupportedVersions = 43, kKeyShare = 51;
+constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kPreSharedKey = 41, kSupportedVersions = 43,
+                        kKeyShare = 51;
 
 // Writes the fields of TLS's presentation language; a vector's length is put in front when it is closed.
 class Writer {
@@ -61,7 +62,7 @@ class Writer {
 
 }  // namespace
 
-Message server_hello(Bytes session_id, Group group, Bytes share) {
+Message server_hello(Bytes session_id, Group group, Bytes share, bool resumes) {
   std::array<std::uint8_t, 32> random;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return {};
   Writer message(HandshakeType::ServerHello);
@@ -80,6 +81,12 @@ Message server_hello(Bytes session_id, Group group, Bytes share) {
   message.number(static_cast<std::uint64_t>(group), 2);
   message.vector(share, 2);
   message.close();
+  if (resumes) {
+    message.number(kPreSharedKey, 2);
+    message.open(2);
+    message.number(0, 2);  // selected_identity
+    message.close();
+  }
   message.close();
   return message.done();
 }

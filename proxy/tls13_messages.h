@@ -24,8 +24,10 @@ inline constexpr std::size_t kMessageHeaderBytes = 4;
 
 using Message = std::vector<std::uint8_t>;  // one message, its header included
 
-// Section 4.1.3: TLS_AES_128_GCM_SHA256, with a random of its own. Empty where there is no randomness.
-Message server_hello(std::span<const std::uint8_t> session_id, Group group, std::span<const std::uint8_t> share);
+// Section 4.1.3: TLS_AES_128_GCM_SHA256, with a random of its own. `resumes`: the client's first ticket is honoured.
+// Empty where there is no randomness.
+Message server_hello(std::span<const std::uint8_t> session_id, Group group, std::span<const std::uint8_t> share,
+                     bool resumes);
 // Section 4.3.1. `named`: the client's server_name is acknowledged (RFC 6066, section 3).
 Message encrypted_extensions(bool named);
 // Section 4.3.2: signature_algorithms alone.

@@ -116,13 +116,7 @@ Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
 
 bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
   auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
-  if (engine == nullptr || ticket.mutual != (engine->verifier_ != nullptr)) return false;
-  if (!ticket.mutual) return true;
-  if (!ticket.identity) return false;
-  engine->verdict_ = engine->verifier_->resume(*ticket.identity, ticket.chain_id);
-  engine->by_ticket_ = engine->verdict_->admitted();
-  if (!engine->by_ticket_) engine->verdict_.reset();
-  return engine->by_ticket_;
+  return engine != nullptr && engine->honours(ticket);
 }
 
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {

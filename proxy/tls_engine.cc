@@ -11,6 +11,7 @@
 
 #include "cache/openssl_ptr.h"
 #include "proxy/client_hello.h"
+#include "proxy/ticket.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 #include "proxy/tls_session_swap.h"
@@ -104,9 +105,32 @@ bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
   const std::span<const std::uint8_t> message = record.subspan(RecordCipher::kHeaderBytes);
   const auto hello = plain_hello(message);
   if (!hello) return false;
+  Tls13Secret secret;
+  bool resumes = false;
+  if (hello->ticket && resumption_ != nullptr) {
+    const auto ticket = resumption_->open(hello->ticket->ticket, std::time(nullptr), secret);
+    // A good ticket with a bad binder must end the handshake (RFC 8446, section 4.2.11): OpenSSL does.
+    if (ticket && !Tls13Handshake::binder_holds(*hello->ticket, message, secret)) return false;
+    resumes = ticket && honours(*ticket);
+  }
   ours_ = std::make_unique<Tls13Handshake>(*tls13_, verifier_, verdict_, output_);
-  if (!ours_->begin(*hello, message)) ours_.reset();
+  if (!ours_->begin(*hello, message, resumes ? &secret : nullptr)) {
+    ours_.reset();
+    verdict_.reset();
+    by_ticket_ = false;
+  }
   return ours_ != nullptr;
+}
+
+// Whether a ticket that came back stands for a handshake: the device's standing is asked for now, and then in verdict_.
+bool TlsEngine::honours(const Ticket& ticket) {
+  if (ticket.mutual != (verifier_ != nullptr)) return false;
+  if (!ticket.mutual) return true;
+  if (!ticket.identity) return false;
+  verdict_ = verifier_->resume(*ticket.identity, ticket.chain_id);
+  by_ticket_ = verdict_->admitted();
+  if (!by_ticket_) verdict_.reset();
+  return by_ticket_;
 }
 
 bool TlsEngine::begin_openssl() {
@@ -149,24 +173,31 @@ std::span<const std::uint8_t> TlsEngine::next_record() {
 Step TlsEngine::shake_ours() {
   for (;;) {
     const std::span<const std::uint8_t> record = next_record();
-    if (record.empty()) return input_ended_ ? Step::Truncated : Step::WantInput;
+    if (record.empty()) return input_ended_ ? not_proven(Step::Truncated) : Step::WantInput;
     const Step step = ours_->read(record);
     clear_errors();
     torn_.release();
     switch (step) {
       case Step::WantInput: break;
       case Step::Done: return finish_ours();
-      case Step::Failed: error_ = ours_->error(); return step;
+      case Step::Failed: error_ = ours_->error(); return not_proven(step);
       case Step::Closed:
-      case Step::Truncated: return step;
+      case Step::Truncated: return not_proven(step);
     }
   }
+}
+
+// Whose ticket came back has proven nothing where the handshake did not go on.
+Step TlsEngine::not_proven(Step step) {
+  if (by_ticket_) verdict_.reset();
+  return step;
 }
 
 Step TlsEngine::finish_ours() {
   // One ticket, so its nonce may be any: RFC 8446, section 4.6.1.
   static constexpr std::array<std::uint8_t, 1> kNonce = {0};
   constexpr std::size_t kKeyBytes = 16;
+  resumed_ = ours_->resumes();
   if (!ours_->hand_over(records_.secrets()) || !records_.begin(kKeyBytes, 0)) {
     error_ = {Origin::Proxy, Reason::InternalError, 0, "the handshake's keys cannot be used"};
     return Step::Failed;
@@ -208,8 +239,7 @@ Step TlsEngine::shake_openssl() {
     return Step::Done;
   }
   const Step step = step_after(outcome);
-  // Whose ticket came back has proven nothing where the handshake did not go on.
-  if (step != Step::WantInput && by_ticket_) verdict_.reset();
+  if (step != Step::WantInput) not_proven(step);
   if (step != Step::Failed) return step;
   if (verdict_ && !verdict_->admitted()) {
     error_ = {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"};

@@ -23,6 +23,8 @@
 
 namespace sallyport {
 
+struct Ticket;
+
 class TlsEngine {
  public:
   // `verifier` is null on a one-way listener: no certificate is asked for. `verifier` and `output` outlive
@@ -67,10 +69,12 @@ class TlsEngine {
   friend struct TlsCallbacks;
   Step choose();
   bool begin_ours(std::span<const std::uint8_t> record);
+  bool honours(const Ticket& ticket);
   bool begin_openssl();
   Step shake();
   Step shake_ours();
   Step finish_ours();
+  Step not_proven(Step step);
   Step shake_openssl();
   Step step_after(int outcome);
   bool take_over(std::size_t output_before);

@@ -9,10 +9,8 @@
 
 #include <algorithm>
 #include <ctime>
-#include <memory>
 #include <span>
 
-#include "proxy/ticket.h"
 #include "proxy/tls_session_ticket.h"
 
 namespace sallyport {
@@ -66,8 +64,6 @@ std::string without_certificate(const std::string& der) {
   }
   return content.size() > 0xFFFF ? std::string() : out + content;
 }
-
-using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* s) { SSL_SESSION_free(s); })>;
 
 // For TLS 1.2, and where a fragment length was negotiated, which OpenSSL and TlsEngine read from the session: neither
 // that nor whether the master secret is an extended one can be set, so the session is written, cut and read again.
@@ -200,18 +196,39 @@ std::optional<Resumption::Issued> Resumption::issue(const Ticketed& ticketed, st
   return issued;
 }
 
+std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {
+  void* data = nullptr;
+  std::size_t length = 0;
+  if (SSL_SESSION_get0_ticket_appdata(session, &data, &length) != 1 || data == nullptr) return std::nullopt;
+  auto ticket = decode_ticket({static_cast<const char*>(data), length});
+  if (ticket && ticket->listener != listener_) ticket.reset();
+  return ticket;
+}
+
+// What OpenSSL looks at, too, in ssl_get_prev_session() and tls_parse_ctos_psk() of its ssl/.
+std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std::int64_t now,
+                                       Tls13Secret& secret) const {
+  const SessionPtr session = opened_session(ticket, keys_, now);
+  if (!session || SSL_SESSION_get_protocol_version(session.get()) != TLS1_3_VERSION ||
+      SSL_SESSION_get0_cipher(session.get()) != cipher_ ||
+      SSL_SESSION_get_max_fragment_length(session.get()) != TLSEXT_max_fragment_length_DISABLED ||
+      SSL_SESSION_get_master_key(session.get(), nullptr, 0) != secret.size()) {
+    return std::nullopt;
+  }
+  unsigned int id_length = 0;
+  const unsigned char* id_context = SSL_SESSION_get0_id_context(session.get(), &id_length);
+  const std::string_view context(reinterpret_cast<const char*>(id_context), id_length);
+  const std::int64_t age = now - SSL_SESSION_get_time(session.get());
+  if (context != id_context_ || age > SSL_SESSION_get_timeout(session.get())) return std::nullopt;
+  SSL_SESSION_get_master_key(session.get(), secret.data(), secret.size());
+  return said_by(session.get());
+}
+
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
   if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;
-  const auto& resumption = *static_cast<const Resumption*>(self);
-  void* data = nullptr;
-  std::size_t length = 0;
-  if (SSL_SESSION_get0_ticket_appdata(session, &data, &length) != 1 || data == nullptr) {
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
-  }
-  const auto ticket = decode_ticket({static_cast<const char*>(data), length});
-  if (!ticket || ticket->listener != resumption.listener_) return SSL_TICKET_RETURN_IGNORE_RENEW;
-  if (!TlsCallbacks::resume(ssl, *ticket)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  const auto ticket = static_cast<const Resumption*>(self)->said_by(session);
+  if (!ticket || !TlsCallbacks::resume(ssl, *ticket)) return SSL_TICKET_RETURN_IGNORE_RENEW;
   // TLS 1.3 tickets are for one use each (RFC 8446, appendix C.4).
   const bool renew = status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) >= TLS1_3_VERSION;
   return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;

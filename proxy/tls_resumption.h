@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "proxy/ticket.h"
 #include "proxy/ticket_keys.h"
+#include "proxy/tls13_key_schedule.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_session_swap.h"
 
@@ -28,13 +30,16 @@ class Resumption {
 
   void install(SSL_CTX* context);
 
-  // A ticket for a TLS 1.3 connection with TLS_AES_128_GCM_SHA256 and this resumption secret, as OpenSSL would make it;
-  // it comes back to OpenSSL. Nothing where none is due.
+  // A ticket for a TLS 1.3 connection with TLS_AES_128_GCM_SHA256 and this resumption secret, as OpenSSL would make it:
+  // it may come back to either. Nothing where none is due.
   struct Issued {
     std::uint32_t lifetime = 0;  // seconds
     std::vector<std::uint8_t> ticket;
   };
   std::optional<Issued> issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret, std::int64_t now) const;
+  // Such a ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of this
+  // listener and mode, or too old; the standing is not looked at.
+  std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Tls13Secret& secret) const;
 
  private:
   struct Said {
@@ -42,6 +47,7 @@ class Resumption {
     std::int64_t lifetime = 0;
   };
   Said said(const Ticketed& ticketed, std::int64_t now) const;
+  std::optional<Ticket> said_by(SSL_SESSION* session) const;
   static int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                         int encrypt);
   static int generate(SSL* ssl, void* self);

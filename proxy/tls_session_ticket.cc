@@ -6,11 +6,8 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
-#include <memory>
-#include <span>
 
 #include "cache/hkdf.h"
-#include "cache/openssl_ptr.h"
 
 namespace sallyport {
 
@@ -59,6 +56,36 @@ std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const Ticke
   }
   sealed.resize(text + kMacBytes);
   return sealed;
+}
+
+SessionPtr opened_session(std::span<const std::uint8_t> ticket, const TicketKeys& keys, std::int64_t now) {
+  constexpr std::size_t kHeadBytes = kNameBytes + kIvBytes;
+  if (ticket.size() < kHeadBytes + kBlockBytes + kMacBytes) return nullptr;
+  const auto key = keys.find(ticket.first(kNameBytes), now);
+  if (!key) return nullptr;
+  const auto text = ticket.first(ticket.size() - kMacBytes);
+  const auto body = text.subspan(kHeadBytes);
+  std::array<std::uint8_t, kMacBytes> mac;
+  const KdfHash* sha256 = kdf_hash("SHA2-256");
+  if (sha256 == nullptr || !hmac(*sha256, key->mac, text, mac) ||
+      CRYPTO_memcmp(mac.data(), ticket.last(kMacBytes).data(), kMacBytes) != 0) {
+    return nullptr;
+  }
+  const NoErrorsLeft no_errors_left;
+  Wiped der(body.size() + kBlockBytes);
+  const CipherContextPtr cipher(EVP_CIPHER_CTX_new());
+  int whole = 0, last = 0;
+  if (!cipher ||
+      EVP_DecryptInit_ex2(cipher.get(), ticket_cipher(), key->cipher.data(), ticket.data() + kNameBytes, nullptr) !=
+          1 ||
+      EVP_DecryptUpdate(cipher.get(), der.data(), &whole, body.data(), static_cast<int>(body.size())) != 1 ||
+      EVP_DecryptFinal_ex(cipher.get(), der.data() + whole, &last) != 1) {
+    return nullptr;
+  }
+  const unsigned char* from = der.data();
+  const unsigned char* const end = from + whole + last;
+  SessionPtr session(d2i_SSL_SESSION(nullptr, &from, end - from));
+  return from == end ? std::move(session) : nullptr;
 }
 
 }  // namespace sallyport

@@ -1,12 +1,15 @@
 // A session sealed as OpenSSL seals its stateless tickets (RFC 5077, section 4: key name, IV, AES-256-CBC, HMAC), so
-// that OpenSSL opens it when it comes back. Included by the tls_*.cc files alone.
+// that either opens what the other sealed. Included by the tls_*.cc files alone.
 #pragma once
 
 #include <openssl/ssl.h>
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
+#include "cache/openssl_ptr.h"
 #include "proxy/ticket_keys.h"
 
 namespace sallyport {
@@ -14,7 +17,11 @@ namespace sallyport {
 // AES-256-CBC, fetched once: an implicit fetch in every handshake costs a lock and a search.
 EVP_CIPHER* ticket_cipher();
 
-// Empty where OpenSSL fails. Any thread.
+using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
+
+// Any thread. Empty where OpenSSL fails.
 std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key);
+// Null for what none of the keys that are alive sealed. Leaves OpenSSL's error queue empty.
+SessionPtr opened_session(std::span<const std::uint8_t> ticket, const TicketKeys& keys, std::int64_t now);
 
 }  // namespace sallyport

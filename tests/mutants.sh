@@ -89,8 +89,10 @@ mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '
   'type == ContentType::Alert && !encrypted_ && ' 'type == ContentType::Alert && '
 mutant messages-of-any-length proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'length > kMostMessage' 'false'
-mutant a-ticket-is-plain proxy/client_hello.cc client_hello_test '*' \
-  '    case kPreSharedKey:' ''
+mutant several-tickets-are-one proxy/client_hello.cc client_hello_test '*' \
+  'identities.whole() && binders.whole()' 'true'
+mutant a-ticket-needs-no-modes proxy/client_hello.cc client_hello_test '*' \
+  'if ((seen & std::uint64_t{1} << kPskKeyExchangeModes) == 0) return std::nullopt;' ''
 mutant extensions-come-twice proxy/client_hello.cc client_hello_test '*' \
   '(seen & bit) != 0 || ' ''
 mutant tickets-for-everyone proxy/tls_engine.cc tls13_handshake_test '*' \
@@ -306,8 +308,31 @@ mutant resume-after-the-end cache/device_gate.cc life_cycle_test '*Resum*' \
   'if (now > identity.not_after) return refuse(std::move(verdict), Reason::Expired);' ''
 mutant resume-through-a-dead-ca cache/device_gate.cc life_cycle_test '*Resum*' \
   'if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse' 'if (!known_and_alive(verdict, *slot, cas, admits, now) && false) return refuse'
-mutant honour-a-ticket-without-standing proxy/tls_callbacks.cc tls_engine_test '*Resuming*' \
-  'engine->by_ticket_ = engine->verdict_->admitted();' 'engine->by_ticket_ = true;'
+mutant honour-a-ticket-without-standing proxy/tls_engine.cc tls_engine_test '*Resuming*' \
+  'by_ticket_ = verdict_->admitted();' 'by_ticket_ = true;'
+mutant any-binder-is-good proxy/tls_engine.cc tls13_resumption_test '*' \
+  '!Tls13Handshake::binder_holds(*hello->ticket, message, secret)' 'false'
+mutant a-binder-is-of-the-ticket-alone proxy/tls13_handshake.cc tls13_resumption_test '*' \
+  'bound.add(message.first(offered.binders_at));' 'bound.add(offered.ticket);'
+mutant a-binder-is-half-looked-at proxy/tls13_handshake.cc tls13_resumption_test '*' \
+  'CRYPTO_memcmp(offered.binder.data(), mac.data(), mac.size()) == 0' 'CRYPTO_memcmp(offered.binder.data(), mac.data(), 16) == 0'
+mutant a-resumed-one-need-not-finish proxy/tls_engine.cc tls13_resumption_test '*' \
+  'if (by_ticket_) verdict_.reset();
+  return step;' 'return step;'
+mutant our-handshake-is-never-resumed proxy/tls_engine.cc tls13_resumption_test '*' \
+  'resumed_ = ours_->resumes();' ''
+mutant a-ticket-needs-no-seal proxy/tls_session_ticket.cc tls13_resumption_test '*' \
+  'CRYPTO_memcmp(mac.data(), ticket.last(kMacBytes).data(), kMacBytes) != 0' 'false'
+mutant a-ticket-never-ages proxy/tls_resumption.cc tls13_resumption_test '*' \
+  '|| age > SSL_SESSION_get_timeout(session.get())' '|| age < 0'
+mutant a-resumption-shows-the-certificate proxy/tls13_handshake.cc tls13_resumption_test '*' \
+  'resumes_ ? nullptr : server_.choose(hello);' 'server_.choose(hello);'
+mutant a-ticket-of-any-listener proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
+  'if (ticket && ticket->listener != listener_) ticket.reset();' ''
+mutant a-ticket-without-a-key-exchange proxy/client_hello.cc tls13_resumption_test '*' \
+  'if (!hello.takes_tickets) hello.ticket.reset();' ''
+mutant a-ticket-may-come-first proxy/client_hello.cc client_hello_test '*' \
+  '(seen & bit) != 0 || hello.ticket ||' '(seen & bit) != 0 ||'
 mutant a-resumption-without-a-verdict proxy/tls_engine.cc tls_engine_test '*Resuming*' \
   'if (resumed_ != by_ticket_) verdict_.reset();' 'verdict_.reset();'
 mutant the-certificate-in-the-ticket proxy/tls_resumption.cc tls_engine_test '*Resuming*' \

@@ -28,6 +28,18 @@ def test_gnutls(server, shop, root, tls, kind):
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_gnutls_resumes(server, shop, root, tls):
+    """It connects, leaves, and comes back with its ticket, which in TLS 1.3 our own handshake opens."""
+    identity = root.issue(f"gnutls returns {tls}")
+    assert tls_stacks.gnutls(server.port, identity, tls, shop.identity.chain_file).connack
+    server.registered(identity)
+    before = server.metric("handshakes_total", kind="resumed", version=tls)
+    run = tls_stacks.gnutls(server.port, identity, tls, shop.identity.chain_file, "--resume", "--waitresumption")
+    assert run.connack and "This is a resumed session" in run.text, run.text
+    assert server.metric("handshakes_total", kind="resumed", version=tls) == before + 1
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
 @pytest.mark.parametrize("kind", ["p256", "p384", "rsa"])
 def test_nss(server, shop, root, tmp_path, tls, kind):
     """NSS 3.87 cannot import Ed25519 keys."""

@@ -53,6 +53,32 @@ TEST(PlainHello, TicketsAreForThoseWhoCanUseThem) {
   EXPECT_FALSE(read(psk_only)->takes_tickets);
 }
 
+Bytes identity_of(const Bytes& ticket) {
+  return join({vector_of(ticket, 2), Bytes(4, 6)});
+}
+Bytes pre_shared_key(const Bytes& identities, const Bytes& binders) {
+  return join({vector_of(identities, 2), vector_of(binders, 2)});
+}
+const Bytes kTicket = Bytes(50, 4), kBinder = vector_of(Bytes(32, 8), 1);
+
+TEST(PlainHello, OneTicketMayBeOffered) {
+  Hello hello;
+  hello.add(45, vector_of({1}, 1));
+  hello.add(41, pre_shared_key(identity_of(kTicket), kBinder));
+  const auto found = read(hello);
+  ASSERT_TRUE(found && found->ticket);
+  EXPECT_EQ(Bytes(found->ticket->ticket.begin(), found->ticket->ticket.end()), kTicket);
+  EXPECT_EQ(Bytes(found->ticket->binder.begin(), found->ticket->binder.end()), Bytes(32, 8));
+  const Bytes whole = hello.message();
+  EXPECT_EQ(found->ticket->binders_at, whole.size() - 35);
+  EXPECT_EQ(whole[found->ticket->binders_at - 1], 6) << "up to the ticket's age";
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n))) << n;
+  *hello.find(45) = vector_of({0}, 1);
+  const auto without_exchange = read(hello);
+  ASSERT_TRUE(without_exchange);
+  EXPECT_FALSE(without_exchange->ticket);
+}
+
 struct Case {
   const char* name;
   std::function<void(Hello&)> change;
@@ -107,91 +133,125 @@ TEST_P(NotPlain, IsOpenssls) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Hello, NotPlain,
-    testing::Values(Case{"AnOldVersion", [](Hello& h) { h.version = 0x0302; }},
-                    Case{"Tls12Alone", [](Hello& h) { *h.find(43) = vector_of(numbers_of({0x0303}), 1); }},
-                    Case{"NoVersions", [](Hello& h) { h.remove(43); }},
-                    Case{"TornVersions",
-                         [](Hello& h) {
-                           *h.find(43) = vector_of({3, 4, 3}, 1);
-                         }},
-                    Case{"BytesBehindVersions", [](Hello& h) { h.find(43)->push_back(0); }},
-                    Case{"LongSessionId", [](Hello& h) { h.session_id = Bytes(33, 1); }},
-                    Case{"NoAes128",
-                         [](Hello& h) {
-                           h.suites = numbers_of({0x1302, 0x1303});
-                         }},
-                    Case{"ChaChaFirst",
-                         [](Hello& h) {
-                           h.suites = numbers_of({0x1303, 0x1301, 0x1302});
-                         }},
-                    Case{"TornSuites",
-                         [](Hello& h) {
-                           h.suites = {0x13, 0x01, 0x13};
-                         }},
-                    Case{"NoSuites", [](Hello& h) { h.suites.clear(); }},
-                    Case{"Compression",
-                         [](Hello& h) {
-                           h.compressions = {0, 1};
-                         }},
-                    Case{"NoNullCompression", [](Hello& h) { h.compressions = {1}; }},
-                    Case{"NoCompressions", [](Hello& h) { h.compressions.clear(); }},
-                    Case{"NotInTheGroups", [](Hello& h) { *h.find(10) = vector_of(numbers_of({23}), 2); }},
-                    Case{"NoGroups", [](Hello& h) { h.remove(10); }},
-                    Case{"AnotherShareAlone",
-                         [](Hello& h) {
-                           *h.find(51) = vector_of(join({number(24, 2), vector_of(Bytes(97, 4), 2)}), 2);
-                         }},
-                    Case{"ACompressedShareOfP256",
-                         [](Hello& h) {
-                           *h.find(51) = vector_of(join({number(23, 2), vector_of(Bytes(33, 2), 2)}), 2);
-                         }},
-                    Case{"EmptyShares", [](Hello& h) { *h.find(51) = vector_of({}, 2); }},
-                    Case{"NoShares", [](Hello& h) { h.remove(51); }},
-                    Case{"AShortShare",
-                         [](Hello& h) {
-                           *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(31, 4), 2)}), 2);
-                         }},
-                    Case{"TwoSharesOfX25519",
-                         [](Hello& h) {
-                           const Bytes one = join({number(29, 2), vector_of(Bytes(32, 4), 2)});
-                           *h.find(51) = vector_of(join({one, one}), 2);
-                         }},
-                    Case{"ATornShare",
-                         [](Hello& h) {
-                           *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(32, 4), 2), {0}}), 2);
-                         }},
-                    Case{"BytesBehindShares", [](Hello& h) { h.find(51)->push_back(0); }},
-                    Case{"NoSignatures", [](Hello& h) { h.remove(13); }},
-                    Case{"EmptySignatures", [](Hello& h) { *h.find(13) = vector_of({}, 2); }},
-                    Case{"SignaturesOfCertificates", [](Hello& h) { h.add(50, vector_of(numbers_of({0x0403}), 2)); }},
-                    Case{"ATicket", [](Hello& h) { h.add(41, Bytes(40)); }},
-                    Case{"EarlyData", [](Hello& h) { h.add(42, {}); }},
-                    Case{"ACookie", [](Hello& h) { h.add(44, vector_of({1}, 2)); }},
-                    Case{"AFragmentLength", [](Hello& h) { h.add(1, {1}); }},
-                    Case{"NoPskModes", [](Hello& h) { h.add(45, vector_of({}, 1)); }},
-                    Case{"AnyExtensionTwice", [](Hello& h) { h.add(23, {}), h.add(23, {}); }},
-                    Case{"TwoNames",
-                         [](Hello& h) {
-                           const Bytes name = join({{0}, vector_of({'a'}, 2)});
-                           h.add(0, vector_of(join({name, name}), 2));
-                         }},
-                    Case{"AnotherKindOfName",
-                         [](Hello& h) {
-                           h.add(0, vector_of(join({{1}, vector_of({'a'}, 2)}), 2));
-                         }},
-                    Case{"AnEmptyName",
-                         [](Hello& h) {
-                           h.add(0, vector_of(join({{0}, vector_of({}, 2)}), 2));
-                         }},
-                    Case{"ANameWithANul",
-                         [](Hello& h) {
-                           h.add(0, vector_of(join({{0}, vector_of({'a', 0, 'b'}, 2)}), 2));
-                         }},
-                    Case{"ALongName",
-                         [](Hello& h) {
-                           h.add(0, vector_of(join({{0}, vector_of(Bytes(256, 'a'), 2)}), 2));
-                         }},
-                    Case{"BytesBehindIt", [](Hello& h) { h.behind = {0}; }}),
+    testing::Values(
+        Case{"AnOldVersion", [](Hello& h) { h.version = 0x0302; }},
+        Case{"Tls12Alone", [](Hello& h) { *h.find(43) = vector_of(numbers_of({0x0303}), 1); }},
+        Case{"NoVersions", [](Hello& h) { h.remove(43); }},
+        Case{"TornVersions",
+             [](Hello& h) {
+               *h.find(43) = vector_of({3, 4, 3}, 1);
+             }},
+        Case{"BytesBehindVersions", [](Hello& h) { h.find(43)->push_back(0); }},
+        Case{"LongSessionId", [](Hello& h) { h.session_id = Bytes(33, 1); }},
+        Case{"NoAes128",
+             [](Hello& h) {
+               h.suites = numbers_of({0x1302, 0x1303});
+             }},
+        Case{"ChaChaFirst",
+             [](Hello& h) {
+               h.suites = numbers_of({0x1303, 0x1301, 0x1302});
+             }},
+        Case{"TornSuites",
+             [](Hello& h) {
+               h.suites = {0x13, 0x01, 0x13};
+             }},
+        Case{"NoSuites", [](Hello& h) { h.suites.clear(); }},
+        Case{"Compression",
+             [](Hello& h) {
+               h.compressions = {0, 1};
+             }},
+        Case{"NoNullCompression", [](Hello& h) { h.compressions = {1}; }},
+        Case{"NoCompressions", [](Hello& h) { h.compressions.clear(); }},
+        Case{"NotInTheGroups", [](Hello& h) { *h.find(10) = vector_of(numbers_of({23}), 2); }},
+        Case{"NoGroups", [](Hello& h) { h.remove(10); }},
+        Case{"AnotherShareAlone",
+             [](Hello& h) {
+               *h.find(51) = vector_of(join({number(24, 2), vector_of(Bytes(97, 4), 2)}), 2);
+             }},
+        Case{"ACompressedShareOfP256",
+             [](Hello& h) {
+               *h.find(51) = vector_of(join({number(23, 2), vector_of(Bytes(33, 2), 2)}), 2);
+             }},
+        Case{"EmptyShares", [](Hello& h) { *h.find(51) = vector_of({}, 2); }},
+        Case{"NoShares", [](Hello& h) { h.remove(51); }},
+        Case{"AShortShare",
+             [](Hello& h) {
+               *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(31, 4), 2)}), 2);
+             }},
+        Case{"TwoSharesOfX25519",
+             [](Hello& h) {
+               const Bytes one = join({number(29, 2), vector_of(Bytes(32, 4), 2)});
+               *h.find(51) = vector_of(join({one, one}), 2);
+             }},
+        Case{"ATornShare",
+             [](Hello& h) {
+               *h.find(51) = vector_of(join({number(29, 2), vector_of(Bytes(32, 4), 2), {0}}), 2);
+             }},
+        Case{"BytesBehindShares", [](Hello& h) { h.find(51)->push_back(0); }},
+        Case{"NoSignatures", [](Hello& h) { h.remove(13); }},
+        Case{"EmptySignatures", [](Hello& h) { *h.find(13) = vector_of({}, 2); }},
+        Case{"SignaturesOfCertificates", [](Hello& h) { h.add(50, vector_of(numbers_of({0x0403}), 2)); }},
+        Case{"ATornTicket",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, Bytes(40));
+             }},
+        Case{"ATicketWithoutModes", [](Hello& h) { h.add(41, pre_shared_key(identity_of(kTicket), kBinder)); }},
+        Case{"ATicketThatIsNotLast",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(identity_of(kTicket), kBinder)), h.add(23, {});
+             }},
+        Case{"TwoTickets",
+             [](Hello& h) {
+               const Bytes one = identity_of(kTicket);
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(join({one, one}), join({kBinder, kBinder})));
+             }},
+        Case{"MoreBindersThanTickets",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(identity_of(kTicket), join({kBinder, kBinder})));
+             }},
+        Case{"AnEmptyTicket",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(identity_of({}), kBinder));
+             }},
+        Case{"ATicketWithoutItsAge",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(vector_of(kTicket, 2), kBinder));
+             }},
+        Case{"ABinderOfSha384",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, pre_shared_key(identity_of(kTicket), vector_of(Bytes(48, 8), 1)));
+             }},
+        Case{"BytesBehindTheBinders",
+             [](Hello& h) {
+               h.add(45, {1, 1}), h.add(41, join({pre_shared_key(identity_of(kTicket), kBinder), {0}}));
+             }},
+        Case{"EarlyData", [](Hello& h) { h.add(42, {}); }},
+        Case{"ACookie", [](Hello& h) { h.add(44, vector_of({1}, 2)); }},
+        Case{"AFragmentLength", [](Hello& h) { h.add(1, {1}); }},
+        Case{"NoPskModes", [](Hello& h) { h.add(45, vector_of({}, 1)); }},
+        Case{"AnyExtensionTwice", [](Hello& h) { h.add(23, {}), h.add(23, {}); }},
+        Case{"TwoNames",
+             [](Hello& h) {
+               const Bytes name = join({{0}, vector_of({'a'}, 2)});
+               h.add(0, vector_of(join({name, name}), 2));
+             }},
+        Case{"AnotherKindOfName",
+             [](Hello& h) {
+               h.add(0, vector_of(join({{1}, vector_of({'a'}, 2)}), 2));
+             }},
+        Case{"AnEmptyName",
+             [](Hello& h) {
+               h.add(0, vector_of(join({{0}, vector_of({}, 2)}), 2));
+             }},
+        Case{"ANameWithANul",
+             [](Hello& h) {
+               h.add(0, vector_of(join({{0}, vector_of({'a', 0, 'b'}, 2)}), 2));
+             }},
+        Case{"ALongName",
+             [](Hello& h) {
+               h.add(0, vector_of(join({{0}, vector_of(Bytes(256, 'a'), 2)}), 2));
+             }},
+        Case{"BytesBehindIt", [](Hello& h) { h.behind = {0}; }}),
     name_of_case);
 
 TEST(PlainHello, NoBeginningOfOneIsOne) {

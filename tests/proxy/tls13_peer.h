@@ -79,6 +79,12 @@ struct Hello {
   }
 };
 
+// What a server's NewSessionTicket comes to (section 4.6.1): what is offered when the client comes back.
+struct KeptTicket {
+  Bytes ticket;
+  Bytes secret;
+};
+
 class Tls13Peer {
  public:
   Tls13Peer() : exchange_key_(EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519")) {
@@ -88,10 +94,38 @@ class Tls13Peer {
   const Bytes& share() const { return share_; }
 
   // The record of a ClientHello.
-  Bytes say(const Hello& hello) {
-    const Bytes message = hello.message();
+  Bytes say(const Hello& hello) { return say(hello.message()); }
+  Bytes say(const Bytes& message) {
     schedule_.add(message);
     return plain_record(kHandshake, message);
+  }
+  // A ClientHello that offers a ticket, as its last extension must (section 4.2.11); `psk_modes` come before it.
+  Bytes offer(Hello hello, const KeptTicket& kept, const Bytes& psk_modes = {1}) {
+    constexpr std::size_t kBinders = 2 + 1 + 32;
+    std::copy(kept.secret.begin(), kept.secret.end(), offered_.begin());
+    if (!psk_modes.empty()) hello.add(45, vector_of(psk_modes, 1));
+    const Bytes identity = join({vector_of(kept.ticket, 2), Bytes(4, 6)});
+    hello.add(41, join({vector_of(identity, 2), vector_of(vector_of(Bytes(32), 1), 2)}));
+    Bytes message = hello.message();
+    TranscriptHash mac;
+    Sha256 bound;
+    bound.add(std::span(message).first(message.size() - kBinders));
+    CHECK(binder_mac(offered_, bound.of_all(), mac));
+    std::copy(mac.begin(), mac.end(), message.end() - 32);
+    return message;
+  }
+  // What is under the application key where it is a ticket.
+  std::optional<KeptTicket> take_ticket(std::span<const std::uint8_t>& bytes) {
+    const auto record = open(bytes);
+    if (!record || record->type != kHandshake || record->content.empty() || record->content[0] != 4)
+      return std::nullopt;
+    WireReader fields(std::span(record->content).subspan(4));
+    fields.take(8);  // ticket_lifetime, ticket_age_add
+    const auto nonce = fields.vector(1);
+    const auto ticket = fields.vector(2);
+    Tls13Secret secret;
+    if (fields.missing() || !schedule_.derive_ticket(nonce, secret)) return std::nullopt;
+    return KeptTicket{{ticket.begin(), ticket.end()}, {secret.begin(), secret.end()}};
   }
 
   // Reads the server's first flight; the messages in it are in `heard`. False where it is none.
@@ -100,10 +134,13 @@ class Tls13Peer {
     const auto greeting = flight.subspan(5, length);
     flight = flight.subspan(5 + length);
     heard.push_back(Bytes(greeting.begin(), greeting.end()));
-    // type, length, legacy_version, random, session_id, ..., and the share is the end of it
+    // type, length, legacy_version, random, session_id, ..., and the share is the end of it, or before which ticket
+    static const Bytes kFirstTicket = join({number(41, 2), number(2, 2), number(0, 2)});
     Tls13Secret shared;
-    if (flight.size() < 6 || greeting.size() < 32 || greeting[0] != 2 || !agree(greeting.last(32), shared))
-      return false;
+    if (flight.size() < 6 || greeting.size() < 38 || greeting[0] != 2) return false;
+    resumed = std::equal(kFirstTicket.begin(), kFirstTicket.end(), greeting.end() - 6);
+    if (resumed && !schedule_.begin_with(offered_)) return false;
+    if (!agree(greeting.first(greeting.size() - (resumed ? kFirstTicket.size() : 0)).last(32), shared)) return false;
     schedule_.add(greeting);
     if (!schedule_.derive_handshake(shared)) return false;
     heard_change_cipher_spec = flight[0] == kChangeCipherSpec;
@@ -139,9 +176,6 @@ class Tls13Peer {
     return message_of(20, Bytes(mac.begin(), mac.end()));
   }
   void said(const Bytes& message) { schedule_.add(message); }
-  bool ticket_secret(std::span<const std::uint8_t> nonce, Tls13Secret& secret) const {
-    return schedule_.derive_ticket(nonce, secret);
-  }
 
   Bytes seal(std::uint8_t type, const Bytes& content, std::size_t padding = 0) {
     return handshake_->seal(type, content, padding);
@@ -151,6 +185,7 @@ class Tls13Peer {
   Bytes seal_data(const Bytes& content) { return application_->seal(kApplicationData, content); }
 
   std::vector<Bytes> heard;
+  bool resumed = false;
   bool heard_change_cipher_spec = false;
 
  private:
@@ -179,6 +214,7 @@ class Tls13Peer {
 
   KeyPtr exchange_key_;
   Bytes share_ = Bytes(32);
+  Tls13Secret offered_;  // of the ticket that was offered
   Tls13KeySchedule schedule_;
   std::optional<RecordPeer> handshake_, application_;
 };

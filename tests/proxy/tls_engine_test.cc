@@ -410,6 +410,21 @@ TEST_P(Resuming, ATicketIsOfOneListenerAndOneMode) {
   EXPECT_EQ(last_step, Step::Failed) << "a session without a certificate must not open a mutual listener";
 }
 
+// A session id context has no room for all of a long one.
+TEST_P(Resuming, AListenersWholeNameCounts) {
+  Server here, there;
+  for (Server* server : {&here, &there}) server->tickets = &keys;
+  here.config.name = std::string(60, 'n') + "1";
+  there.config.name = std::string(60, 'n') + "2";
+  Says verifier(Reason::None);
+  const auto session =
+      first_session(here, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
+  EXPECT_EQ(last_step, Step::Done);
+  EXPECT_EQ(verifier.asked_to_resume, 0);
+  EXPECT_TRUE(reused(*again(here, &verifier, session.get())));
+}
+
 TEST_P(Resuming, KeysRotateAndDieAfterADay) {
   Server server;
   server.tickets = &keys;

@@ -16,11 +16,11 @@ class Run:
         self.connack, self.text = converse(command, "stack", timeout)
 
 
-def gnutls(port, identity, tls, ca_file):
+def gnutls(port, identity, tls, ca_file, *options):
     priority = "NORMAL:-VERS-ALL:+VERS-TLS" + tls
     return Run(["gnutls-cli", "--x509certfile", identity.chain_file, "--x509keyfile", identity.key_file,
                 "--x509cafile", ca_file, "--priority", priority, "--sni-hostname", "localhost",
-                "--verify-hostname", "localhost", "-p", str(port), "127.0.0.1"])
+                "--verify-hostname", "localhost", *options, "-p", str(port), "127.0.0.1"])
 
 
 def nss(port, identity, tls, ca_file, folder):
