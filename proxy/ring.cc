@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "cache/check.h"
 
@@ -248,6 +249,13 @@ void Ring::stay_awake(std::chrono::steady_clock::time_point until) {
   } while (std::chrono::steady_clock::now() < until);
 }
 
+void Ring::rest(std::chrono::microseconds time) {
+  const auto begun = std::chrono::steady_clock::now();
+  io_uring_submit(&ring_);
+  std::this_thread::sleep_for(time);
+  rested_ = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+}
+
 void Ring::turn(std::chrono::microseconds patience, std::chrono::microseconds awake) {
   const auto begun = std::chrono::steady_clock::now();
   if (awake.count() > 0) stay_awake(begun + awake);
@@ -259,7 +267,8 @@ void Ring::turn(std::chrono::microseconds patience, std::chrono::microseconds aw
   } else {
     io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
   }
-  waited_ = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+  waited_ = rested_ + std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+  rested_ = std::chrono::microseconds(0);
 
   if (++turns_ % kTurnsToForget == 0) most_streams_ = streams_;
   ended_.clear();

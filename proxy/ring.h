@@ -47,6 +47,8 @@ class Ring final : public Io {
   // Submits what was asked for, waits for at most `patience` (zero: not at all), for the first `awake` of it without
   // going to sleep, and runs what completed.
   void turn(std::chrono::microseconds patience, std::chrono::microseconds awake = std::chrono::microseconds(0));
+  // Submits what was asked for and sleeps for so long, whatever completes meanwhile; it counts as the next turn's wait.
+  void rest(std::chrono::microseconds time);
   // Of the last turn, how long it waited.
   std::chrono::microseconds waited() const { return waited_; }
 
@@ -102,7 +104,7 @@ class Ring final : public Io {
   unsigned streams_ = 0, most_streams_ = 0, turns_ = 0;
   RingSockets sockets_;
   std::vector<Ended> ended_;
-  std::chrono::microseconds waited_{0};
+  std::chrono::microseconds waited_{0}, rested_{0};
 };
 
 }  // namespace sallyport

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,6 +113,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
     return;
   }
   ring_ = std::move(*ring);
+  ::prctl(PR_SET_TIMERSLACK, 1UL);  // its waits of some microseconds would be 50 longer: timerslack in prctl(2)
   connections_max_ = ring_->has_direct() ? parts_.capacity.connections_max : parts_.capacity.plain_max;
   timers_.advance(now_us() / 1000);
   ring_->read_event(mailbox_.event_fd(), event_count_, event_);
@@ -152,10 +154,15 @@ void Shard::turn() {
 void Shard::wait(bool handshake_due) {
   using std::chrono::microseconds, std::chrono::milliseconds;
   const microseconds reply(replies_.patience_us(turn_began_us_));
-  if (handshake_due) return ring_->turn(replies_.putting_off() ? reply : microseconds(0));
-  const microseconds awake = replies_.awake() ? reply : microseconds(0);
-  ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
-  replies_.waited(static_cast<std::uint64_t>(std::min(awake, ring_->waited()).count()));
+  if (!handshake_due || nobody_speaks()) rest_.not_needed(turn_began_us_);
+  if (!handshake_due) {
+    const microseconds awake = replies_.awake() ? reply : microseconds(0);
+    ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
+    return replies_.waited(static_cast<std::uint64_t>(std::min(awake, ring_->waited()).count()));
+  }
+  if (replies_.putting_off()) return ring_->turn(reply);
+  if (rest_.due(turn_began_us_)) ring_->rest(microseconds(RestWatch::kForUs));
+  ring_->turn(microseconds(0));
 }
 
 // One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it. While there
@@ -165,8 +172,7 @@ void Shard::one_handshake_step() {
     Session& session = handshake_queue_.pop();
     session.in_handshake_queue = false;
     if (session.state() != Session::State::Handshaking) continue;
-    const bool alone = turn_began_us_ - established_spoke_us_ > kAloneUs;
-    session.handshake_step(alone ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
+    session.handshake_step(nobody_speaks() ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
     if (session.state() != Session::State::Handshaking) leave_handshaking(session);
     return;
   }
@@ -300,6 +306,10 @@ HandshakeQueue::Rank Shard::rank_of(const Session& session) {
 
 bool Shard::is_established(const Session& session) const {
   return session.state() == Session::State::Forwarding && turn_began_us_ - session.began_us() > kEstablishedUs;
+}
+
+bool Shard::nobody_speaks() const {
+  return turn_began_us_ - established_spoke_us_ > kAloneUs;
 }
 
 void Shard::wants_flush(Session& session) {

@@ -25,6 +25,7 @@
 #include "proxy/mailbox.h"
 #include "proxy/rejections.h"
 #include "proxy/reply_watch.h"
+#include "proxy/rest_watch.h"
 #include "proxy/ring.h"
 #include "proxy/session.h"
 
@@ -133,6 +134,7 @@ class Shard final : public SessionHost {
   void turn();
   void wait(bool handshake_due);
   bool is_established(const Session& session) const;
+  bool nobody_speaks() const;  // of the established, for a while
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
   bool goes_direct() const;
@@ -189,6 +191,7 @@ class Shard final : public SessionHost {
   SessionIndex index_;
   BrokerChoice brokers_;
   ReplyWatch replies_;
+  RestWatch rest_;
   ShardCounters counters_;
   Cell sessions_, busy_permille_, closing_;
   std::uint64_t account_at_us_ = 0, account_busy_us_ = 0;

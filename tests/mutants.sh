@@ -395,6 +395,9 @@ mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside
 mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''
 mutant put-off-for-ever proxy/reply_watch.cc reply_watch_test '*' 'putting_off() ? std::min(put_off_at_us_, asked_at_us_) : ' ''
 mutant putting-off-is-free proxy/reply_watch.cc reply_watch_test '*' 'if (putting_off()) waited(now_us - put_off_at_us_);' ''
+mutant no-rest proxy/shard.cc data_plane_test '*Rests*' 'rest_.due(turn_began_us_)' 'false'
+mutant a-rest-for-nothing proxy/ring.cc ring_test '*Rest*' 'std::this_thread::sleep_for(time);' ''
+mutant a-rest-counts-for-ever proxy/ring.cc ring_test '*Rest*' 'rested_ = std::chrono::microseconds(0);' ''
 mutant always-asleep proxy/ring.cc ring_test '*' 'if (awake.count() > 0) stay_awake(begun + awake);' ''
 mutant awake-and-blind proxy/ring.cc ring_test '*' '(flags.load(std::memory_order_relaxed) & IORING_SQ_TASKRUN) != 0 || ' ''
 mutant sleep-through-a-timer proxy/timer_wheel.cc proxy_parts_test '*' \

@@ -13,11 +13,15 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <thread>
 
 #include "cache/chains.h"
 #include "cache/registrar.h"
 #include "cache/registry_store.h"
+#include "proxy/rest_watch.h"
 #include "proxy/ring.h"
 #include "tests/proxy/tls_client.h"
 
@@ -257,6 +261,63 @@ TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
     EXPECT_EQ(plane_->sessions_of_device(identity.certificate.fingerprint()), 1U);
   }
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+}
+
+// What one thread has used of a processor, and how often it gave it up of its own accord: proc(5).
+struct Usage {
+  std::uint64_t cpu_us = 0, sleeps = 0;
+};
+std::map<std::string, Usage> threads() {
+  std::map<std::string, Usage> all;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    Usage& usage = all[task.path().filename()];
+    std::ifstream(task.path() / "schedstat") >> usage.cpu_us;
+    usage.cpu_us /= 1000;
+    std::ifstream status(task.path() / "status");
+    for (std::string word; status >> word;) {
+      if (word == "voluntary_ctxt_switches:") status >> usage.sleeps;
+    }
+  }
+  return all;
+}
+
+// While someone established speaks: whoever else wants the core may be the broker.
+TEST_P(DataPlaneTest, AShardFullOfHandshakesRestsNowAndThen) {
+  config_.shards = 1;
+  config_.listeners[0].max_handshakes_per_shard = 1000;
+  start();
+  const Identity509 identity = make_device("speaks", device_ca_);
+  Device device(port_, identity);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  ASSERT_EQ(device.receive(15), connect_packet());
+  std::this_thread::sleep_for(1100ms);  // from then on it is one of the established
+  TlsClient stranger({.version = TLS1_3_VERSION});
+  stranger.handshake();
+  const std::vector<std::uint8_t> hello = stranger.give();
+  std::vector<int> crowd;
+  while (crowd.size() < 600) crowd.push_back(connect_to(port_));
+  ASSERT_TRUE(eventually([&] { return sessions() == crowd.size() + 1; }));
+  auto before = threads();
+  device.send("still here");
+  for (const int each : crowd) ::send(each, hello.data(), hello.size(), MSG_NOSIGNAL);
+  auto spoke = std::chrono::steady_clock::now();
+  for (const int each : crowd) {
+    pollfd answered{each, POLLIN, 0};
+    while (::poll(&answered, 1, 5) == 0) {
+      if (std::chrono::steady_clock::now() - spoke < 40ms) continue;
+      spoke = std::chrono::steady_clock::now();
+      device.send("still here");
+    }
+  }
+  Usage shard;  // whose thread has done the most
+  for (const auto& [task, usage] : threads()) {
+    const Usage used{usage.cpu_us - before[task].cpu_us, usage.sleeps - before[task].sleeps};
+    if (task != std::to_string(::getpid()) && used.cpu_us > shard.cpu_us) shard = used;
+  }
+  EXPECT_GT(shard.cpu_us, 20'000U);
+  EXPECT_GT(shard.sleeps, shard.cpu_us / RestWatch::kEveryUs / 3) << shard.cpu_us << " us";
+  for (const int each : crowd) ::close(each);
 }
 
 TEST_P(DataPlaneTest, NothingIsRegisteredBeforeItsConnect) {

@@ -79,6 +79,32 @@ TEST(RingTest, AwakeForAWhileItFallsAsleepThen) {
   expect_arrival(reader, milliseconds(2), true);
 }
 
+TEST(RingTest, ARestIsNotCutShort) {
+  Reader reader;
+  ASSERT_TRUE(reader.ring);
+  Completion sent;
+  struct Nothing {
+    void on_sent(const IoResult&) {}
+  } nothing;
+  sent.arm<&Nothing::on_sent>(nothing);
+  const std::string hello = "hello";
+  reader.ring->send(Socket(reader.ends[0]), std::span(reinterpret_cast<const std::uint8_t*>(hello.data()), 5), sent);
+  ASSERT_EQ(::write(reader.ends[1], "answer", 6), 6);
+  const long before = sleeps();
+  const auto begun = steady_clock::now();
+  reader.ring->rest(milliseconds(20));
+  EXPECT_GE(steady_clock::now() - begun, milliseconds(20));
+  EXPECT_GE(sleeps() - before, 1);
+  char got[8];
+  EXPECT_EQ(::recv(reader.ends[1], got, sizeof got, MSG_DONTWAIT), 5) << "what was asked for is on its way";
+  EXPECT_EQ(reader.got, "") << "for the next turn";
+  reader.ring->turn(milliseconds(0));
+  EXPECT_EQ(reader.got, "answer");
+  EXPECT_GE(reader.ring->waited(), milliseconds(20));
+  reader.ring->turn(milliseconds(0));
+  EXPECT_LT(reader.ring->waited(), milliseconds(20));
+}
+
 TEST(RingTest, AWaitHasAnEnd) {
   Reader reader;
   ASSERT_TRUE(reader.ring);
