@@ -303,8 +303,8 @@ TEST_P(DataPlaneTest, AShardFullOfHandshakesRestsNowAndThen) {
   for (const int each : crowd) ::send(each, hello.data(), hello.size(), MSG_NOSIGNAL);
   auto spoke = std::chrono::steady_clock::now();
   for (const int each : crowd) {
-    pollfd answered{each, POLLIN, 0};
-    while (::poll(&answered, 1, 5) == 0) {
+    for (pollfd answered{each, POLLIN, 0}; answered.revents == 0;) {
+      ::poll(&answered, 1, 5);
       if (std::chrono::steady_clock::now() - spoke < 40ms) continue;
       spoke = std::chrono::steady_clock::now();
       device.send("still here");
@@ -316,7 +316,7 @@ TEST_P(DataPlaneTest, AShardFullOfHandshakesRestsNowAndThen) {
     if (task != std::to_string(::getpid()) && used.cpu_us > shard.cpu_us) shard = used;
   }
   EXPECT_GT(shard.cpu_us, 20'000U);
-  EXPECT_GT(shard.sleeps, shard.cpu_us / RestWatch::kEveryUs / 3) << shard.cpu_us << " us";
+  EXPECT_GT(shard.sleeps, shard.cpu_us / 4'000) << "in " << shard.cpu_us << " us";
   for (const int each : crowd) ::close(each);
 }
 
