@@ -197,11 +197,11 @@ Step TlsEngine::finish_ours() {
   // One ticket, so its nonce may be any: RFC 8446, section 4.6.1.
   static constexpr std::array<std::uint8_t, 1> kNonce = {0};
   constexpr std::size_t kKeyBytes = 16;
-  resumed_ = ours_->resumes();
   if (!ours_->hand_over(records_.secrets()) || !records_.begin(kKeyBytes, 0)) {
     error_ = {Origin::Proxy, Reason::InternalError, 0, "the handshake's keys cannot be used"};
     return Step::Failed;
   }
+  resumed_ = ours_->resumes();
   Tls13Secret secret;
   std::uint32_t age_add = 0;
   if (resumption_ != nullptr && ours_->takes_tickets() && ours_->ticket_secret(kNonce, secret) &&

@@ -1,6 +1,6 @@
 // TLS tickets (DESIGN.md 3.10 and section 4): stateless, small, without the certificate, sealed with keys the
-// shards share. Installs OpenSSL's callbacks on a context and does what they ask. Included by tls_context.cc
-// and tls_engine.cc alone.
+// shards share. Installs OpenSSL's callbacks on a context and does what they ask; issues and opens those of our own
+// TLS 1.3 handshake. In the product included by tls_context.cc and tls_engine.cc alone.
 #pragma once
 
 #include <openssl/ssl.h>
