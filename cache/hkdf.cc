@@ -103,4 +103,22 @@ bool expand_label(Bytes secret, std::string_view label, Bytes context, std::span
   return hash != nullptr && expand_label(*hash, secret, bytes_of("tls13 "), bytes_of(label), context, out);
 }
 
+// A(0) is the seed, A(i) = HMAC(secret, A(i - 1)), and each i gives HMAC(secret, A(i) + seed).
+bool expand_seed(const KdfHash& hash, Bytes secret, std::span<const Bytes> seed, std::span<std::uint8_t> out) {
+  if (seed.size() > kMostSeeds) return false;
+  std::array<Bytes, kMostSeeds + 1> text;
+  std::copy(seed.begin(), seed.end(), text.begin() + 1);
+  KdfSecret a, piece;
+  if (!hmac(hash, secret, seed, a)) return false;
+  while (!out.empty()) {
+    text[0] = Bytes(a).first(hash.size);
+    if (!hmac(hash, secret, std::span(text).first(seed.size() + 1), piece)) return false;
+    const std::size_t n = std::min(out.size(), hash.size);
+    std::copy_n(piece.begin(), n, out.begin());
+    out = out.subspan(n);
+    if (!out.empty() && !hmac(hash, secret, text[0], a)) return false;
+  }
+  return true;
+}
+
 }  // namespace sallyport

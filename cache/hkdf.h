@@ -1,6 +1,6 @@
-// HMAC (RFC 2104) and HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1), over SHA-256 and SHA-384. Nothing is
-// looked up or allocated; OpenSSL 3.0's own HKDF spends most of a call on that. Any thread. Everything answers false,
-// and writes nothing that may be used, where a size is none that TLS has.
+// HMAC (RFC 2104), HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1) and TLS 1.2's PRF (RFC 5246, section 5),
+// over SHA-256 and SHA-384. Nothing is looked up or allocated; OpenSSL 3.0's own spend most of a call on that. Any
+// thread. Everything answers false, and writes nothing that may be used, where a size is none that TLS has.
 #pragma once
 
 #include <array>
@@ -47,5 +47,10 @@ bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, 
 inline bool expand_label(std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out) {
   return expand_label(secret, label, {}, out);
 }
+
+// P_hash of the pieces of `seed`, one after the other; a PRF's first is its label. At most kMostSeeds pieces.
+inline constexpr std::size_t kMostSeeds = 6;  // a label and five more: tls1_PRF() in OpenSSL's ssl/t1_enc.c
+bool expand_seed(const KdfHash& hash, std::span<const std::uint8_t> secret,
+                 std::span<const std::span<const std::uint8_t>> seed, std::span<std::uint8_t> out);
 
 }  // namespace sallyport

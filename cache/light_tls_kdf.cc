@@ -20,8 +20,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::size_t kMostSeeds = 6;  // a label and five more: tls1_PRF() in OpenSSL's ssl/t1_enc.c
-
 // What a call is given. Absent is not the same as empty.
 struct Asked {
   int mode = -1;
@@ -88,28 +86,11 @@ bool take_all(const OSSL_PARAM* params, Asked& asked) {
   return asked.hash != nullptr;
 }
 
-// P_hash of RFC 5246, section 5: A(0) is the seed, A(i) = HMAC(secret, A(i - 1)), and each i gives
-// HMAC(secret, A(i) + seed).
-bool expand_seed(const KdfHash& hash, const Asked& asked, std::span<std::uint8_t> out) {
-  std::array<Bytes, kMostSeeds + 1> text;
-  std::copy_n(asked.seeds.begin(), asked.seed_count, text.begin() + 1);
-  KdfSecret a, piece;
-  if (!hmac(hash, asked.key, std::span(text).subspan(1, asked.seed_count), a)) return false;
-  while (!out.empty()) {
-    text[0] = Bytes(a).first(hash.size);
-    if (!hmac(hash, asked.key, std::span(text).first(asked.seed_count + 1), piece)) return false;
-    const std::size_t n = std::min(out.size(), hash.size);
-    std::copy_n(piece.begin(), n, out.begin());
-    out = out.subspan(n);
-    if (!out.empty() && !hmac(hash, asked.key, text[0], a)) return false;
-  }
-  return true;
-}
-
 int prf(void*, unsigned char* key, std::size_t length, const OSSL_PARAM* params) {
   Asked asked;
   if (!take_all(params, asked) || asked.key.data() == nullptr || asked.seed_count == 0) return 0;
-  return expand_seed(*asked.hash, asked, std::span(key, length)) ? 1 : 0;
+  const std::span seed = std::span(asked.seeds).first(asked.seed_count);
+  return expand_seed(*asked.hash, asked.key, seed, std::span(key, length)) ? 1 : 0;
 }
 
 int derive(void*, unsigned char* key, std::size_t length, const OSSL_PARAM* params) {

@@ -10,15 +10,21 @@
 
 namespace sallyport {
 
-// A direction's key and IV as RFC 8446, section 7.3, derives them. Wiped at its end.
+enum class TlsVersion : std::uint8_t { V12, V13 };
+
+// A direction's key and IV: of TLS 1.3 as RFC 8446, section 7.3, derives them; of TLS 1.2 (RFC 5288, section 3) the IV
+// is the salt, four bytes, and then whatever the explicit nonces begin with. Wiped at its end.
 struct RecordKey {
+  static constexpr std::size_t kSaltBytes = 4;
   static constexpr std::size_t kIvBytes = 12;
   std::array<std::uint8_t, 32> key{};
   std::array<std::uint8_t, kIvBytes> iv{};
   std::size_t key_bytes = 0;   // 16 or 32
   std::uint64_t sequence = 0;  // of the next record
+  TlsVersion version = TlsVersion::V13;
 
   RecordKey() = default;
+  void take(RecordKey& other);  // all of it; `other` may be used no more
   RecordKey(const RecordKey&) = delete;
   RecordKey& operator=(const RecordKey&) = delete;
   ~RecordKey();
@@ -48,9 +54,23 @@ class RecordCipher {
   // wrong: `out` then holds nothing of what was sealed.
   bool open(Header header, std::span<const std::uint8_t> sealed, std::uint8_t* out);
 
+  // The same for TLS 1.2 (RFC 5246, section 6.2.3.3; RFC 5288, section 3), of a key of that version: the explicit nonce
+  // is in front of what is sealed, and the type is bound, not sealed. kOverhead12 bytes more, and fewer.
+  static constexpr std::size_t kExplicitBytes = RecordKey::kIvBytes - RecordKey::kSaltBytes;
+  static constexpr std::size_t kOverhead12 = kExplicitBytes + kTagBytes;
+  void seal12(std::uint8_t type, std::span<const std::uint8_t> plain, std::uint8_t* out);
+  bool open12(std::uint8_t type, std::span<const std::uint8_t> sealed, std::uint8_t* out);
+
+  TlsVersion version() const { return key_.version; }
+
  private:
   struct Expanded;
-  std::array<std::uint8_t, RecordKey::kIvBytes> next_nonce();
+  using Nonce = std::array<std::uint8_t, RecordKey::kIvBytes>;
+  Nonce next_nonce();
+  void encrypt(const Nonce& nonce, std::span<const std::uint8_t> bound, std::span<const std::uint8_t> plain,
+               std::span<const std::uint8_t> last, std::uint8_t* out);
+  bool decrypt(const Nonce& nonce, std::span<const std::uint8_t> bound, std::span<const std::uint8_t> sealed,
+               std::uint8_t* out);
 
   RecordKey& key_;
   alignas(64) std::array<std::uint8_t, 1024> memory_;  // of Expanded

@@ -1,5 +1,6 @@
-// One record of TLS 1.3 at a time (RFC 8446, section 5), for the handshake and for what follows it: what may be in its
-// header, opening and sealing, padding and type. Pure but for the cipher's sequence number.
+// One encrypted record at a time, of TLS 1.3 (RFC 8446, section 5) or, where the key is one, of TLS 1.2 (RFC 5246,
+// section 6.2), for the handshake and for what follows it: what may be in its header, opening and sealing, padding and
+// type. Pure but for the cipher's sequence number.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,9 @@ struct OpenedRecord {
   std::size_t n = 0;   // bytes of content
   TlsFailure failure;  // reason 0: none
 };
+
+// Whether a record's header is one that open_record() goes on from, with a key of this version.
+bool may_be_sealed(TlsVersion version, std::span<const std::uint8_t> header);
 
 // Opens the encrypted record that `input` begins with, which is whole or will be refused by its header, into `into`,
 // which has room for its plaintext, padding and type. `input` is shortened by it once its tag was right.

@@ -12,6 +12,7 @@
 #include "cache/openssl_ptr.h"
 #include "proxy/client_hello.h"
 #include "proxy/ticket.h"
+#include "proxy/tls12_key_schedule.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 #include "proxy/tls_session_swap.h"
@@ -251,13 +252,37 @@ Step TlsEngine::shake_openssl() {
 
 namespace {
 
-// RFC 8446, appendix B.4; 0: not AES-GCM of TLS 1.3.
+// RFC 8446, appendix B.4, and RFC 5289, section 3.2; 0: not AES-GCM.
 std::size_t key_bytes_of(const SSL_CIPHER* cipher) {
   switch (cipher == nullptr ? 0 : SSL_CIPHER_get_protocol_id(cipher)) {
-    case 0x1301: return 16;  // TLS_AES_128_GCM_SHA256
-    case 0x1302: return 32;  // TLS_AES_256_GCM_SHA384
+    case 0x1301:             // TLS_AES_128_GCM_SHA256
+    case 0xC02B:             // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+    case 0xC02F: return 16;  // TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    case 0x1302:             // TLS_AES_256_GCM_SHA384
+    case 0xC02C:             // TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+    case 0xC030: return 32;  // TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
     default: return 0;
   }
+}
+
+// The keys of a TLS 1.2 connection that OpenSSL has finished the handshake of, either side's Finished being the first
+// record under its key.
+bool keys_of_tls12(const SSL* ssl, RecordKey& client, RecordKey& server) {
+  const std::size_t key_bytes = key_bytes_of(SSL_get_current_cipher(ssl));
+  if (key_bytes == 0) return false;
+  Tls12Agreement agreed;
+  agreed.hash = kdf_hash(key_bytes == 16 ? "SHA2-256" : "SHA2-384");
+  const std::size_t secret =
+      SSL_SESSION_get_master_key(SSL_get_session(ssl), agreed.master.data(), agreed.master.size());
+  SSL_get_client_random(ssl, agreed.client_random.data(), agreed.client_random.size());
+  SSL_get_server_random(ssl, agreed.server_random.data(), agreed.server_random.size());
+  // OpenSSL began with an explicit nonce at random and does not say which; ours begin at another.
+  if (secret != agreed.master.size() || !derive_record_keys(agreed, key_bytes, client, server) ||
+      RAND_bytes(server.iv.data() + RecordKey::kSaltBytes, RecordCipher::kExplicitBytes) != 1) {
+    return false;
+  }
+  client.sequence = server.sequence = 1;
+  return true;
 }
 
 // How many records there are in `bytes`, whole and of application data each: what a server writes when it has the
@@ -280,15 +305,21 @@ std::optional<std::uint64_t> application_records(std::span<const std::uint8_t> b
 // only records. `output_before` is what was in the output before the client's Finished was read. Each record since then
 // has used a sequence number of the server's key, which must never be used again.
 bool TlsEngine::take_over(std::size_t output_before) {
-  if (SSL_version(ssl_) != TLS1_3_VERSION || SSL_has_pending(ssl_) != 0) return false;
+  if (SSL_has_pending(ssl_) != 0) return false;
   const SSL_SESSION* session = SSL_get_session(ssl_);
   if (session == nullptr || SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED) {
     return false;
   }
-  const auto written = application_records(output_.bytes().subspan(output_before));
-  if (!written || !records_.begin(key_bytes_of(SSL_get_current_cipher(ssl_)), *written)) return false;
-  settle();
-  return true;
+  bool taken = false;
+  if (SSL_version(ssl_) == TLS1_3_VERSION) {
+    const auto written = application_records(output_.bytes().subspan(output_before));
+    taken = written && records_.begin(key_bytes_of(SSL_get_current_cipher(ssl_)), *written);
+  } else {
+    RecordKey client, server;
+    taken = keys_of_tls12(ssl_, client, server) && records_.begin(client, server);
+  }
+  if (taken) settle();
+  return taken;
 }
 
 // Reads OpenSSL's error queue once and empties it.
@@ -328,12 +359,12 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
 }
 
 bool TlsEngine::drained() const {
-  if (records_.active()) return !input_ended_ && TlsRecords::missing(input_) > 0;
+  if (records_.active()) return !input_ended_ && records_.missing(input_) > 0;
   return ssl_ != nullptr && input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
 }
 
 std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {
-  return records_.active() ? TlsRecords::missing(kept) : 0;
+  return records_.active() ? records_.missing(kept) : 0;
 }
 
 Step TlsEngine::write(std::span<const std::uint8_t> plain) {
@@ -374,7 +405,8 @@ bool TlsEngine::established() const {
   return records_.active() || (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1);
 }
 int TlsEngine::version_index() const {
-  return records_.active() || ours_ != nullptr || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
+  if (records_.active()) return records_.version() == TlsVersion::V13 ? 1 : 0;
+  return ours_ != nullptr || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
 }
 const std::optional<Verdict>& TlsEngine::verdict() const {
   return verdict_;

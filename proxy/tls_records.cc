@@ -14,7 +14,8 @@ namespace sallyport {
 namespace {
 
 constexpr std::uint8_t kKeyUpdateMessage = 24;  // RFC 8446, appendix B.3
-// Section 5.5: AES-GCM is safe for 2^24.5 records of full size. OpenSSL leaves that to its user.
+// Section 5.5: AES-GCM is safe for 2^24.5 records of full size. OpenSSL leaves that to its user. TLS 1.2 has no other
+// key to go on with, and as with OpenSSL it goes on with this one.
 constexpr std::uint64_t kRecordsOfOneKey = std::uint64_t{1} << 24;
 // OpenSSL's bounds: MAX_EMPTY_RECORDS, MAX_KEY_UPDATE_MESSAGES, MAX_WARN_ALERT_COUNT.
 constexpr std::uint8_t kEmptyInARow = 32, kKeyUpdatesInARow = 32, kWarningsInARow = 5;
@@ -31,6 +32,14 @@ bool TlsRecords::begin(std::size_t key_bytes, std::uint64_t written) {
   return active_ = true;
 }
 
+bool TlsRecords::begin(RecordKey& client, RecordKey& server) {
+  if (!RecordCipher::available()) return false;
+  CHECK(client.version == TlsVersion::V12 && server.version == TlsVersion::V12);
+  reading_.take(client);
+  writing_.take(server);
+  return active_ = true;
+}
+
 // Section 7.2.
 void TlsRecords::next_generation(bool of_client) {
   const std::size_t bytes = secrets_.client_bytes;
@@ -43,11 +52,10 @@ void TlsRecords::next_generation(bool of_client) {
   CHECK(derived);
 }
 
-std::size_t TlsRecords::missing(std::span<const std::uint8_t> bytes) {
+std::size_t TlsRecords::missing(TlsVersion version, std::span<const std::uint8_t> bytes) {
   if (bytes.size() < RecordCipher::kHeaderBytes) return RecordCipher::kHeaderBytes - bytes.size();
-  const std::size_t length = record_length(bytes);
-  if (bytes[0] != static_cast<std::uint8_t>(ContentType::ApplicationData) || length > kMostSealed) return 0;
-  const std::size_t whole = RecordCipher::kHeaderBytes + length;
+  if (!may_be_sealed(version, bytes)) return 0;
+  const std::size_t whole = RecordCipher::kHeaderBytes + record_length(bytes);
   return bytes.size() < whole ? whole - bytes.size() : 0;
 }
 
@@ -91,6 +99,7 @@ Step TlsRecords::read(std::span<const std::uint8_t>& input, std::span<std::uint8
 Step TlsRecords::alert(std::span<const std::uint8_t> content, ByteBuffer& output) {
   if (content.size() != 2) return fail({SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR}, output);
   const int description = content[1];
+  if (version() == TlsVersion::V12) return alert12(content[0], description, output);
   if (description == SSL_AD_CLOSE_NOTIFY) {
     read_closed_ = true;
     return Step::Closed;
@@ -99,14 +108,45 @@ Step TlsRecords::alert(std::span<const std::uint8_t> content, ByteBuffer& output
     if (++warnings_ < kWarningsInARow) return Step::Done;
     return fail({SSL_R_TOO_MANY_WARN_ALERTS, SSL_AD_UNEXPECTED_MESSAGE}, output);
   }
-  // It is over on both sides: nothing is answered.
+  return ended_by_peer(description);
+}
+
+// It is over on both sides: nothing is answered.
+Step TlsRecords::ended_by_peer(int description) {
   failure_ = SSL_AD_REASON_OFFSET + description;
   write_closed_ = true;
   return Step::Failed;
 }
 
+// RFC 5246, section 7.2. Of the warnings only these two say anything to a server that never asks for a handshake.
+Step TlsRecords::alert12(std::uint8_t level, int description, ByteBuffer& output) {
+  if (level == SSL3_AL_FATAL) return ended_by_peer(description);
+  if (level != SSL3_AL_WARNING) return fail({SSL_R_UNKNOWN_ALERT_TYPE, SSL_AD_ILLEGAL_PARAMETER}, output);
+  if (description == SSL_AD_CLOSE_NOTIFY) {
+    read_closed_ = true;
+    return Step::Closed;
+  }
+  if (description == SSL_AD_NO_RENEGOTIATION) return fail({SSL_R_NO_RENEGOTIATION, SSL_AD_HANDSHAKE_FAILURE}, output);
+  if (++warnings_ < kWarningsInARow) return Step::Done;
+  return fail({SSL_R_TOO_MANY_WARN_ALERTS, SSL_AD_UNEXPECTED_MESSAGE}, output);
+}
+
+// RFC 5246, section 7.4.1.2: a client may ask for another handshake whenever it likes, and a server may decline that.
+Step TlsRecords::handshake12(std::span<const std::uint8_t> content, ByteBuffer& output) {
+  constexpr std::uint8_t kClientHello = 1;
+  constexpr std::size_t kHeaderBytes = 4;
+  const bool whole = content.size() >= kHeaderBytes && (std::size_t{content[1]} << 16 | std::size_t{content[2]} << 8 |
+                                                        content[3]) == content.size() - kHeaderBytes;
+  if (!whole || content[0] != kClientHello || ++warnings_ >= kWarningsInARow) {
+    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
+  }
+  if (!write_closed_) send_alert(SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION, output);
+  return Step::Done;
+}
+
 // Section 4.6: of what may follow a handshake only a KeyUpdate concerns a server that asks for nothing else.
 Step TlsRecords::handshake(std::span<const std::uint8_t> content, ByteBuffer& output) {
+  if (version() == TlsVersion::V12) return handshake12(content, output);
   static constexpr std::array<std::uint8_t, 4> kHeader = {kKeyUpdateMessage, 0, 0, 1};
   if (content.empty() || message_bytes_ + content.size() > kKeyUpdateBytes) {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
@@ -147,7 +187,7 @@ bool TlsRecords::write(std::span<const std::uint8_t> plain, ByteBuffer& output) 
   if (write_closed_) return false;
   std::optional<RecordCipher> cipher;
   while (!plain.empty()) {
-    answer_due_ = answer_due_ || writing_.sequence >= kRecordsOfOneKey;
+    answer_due_ = answer_due_ || (version() == TlsVersion::V13 && writing_.sequence >= kRecordsOfOneKey);
     if (answer_due_) {
       cipher.reset();
       answer_key_update(output);
@@ -168,18 +208,20 @@ void TlsRecords::send_message(std::span<const std::uint8_t> message, ByteBuffer&
 void TlsRecords::close(ByteBuffer& output) {
   if (write_closed_) return;
   write_closed_ = true;
-  static constexpr std::array<std::uint8_t, 2> kCloseNotify = {SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY};
+  send_alert(SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY, output);
+}
+
+void TlsRecords::send_alert(std::uint8_t level, std::uint8_t description, ByteBuffer& output) {
+  const std::array<std::uint8_t, 2> content = {level, description};
   RecordCipher cipher(writing_);
-  seal_record(cipher, kCloseNotify, ContentType::Alert, output);
+  seal_record(cipher, content, ContentType::Alert, output);
 }
 
 Step TlsRecords::fail(TlsFailure failure, ByteBuffer& output) {
   failure_ = failure.reason;
   if (!write_closed_) {
     write_closed_ = true;
-    const std::array<std::uint8_t, 2> fatal = {SSL3_AL_FATAL, failure.alert};
-    RecordCipher cipher(writing_);
-    seal_record(cipher, fatal, ContentType::Alert, output);
+    send_alert(SSL3_AL_FATAL, failure.alert, output);
   }
   return Step::Failed;
 }

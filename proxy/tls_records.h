@@ -1,8 +1,9 @@
-// The records of an established TLS 1.3 connection (RFC 8446, section 5) with AES-GCM: what an SSL object does after
-// the handshake, in 250 bytes instead of 12 KB, without a copy of the stream and at a third of the cost a byte. The
-// handshake is Tls13Handshake's or OpenSSL's; begin() takes its traffic secrets over. What may come after a handshake
-// is here: application data, alerts, KeyUpdate; anything else ends the connection as RFC 8446 says. TLS 1.2, ChaCha20
-// and connections that negotiated a fragment length stay with OpenSSL. Runs on its shard's thread only.
+// The records of an established connection with AES-GCM, of TLS 1.3 (RFC 8446, section 5) or TLS 1.2 (RFC 5246,
+// sections 6 and 7.2): what an SSL object does after the handshake, in 250 bytes instead of 12 KB, without a copy of
+// the stream and at a third of the cost a byte. The handshake is ours or OpenSSL's; begin() takes its traffic secrets
+// over, or its keys. What may come after a handshake is here: application data, alerts, KeyUpdate in TLS 1.3, and in
+// TLS 1.2 the wish for another handshake, which is declined; anything else ends the connection as the RFC says.
+// ChaCha20 and connections that negotiated a fragment length stay with OpenSSL. Runs on its shard's thread only.
 #pragma once
 
 #include <cstdint>
@@ -34,14 +35,18 @@ class TlsRecords {
   // Takes over where `secrets()` has both: `key_bytes` of the negotiated AES-GCM, `written` records that were sealed
   // with the server's secret already (tickets). False: nothing has changed.
   bool begin(std::size_t key_bytes, std::uint64_t written);
+  // The same with the keys of a TLS 1.2 connection, whose sequences go on.
+  bool begin(RecordKey& client, RecordKey& server);
   bool active() const { return active_; }
+  TlsVersion version() const { return reading_.version; }
 
   // Opens the next records of `input`, which it shortens by what it has used, until there is application data:
   // Done with `n` > 0 bytes of it in `into`, which has room for the first record of `input`, or another step.
   // What the protocol has to answer is in `output`.
   Step read(std::span<const std::uint8_t>& input, std::span<std::uint8_t> into, std::size_t& n, ByteBuffer& output);
   // Of the record that `bytes` begin with, or of its header, how many are missing; 0: none, or it will be refused.
-  static std::size_t missing(std::span<const std::uint8_t> bytes);
+  static std::size_t missing(TlsVersion version, std::span<const std::uint8_t> bytes);
+  std::size_t missing(std::span<const std::uint8_t> bytes) const { return missing(version(), bytes); }
   // Seals all of `plain`. False: after close() or a failure.
   bool write(std::span<const std::uint8_t> plain, ByteBuffer& output);
   // One handshake message, of at most a record, before anything was written: a NewSessionTicket.
@@ -57,6 +62,10 @@ class TlsRecords {
   Step fail(TlsFailure failure, ByteBuffer& output);
   Step alert(std::span<const std::uint8_t> content, ByteBuffer& output);
   Step handshake(std::span<const std::uint8_t> content, ByteBuffer& output);
+  Step ended_by_peer(int description);
+  Step alert12(std::uint8_t level, int description, ByteBuffer& output);
+  Step handshake12(std::span<const std::uint8_t> content, ByteBuffer& output);
+  void send_alert(std::uint8_t level, std::uint8_t description, ByteBuffer& output);
 
   TrafficSecrets secrets_;
   RecordKey reading_, writing_;

@@ -178,7 +178,7 @@ class Connection {
     }
     if (step == Step::Done) to_broker_.expect(std::span<const std::uint8_t>(plain_).first(n));
     if (step == Step::WantInput) {
-      const std::size_t missing = TlsRecords::missing(input);
+      const std::size_t missing = TlsRecords::missing(TlsVersion::V13, input);
       require(missing > 0 && input.size() + missing <= RecordCipher::kHeaderBytes + kMostContent + 256);
     }
     // An answer waits where something is being sent; an alert does not.

@@ -115,7 +115,7 @@ class RecordPeer {
   // Takes the first record off `bytes`, with the next key if it is a KeyUpdate. Nothing where it is not a whole record
   // of the server's, sealed with its current key and sequence number, or where its plaintext is too long.
   std::optional<InnerRecord> open(std::span<const std::uint8_t>& bytes) {
-    if (TlsRecords::missing(bytes) > 0) return std::nullopt;
+    if (TlsRecords::missing(TlsVersion::V13, bytes) > 0) return std::nullopt;
     const RecordCipher::Header header = bytes.first<RecordCipher::kHeaderBytes>();
     const std::size_t length = std::size_t{header[3]} << 8 | header[4];
     const bool of_tls = header[0] == kApplicationData && header[1] == 3 && header[2] == 3;

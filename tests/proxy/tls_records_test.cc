@@ -375,13 +375,13 @@ TEST_P(Records, TooLongARecordIsRefusedByItsHeader) {
   for (const std::size_t length : {kMostSealed + 1, std::size_t{0xFFFF}}) {
     Established at(GetParam());
     const Bytes header = unsealed(kApplicationData, length, 0);
-    EXPECT_EQ(TlsRecords::missing(header), 0U);
+    EXPECT_EQ(TlsRecords::missing(TlsVersion::V13, header), 0U);
     expect_refused(at, header, SSL_AD_RECORD_OVERFLOW, SSL_R_ENCRYPTED_LENGTH_TOO_LONG);
   }
   Established at(GetParam());
   const Bytes longest = unsealed(kApplicationData, kMostSealed, 0);
   EXPECT_EQ(at.take(longest), Step::WantInput);
-  EXPECT_EQ(TlsRecords::missing(longest), kMostSealed);
+  EXPECT_EQ(TlsRecords::missing(TlsVersion::V13, longest), kMostSealed);
   EXPECT_TRUE(at.output.empty());
 }
 
@@ -676,9 +676,9 @@ TEST_P(Records, ATornRecordIsLeftUntilItIsWhole) {
       ASSERT_EQ(at.read(input), Step::WantInput) << cut;
       ASSERT_EQ(input.data(), torn.data());
       ASSERT_EQ(input.size(), cut);
-      ASSERT_EQ(TlsRecords::missing(torn), cut < 5 ? 5 - cut : record.size() - cut) << cut;
+      ASSERT_EQ(TlsRecords::missing(TlsVersion::V13, torn), cut < 5 ? 5 - cut : record.size() - cut) << cut;
     }
-    EXPECT_EQ(TlsRecords::missing(record), 0U);
+    EXPECT_EQ(TlsRecords::missing(TlsVersion::V13, record), 0U);
     EXPECT_EQ(at.take(record), Step::WantInput);
     EXPECT_EQ(at.data, plain);
   }

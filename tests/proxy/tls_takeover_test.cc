@@ -221,7 +221,7 @@ const auto kWithoutTickets =
                     Negotiated{.name = "ChaCha20", .ciphersuite = kChaCha20},
                     Negotiated{.name = "Small128", .ciphersuite = kAes128, .small_records = true},
                     Negotiated{.name = "Small256", .ciphersuite = kAes256, .small_records = true},
-                    Negotiated{.name = "V12", .version = TLS1_2_VERSION});
+                    Negotiated{.name = "V12", .version = TLS1_2_VERSION, .taken_over = true});
 INSTANTIATE_TEST_SUITE_P(Tls, Connections, kWithoutTickets, name_of);
 INSTANTIATE_TEST_SUITE_P(TlsTickets, Connections, kWithTickets, name_of);
 INSTANTIATE_TEST_SUITE_P(TlsTickets, ResumedConnections, kWithTickets, name_of);
