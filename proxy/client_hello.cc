@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "proxy/hello_fields.h"
 #include "proxy/wire_reader.h"
 
 namespace sallyport {
@@ -14,65 +15,17 @@ using Bytes = std::span<const std::uint8_t>;
 constexpr std::size_t kKeyName = 16;
 constexpr std::uint8_t kHandshakeRecord = 22, kClientHello = 1;
 
-// https://www.iana.org/assignments/tls-extensiontype-values
-enum Extension : std::size_t {
-  kServerName = 0,
-  kMaxFragmentLength = 1,
-  kSupportedGroups = 10,
-  kSignatureAlgorithms = 13,
-  kSessionTicket = 35,
-  kPreSharedKey = 41,
-  kEarlyData = 42,
-  kSupportedVersions = 43,
-  kCookie = 44,
-  kPskKeyExchangeModes = 45,
-  kSignatureAlgorithmsCert = 50,
-  kKeyShare = 51,
-};
-
 constexpr std::size_t kX25519 = static_cast<std::size_t>(Group::X25519), kX25519Bytes = 32;
 constexpr std::size_t kP256 = static_cast<std::size_t>(Group::P256), kP256Bytes = 65;
 constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
 constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
 constexpr std::size_t kPskDheKe = 1;
 constexpr std::size_t kBinderBytes = 32;
-constexpr std::size_t kLongestName = 255;  // OpenSSL's TLSEXT_MAXLEN_host_name
-
-// Where `value` stands in a list of two-byte numbers; its length where it is not in it.
-std::size_t place_of(std::size_t value, Bytes list) {
-  std::size_t at = 0;
-  for (WireReader each(list); !each.empty(); ++at) {
-    if (each.number(2) == value) return at;
-  }
-  return list.size();
-}
-bool is_in(std::size_t value, Bytes list) {
-  return place_of(value, list) < list.size();
-}
-
-// A vector of two-byte numbers and nothing behind it; empty where it is anything else.
-Bytes numbers(Bytes content, std::size_t length_bytes) {
-  WireReader reader(content);
-  const Bytes list = reader.vector(length_bytes);
-  return reader.whole() && list.size() % 2 == 0 ? list : Bytes();
-}
 
 // Whose devices have no AES instructions put ChaCha20 first, and OpenSSL follows them: SSL_OP_PRIORITIZE_CHACHA.
 bool prefers_aes(Bytes suites) {
   const std::size_t aes128 = place_of(kAes128Gcm, suites);
   return aes128 < suites.size() && place_of(kChaCha20, suites) > std::min(aes128, place_of(kAes256Gcm, suites));
-}
-
-// RFC 6066, section 3: one host_name. False for whatever else it is.
-bool read_server_name(Bytes content, PlainHello& hello) {
-  WireReader reader(content);
-  WireReader list(reader.vector(2));
-  const std::size_t type = list.number(1);
-  const Bytes name = list.vector(2);
-  if (!reader.whole() || !list.whole() || type != 0 || name.empty() || name.size() > kLongestName) return false;
-  if (std::find(name.begin(), name.end(), 0) != name.end()) return false;
-  hello.server_name = {reinterpret_cast<const char*>(name.data()), name.size()};
-  return true;
 }
 
 bool read_key_share(Bytes content, PlainHello& hello) {
@@ -116,7 +69,7 @@ bool read_pre_shared_key(Bytes content, PlainHello& hello) {
 // False: OpenSSL's to judge.
 bool read_extension(std::size_t type, Bytes content, PlainHello& hello, Bytes& groups) {
   switch (type) {
-    case kServerName: return read_server_name(content, hello);
+    case kServerName: return (hello.server_name = host_name(content)).has_value();
     case kSupportedVersions: return is_in(kTls13, numbers(content, 1));
     case kSupportedGroups: groups = numbers(content, 2); return true;
     case kKeyShare: return read_key_share(content, hello);

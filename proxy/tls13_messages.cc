@@ -4,7 +4,6 @@
 
 #include <array>
 
-#include "cache/check.h"
 #include "proxy/wire_reader.h"
 
 namespace sallyport {
@@ -17,55 +16,12 @@ constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha2
 constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kPreSharedKey = 41, kSupportedVersions = 43,
                         kKeyShare = 51;
 
-// Writes the fields of TLS's presentation language; a vector's length is put in front when it is closed.
-class Writer {
- public:
-  explicit Writer(HandshakeType type) {
-    number(static_cast<std::uint64_t>(type), 1);
-    open(3);
-  }
-  void number(std::uint64_t value, std::size_t bytes) {
-    while (bytes-- > 0) message_.push_back(static_cast<std::uint8_t>(value >> (8 * bytes)));
-  }
-  void put(Bytes bytes) { message_.insert(message_.end(), bytes.begin(), bytes.end()); }
-  void vector(Bytes bytes, std::size_t length_bytes) {
-    number(bytes.size(), length_bytes);
-    put(bytes);
-  }
-  void open(std::size_t length_bytes) {
-    CHECK(depth_ < opened_.size());
-    number(0, length_bytes);
-    opened_[depth_++] = {message_.size(), length_bytes};
-  }
-  void close() {
-    const auto [begin, length_bytes] = opened_[--depth_];
-    const std::size_t length = message_.size() - begin;
-    CHECK(length < std::size_t{1} << (8 * length_bytes));
-    for (std::size_t i = 0; i < length_bytes; ++i) {
-      message_[begin - 1 - i] = static_cast<std::uint8_t>(length >> (8 * i));
-    }
-  }
-  Message done() {
-    close();
-    CHECK(depth_ == 0);
-    return std::move(message_);
-  }
-
- private:
-  struct Opened {
-    std::size_t begin = 0, length_bytes = 0;
-  };
-  Message message_;
-  std::array<Opened, 4> opened_;
-  std::size_t depth_ = 0;
-};
-
 }  // namespace
 
 Message server_hello(Bytes session_id, Group group, Bytes share, bool resumes) {
   std::array<std::uint8_t, 32> random;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return {};
-  Writer message(HandshakeType::ServerHello);
+  MessageWriter message(HandshakeType::ServerHello);
   message.number(kLegacyVersion, 2);
   message.put(random);
   message.vector(session_id, 1);
@@ -92,7 +48,7 @@ Message server_hello(Bytes session_id, Group group, Bytes share, bool resumes) {
 }
 
 Message encrypted_extensions(bool named) {
-  Writer message(HandshakeType::EncryptedExtensions);
+  MessageWriter message(HandshakeType::EncryptedExtensions);
   message.open(2);
   if (named) {
     message.number(kServerName, 2);
@@ -103,7 +59,7 @@ Message encrypted_extensions(bool named) {
 }
 
 Message certificate_request(std::span<const std::uint16_t> schemes) {
-  Writer message(HandshakeType::CertificateRequest);
+  MessageWriter message(HandshakeType::CertificateRequest);
   message.number(0, 1);  // certificate_request_context
   message.open(2);
   message.number(kSignatureAlgorithms, 2);
@@ -117,7 +73,7 @@ Message certificate_request(std::span<const std::uint16_t> schemes) {
 }
 
 Message certificate(std::span<const std::vector<std::uint8_t>> chain) {
-  Writer message(HandshakeType::Certificate);
+  MessageWriter message(HandshakeType::Certificate);
   message.number(0, 1);  // certificate_request_context
   message.open(3);
   for (const std::vector<std::uint8_t>& der : chain) {
@@ -129,20 +85,20 @@ Message certificate(std::span<const std::vector<std::uint8_t>> chain) {
 }
 
 Message certificate_verify(std::uint16_t scheme, Bytes signature) {
-  Writer message(HandshakeType::CertificateVerify);
+  MessageWriter message(HandshakeType::CertificateVerify);
   message.number(scheme, 2);
   message.vector(signature, 2);
   return message.done();
 }
 
 Message finished(Bytes mac) {
-  Writer message(HandshakeType::Finished);
+  MessageWriter message(HandshakeType::Finished);
   message.put(mac);
   return message.done();
 }
 
 Message new_session_ticket(std::uint32_t lifetime, std::uint32_t age_add, Bytes nonce, Bytes ticket) {
-  Writer message(HandshakeType::NewSessionTicket);
+  MessageWriter message(HandshakeType::NewSessionTicket);
   message.number(lifetime, 4);
   message.number(age_add, 4);
   message.vector(nonce, 1);
@@ -164,15 +120,6 @@ std::optional<ClientCertificates> read_certificates(Bytes body) {
     read.ders.push_back(der);
     read.with_extensions = read.with_extensions || !extensions.empty();
   }
-  return read;
-}
-
-std::optional<CertificateProof> read_certificate_verify(Bytes body) {
-  WireReader fields(body);
-  CertificateProof read;
-  read.scheme = static_cast<std::uint16_t>(fields.number(2));
-  read.signature = fields.vector(2);
-  if (!fields.whole()) return std::nullopt;
   return read;
 }
 

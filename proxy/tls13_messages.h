@@ -7,22 +7,9 @@
 #include <vector>
 
 #include "proxy/client_hello.h"
+#include "proxy/handshake_message.h"
 
 namespace sallyport {
-
-// Appendix B.3.
-enum class HandshakeType : std::uint8_t {
-  ServerHello = 2,
-  NewSessionTicket = 4,
-  EncryptedExtensions = 8,
-  Certificate = 11,
-  CertificateRequest = 13,
-  CertificateVerify = 15,
-  Finished = 20,
-};
-inline constexpr std::size_t kMessageHeaderBytes = 4;
-
-using Message = std::vector<std::uint8_t>;  // one message, its header included
 
 // Section 4.1.3: TLS_AES_128_GCM_SHA256, with a random of its own. `resumes`: the client's first ticket is honoured.
 // Empty where there is no randomness.
@@ -46,11 +33,5 @@ struct ClientCertificates {
   bool with_extensions = false;                     // none was asked for
 };
 std::optional<ClientCertificates> read_certificates(std::span<const std::uint8_t> body);
-
-struct CertificateProof {
-  std::uint16_t scheme = 0;
-  std::span<const std::uint8_t> signature;
-};
-std::optional<CertificateProof> read_certificate_verify(std::span<const std::uint8_t> body);
 
 }  // namespace sallyport

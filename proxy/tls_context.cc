@@ -7,10 +7,10 @@
 #include <ctime>
 
 #include "cache/light_parsing.h"
+#include "proxy/handshake_server.h"
 #include "proxy/record_cipher.h"
 #include "proxy/server_name.h"
 #include "proxy/ticket_keys.h"
-#include "proxy/tls13_server.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 
@@ -80,7 +80,7 @@ std::vector<Certificate> sent_of(const ServerCertificate& certificate) {
   return sent;
 }
 
-bool use(SSL_CTX* context, const ServerCertificate& certificate, Tls13Credentials& credentials) {
+bool use(SSL_CTX* context, const ServerCertificate& certificate, ServerCredentials& credentials) {
   EVP_PKEY_up_ref(certificate.key.get());
   const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
   const std::vector<Certificate> sent = sent_of(certificate);
@@ -124,7 +124,7 @@ class TlsContext::Impl {
   TlsCallbacks::Chooser chooser;
   SessionSwap swap;
   std::optional<Resumption> resumption;
-  Tls13Server tls13;
+  HandshakeServer server;
 };
 
 namespace {
@@ -160,14 +160,15 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   if (tickets != nullptr && listener.resumption) {
     made->resumption.emplace(*tickets, listener.name, session_context, made->swap);
   }
-  made->tls13.mutual = auth == AuthMode::Mutual;
-  made->tls13.names = &made->names;
+  made->server.mutual = auth == AuthMode::Mutual;
+  made->server.tls12 = listener.tls_min != TlsMin::V13;
+  made->server.names = &made->names;
   std::vector<ContextPtr> contexts;
   for (const ServerCertificate& primary : certificates) {
     ContextPtr context(SSL_CTX_new_ex(light_parsing_context(), nullptr, TLS_server_method()));
     if (!context || !bound(context.get(), listener, session_context))
       return openssl_refusal("listener " + listener.name);
-    Tls13Credentials& credentials = made->tls13.credentials.emplace_back();
+    ServerCredentials& credentials = made->server.credentials.emplace_back();
     // Beside the certificate itself, one for the same name with the other kind of key: OpenSSL serves by
     // what the client can verify.
     for (const ServerCertificate& other : certificates) {
@@ -205,8 +206,8 @@ const std::vector<Certificate>& TlsContext::leaves() const {
 SessionSwap& TlsContext::session_swap() const {
   return impl_->swap;
 }
-const Tls13Server* TlsContext::tls13() const {
-  return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->tls13 : nullptr;
+const HandshakeServer* TlsContext::handshake_server() const {
+  return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->server : nullptr;
 }
 const Resumption* TlsContext::resumption() const {
   return impl_->resumption ? &*impl_->resumption : nullptr;

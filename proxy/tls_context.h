@@ -20,7 +20,7 @@ namespace sallyport {
 class Resumption;
 class SessionSwap;
 class TicketKeys;
-struct Tls13Server;
+struct HandshakeServer;
 
 class TlsContext {
  public:
@@ -41,8 +41,8 @@ class TlsContext {
   SSL_CTX* default_context() const;                // for TlsEngine; SNI moves a handshake to another one
   // For TlsEngine; these live as long as its reference to default_context().
   SessionSwap& session_swap() const;
-  const Tls13Server* tls13() const;      // null: every handshake is OpenSSL's
-  const Resumption* resumption() const;  // null: no tickets
+  const HandshakeServer* handshake_server() const;  // null: every handshake is OpenSSL's
+  const Resumption* resumption() const;             // null: no tickets
 
  private:
   class Impl;

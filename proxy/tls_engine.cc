@@ -12,7 +12,9 @@
 #include "cache/openssl_ptr.h"
 #include "proxy/client_hello.h"
 #include "proxy/ticket.h"
+#include "proxy/tls12_handshake.h"
 #include "proxy/tls12_key_schedule.h"
+#include "proxy/tls13_handshake.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_resumption.h"
 #include "proxy/tls_session_swap.h"
@@ -22,7 +24,7 @@ namespace sallyport {
 TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& output)
     : context_(context.default_context()),
       swap_(&context.session_swap()),
-      tls13_(context.tls13()),
+      server_(context.handshake_server()),
       resumption_(context.resumption()),
       verifier_(verifier),
       output_(output) {
@@ -87,7 +89,7 @@ std::size_t hello_bytes(std::span<const std::uint8_t> bytes) {
 
 // Done once either has the handshake.
 Step TlsEngine::choose() {
-  if (tls13_ != nullptr && !input_ended_) {
+  if (server_ != nullptr && !input_ended_) {
     const std::span<const std::uint8_t> record = next_record();
     if (record.empty()) return Step::WantInput;
     if (begins_hello(record) && begin_ours(record)) {
@@ -103,24 +105,35 @@ Step TlsEngine::choose() {
 }
 
 bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
-  const std::span<const std::uint8_t> message = record.subspan(RecordCipher::kHeaderBytes);
-  const auto hello = plain_hello(message);
-  if (!hello) return false;
-  Tls13Secret secret;
-  bool resumes = false;
-  if (hello->ticket && resumption_ != nullptr) {
-    const auto ticket = resumption_->open(hello->ticket->ticket, std::time(nullptr), secret);
-    // A good ticket with a bad binder must end the handshake (RFC 8446, section 4.2.11): OpenSSL does.
-    if (ticket && !Tls13Handshake::binder_holds(*hello->ticket, message, secret)) return false;
-    resumes = ticket && honours(*ticket);
-  }
-  ours_ = std::make_unique<Tls13Handshake>(*tls13_, verifier_, verdict_, output_);
-  if (!ours_->begin(*hello, message, resumes ? &secret : nullptr)) {
-    ours_.reset();
+  ours_ = answer(record.subspan(RecordCipher::kHeaderBytes));
+  clear_errors();
+  if (ours_ == nullptr) {
     verdict_.reset();
     by_ticket_ = false;
   }
   return ours_ != nullptr;
+}
+
+// The handshake that has answered the ClientHello `message`, or null where OpenSSL may.
+std::unique_ptr<OwnHandshake> TlsEngine::answer(std::span<const std::uint8_t> message) {
+  if (const auto hello = plain_hello(message)) return answer13(*hello, message);
+  const auto hello = plain_hello12(message);
+  if (!hello) return nullptr;
+  auto begun = std::make_unique<Tls12Handshake>(*server_, resumption_, verifier_, verdict_, output_);
+  return begun->begin(*hello, message) ? std::move(begun) : nullptr;
+}
+
+std::unique_ptr<OwnHandshake> TlsEngine::answer13(const PlainHello& hello, std::span<const std::uint8_t> message) {
+  Tls13Secret secret;
+  bool resumes = false;
+  if (hello.ticket && resumption_ != nullptr) {
+    const auto ticket = resumption_->open(hello.ticket->ticket, std::time(nullptr), secret);
+    // A good ticket with a bad binder must end the handshake (RFC 8446, section 4.2.11): OpenSSL does.
+    if (ticket && !Tls13Handshake::binder_holds(*hello.ticket, message, secret)) return nullptr;
+    resumes = ticket && honours(*ticket);
+  }
+  auto begun = std::make_unique<Tls13Handshake>(*server_, verifier_, verdict_, output_);
+  return begun->begin(hello, message, resumes ? &secret : nullptr) ? std::move(begun) : nullptr;
 }
 
 // Whether a ticket that came back stands for a handshake: the device's standing is asked for now, and then in verdict_.
@@ -151,7 +164,9 @@ bool TlsEngine::begin_openssl() {
 // The next record of a handshake, whole, off the front of what was lent; empty where it is not whole yet, and then it
 // is kept. Good until the next call.
 std::span<const std::uint8_t> TlsEngine::next_record() {
-  const auto record_bytes = ours_ != nullptr ? &Tls13Handshake::record_bytes : &hello_bytes;
+  const auto record_bytes = [this](std::span<const std::uint8_t> bytes) {
+    return ours_ != nullptr ? ours_->record_bytes(bytes) : hello_bytes(bytes);
+  };
   if (torn_.empty()) {
     const std::size_t bytes = record_bytes(input_);
     if (input_.size() >= bytes) {
@@ -197,15 +212,14 @@ Step TlsEngine::not_proven(Step step) {
 Step TlsEngine::finish_ours() {
   // One ticket, so its nonce may be any: RFC 8446, section 4.6.1.
   static constexpr std::array<std::uint8_t, 1> kNonce = {0};
-  constexpr std::size_t kKeyBytes = 16;
-  if (!ours_->hand_over(records_.secrets()) || !records_.begin(kKeyBytes, 0)) {
+  if (!ours_->hand_over(records_)) {
     error_ = {Origin::Proxy, Reason::InternalError, 0, "the handshake's keys cannot be used"};
     return Step::Failed;
   }
   resumed_ = ours_->resumes();
   Tls13Secret secret;
   std::uint32_t age_add = 0;
-  if (resumption_ != nullptr && ours_->takes_tickets() && ours_->ticket_secret(kNonce, secret) &&
+  if (resumption_ != nullptr && ours_->ticket_secret(kNonce, secret) &&
       RAND_bytes(reinterpret_cast<unsigned char*>(&age_add), sizeof age_add) == 1) {
     const Ticketed ticketed{verifier_ != nullptr, verdict_ ? &*verdict_ : nullptr};
     if (const auto issued = resumption_->issue(ticketed, secret, std::time(nullptr))) {
@@ -405,8 +419,9 @@ bool TlsEngine::established() const {
   return records_.active() || (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1);
 }
 int TlsEngine::version_index() const {
-  if (records_.active()) return records_.version() == TlsVersion::V13 ? 1 : 0;
-  return ours_ != nullptr || (ssl_ != nullptr && SSL_version(ssl_) >= TLS1_3_VERSION) ? 1 : 0;
+  if (ssl_ != nullptr) return SSL_version(ssl_) >= TLS1_3_VERSION ? 1 : 0;
+  const TlsVersion version = ours_ != nullptr ? ours_->version() : records_.version();
+  return (ours_ != nullptr || records_.active()) && version == TlsVersion::V13 ? 1 : 0;
 }
 const std::optional<Verdict>& TlsEngine::verdict() const {
   return verdict_;

@@ -1,9 +1,9 @@
 // TLS with no socket in it. One engine serves one connection: ciphertext is lent to it, plaintext comes
 // out; plaintext goes in, ciphertext lands in the output buffer. The ClientHello decides who makes the
-// handshake: Tls13Handshake where it asks for what that one does, otherwise OpenSSL, whose custom BIO
-// reads from the lent bytes and appends to the output (DESIGN.md section 4, "BIO"). The device's
-// standing is decided inside the handshake by the Verifier. After a TLS 1.3 handshake with AES-GCM there
-// is no SSL object and TlsRecords goes on. Runs on its shard's thread only.
+// handshake: Tls13Handshake or Tls12Handshake where it asks for what they do, otherwise OpenSSL, whose
+// custom BIO reads from the lent bytes and appends to the output (DESIGN.md section 4, "BIO"). The
+// device's standing is decided inside the handshake by the Verifier. After a handshake with AES-GCM
+// there is no SSL object and TlsRecords goes on. Runs on its shard's thread only.
 #pragma once
 
 #include <openssl/types.h>
@@ -16,7 +16,7 @@
 #include "cache/device_gate.h"
 #include "cache/result.h"
 #include "proxy/byte_buffer.h"
-#include "proxy/tls13_handshake.h"
+#include "proxy/own_handshake.h"
 #include "proxy/tls_context.h"
 #include "proxy/tls_records.h"
 #include "proxy/verifier.h"
@@ -69,6 +69,8 @@ class TlsEngine {
   friend struct TlsCallbacks;
   Step choose();
   bool begin_ours(std::span<const std::uint8_t> record);
+  std::unique_ptr<OwnHandshake> answer(std::span<const std::uint8_t> message);
+  std::unique_ptr<OwnHandshake> answer13(const PlainHello& hello, std::span<const std::uint8_t> message);
   bool honours(const Ticket& ticket);
   bool begin_openssl();
   Step shake();
@@ -82,13 +84,13 @@ class TlsEngine {
   std::span<const std::uint8_t> next_record();
 
   // Whose handshake it is: neither's until the ClientHello has come, and neither's once records_ is active.
-  std::unique_ptr<Tls13Handshake> ours_;
+  std::unique_ptr<OwnHandshake> ours_;
   SSL* ssl_ = nullptr;
   TlsRecords records_;
   // Of the context, and alive as long as the reference to it is held: until the handshake has finished, or ssl_ has.
   SSL_CTX* context_;
   SessionSwap* swap_;
-  const Tls13Server* tls13_;
+  const HandshakeServer* server_;
   const Resumption* resumption_;
   Verifier* verifier_;
   ByteBuffer& output_;

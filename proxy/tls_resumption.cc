@@ -106,7 +106,25 @@ SessionPtr of_tls13(const SSL_SESSION* session) {
   return made;
 }
 
+// TLS 1.2, with an extended master secret: that it is one can only be read, from the flags (element [13]) of a DER.
+SessionPtr of_tls12(std::uint16_t suite, std::span<const unsigned char> master,
+                    std::span<const unsigned char> id_context) {
+  const std::array<unsigned char, 22> der = {
+      0x30, 20, 2, 1, 1,    2, 2, 3, 3, 4, 2, static_cast<unsigned char>(suite >> 8), static_cast<unsigned char>(suite),
+      4,    0,  4, 0, 0xAD, 3, 2, 1, 1};
+  const unsigned char* from = der.data();
+  SessionPtr made(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(der.size())));
+  const bool done =
+      made && SSL_SESSION_set1_master_key(made.get(), master.data(), master.size()) == 1 &&
+      SSL_SESSION_set1_id_context(made.get(), id_context.data(), static_cast<unsigned>(id_context.size())) == 1;
+  return done ? std::move(made) : nullptr;
+}
+
 }  // namespace
+
+std::span<const unsigned char> Resumption::id_context_bytes() const {
+  return {reinterpret_cast<const unsigned char*>(id_context_.data()), id_context_.size()};
+}
 
 void Resumption::install(SSL_CTX* context) {
   const STACK_OF(SSL_CIPHER)* ciphers = SSL_CTX_get_ciphers(context);
@@ -180,20 +198,29 @@ int Resumption::generate(SSL* ssl, void* self) {
   return replaced ? 1 : 0;
 }
 
+std::optional<Resumption::Issued> Resumption::sealed(const Said& said, SSL_SESSION* session, std::int64_t now) const {
+  const auto key = keys_.newest(now);
+  if (session == nullptr || !key || SSL_SESSION_set1_ticket_appdata(session, said.body.data(), said.body.size()) != 1) {
+    return std::nullopt;
+  }
+  SSL_SESSION_set_timeout(session, static_cast<long>(said.lifetime));
+  Issued issued{static_cast<std::uint32_t>(said.lifetime), sealed_session(session, *key)};
+  if (issued.ticket.empty()) return std::nullopt;
+  return issued;
+}
+
 std::optional<Resumption::Issued> Resumption::issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret,
                                                     std::int64_t now) const {
   const Said said = this->said(ticketed, now);
-  const auto key = keys_.newest(now);
-  if (said.body.empty() || !key || cipher_ == nullptr) return std::nullopt;
-  const SessionPtr session =
-      of_tls13(cipher_, secret, {reinterpret_cast<const unsigned char*>(id_context_.data()), id_context_.size()});
-  if (!session || SSL_SESSION_set1_ticket_appdata(session.get(), said.body.data(), said.body.size()) != 1) {
-    return std::nullopt;
-  }
-  SSL_SESSION_set_timeout(session.get(), static_cast<long>(said.lifetime));
-  Issued issued{static_cast<std::uint32_t>(said.lifetime), sealed_session(session.get(), *key)};
-  if (issued.ticket.empty()) return std::nullopt;
-  return issued;
+  if (said.body.empty() || cipher_ == nullptr) return std::nullopt;
+  return sealed(said, of_tls13(cipher_, secret, id_context_bytes()).get(), now);
+}
+
+std::optional<Resumption::Issued> Resumption::issue12(const Ticketed& ticketed, std::uint16_t suite,
+                                                      std::span<const std::uint8_t> master, std::int64_t now) const {
+  const Said said = this->said(ticketed, now);
+  if (said.body.empty()) return std::nullopt;
+  return sealed(said, of_tls12(suite, master, id_context_bytes()).get(), now);
 }
 
 std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {

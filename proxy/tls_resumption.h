@@ -37,8 +37,11 @@ class Resumption {
     std::vector<std::uint8_t> ticket;
   };
   std::optional<Issued> issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret, std::int64_t now) const;
-  // Such a ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of this
-  // listener and mode, or too old; the standing is not looked at.
+  // The same for a TLS 1.2 connection with this cipher suite, master secret, an extended one, and ECDHE.
+  std::optional<Issued> issue12(const Ticketed& ticketed, std::uint16_t suite, std::span<const std::uint8_t> master,
+                                std::int64_t now) const;
+  // A TLS 1.3 ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of
+  // this listener and mode, or too old; the standing is not looked at.
   std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Tls13Secret& secret) const;
 
  private:
@@ -47,6 +50,8 @@ class Resumption {
     std::int64_t lifetime = 0;
   };
   Said said(const Ticketed& ticketed, std::int64_t now) const;
+  std::optional<Issued> sealed(const Said& said, SSL_SESSION* session, std::int64_t now) const;
+  std::span<const unsigned char> id_context_bytes() const;
   std::optional<Ticket> said_by(SSL_SESSION* session) const;
   static int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                         int encrypt);

@@ -55,9 +55,9 @@ mutant no-proof-of-the-key proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'expects_ = Expects::CertificateVerify;' 'expects_ = Expects::Finished;'
 mutant any-proof-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'case Proof::Bad: return fail({SSL_R_BAD_SIGNATURE, SSL_AD_DECRYPT_ERROR});' 'case Proof::Bad:'
-mutant a-proof-may-be-the-servers proxy/tls13_crypto.cc tls13_handshake_test '*' \
+mutant a-proof-may-be-the-servers proxy/handshake_crypto.cc tls13_handshake_test '*' \
   'const Signed content(kClientContext, hash);' 'const Signed content(kServerContext, hash);'
-mutant a-scheme-fits-any-curve proxy/tls13_crypto.cc tls13_handshake_test '*' \
+mutant a-scheme-fits-any-curve proxy/handshake_crypto.cc tls13_handshake_test '*' \
   'std::string_view(group) == found->group ? found : nullptr' 'found'
 mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'CRYPTO_memcmp(body.data(), mac.data(), mac.size()) != 0' 'false'

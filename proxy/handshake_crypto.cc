@@ -1,4 +1,4 @@
-#include "proxy/tls13_crypto.h"
+#include "proxy/handshake_crypto.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "cache/light_parsing.h"
+#include "proxy/record_cipher.h"
 
 namespace sallyport {
 
@@ -76,30 +77,37 @@ struct Signed {
     *at++ = 0;
     std::copy(hash.begin(), hash.end(), at);
   }
-  TranscriptHash digest() const { return Sha256::of(bytes); }
 };
 
 struct Scheme {
   std::uint16_t code;
   int key;             // EVP_PKEY_*
-  const char* group;   // of an EC key
+  const char* group;   // of an EC key, in TLS 1.3
   const char* digest;  // null: the signature's own
+  bool of_tls12 = false;
 };
-// Section 4.2.3. Without RSASSA-PKCS1-v1_5: "these values refer solely to signatures which appear in certificates".
+// RFC 8446, section 4.2.3. There RSASSA-PKCS1-v1_5 is for certificates alone.
 constexpr Scheme kSchemes[] = {
-    {0x0403, EVP_PKEY_EC, "prime256v1", "SHA2-256"}, {0x0503, EVP_PKEY_EC, "secp384r1", "SHA2-384"},
-    {0x0603, EVP_PKEY_EC, "secp521r1", "SHA2-512"},  {0x0807, EVP_PKEY_ED25519, nullptr, nullptr},
-    {0x0808, EVP_PKEY_ED448, nullptr, nullptr},      {0x0804, EVP_PKEY_RSA, nullptr, "SHA2-256"},
-    {0x0805, EVP_PKEY_RSA, nullptr, "SHA2-384"},     {0x0806, EVP_PKEY_RSA, nullptr, "SHA2-512"},
-    {0x0809, EVP_PKEY_RSA_PSS, nullptr, "SHA2-256"}, {0x080a, EVP_PKEY_RSA_PSS, nullptr, "SHA2-384"},
-    {0x080b, EVP_PKEY_RSA_PSS, nullptr, "SHA2-512"},
+    {0x0403, EVP_PKEY_EC, "prime256v1", "SHA2-256"},   {0x0503, EVP_PKEY_EC, "secp384r1", "SHA2-384"},
+    {0x0603, EVP_PKEY_EC, "secp521r1", "SHA2-512"},    {0x0807, EVP_PKEY_ED25519, nullptr, nullptr},
+    {0x0808, EVP_PKEY_ED448, nullptr, nullptr},        {0x0804, EVP_PKEY_RSA, nullptr, "SHA2-256"},
+    {0x0805, EVP_PKEY_RSA, nullptr, "SHA2-384"},       {0x0806, EVP_PKEY_RSA, nullptr, "SHA2-512"},
+    {0x0809, EVP_PKEY_RSA_PSS, nullptr, "SHA2-256"},   {0x080a, EVP_PKEY_RSA_PSS, nullptr, "SHA2-384"},
+    {0x080b, EVP_PKEY_RSA_PSS, nullptr, "SHA2-512"},   {0x0401, EVP_PKEY_RSA, nullptr, "SHA2-256", true},
+    {0x0501, EVP_PKEY_RSA, nullptr, "SHA2-384", true}, {0x0601, EVP_PKEY_RSA, nullptr, "SHA2-512", true},
 };
 
-const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code) {
+const Scheme* scheme_of(int key, std::uint16_t code, TlsVersion version) {
   const auto* found =
       std::find_if(std::begin(kSchemes), std::end(kSchemes), [&](const Scheme& each) { return each.code == code; });
-  if (found == std::end(kSchemes) || EVP_PKEY_get_base_id(key) != found->key) return nullptr;
-  if (found->group == nullptr) return found;
+  const bool fits =
+      found != std::end(kSchemes) && found->key == key && (version == TlsVersion::V12 || !found->of_tls12);
+  return fits ? found : nullptr;
+}
+
+const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code, TlsVersion version) {
+  const Scheme* found = scheme_of(EVP_PKEY_get_base_id(key), code, version);
+  if (found == nullptr || found->group == nullptr || version == TlsVersion::V12) return found;
   char group[64];
   if (EVP_PKEY_get_group_name(key, group, sizeof group, nullptr) != 1) return nullptr;
   return std::string_view(group) == found->group ? found : nullptr;
@@ -107,35 +115,44 @@ const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code) {
 
 // RSASSA-PSS with a salt as long as the digest.
 bool set_padding(const Scheme& scheme, EVP_PKEY_CTX* context) {
-  if (scheme.key != EVP_PKEY_RSA && scheme.key != EVP_PKEY_RSA_PSS) return true;
+  if (scheme.of_tls12 || (scheme.key != EVP_PKEY_RSA && scheme.key != EVP_PKEY_RSA_PSS)) return true;
   return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) == 1 &&
          EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
 }  // namespace
 
-bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
+KeyPtr make_exchange_key(Group group, std::vector<std::uint8_t>& share) {
   const NoErrorsLeft errors;
-  Kept& kept = Kept::of(group);
+  const Kept& kept = Kept::of(group);
   EVP_PKEY* generated = nullptr;
-  if (kept.making() == nullptr || EVP_PKEY_generate(kept.making(), &generated) != 1) return false;
-  const KeyPtr own(generated);
-  EVP_PKEY* const theirs = kept.public_key(peer);
+  if (kept.making() == nullptr || EVP_PKEY_generate(kept.making(), &generated) != 1) return nullptr;
+  KeyPtr own(generated);
+  unsigned char* encoded = nullptr;
+  const std::size_t length = EVP_PKEY_get1_encoded_public_key(own.get(), &encoded);
+  share.assign(encoded, encoded + length);
+  OPENSSL_free(encoded);
+  return length > 0 ? std::move(own) : nullptr;
+}
+
+bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shared) {
+  const NoErrorsLeft errors;
+  EVP_PKEY* const theirs = Kept::of(group).public_key(peer);
   const KeyContextPtr deriving = context_of(own.get());
-  if (theirs == nullptr || !deriving) return false;
-  unsigned char* share = nullptr;
-  const std::size_t length = EVP_PKEY_get1_encoded_public_key(own.get(), &share);
-  made.share.assign(share, share + length);
-  OPENSSL_free(share);
-  std::size_t shared = made.shared.size();
-  return length == peer.size() && EVP_PKEY_derive_init(deriving.get()) == 1 &&
+  std::size_t length = shared.size();
+  return theirs != nullptr && deriving && EVP_PKEY_derive_init(deriving.get()) == 1 &&
          EVP_PKEY_derive_set_peer(deriving.get(), theirs) == 1 &&
-         EVP_PKEY_derive(deriving.get(), made.shared.data(), &shared) == 1 && shared == made.shared.size();
+         EVP_PKEY_derive(deriving.get(), shared.data(), &length) == 1 && length == shared.size();
+}
+
+bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
+  const KeyPtr own = make_exchange_key(group, made.share);
+  return own && made.share.size() == peer.size() && derive_shared(group, own, peer, made.shared);
 }
 
 TranscriptSigner::TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme) : scheme_(scheme) {
   const NoErrorsLeft errors;
-  const Scheme* found = scheme_for(key, scheme);
+  const Scheme* found = scheme_for(key, scheme, TlsVersion::V13);
   ready_ = context_of(found == nullptr ? nullptr : const_cast<EVP_PKEY*>(key));  // it only counts references
   const bool set = ready_ && EVP_PKEY_sign_init(ready_.get()) == 1 && set_padding(*found, ready_.get()) &&
                    EVP_PKEY_CTX_set_signature_md(ready_.get(), EVP_sha256()) == 1;
@@ -143,10 +160,13 @@ TranscriptSigner::TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme) : 
 }
 
 bool TranscriptSigner::sign(const TranscriptHash& hash, std::vector<std::uint8_t>& signature) const {
+  return sign_digest(Sha256::of(Signed(kServerContext, hash).bytes), signature);
+}
+
+bool TranscriptSigner::sign_digest(const Sha256::Hash& content, std::vector<std::uint8_t>& signature) const {
   const NoErrorsLeft errors;
   const KeyContextPtr signing(ready_ ? EVP_PKEY_CTX_dup(ready_.get()) : nullptr);
   if (!signing) return false;
-  const TranscriptHash content = Signed(kServerContext, hash).digest();
   std::size_t length = static_cast<std::size_t>(EVP_PKEY_get_size(EVP_PKEY_CTX_get0_pkey(signing.get())));
   signature.resize(length);
   if (EVP_PKEY_sign(signing.get(), signature.data(), &length, content.data(), content.size()) != 1) return false;
@@ -156,36 +176,52 @@ bool TranscriptSigner::sign(const TranscriptHash& hash, std::vector<std::uint8_t
 
 namespace {
 
-bool is_proof(Kept& kept, const P256Point& key, const Signed& content, Bytes signature) {
+bool is_proof(const P256Point& key, const Scheme& scheme, Bytes content, Bytes signature) {
+  Kept& kept = Kept::of(Group::P256);
   if (kept.public_key(key) == nullptr || kept.checking() == nullptr) return false;
-  const TranscriptHash hash = content.digest();
-  return EVP_PKEY_verify(kept.checking(), signature.data(), signature.size(), hash.data(), hash.size()) == 1;
+  std::array<std::uint8_t, EVP_MAX_MD_SIZE> hash;
+  std::size_t length = Sha256::kBytes;
+  if (scheme.code == kEcdsaP256Sha256) {
+    const Sha256::Hash digest = Sha256::of(content);
+    std::copy(digest.begin(), digest.end(), hash.begin());
+  } else if (EVP_Q_digest(nullptr, scheme.digest, nullptr, content.data(), content.size(), hash.data(), &length) != 1) {
+    return false;
+  }
+  return EVP_PKEY_verify(kept.checking(), signature.data(), signature.size(), hash.data(), length) == 1;
 }
 
-bool is_proof(const KeyPtr& key, const Scheme& scheme, const Signed& content, Bytes signature) {
+bool is_proof(const KeyPtr& key, const Scheme& scheme, Bytes content, Bytes signature) {
   const MdContextPtr checking(EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
   return checking &&
          EVP_DigestVerifyInit_ex(checking.get(), &parameters, scheme.digest, light_parsing_context(), nullptr,
                                  key.get(), nullptr) == 1 &&
          set_padding(scheme, parameters) &&
-         EVP_DigestVerify(checking.get(), signature.data(), signature.size(), content.bytes.data(),
-                          content.bytes.size()) == 1;
+         EVP_DigestVerify(checking.get(), signature.data(), signature.size(), content.data(), content.size()) == 1;
+}
+
+Proof check(const ClientKey& key, std::uint16_t code, TlsVersion version, Bytes content, Bytes signature) {
+  const NoErrorsLeft errors;
+  if (const auto* point = std::get_if<P256Point>(&key)) {
+    const bool fits = version == TlsVersion::V12 || code == kEcdsaP256Sha256;
+    const Scheme* scheme = fits ? scheme_of(EVP_PKEY_EC, code, version) : nullptr;
+    if (scheme == nullptr) return Proof::WrongScheme;
+    return is_proof(*point, *scheme, content, signature) ? Proof::Good : Proof::Bad;
+  }
+  const KeyPtr& whole = std::get<KeyPtr>(key);
+  const Scheme* scheme = scheme_for(whole.get(), code, version);
+  if (scheme == nullptr) return Proof::WrongScheme;
+  return is_proof(whole, *scheme, content, signature) ? Proof::Good : Proof::Bad;
 }
 
 }  // namespace
 
 Proof check_transcript(const ClientKey& key, std::uint16_t code, const TranscriptHash& hash, Bytes signature) {
-  const NoErrorsLeft errors;
-  const Signed content(kClientContext, hash);
-  if (const auto* point = std::get_if<P256Point>(&key)) {
-    if (code != kEcdsaP256Sha256) return Proof::WrongScheme;
-    return is_proof(Kept::of(Group::P256), *point, content, signature) ? Proof::Good : Proof::Bad;
-  }
-  const KeyPtr& whole = std::get<KeyPtr>(key);
-  const Scheme* scheme = scheme_for(whole.get(), code);
-  if (scheme == nullptr) return Proof::WrongScheme;
-  return is_proof(whole, *scheme, content, signature) ? Proof::Good : Proof::Bad;
+  return check(key, code, TlsVersion::V13, Signed(kClientContext, hash).bytes, signature);
+}
+
+Proof check_messages(const ClientKey& key, std::uint16_t code, Bytes messages, Bytes signature) {
+  return check(key, code, TlsVersion::V12, messages, signature);
 }
 
 X509Ptr read_certificate(Bytes der) {

@@ -1,0 +1,84 @@
+// What our own handshakes have in common (tls12_handshake.h, tls13_handshake.h): messages put together from records,
+// the client's certificate brought before the Verifier and its proof checked, and how one fails. Everything else is
+// OpenSSL's. Runs on its shard's thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cache/result.h"
+#include "proxy/byte_buffer.h"
+#include "proxy/handshake_crypto.h"
+#include "proxy/handshake_message.h"
+#include "proxy/handshake_server.h"
+#include "proxy/record_layer.h"
+#include "proxy/tls13_key_schedule.h"
+#include "proxy/tls_records.h"
+#include "proxy/verifier.h"
+
+namespace sallyport {
+
+class OwnHandshake {
+ public:
+  virtual ~OwnHandshake() = default;
+  OwnHandshake(const OwnHandshake&) = delete;
+  OwnHandshake& operator=(const OwnHandshake&) = delete;
+
+  virtual TlsVersion version() const = 0;
+  // How many bytes the record that `bytes` begin with has at all, or its header where they are fewer; a record that
+  // will be refused by its header has the header alone.
+  virtual std::size_t record_bytes(std::span<const std::uint8_t> bytes) const = 0;
+  // One record of the client's, whole as record_bytes() says. WantInput: the next one; or Done, Closed, Failed.
+  Step read(std::span<const std::uint8_t> record);
+
+  // After Done: `records` goes on with what was agreed. False where it cannot.
+  virtual bool hand_over(TlsRecords& records) = 0;
+  // After Done: the secret of a ticket with this nonce that is to be sent now; false where none is.
+  virtual bool ticket_secret(std::span<const std::uint8_t> /*nonce*/, Tls13Secret& /*secret*/) const { return false; }
+  virtual bool resumes() const { return false; }  // by a ticket
+
+  const Error& error() const { return error_; }  // after Failed
+
+ protected:
+  // All outlive it. `verifier` is asked on a mutual listener; without one nobody is let in there. What it says is in
+  // `verdict`.
+  OwnHandshake(const HandshakeServer& server, Verifier* verifier, std::optional<Verdict>& verdict, ByteBuffer& output)
+      : server_(server), verifier_(verifier), verdict_(verdict), output_(output) {}
+
+  virtual Step read_record(std::span<const std::uint8_t> record) = 0;
+  // In the order of the version's RFC, and in no other. Done after the client's Finished alone.
+  virtual Step on_message(HandshakeType type, std::span<const std::uint8_t> message) = 0;
+  // To the client, under whatever key is due.
+  virtual void send_alert(std::uint8_t level, std::uint8_t description) = 0;
+
+  // Where what a handshake record holds is put; read_messages() takes every whole message off it.
+  ByteBuffer& messages() { return messages_; }
+  Step read_messages();
+  // What a client without certificate is told is the version's.
+  Step judge(std::span<const std::span<const std::uint8_t>> ders, std::uint8_t alert_without);
+  Step check(Proof proof);
+  // A record that says nothing, of which there may be a few.
+  Step nothing(TlsFailure where_too_many);
+  Step ended_by_peer(std::uint8_t description);
+  Step fail(TlsFailure failure);
+  Step fail(std::uint8_t alert, const Error& error);
+
+  const HandshakeServer& server_;
+  Verifier* const verifier_;
+  std::optional<Verdict>& verdict_;
+  ByteBuffer& output_;
+  ClientKey client_key_;
+
+ private:
+  ByteBuffer messages_;        // not yet whole
+  std::uint8_t nothings_ = 0;  // records that said nothing
+  Error error_{};
+};
+
+// One record that is not encrypted.
+void append_record(ContentType type, std::span<const std::uint8_t> content, ByteBuffer& output);
+
+}  // namespace sallyport
