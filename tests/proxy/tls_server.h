@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ class Says final : public Verifier {
     verdict.reason = reason_;
     auto leaf = peer.leaf != nullptr ? Certificate::from_x509(peer.leaf) : Answer<Certificate>(Refusal{});
     verdict.identity = peer.plain != nullptr ? peer.plain->identity : leaf ? make_identity(*leaf) : Identity{};
+    if (not_after) verdict.identity->not_after = *not_after;
     verdict.known = true;
     verdict.chain_id = 7;
     return verdict;
@@ -45,6 +47,7 @@ class Says final : public Verifier {
   }
   int asked = 0, asked_to_resume = 0;
   bool saw_leaf = false;
+  std::optional<std::int64_t> not_after;  // in place of the certificate's
   std::vector<std::vector<std::uint8_t>> saw_behind;
   Reason on_resume = Reason::None;
   Identity came_back;
