@@ -50,7 +50,7 @@ inline Bytes in_a_row(const std::vector<Bytes>& parts) {
 using Header = std::array<std::uint8_t, RecordCipher::kHeaderBytes>;
 
 inline Header header_of(std::uint8_t type, std::size_t length) {
-  return {type, 3, 3, static_cast<std::uint8_t>(length >> 8), static_cast<std::uint8_t>(length)};
+  return header_of(Outer{.type = type}, length);
 }
 
 // A header in front of `present` bytes that are not encrypted at all.
