@@ -1,12 +1,14 @@
 // Whole connections with OpenSSL's client, before and after TlsRecords takes them over: both directions, KeyUpdates,
-// tickets, resumption, and those that stay with OpenSSL.
+// tickets, resumption, the wish to renegotiate, and those that stay with OpenSSL.
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
 #include <ctime>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
+#include <string_view>
 
 #include "proxy/ticket_keys.h"
 #include "proxy/tls_engine.h"
@@ -23,24 +25,27 @@ constexpr std::size_t kMostSealed = 16 * 1024 + 256;
 struct Negotiated {
   const char* name;
   int version = TLS1_3_VERSION;
-  const char* ciphersuite = "";  // of TLS 1.3
+  const char* ciphersuite = "";
   bool tickets = false;
-  bool small_records = false;  // a maximum fragment length of 512 bytes
+  bool extended_master = true;  // of TLS 1.2: RFC 7627
+  bool small_records = false;   // a maximum fragment length of 512 bytes
   bool taken_over = false;
 };
 void PrintTo(const Negotiated& how, std::ostream* out) {
   *out << how.name;
 }
 
-// A one-way listener's TLS.
+// A one-way listener's TLS, with an RSA key where the cipher suite is for one.
 class Listener {
  public:
-  explicit Listener(bool tickets) : keys_(std::time(nullptr)) {
+  explicit Listener(const Negotiated& how, bool tickets) : keys_(std::time(nullptr)) {
     Leaf leaf;
     leaf.cn = "server";
     leaf.subject_alt_name = "DNS:localhost";
     leaf.extended_key_usage = "serverAuth";
-    const Identity509 ca = make_ca("Server CA"), made = make(leaf, &ca);
+    const bool rsa = std::string_view(how.ciphersuite).starts_with("ECDHE-RSA-");
+    const Identity509 ca = make_ca("Server CA");
+    const Identity509 made = make(leaf, &ca, make_key(rsa ? Kind::Rsa2048 : Kind::P256));
     ListenerConfig config;
     config.name = "test";
     config.auth = AuthMode::OneWay;
@@ -63,16 +68,19 @@ class Conversation {
  public:
   Conversation(const Listener& listener, const Negotiated& how)
       : engine(listener.context(), nullptr, output), client({.version = how.version}) {
-    if (how.version == TLS1_3_VERSION) SSL_set_ciphersuites(client.ssl(), how.ciphersuite);
+    const auto choose = how.version == TLS1_3_VERSION ? &SSL_set_ciphersuites : &SSL_set_cipher_list;
+    EXPECT_EQ(choose(client.ssl(), how.ciphersuite), 1);
+    if (!how.extended_master) SSL_set_options(client.ssl(), SSL_OP_NO_EXTENDED_MASTER_SECRET);
     if (how.small_records) SSL_set_tlsext_max_fragment_length(client.ssl(), TLSEXT_max_fragment_length_512);
     SSL_set_msg_callback(client.ssl(), &Conversation::on_message);
     SSL_set_msg_callback_arg(client.ssl(), this);
   }
 
-  Step shake() {
+  // `at_once`: what the client sends as soon as it may, maybe with its Finished.
+  Step shake(const Bytes& at_once = {}) {
     Step step = Step::WantInput;
     for (int i = 0; i < 20 && step == Step::WantInput; ++i) {
-      client.handshake();
+      if (client.handshake()) client.send(at_once);
       const Bytes bytes = client.give();
       pending_.insert(pending_.end(), bytes.begin(), bytes.end());
       engine.lend(pending_);
@@ -146,8 +154,11 @@ class Connections : public testing::TestWithParam<Negotiated> {
  protected:
   void begin(Conversation& with) {
     ASSERT_EQ(with.shake(), Step::Done) << with.engine.error().what;
-    if (GetParam().version == TLS1_3_VERSION) {
-      EXPECT_STREQ(SSL_get_cipher_name(with.client.ssl()), GetParam().ciphersuite);
+    EXPECT_STREQ(SSL_get_cipher_name(with.client.ssl()), GetParam().ciphersuite);
+    const bool of_tls13 = GetParam().version == TLS1_3_VERSION;
+    EXPECT_EQ(with.engine.version_index(), of_tls13 ? 1 : 0);
+    if (!of_tls13) {
+      EXPECT_EQ(SSL_get_extms_support(with.client.ssl()), GetParam().extended_master ? 1 : 0);
     }
     // Only TlsRecords knows what is missing.
     EXPECT_EQ(with.engine.missing({}), GetParam().taken_over ? 5U : 0U);
@@ -200,7 +211,10 @@ class Connections : public testing::TestWithParam<Negotiated> {
   std::mt19937 random_{20261121};
 };
 
+using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
+
 class ResumedConnections : public Connections {};
+class ConnectionsOfTls12 : public Connections {};
 
 std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
   return tested.param.name;
@@ -208,26 +222,59 @@ std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
 constexpr const char* kAes128 = "TLS_AES_128_GCM_SHA256";
 constexpr const char* kAes256 = "TLS_AES_256_GCM_SHA384";
 constexpr const char* kChaCha20 = "TLS_CHACHA20_POLY1305_SHA256";
+constexpr const char* kAes128Rsa = "ECDHE-RSA-AES128-GCM-SHA256";
+constexpr const char* kAes256Rsa = "ECDHE-RSA-AES256-GCM-SHA384";
+constexpr const char* kChaCha20Rsa = "ECDHE-RSA-CHACHA20-POLY1305";
+constexpr const char* kAes128Ecdsa = "ECDHE-ECDSA-AES128-GCM-SHA256";
+constexpr const char* kAes256Ecdsa = "ECDHE-ECDSA-AES256-GCM-SHA384";
+
+// A connection of TLS 1.2.
+Negotiated v12(const char* name, const char* cipher, bool taken_over = true) {
+  return {.name = name, .version = TLS1_2_VERSION, .ciphersuite = cipher, .taken_over = taken_over};
+}
+Negotiated with_tickets(Negotiated how) {
+  how.tickets = true;
+  return how;
+}
+Negotiated without_extended_master(Negotiated how) {
+  how.extended_master = false;
+  return how;
+}
+Negotiated with_small_records(Negotiated how) {
+  how.small_records = true;
+  return how;
+}
+
 const auto kWithTickets = testing::Values(
     Negotiated{.name = "Aes128Tickets", .ciphersuite = kAes128, .tickets = true, .taken_over = true},
     Negotiated{.name = "Aes256Tickets", .ciphersuite = kAes256, .tickets = true, .taken_over = true},
     Negotiated{.name = "ChaCha20Tickets", .ciphersuite = kChaCha20, .tickets = true},
     Negotiated{.name = "Small128Tickets", .ciphersuite = kAes128, .tickets = true, .small_records = true},
     Negotiated{.name = "SmallChaCha20Tickets", .ciphersuite = kChaCha20, .tickets = true, .small_records = true},
-    Negotiated{.name = "SmallV12Tickets", .version = TLS1_2_VERSION, .tickets = true, .small_records = true});
+    with_tickets(v12("V12Aes128Tickets", kAes128Ecdsa)), with_tickets(v12("V12Aes256Tickets", kAes256Ecdsa)),
+    with_tickets(v12("V12Aes128RsaTickets", kAes128Rsa)), with_tickets(v12("V12ChaCha20Tickets", kChaCha20Rsa, false)),
+    with_tickets(without_extended_master(v12("V12OldMasterTickets", kAes128Ecdsa))),
+    with_tickets(with_small_records(v12("SmallV12Tickets", kAes128Ecdsa, false))));
 const auto kWithoutTickets =
     testing::Values(Negotiated{.name = "Aes128", .ciphersuite = kAes128, .taken_over = true},
                     Negotiated{.name = "Aes256", .ciphersuite = kAes256, .taken_over = true},
                     Negotiated{.name = "ChaCha20", .ciphersuite = kChaCha20},
                     Negotiated{.name = "Small128", .ciphersuite = kAes128, .small_records = true},
-                    Negotiated{.name = "Small256", .ciphersuite = kAes256, .small_records = true},
-                    Negotiated{.name = "V12", .version = TLS1_2_VERSION, .taken_over = true});
+                    Negotiated{.name = "Small256", .ciphersuite = kAes256, .small_records = true});
+const auto kOfTls12 =
+    testing::Values(v12("V12Aes128", kAes128Ecdsa), v12("V12Aes256", kAes256Ecdsa), v12("V12Aes128Rsa", kAes128Rsa),
+                    v12("V12Aes256Rsa", kAes256Rsa), v12("V12ChaCha20", kChaCha20Rsa, false),
+                    without_extended_master(v12("V12OldMaster128", kAes128Rsa)),
+                    without_extended_master(v12("V12OldMaster256", kAes256Ecdsa)),
+                    with_small_records(v12("SmallV12", kAes256Ecdsa, false)));
 INSTANTIATE_TEST_SUITE_P(Tls, Connections, kWithoutTickets, name_of);
+INSTANTIATE_TEST_SUITE_P(Tls12, Connections, kOfTls12, name_of);
 INSTANTIATE_TEST_SUITE_P(TlsTickets, Connections, kWithTickets, name_of);
 INSTANTIATE_TEST_SUITE_P(TlsTickets, ResumedConnections, kWithTickets, name_of);
+INSTANTIATE_TEST_SUITE_P(Tls12, ConnectionsOfTls12, kOfTls12, name_of);
 
 TEST_P(Connections, CarryBothDirectionsToTheirEnd) {
-  const Listener listener(GetParam().tickets);
+  const Listener listener(GetParam(), GetParam().tickets);
   Conversation with(listener, GetParam());
   ASSERT_NO_FATAL_FAILURE(begin(with));
   EXPECT_FALSE(with.engine.resumed());
@@ -251,8 +298,7 @@ TEST_P(Connections, CarryBothDirectionsToTheirEnd) {
 }
 
 TEST_P(ResumedConnections, CarryBothDirections) {
-  const Listener listener(true);
-  using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
+  const Listener listener(GetParam(), true);
   SessionPtr session;
   for (int round = 0; round < 3; ++round) {
     SCOPED_TRACE(round);
@@ -265,6 +311,65 @@ TEST_P(ResumedConnections, CarryBothDirections) {
     with.client.close();  // OpenSSL lets nobody resume a session that was not closed
     session.reset(SSL_get1_session(with.client.ssl()));
   }
+}
+
+// A client may send behind its Finished before the server has read that: in TLS 1.2 where it resumes.
+TEST_P(ResumedConnections, LoseNothingThatCameWithTheFinished) {
+  const Listener listener(GetParam(), true);
+  const Bytes words = payload();
+  SessionPtr session;
+  for (int round = 0; round < 2; ++round) {
+    SCOPED_TRACE(round);
+    Conversation with(listener, GetParam());
+    if (session) SSL_set_session(with.client.ssl(), session.get());
+    ASSERT_EQ(with.shake(words), Step::Done);
+    EXPECT_EQ(with.engine.resumed(), round > 0);
+    const bool came_with_it = round > 0 || GetParam().version == TLS1_3_VERSION;
+    EXPECT_EQ(with.engine.unread() > 0, came_with_it);
+    if (!came_with_it) with.client.send(words);
+    EXPECT_EQ(with.to_engine(0), Step::WantInput);
+    EXPECT_TRUE(with.arrived == std::string(words.begin(), words.end()));
+    with.client.receive();
+    with.client.close();
+    session.reset(SSL_get1_session(with.client.ssl()));
+  }
+}
+
+TEST_P(ConnectionsOfTls12, AreNotNegotiatedAgain) {
+  const Listener listener(GetParam(), false);
+  Conversation with(listener, GetParam());
+  ASSERT_NO_FATAL_FAILURE(begin(with));
+  const std::string sent = send(with), answer = write(with);
+  EXPECT_TRUE(with.to_client() == answer);
+  EXPECT_EQ(SSL_renegotiate(with.client.ssl()), 1);
+  EXPECT_FALSE(with.client.handshake());
+  EXPECT_EQ(with.to_engine(0), Step::WantInput) << with.engine.error().what;
+  EXPECT_TRUE(with.arrived == sent) << "what came before the wish is data";
+  with.client.take(with.output.bytes());
+  with.output.release();
+  EXPECT_FALSE(with.client.handshake());
+  EXPECT_EQ(with.client.alert(), SSL_AD_NO_RENEGOTIATION);
+  EXPECT_EQ(with.client.error(), SSL_R_NO_RENEGOTIATION);
+
+  // OpenSSL's client does not put up with that.
+  EXPECT_EQ(with.to_engine(0), Step::Failed);
+  EXPECT_EQ(with.engine.error().detail, SSL_AD_REASON_OFFSET + SSL_AD_HANDSHAKE_FAILURE);
+  EXPECT_TRUE(with.output.empty());
+}
+
+// OpenSSL's Finished had an explicit nonce of the same key, at random and unknown to us: so are ours.
+TEST(Tls12, ExplicitNoncesBeginAtRandom) {
+  const Negotiated how = v12("Aes128", kAes128Ecdsa);
+  const Listener listener(how, false);
+  std::set<Bytes> nonces;
+  for (int i = 0; i < 3; ++i) {
+    Conversation with(listener, how);
+    ASSERT_EQ(with.shake(), Step::Done);
+    EXPECT_EQ(with.engine.write(Bytes{1}), Step::Done);
+    const auto nonce = with.output.bytes().subspan(RecordCipher::kHeaderBytes, RecordCipher::kExplicitBytes);
+    nonces.emplace(nonce.begin(), nonce.end());
+  }
+  EXPECT_EQ(nonces.size(), 3U);
 }
 
 }  // namespace
