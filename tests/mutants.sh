@@ -102,7 +102,7 @@ mutant a-torn-hello-is-lost proxy/tls_engine.cc tls13_handshake_test '*' \
 mutant our-ticket-needs-no-lifetime proxy/tls_resumption.cc tls13_handshake_test '*Ticket*' \
   'if (lifetime <= 0) return {};' ''
 mutant records-forget-the-tickets proxy/tls_engine.cc tls_takeover_test '*' \
-  '*written)) return false;' '0)) return false;'
+  '*written);' '0);'
 mutant a-ticket-forgets-the-fragment-length proxy/tls_resumption.cc tls_takeover_test '*' \
   'TLS1_3_VERSION && whole_records ?' 'TLS1_3_VERSION ?'
 mutant any-tag-is-good proxy/record_cipher.cc tls_records_test '*' \
@@ -116,7 +116,31 @@ mutant key-updates-go-unanswered proxy/tls_records.cc tls_records_test '*' \
 mutant keys-are-never-renewed proxy/tls_records.cc tls_records_test '*' \
   'writing_.sequence >= kRecordsOfOneKey' 'false'
 mutant plain-records-after-the-handshake proxy/record_layer.cc tls_records_test '*' \
-  'if (header[0] != static_cast<std::uint8_t>(ContentType::ApplicationData)) {' 'if (false) {'
+  'if (!is_sealed_type(cipher.version(), header[0])) {' 'if (false) {'
+mutant v12-binds-no-sequence proxy/record_cipher.cc tls12_records_test '*' \
+  'bound[i] = static_cast<std::uint8_t>(sequence >> (56 - 8 * i));' 'bound[i] = 0;'
+mutant v12-any-tag-is-good proxy/record_cipher.cc tls12_records_test '*' \
+  'return decrypt(nonce, bound, sealed.subspan(kExplicitBytes), out);' 'return decrypt(nonce, bound, sealed.subspan(kExplicitBytes), out) || true;'
+mutant v12-one-nonce-for-all proxy/record_cipher.cc tls12_records_test '*' \
+  'const Nonce nonce = next_nonce();' 'next_nonce(); const Nonce nonce = key_.iv;'
+mutant v12-nonces-from-zero proxy/tls_engine.cc tls_takeover_test '*' \
+  'RAND_bytes(server.iv.data() + RecordKey::kSaltBytes, RecordCipher::kExplicitBytes) != 1' 'false'
+mutant v12-sequences-from-zero proxy/tls_engine.cc tls_takeover_test '*' \
+  'client.sequence = server.sequence = 1;' ''
+mutant v12-any-version proxy/record_layer.cc tls12_records_test '*' \
+  'if (input[1] != 3 || input[2] != 3)' 'if (false)'
+mutant v12-ciphers-change proxy/record_layer.cc tls12_records_test '*' \
+  'static_cast<std::uint8_t>(ContentType::Alert);' 'static_cast<std::uint8_t>(ContentType::ChangeCipherSpec);'
+mutant v12-warnings-have-no-end proxy/tls_records.cc tls12_records_test '*' \
+  'if (description == SSL_AD_NO_RENEGOTIATION) return' 'if (description != SSL_AD_NO_RENEGOTIATION) return Step::Done; else return'
+mutant v12-hellos-have-no-end proxy/tls_records.cc tls12_records_test '*' \
+  ' || ++warnings_ >= kWarningsInARow' ''
+mutant v12-hellos-go-unanswered proxy/tls_records.cc tls_takeover_test '*' \
+  'if (!write_closed_) send_alert(SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION, output);' ''
+mutant v12-hellos-may-be-torn proxy/tls_records.cc tls12_records_test '*' \
+  'if (!whole || content[0]' 'if (content.empty() || content[0]'
+mutant v12-keys-are-renewed proxy/tls_records.cc tls12_records_test '*' \
+  '(version() == TlsVersion::V13 && writing_' '(writing_'
 mutant a-step-takes-all proxy/tls_engine.cc tls_engine_test '*' \
   'pace == Pace::OneRecord && ' 'false && '
 mutant what-is-held-back-has-ended proxy/tls_engine.cc tls_engine_test '*' \
@@ -143,8 +167,8 @@ mutant commands-gather-too cache/registrar_impl.h registrar_test '*Gather*' \
   '        hurry();' ''
 mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \
   'std::chrono::steady_clock::now() < gather_until_' 'false'
-mutant prf-stands-still cache/light_tls_kdf.cc light_parsing_test 'Prf*' \
-  'if (!out.empty() && !hmac(hash, asked.key, text[0], a)) return false;' ''
+mutant prf-stands-still cache/hkdf.cc light_parsing_test 'Prf*' \
+  'if (!out.empty() && !hmac(hash, secret, text[0], a)) return false;' ''
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \
