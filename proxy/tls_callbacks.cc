@@ -86,6 +86,13 @@ long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
   }
 }
 
+// A client's key of TLS 1.2 begins behind its ChangeCipherSpec.
+void TlsCallbacks::on_message(int written, int, int type, const void* bytes, std::size_t, SSL*, void* engine) {
+  if (written != 0 || type != SSL3_RT_HEADER) return;
+  std::uint64_t& sealed = static_cast<TlsEngine*>(engine)->sealed_by_client_;
+  sealed = *static_cast<const std::uint8_t*>(bytes) == SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : sealed + 1;
+}
+
 int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
   const auto* ssl =
       static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store_context, SSL_get_ex_data_X509_STORE_CTX_idx()));

@@ -4,6 +4,7 @@
 
 #include <openssl/types.h>
 
+#include <cstddef>
 #include <vector>
 
 #include "cache/device_gate.h"
@@ -37,6 +38,9 @@ struct TlsCallbacks {
   static int bio_read(BIO* bio, char* into, int size);
   static int bio_write(BIO* bio, const char* from, int size);
   static long bio_control(BIO* bio, int command, long number, void* pointer);
+  // What SSL_set_msg_callback(3) calls with each record's header, among others.
+  static void on_message(int written, int version, int type, const void* bytes, std::size_t length, SSL* ssl,
+                         void* engine);
   static int verify(X509_STORE_CTX* store_context, void* unused);
 };
 

@@ -157,6 +157,8 @@ bool TlsEngine::begin_openssl() {
   }
   SSL_set_bio(ssl_, bio, bio);
   SSL_set_app_data(ssl_, this);
+  SSL_set_msg_callback(ssl_, &TlsCallbacks::on_message);
+  SSL_set_msg_callback_arg(ssl_, this);
   SSL_set_accept_state(ssl_);
   return true;
 }
@@ -279,9 +281,9 @@ std::size_t key_bytes_of(const SSL_CIPHER* cipher) {
   }
 }
 
-// The keys of a TLS 1.2 connection that OpenSSL has finished the handshake of, either side's Finished being the first
-// record under its key.
-bool keys_of_tls12(const SSL* ssl, RecordKey& client, RecordKey& server) {
+// The keys of a TLS 1.2 connection that OpenSSL has finished the handshake of. The server's Finished is one record, the
+// first under its key; a client may send its own in several.
+bool keys_of_tls12(const SSL* ssl, std::uint64_t sealed_by_client, RecordKey& client, RecordKey& server) {
   const std::size_t key_bytes = key_bytes_of(SSL_get_current_cipher(ssl));
   if (key_bytes == 0) return false;
   Tls12Agreement agreed;
@@ -295,7 +297,8 @@ bool keys_of_tls12(const SSL* ssl, RecordKey& client, RecordKey& server) {
       RAND_bytes(server.iv.data() + RecordKey::kSaltBytes, RecordCipher::kExplicitBytes) != 1) {
     return false;
   }
-  client.sequence = server.sequence = 1;
+  client.sequence = sealed_by_client;
+  server.sequence = 1;
   return true;
 }
 
@@ -330,7 +333,7 @@ bool TlsEngine::take_over(std::size_t output_before) {
     taken = written && records_.begin(key_bytes_of(SSL_get_current_cipher(ssl_)), *written);
   } else {
     RecordKey client, server;
-    taken = keys_of_tls12(ssl_, client, server) && records_.begin(client, server);
+    taken = keys_of_tls12(ssl_, sealed_by_client_, client, server) && records_.begin(client, server);
   }
   if (taken) settle();
   return taken;

@@ -96,6 +96,7 @@ class TlsEngine {
   ByteBuffer& output_;
   ByteBuffer torn_;  // of a handshake record that is not whole yet; OpenSSL, where it takes over, reads it first
   std::span<const std::uint8_t> input_;
+  std::uint64_t sealed_by_client_ = 0;  // the records that OpenSSL has read with the client's key of TLS 1.2
   bool input_ended_ = false;
   bool close_sent_ = false;
   bool resumed_ = false;

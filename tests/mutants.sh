@@ -126,7 +126,9 @@ mutant v12-one-nonce-for-all proxy/record_cipher.cc tls12_records_test '*' \
 mutant v12-nonces-from-zero proxy/tls_engine.cc tls_takeover_test '*' \
   'RAND_bytes(server.iv.data() + RecordKey::kSaltBytes, RecordCipher::kExplicitBytes) != 1' 'false'
 mutant v12-sequences-from-zero proxy/tls_engine.cc tls_takeover_test '*' \
-  'client.sequence = server.sequence = 1;' ''
+  'server.sequence = 1;' ''
+mutant v12-a-finished-is-one-record proxy/tls_engine.cc tls_takeover_test '*' \
+  'client.sequence = sealed_by_client;' 'client.sequence = 1;'
 mutant v12-any-version proxy/record_layer.cc tls12_records_test '*' \
   'if (input[1] != 3 || input[2] != 3)' 'if (false)'
 mutant v12-ciphers-change proxy/record_layer.cc tls12_records_test '*' \

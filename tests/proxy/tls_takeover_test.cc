@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "proxy/ticket_keys.h"
+#include "proxy/tls12_key_schedule.h"
 #include "proxy/tls_engine.h"
 #include "proxy/tls_records.h"
 #include "tests/proxy/record_peer.h"
@@ -81,14 +82,17 @@ class Conversation {
     Step step = Step::WantInput;
     for (int i = 0; i < 20 && step == Step::WantInput; ++i) {
       if (client.handshake()) client.send(at_once);
-      const Bytes bytes = client.give();
-      pending_.insert(pending_.end(), bytes.begin(), bytes.end());
-      engine.lend(pending_);
-      step = engine.handshake();
-      keep_unread();
-      to_client();
+      step = shake_with(client.give());
     }
     EXPECT_EQ(client.handshake(), step == Step::Done);
+    return step;
+  }
+  Step shake_with(const Bytes& more) {
+    pending_.insert(pending_.end(), more.begin(), more.end());
+    engine.lend(pending_);
+    const Step step = engine.handshake();
+    keep_unread();
+    to_client();
     return step;
   }
   // What the client has to send, behind what was not used before, in two pieces.
@@ -97,6 +101,18 @@ class Conversation {
     const auto middle = bytes.begin() + static_cast<std::ptrdiff_t>(std::min(cut, bytes.size()));
     const Step first = lend({bytes.begin(), middle});
     return middle == bytes.end() ? first : lend({middle, bytes.end()});
+  }
+  Step lend(const Bytes& more) {
+    pending_.insert(pending_.end(), more.begin(), more.end());
+    engine.lend(pending_);
+    plain_.resize(std::max(pending_.size(), TlsRecords::kMostOpened));
+    std::size_t n = 0;
+    Step step = engine.read(plain_, n);
+    for (; step == Step::Done; step = engine.read(plain_, n)) {
+      arrived.append(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(n));
+    }
+    keep_unread();
+    return step;
   }
   std::string to_client() {
     if (output.empty()) return client.receive();
@@ -125,18 +141,6 @@ class Conversation {
   void keep_unread() {
     pending_.erase(pending_.begin(), pending_.end() - static_cast<std::ptrdiff_t>(engine.unread()));
     engine.lend(pending_);
-  }
-  Step lend(const Bytes& more) {
-    pending_.insert(pending_.end(), more.begin(), more.end());
-    engine.lend(pending_);
-    plain_.resize(std::max(pending_.size(), TlsRecords::kMostOpened));
-    std::size_t n = 0;
-    Step step = engine.read(plain_, n);
-    for (; step == Step::Done; step = engine.read(plain_, n)) {
-      arrived.append(plain_.begin(), plain_.begin() + static_cast<std::ptrdiff_t>(n));
-    }
-    keep_unread();
-    return step;
   }
 
   Bytes pending_, plain_;
@@ -370,6 +374,63 @@ TEST(Tls12, ExplicitNoncesBeginAtRandom) {
     nonces.emplace(nonce.begin(), nonce.end());
   }
   EXPECT_EQ(nonces.size(), 3U);
+}
+
+// Opens what OpenSSL's client has sealed with its key of TLS 1.2 and AES-128, and seals it again in smaller records.
+class Resealing {
+ public:
+  explicit Resealing(const SSL* client) {
+    Tls12Agreement agreed;
+    agreed.hash = kdf_hash("SHA2-256");
+    SSL_SESSION_get_master_key(SSL_get_session(client), agreed.master.data(), agreed.master.size());
+    SSL_get_client_random(client, agreed.client_random.data(), agreed.client_random.size());
+    SSL_get_server_random(client, agreed.server_random.data(), agreed.server_random.size());
+    RecordKey server;
+    EXPECT_TRUE(derive_record_keys(agreed, 16, opening_, server) && derive_record_keys(agreed, 16, sealing_, server));
+  }
+  // One record, in records of at most `most` bytes each.
+  Bytes again(std::span<const std::uint8_t> record, std::size_t most) {
+    Bytes plain(record.size() - RecordCipher::kHeaderBytes - RecordCipher::kOverhead12);
+    RecordCipher opens(opening_), seals(sealing_);
+    EXPECT_TRUE(opens.open12(record[0], record.subspan(RecordCipher::kHeaderBytes), plain.data()));
+    ByteBuffer records;
+    for (std::span<const std::uint8_t> left = plain; !left.empty(); left = left.subspan(std::min(most, left.size()))) {
+      seal_record(seals, left.first(std::min(most, left.size())), static_cast<ContentType>(record[0]), records);
+    }
+    return {records.bytes().begin(), records.bytes().end()};
+  }
+
+ private:
+  RecordKey opening_, sealing_;
+};
+
+// RFC 5246, section 6.2.1: a message may be in several records, and each counts.
+TEST(Tls12, AFinishedMayComeInPieces) {
+  constexpr std::size_t kFinished = 16, kRecord = RecordCipher::kHeaderBytes + RecordCipher::kOverhead12 + kFinished;
+  const Negotiated how = v12("Aes128", kAes128Ecdsa);
+  const Listener listener(how, false);
+  for (const std::size_t most : {kFinished, kFinished - 1, std::size_t{1}}) {
+    SCOPED_TRACE(most);
+    Conversation with(listener, how);
+    with.client.handshake();
+    ASSERT_EQ(with.shake_with(with.client.give()), Step::WantInput);
+    with.client.handshake();
+    Bytes flight = with.client.give();
+    const std::span<const std::uint8_t> finished = std::span(flight).last(kRecord);
+    Resealing resealing(with.client.ssl());
+    const Bytes pieces = resealing.again(finished, most);
+    flight.resize(flight.size() - kRecord);
+    flight.insert(flight.end(), pieces.begin(), pieces.end());
+    ASSERT_EQ(with.shake_with(flight), Step::Done);
+    EXPECT_TRUE(with.client.handshake());
+    EXPECT_EQ(with.engine.missing({}), 5U) << "taken over";
+
+    with.client.send(Bytes{'p', 'i', 'n', 'g'});
+    EXPECT_EQ(with.lend(resealing.again(with.client.give(), 3)), Step::WantInput) << with.engine.error().what;
+    EXPECT_EQ(with.arrived, "ping");
+    EXPECT_EQ(with.engine.write(Bytes{'p', 'o', 'n', 'g'}), Step::Done);
+    EXPECT_EQ(with.to_client(), "pong");
+  }
 }
 
 }  // namespace
