@@ -7,7 +7,11 @@ set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 scratch=${MUTANTS_DIR:-$(mktemp -d /tmp/sallyport-mutants.XXXXXX)}
 mkdir -p "$scratch/tree"
-git -C "$top" ls-files -z -co --exclude-standard | (cd "$top" && xargs -0 -I{} cp --parents -p {} "$scratch/tree/" 2>/dev/null)
+cd "$top" || exit 1
+# Only what differs, and dated now: the last run's objects are newer than the sources here, and one of a sabotage.
+git ls-files -z -co --exclude-standard | while IFS= read -r -d '' file; do
+  cmp -s "$file" "$scratch/tree/$file" || cp --parents --preserve=mode "$file" "$scratch/tree/" 2>/dev/null
+done
 cd "$scratch/tree" || exit 1
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
