@@ -252,7 +252,10 @@ Step TlsEngine::shake_openssl() {
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
     // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
     if (resumed_ != by_ticket_) verdict_.reset();
-    if (!take_over(output_before)) swap_->lighten(ssl_);
+    if (!take_over(output_before)) {
+      SSL_set_msg_callback(ssl_, nullptr);
+      swap_->lighten(ssl_);
+    }
     return Step::Done;
   }
   const Step step = step_after(outcome);
