@@ -1,6 +1,6 @@
 // The server's side of a TLS 1.3 handshake (RFC 8446), full or with a ticket, with a client that asks for what nearly
 // every device asks for: TLS_AES_128_GCM_SHA256 and X25519 or P-256 (PlainHello). Everything else is OpenSSL's: other
-// versions, ciphers and groups, a second ClientHello. It costs two thirds of OpenSSL's, which fetches, decodes and
+// ciphers and groups, a second ClientHello; TLS 1.2 is tls12_handshake.h's, or OpenSSL's. It costs two thirds of OpenSSL's, which fetches, decodes and
 // copies for every case there is; the cryptography is OpenSSL's here, too (handshake_crypto.h). Who the client is
 // decides the Verifier; that it holds its key, its CertificateVerify, and that it holds a ticket's secret, the binder.
 // Nothing else ends in Done. Runs on its shard's thread.

@@ -1,4 +1,4 @@
-"""Other TLS libraries than OpenSSL connect as devices: in TLS 1.3 they meet our own handshake, in 1.2 OpenSSL's."""
+"""Other TLS libraries than OpenSSL connect as devices: they meet our own handshakes."""
 
 import pytest
 
