@@ -3,9 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <string>
-
+#include "tests/proxy/hello_variations.h"
 #include "tests/proxy/tls13_peer.h"
 
 namespace sallyport::test {
@@ -77,15 +75,6 @@ TEST(PlainHello, OneTicketMayBeOffered) {
   const auto without_exchange = read(hello);
   ASSERT_TRUE(without_exchange);
   EXPECT_FALSE(without_exchange->ticket);
-}
-
-struct Case {
-  const char* name;
-  std::function<void(Hello&)> change;
-};
-class Variations : public testing::TestWithParam<Case> {};
-std::string name_of_case(const testing::TestParamInfo<Case>& tested) {
-  return tested.param.name;
 }
 
 class StillPlain : public Variations {};
