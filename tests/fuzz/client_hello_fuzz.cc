@@ -1,9 +1,12 @@
 // Any bytes as the beginning of a connection: the glances at a ClientHello stay inside them.
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <span>
+#include <string_view>
 
 #include "proxy/client_hello.h"
+#include "proxy/tls12_client_hello.h"
 
 namespace {
 
@@ -18,6 +21,27 @@ void within(Bytes part, Bytes whole) {
   if (sum == 0 && whole.size() == SIZE_MAX) std::abort();
 }
 
+void within(const std::optional<std::string_view>& name, Bytes whole) {
+  if (name) within({reinterpret_cast<const std::uint8_t*>(name->data()), name->size()}, whole);
+}
+
+void check(const sallyport::PlainHello& hello, Bytes whole) {
+  if (hello.share.size() != (hello.group == sallyport::Group::X25519 ? 32u : 65u) || hello.session_id.size() > 32 ||
+      hello.signature_schemes.empty())
+    __builtin_trap();
+  within(hello.share, whole);
+  within(hello.session_id, whole);
+  within(hello.signature_schemes, whole);
+  within(hello.server_name, whole);
+}
+void check(const sallyport::PlainHello12& hello, Bytes whole) {
+  if ((hello.group == sallyport::Group::P256 && !hello.p256) || (!hello.ecdsa && !hello.rsa) ||
+      hello.signature_schemes.empty() || hello.signature_schemes.size() % 2 != 0)
+    __builtin_trap();
+  within(hello.signature_schemes, whole);
+  within(hello.server_name, whole);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -27,15 +51,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   within(key, whole);
   constexpr std::size_t kRecordHeader = 5;
   if (size < kRecordHeader) return 0;
-  const auto hello = sallyport::plain_hello(whole.subspan(kRecordHeader));
-  if (!hello) return 0;
-  if (hello->share.size() != (hello->group == sallyport::Group::X25519 ? 32u : 65u) || hello->session_id.size() > 32 ||
-      hello->signature_schemes.empty())
-    __builtin_trap();
-  within(hello->share, whole);
-  within(hello->session_id, whole);
-  within(hello->signature_schemes, whole);
-  if (hello->server_name)
-    within({reinterpret_cast<const std::uint8_t*>(hello->server_name->data()), hello->server_name->size()}, whole);
+  const auto hello13 = sallyport::plain_hello(whole.subspan(kRecordHeader));
+  const auto hello12 = sallyport::plain_hello12(whole.subspan(kRecordHeader));
+  if (hello13 && hello12) __builtin_trap();  // it is of one version
+  if (hello13) check(*hello13, whole);
+  if (hello12) check(*hello12, whole);
   return 0;
 }

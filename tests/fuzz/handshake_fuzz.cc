@@ -1,11 +1,12 @@
-// What anyone may send to our own TLS 1.3 handshake: any first record, and behind a good ClientHello any records, under
-// the right key or not. Nothing but a certificate, its proof and a Finished ends in an established session, or a ticket
-// and a Finished, and a refusal is final.
+// What anyone may send to our own handshakes: any first record, and behind a good ClientHello any records, under the
+// right key or not. Nothing but a certificate, its proof and a Finished, with the key exchange and ChangeCipherSpec
+// between them in TLS 1.2, ends in an established session, or a ticket and a Finished, and a refusal is final.
 //
 // The first byte: bit 0, the ClientHello is a good one, else the rest is the first record's content; bit 1, the
 // listener asks for no certificate; bit 2, the ClientHello offers a ticket, and where it is not a good one the rest
-// says at which byte of it (two bytes) what is changed (one), in turn. Then records: how (bits 0-1: sealed, plain, raw
-// bytes, the true next message), type, length, content.
+// says at which byte of it (two bytes) what is changed (one), in turn; bit 3, a good ClientHello is one of TLS 1.2, and
+// bit 2 that it takes a ticket. Then records: how (bits 0-1: sealed, plain, raw bytes, what truly comes next), type,
+// length, content.
 #include <openssl/err.h>
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "proxy/ticket_keys.h"
 #include "proxy/tls_engine.h"
 #include "tests/cache/test_pki.h"
+#include "tests/proxy/tls12_peer.h"
 #include "tests/proxy/tls13_peer.h"
 
 namespace sallyport::test {
@@ -70,12 +72,14 @@ struct World {
   std::optional<KeptTicket> kept[2];  // by whether it is the one-way listener's
 };
 
+// One connection, and what is so of it at any time.
 class Run {
  public:
   Run(World& world, bool one_way)
       : world_(world),
         one_way_(one_way),
         engine_(one_way ? *world.one_way : *world.mutual, one_way ? nullptr : &yes_, output_) {}
+  virtual ~Run() = default;
 
   Step give(const Bytes& bytes) {
     pending_.insert(pending_.end(), bytes.begin(), bytes.end());
@@ -84,10 +88,44 @@ class Run {
     pending_.erase(pending_.begin(), pending_.end() - static_cast<std::ptrdiff_t>(engine_.unread()));
     require(ERR_peek_error() == 0);
     require(engine_.established() == (step == Step::Done));
-    require(step != Step::Done || engine_.resumed() == peer_.resumed);
-    require(step != Step::Done || (said_ == messages() && (one_way_ || decided())));
+    require(step != Step::Done || (!refused_ && is_over()));
+    refused_ = refused_ || step == Step::Failed;
     return step;
   }
+  Step record(std::uint8_t how, std::uint8_t type, const Bytes& content) {
+    switch (how & 3) {
+      case 0: return give(seal(type, content));
+      case 1: return give(plain_record(type, content));
+      case 2: return give(content);
+      default: return give(next(said_++));
+    }
+  }
+
+ protected:
+  virtual bool is_over() const = 0;  // everything was said that a handshake takes, and once, and who decides has
+  virtual Bytes seal(std::uint8_t type, const Bytes& content) = 0;
+  virtual Bytes next(std::size_t said) = 0;  // the record that comes after so many
+  Bytes device() const {
+    const std::string& der = world_.device.certificate.der();
+    return {der.begin(), der.end()};
+  }
+
+  World& world_;
+  const bool one_way_;
+  Yes yes_;
+  ByteBuffer output_;
+  std::size_t said_ = 0;
+  TlsEngine engine_;
+
+ private:
+  Bytes pending_;
+  bool refused_ = false;
+};
+
+class Run13 final : public Run {
+ public:
+  using Run::Run;
+
   // Of a ticket that came back unchanged, or of none.
   bool greet(const KeptTicket* kept) {
     Hello hello(peer_.share());
@@ -113,67 +151,110 @@ class Run {
     std::span<const std::uint8_t> bytes = output_.bytes();
     return peer_.take_ticket(bytes);
   }
-  Step record(std::uint8_t how, std::uint8_t type, const Bytes& content) {
-    switch (how & 3) {
-      case 0: return give(peer_.seal(type, content));
-      case 1: return give(plain_record(type, content));
-      case 2: return give(content);
-      default: return give(peer_.seal(kHandshake, next()));
-    }
-  }
 
  private:
   std::size_t messages() const { return one_way_ || peer_.resumed ? 1 : 3; }
   bool decided() const { return peer_.resumed ? yes_.asked_to_resume == 1 && yes_.asked == 0 : yes_.asked == 1; }
-  Bytes next() {
-    const std::size_t at = said_++ + 3 - messages();
-    const std::string& der = world_.device.certificate.der();
-    const Bytes message = at == 0   ? peer_.certificate({Bytes(der.begin(), der.end())})
+  bool is_over() const override {
+    return engine_.resumed() == peer_.resumed && said_ == messages() && (one_way_ || decided());
+  }
+  Bytes seal(std::uint8_t type, const Bytes& content) override { return peer_.seal(type, content); }
+  Bytes next(std::size_t said) override {
+    const std::size_t at = said + 3 - messages();
+    const Bytes message = at == 0   ? peer_.certificate({device()})
                           : at == 1 ? peer_.certificate_verify(world_.device.key.get(), 0x0403, "SHA256")
                                     : peer_.finished();
     peer_.said(message);
-    return message;
+    return seal(kHandshake, message);
   }
 
-  World& world_;
-  const bool one_way_;
-  Yes yes_;
-  ByteBuffer output_;
-  Bytes pending_;
   Tls13Peer peer_;
-  std::size_t said_ = 0;
-  TlsEngine engine_;
 };
+
+class Run12 final : public Run {
+ public:
+  using Run::Run;
+
+  bool greet(bool takes_ticket) {
+    Hello hello = hello12();
+    if (takes_ticket) hello.add(35, {});
+    const bool heard = give(peer_.say(hello)) == Step::WantInput && peer_.hear(output_.bytes());
+    output_.consume(output_.size());
+    return heard;
+  }
+  // After Done.
+  void hear_end(bool takes_ticket) {
+    std::span<const std::uint8_t> bytes = output_.bytes();
+    require(peer_.hear_end(bytes) && bytes.empty());
+    require(peer_.ticket.has_value() == takes_ticket);
+  }
+
+ private:
+  enum : std::size_t { kCertificate, kExchange, kVerify, kChange, kFinished };
+  bool is_over() const override {
+    return !engine_.resumed() && said_ == (one_way_ ? 3 : 5) && yes_.asked == (one_way_ ? 0 : 1);
+  }
+  Bytes seal(std::uint8_t type, const Bytes& content) override {
+    return agreed_ ? peer_.seal(type, content) : plain_record(type, content);
+  }
+  Bytes next(std::size_t said) override {
+    const std::size_t at = !one_way_ ? said : said == 0 ? kExchange : said + 2;
+    if (at == kChange) return peer_.change_cipher_spec();
+    const Bytes message = at == kCertificate ? peer_.certificate({device()})
+                          : at == kExchange  ? peer_.key_exchange()
+                          : at == kVerify    ? peer_.certificate_verify(world_.device.key.get(), 0x0403, "SHA256")
+                                             : peer_.finished();
+    peer_.said(message);
+    if (at == kExchange) {
+      peer_.agree();
+      agreed_ = true;
+    }
+    return at < kChange ? plain_record(kHandshake, message) : seal(kHandshake, message);
+  }
+
+  Tls12Peer peer_;
+  bool agreed_ = false;
+};
+
+// Every record there is, also those that follow a refusal.
+Step play(Run& run, std::span<const std::uint8_t> records) {
+  Step step = Step::WantInput;
+  while ((step == Step::WantInput || step == Step::Failed) && records.size() >= 3) {
+    const auto content = records.subspan(3, std::min<std::size_t>(records[2], records.size() - 3));
+    step = run.record(records[0], records[1], Bytes(content.begin(), content.end()));
+    records = records.subspan(3 + content.size());
+  }
+  return step;
+}
 
 void run_script(std::span<const std::uint8_t> script) {
   static World world;
   const std::uint8_t flags = script[0];
-  std::span<const std::uint8_t> rest = script.subspan(1);
-  const auto take = [&rest](std::size_t n) {
-    const auto taken = rest.first(std::min(n, rest.size()));
-    rest = rest.subspan(taken.size());
-    return Bytes(taken.begin(), taken.end());
-  };
-  const bool one_way = (flags & 2) != 0;
+  const std::span<const std::uint8_t> rest = script.subspan(1);
+  const bool good = (flags & 1) != 0, one_way = (flags & 2) != 0, ticket = (flags & 4) != 0, tls12 = (flags & 8) != 0;
+  if (good && tls12) {
+    Run12 run(world, one_way);
+    require(run.greet(ticket));
+    if (play(run, rest) == Step::Done) run.hear_end(ticket);
+    return;
+  }
   std::optional<KeptTicket>& kept = world.kept[one_way ? 1 : 0];
   if (!kept) {
-    Run first(world, one_way);
+    Run13 first(world, one_way);
     require(first.greet(nullptr));
     for (Step step = Step::WantInput; step == Step::WantInput;) step = first.record(3, 0, {});
     kept = first.take_ticket();
     require(kept.has_value());
   }
-  Run run(world, one_way);
-  if ((flags & 5) == 4) return run.greet_changed(*kept, rest);
-  if ((flags & 1) == 0) {
-    run.give(plain_record(kHandshake, take(kMostPlain)));
+  Run13 run(world, one_way);
+  if (!good && ticket) return run.greet_changed(*kept, rest);
+  if (!good) {
+    const auto content = rest.first(std::min(kMostPlain, rest.size()));
+    run.give(plain_record(kHandshake, Bytes(content.begin(), content.end())));
     return;
   }
-  require(run.greet((flags & 4) != 0 ? &*kept : nullptr));
-  for (Step step = Step::WantInput; step == Step::WantInput && rest.size() >= 3;) {
-    const Bytes head = take(3);
-    step = run.record(head[0], head[1], take(head[2]));
-  }
+  require(run.greet(ticket ? &*kept : nullptr));
+  play(run, rest);
 }
 
 }  // namespace
