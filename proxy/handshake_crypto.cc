@@ -82,7 +82,7 @@ struct Signed {
 struct Scheme {
   std::uint16_t code;
   int key;             // EVP_PKEY_*
-  const char* group;   // of an EC key, in TLS 1.3
+  const char* group;   // of an EC key; in TLS 1.2, any of them
   const char* digest;  // null: the signature's own
   bool of_tls12 = false;
 };
@@ -105,12 +105,17 @@ const Scheme* scheme_of(int key, std::uint16_t code, TlsVersion version) {
   return fits ? found : nullptr;
 }
 
+// In TLS 1.2 an ECDSA scheme is of each of these curves, and of no others.
 const Scheme* scheme_for(const EVP_PKEY* key, std::uint16_t code, TlsVersion version) {
   const Scheme* found = scheme_of(EVP_PKEY_get_base_id(key), code, version);
-  if (found == nullptr || found->group == nullptr || version == TlsVersion::V12) return found;
+  if (found == nullptr || found->group == nullptr) return found;
   char group[64];
   if (EVP_PKEY_get_group_name(key, group, sizeof group, nullptr) != 1) return nullptr;
-  return std::string_view(group) == found->group ? found : nullptr;
+  const bool fits = std::any_of(std::begin(kSchemes), std::end(kSchemes), [&](const Scheme& each) {
+    return (version == TlsVersion::V12 || &each == found) && each.group != nullptr &&
+           group == std::string_view(each.group);
+  });
+  return fits ? found : nullptr;
 }
 
 // RSASSA-PSS with a salt as long as the digest.

@@ -374,9 +374,9 @@ TEST_F(Tls12, EachKindOfKeyProvesItself) {
     const char* digest;
   } const cases[] = {
       {Kind::P256, 0x0403, "SHA256"},    {Kind::P256, 0x0503, "SHA384"},    {Kind::P256, 0x0603, "SHA512"},
-      {Kind::P384, 0x0403, "SHA256"},    {Kind::P384, 0x0503, "SHA384"},    {Kind::Rsa2048, 0x0401, "SHA256"},
-      {Kind::Rsa2048, 0x0501, "SHA384"}, {Kind::Rsa2048, 0x0601, "SHA512"}, {Kind::Rsa2048, 0x0804, "SHA256"},
-      {Kind::Rsa2048, 0x0806, "SHA512"}, {Kind::Ed25519, 0x0807, nullptr}};
+      {Kind::P384, 0x0403, "SHA256"},    {Kind::P384, 0x0503, "SHA384"},    {Kind::P521, 0x0603, "SHA512"},
+      {Kind::Rsa2048, 0x0401, "SHA256"}, {Kind::Rsa2048, 0x0501, "SHA384"}, {Kind::Rsa2048, 0x0601, "SHA512"},
+      {Kind::Rsa2048, 0x0804, "SHA256"}, {Kind::Rsa2048, 0x0806, "SHA512"}, {Kind::Ed25519, 0x0807, nullptr}};
   for (const auto& [kind, scheme, digest] : cases) {
     SCOPED_TRACE(scheme);
     start_over();
@@ -387,6 +387,20 @@ TEST_F(Tls12, EachKindOfKeyProvesItself) {
     ASSERT_EQ(say(peer.certificate_verify(each.key.get(), scheme, digest)), Step::WantInput) << engine->error().what;
     ASSERT_EQ(say_change(), Step::WantInput);
     ASSERT_NO_FATAL_FAILURE(finished(say_finished()));
+  }
+}
+
+// RFC 8422, section 5.5: a curve that is not ours is no device's. OpenSSL refuses it, too.
+TEST_F(Tls12, AKeyIsOfAKnownCurve) {
+  for (const char* curve : {"secp256k1", "brainpoolP256r1", "P-224"}) {
+    SCOPED_TRACE(curve);
+    start_over();
+    ASSERT_NO_FATAL_FAILURE(greet());
+    const Identity509 strange = make({}, &ca, KeyPtr(EVP_EC_gen(curve)));
+    ASSERT_EQ(say(peer.certificate({der_of(strange)})), Step::WantInput);
+    ASSERT_EQ(say_key_exchange(), Step::WantInput);
+    refused(say(peer.certificate_verify(strange.key.get(), 0x0403, "SHA256")), SSL_AD_ILLEGAL_PARAMETER,
+            SSL_R_WRONG_SIGNATURE_TYPE);
   }
 }
 
