@@ -128,7 +128,9 @@ Step Tls12Handshake::read_sealed(Bytes record) {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
   messages().commit(opened.n);
-  return read_messages();
+  const Step step = read_messages();
+  if (step == Step::Done && !write_end()) return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
+  return step;
 }
 
 // Section 7.3.
@@ -146,9 +148,7 @@ Step Tls12Handshake::on_message(HandshakeType type, Bytes message) {
     if (step != Step::Failed) add(message);
   } else if (expects_ == Expects::Finished && type == HandshakeType::Finished) {
     step = on_finished(body);
-    if (step == Step::Failed) return step;
-    add(message);
-    if (!write_end()) return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
+    if (step != Step::Failed) add(message);
   } else {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
