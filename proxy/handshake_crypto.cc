@@ -141,6 +141,9 @@ KeyPtr make_exchange_key(Group group, std::vector<std::uint8_t>& share) {
 }
 
 bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shared) {
+  // RFC 8446, section 4.2.8.2, and RFC 8422, section 5.4.1: a point has no other form. OpenSSL takes a hybrid one, too.
+  constexpr std::uint8_t kUncompressed = 4;
+  if (group == Group::P256 && (peer.empty() || peer.front() != kUncompressed)) return false;
   const NoErrorsLeft errors;
   EVP_PKEY* const theirs = Kept::of(group).public_key(peer);
   const KeyContextPtr deriving = context_of(own.get());

@@ -30,7 +30,7 @@ inline constexpr std::array<std::uint16_t, 14> kAcceptedSchemes = {
     0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601};
 
 // A key of our own for this handshake alone and what comes of it and the peer's share: RFC 8446, section 7.4. False
-// for a share that is no point of the curve, or of small order.
+// for a share that is no point of the curve in its one form, or of small order.
 struct KeyExchange {
   std::vector<std::uint8_t> share;  // ours
   Tls13Secret shared;

@@ -422,12 +422,30 @@ TEST_F(Tls12, AShareIsAPointOfTheGroup) {
 TEST_F(Tls12, AShareIsAPointOfP256) {
   Hello hello = hello12();
   *hello.find(10) = vector_of(numbers_of({23}), 2);
-  greet(hello);
-  EXPECT_EQ(Bytes(peer.heard[2].begin() + 4, peer.heard[2].begin() + 9), (Bytes{3, 0, 23, 65, 4}));
-  ASSERT_EQ(say_certificate(), Step::WantInput);
   Bytes off_the_curve(65, 1);
   off_the_curve[0] = 4;
-  refused(say(message_of(16, vector_of(off_the_curve, 1))), SSL_AD_ILLEGAL_PARAMETER, SSL_R_BAD_ECPOINT);
+  const std::pair<const char*, std::function<Bytes()>> cases[] = {
+      {"off the curve", [&] { return off_the_curve; }},
+      {"compressed",  // RFC 8422, section 5.4.1
+       [&] {
+         const Bytes& message = peer.heard[2];
+         return join({{2}, Bytes(message.begin() + 9, message.begin() + 41)});
+       }},
+      {"hybrid",
+       [&] {
+         Bytes share(peer.heard[2].begin() + 8, peer.heard[2].begin() + 73);
+         share[0] = static_cast<std::uint8_t>(6 | (share.back() & 1));
+         return share;
+       }},
+  };
+  for (const auto& [what, share] : cases) {
+    SCOPED_TRACE(what);
+    start_over();
+    ASSERT_NO_FATAL_FAILURE(greet(hello));
+    EXPECT_EQ(Bytes(peer.heard[2].begin() + 4, peer.heard[2].begin() + 9), (Bytes{3, 0, 23, 65, 4}));
+    ASSERT_EQ(say_certificate(), Step::WantInput);
+    refused(say(message_of(16, vector_of(share(), 1))), SSL_AD_ILLEGAL_PARAMETER, SSL_R_BAD_ECPOINT);
+  }
 }
 
 TEST_F(Tls12, AFinishedIsOfThisHandshake) {
