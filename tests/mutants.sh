@@ -57,20 +57,20 @@ PY
 
 mutant no-proof-of-the-key proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'expects_ = Expects::CertificateVerify;' 'expects_ = Expects::Finished;'
-mutant any-proof-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
-  'case Proof::Bad: return fail({SSL_R_BAD_SIGNATURE, SSL_AD_DECRYPT_ERROR});' 'case Proof::Bad:'
+mutant any-proof-is-good proxy/own_handshake.cc tls13_handshake_test '*' \
+  'case Proof::Bad: break;' 'case Proof::Bad: return Step::WantInput;'
 mutant a-proof-may-be-the-servers proxy/handshake_crypto.cc tls13_handshake_test '*' \
-  'const Signed content(kClientContext, hash);' 'const Signed content(kServerContext, hash);'
+  'Signed(kClientContext, hash)' 'Signed(kServerContext, hash)'
 mutant a-scheme-fits-any-curve proxy/handshake_crypto.cc tls13_handshake_test '*' \
-  'std::string_view(group) == found->group ? found : nullptr' 'found'
+  '(version == TlsVersion::V12 || &each == found) && ' ''
 mutant any-finished-is-good proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'CRYPTO_memcmp(body.data(), mac.data(), mac.size()) != 0' 'false'
-mutant who-is-refused-goes-on proxy/tls13_handshake.cc tls13_handshake_test '*' \
+mutant who-is-refused-goes-on proxy/own_handshake.cc tls13_handshake_test '*' \
   'if (!verdict_->admitted()) {' 'if (false) {'
-mutant nobody-decides proxy/tls13_handshake.cc tls_engine_test '*' \
-  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed->key), expects_ = Expects::CertificateVerify, Step::WantInput; if (false) return fail'
+mutant nobody-decides proxy/own_handshake.cc tls_engine_test '*' \
+  'if (verifier_ == nullptr) return fail' 'if (verifier_ == nullptr) return client_key_ = std::move(parsed->key), Step::WantInput; if (false) return fail'
 mutant no-certificate-will-do proxy/tls13_handshake.cc tls13_handshake_test '*' \
-  'if (sent->ders.empty()) {' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; else if (false) {'
+  'const Step step = judge(' 'if (sent->ders.empty()) return expects_ = Expects::Finished, Step::WantInput; const Step step = judge('
 mutant plain-reading-registers cache/device_gate.cc plain_leaf_test '*' \
   '!says_the_same(*leaf, *peer.plain)' 'false'
 mutant any-key-may-be-proven cache/device_gate.cc plain_leaf_test '*' \
@@ -87,11 +87,11 @@ mutant names-twice cache/plain_leaf.cc plain_leaf_test '*' \
   'if (seen) return false;' ''
 mutant lengths-in-any-form cache/der_reader.h plain_leaf_test '*' \
   '&& rest_[2] >= 0x80 ? 3 : 0' '? 3 : 0'
-mutant keys-change-in-a-record proxy/tls13_handshake.cc tls13_handshake_test '*' \
+mutant keys-change-in-a-record proxy/own_handshake.cc tls13_handshake_test '*' \
   'step == Step::Done && held.size() != message.size()' 'false'
 mutant alerts-are-plain-for-ever proxy/tls13_handshake.cc tls13_handshake_test '*' \
   'type == ContentType::Alert && !encrypted_ && ' 'type == ContentType::Alert && '
-mutant messages-of-any-length proxy/tls13_handshake.cc tls13_handshake_test '*' \
+mutant messages-of-any-length proxy/own_handshake.cc tls13_handshake_test '*' \
   'length > kMostMessage' 'false'
 mutant several-tickets-are-one proxy/client_hello.cc client_hello_test '*' \
   'identities.whole() && binders.whole()' 'true'
@@ -99,8 +99,8 @@ mutant a-ticket-needs-no-modes proxy/client_hello.cc client_hello_test '*' \
   'if ((seen & std::uint64_t{1} << kPskKeyExchangeModes) == 0) return std::nullopt;' ''
 mutant extensions-come-twice proxy/client_hello.cc client_hello_test '*' \
   '(seen & bit) != 0 || ' ''
-mutant tickets-for-everyone proxy/tls_engine.cc tls13_handshake_test '*' \
-  'ours_->takes_tickets() && ' ''
+mutant tickets-for-everyone proxy/tls13_handshake.cc tls13_handshake_test '*' \
+  'return takes_tickets_ && ' 'return '
 mutant a-torn-hello-is-lost proxy/tls_engine.cc tls13_handshake_test '*' \
   'if (torn_.empty()) input_ = {record.data(), record.size() + input_.size()};' ''
 mutant our-ticket-needs-no-lifetime proxy/tls_resumption.cc tls13_handshake_test '*Ticket*' \
@@ -281,6 +281,47 @@ mutant timers-run-early proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
 mutant a-wildcard-for-every-label proxy/server_name.cc proxy_parts_test '*ServerNames*' \
   'const std::size_t dot = key.find('"'.'"');' 'const std::size_t dot = key.rfind('"'.'"', key.rfind('"'.'"') - 1);'
 
+# Our TLS 1.2 handshake; what it shares with TLS 1.3's is above.
+mutant v12-any-proof-is-good proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'check(check_messages(client_key_, proof->scheme, signed_.bytes(), proof->signature))' 'check(Proof::Good)'
+mutant v12-a-key-of-any-curve proxy/handshake_crypto.cc tls12_handshake_test '*' \
+  'group == std::string_view(each.group)' 'true'
+mutant v12-any-finished-is-good proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'CRYPTO_memcmp(body.data(), due.data(), due.size()) != 0' 'false'
+mutant v12-no-certificate-will-do proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'const Step step = judge(' 'if (ders->empty()) return expects_ = Expects::ClientKeyExchange, Step::WantInput; const Step step = judge('
+mutant a-certificate-may-be-left-out proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'expects_ == Expects::ClientKeyExchange &&' 'expects_ <= Expects::ClientKeyExchange &&'
+mutant a-key-exchange-may-be-left-out proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'expects_ == Expects::CertificateVerify &&' '(expects_ == Expects::ClientKeyExchange || expects_ == Expects::CertificateVerify) &&'
+mutant keys-change-at-any-time proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'expects_ != Expects::ChangeCipherSpec || ' ''
+mutant keys-change-in-a-message proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'expects_ != Expects::ChangeCipherSpec || !messages().empty()' 'expects_ != Expects::ChangeCipherSpec'
+mutant a-share-of-small-order proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  '!derive_shared(group_, exchange_key_, *share, premaster)' '(derive_shared(group_, exchange_key_, *share, premaster), false)'
+mutant a-share-in-any-form proxy/handshake_crypto.cc tls12_handshake_test '*' \
+  'peer.front() != kUncompressed' 'false'
+mutant no-word-of-a-downgrade proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  '"DOWNGRD\1"' '"DOWNGRD\0"'
+mutant v12-where-it-is-off proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'if (!server_.tls12) return false;' ''
+mutant a-ticket-without-its-owner proxy/tls12_handshake.cc tls12_handshake_test '*' \
+  'ticketed{server_.mutual, ' 'ticketed{false, '
+mutant warnings-without-bound proxy/own_handshake.cc tls12_handshake_test '*' \
+  '++nothings_ > kMostNothings' 'false'
+mutant a-curve-that-nobody-offered proxy/handshake_server.cc tls12_handshake_test '*' \
+  'found->signer.scheme() != kEcdsaP256Sha256 || hello.p256 ? &*found : nullptr' '&*found'
+mutant any-master-secret proxy/tls12_client_hello.cc tls12_client_hello_test '*' \
+  'std::uint64_t{1} << kExtendedMasterSecret;' '0;'
+mutant renegotiation-as-it-comes proxy/tls12_client_hello.cc tls12_client_hello_test '*' \
+  ' || !secure)' ')'
+mutant a-fallback-is-a-hello proxy/tls12_client_hello.cc tls12_client_hello_test '*' \
+  '!is_in(kFallback, suites)' 'true'
+mutant tls13-is-talked-down proxy/tls12_client_hello.cc tls12_client_hello_test '*' \
+  '    case kSupportedVersions:
+' ''
+
 # The life cycle: what is deleted, revoked, listed and resumed.
 mutant forget-tombstones-on-cascade cache/device_gate.cc life_cycle_test '*' \
   'const bool revoked = slot && slot->status == static_cast<std::uint8_t>(DeviceStatus::Revoked);' 'const bool revoked = false;'
@@ -341,7 +382,7 @@ mutant resume-through-a-dead-ca cache/device_gate.cc life_cycle_test '*Resum*' \
 mutant honour-a-ticket-without-standing proxy/tls_engine.cc tls_engine_test '*Resuming*' \
   'by_ticket_ = verdict_->admitted();' 'by_ticket_ = true;'
 mutant any-binder-is-good proxy/tls_engine.cc tls13_resumption_test '*' \
-  '!Tls13Handshake::binder_holds(*hello->ticket, message, secret)' 'false'
+  '!Tls13Handshake::binder_holds(*hello.ticket, message, secret)' 'false'
 mutant a-binder-is-of-the-ticket-alone proxy/tls13_handshake.cc tls13_resumption_test '*' \
   'bound.add(message.first(offered.binders_at));' 'bound.add(offered.ticket);'
 mutant a-binder-is-half-looked-at proxy/tls13_handshake.cc tls13_resumption_test '*' \
