@@ -5,8 +5,8 @@
 // The first byte: bit 0, the ClientHello is a good one, else the rest is the first record's content; bit 1, the
 // listener asks for no certificate; bit 2, the ClientHello offers a ticket, and where it is not a good one the rest
 // says at which byte of it (two bytes) what is changed (one), in turn; bit 3, a good ClientHello is one of TLS 1.2, and
-// bit 2 that it takes a ticket. Then records: how (bits 0-1: sealed, plain, raw bytes, what truly comes next), type,
-// length, content.
+// bit 2 that it takes a ticket. Then records: how (bits 0-1: sealed, plain, raw bytes, what truly comes next, of which
+// the other bits leave out so many), type, length, content.
 #include <openssl/err.h>
 
 #include <cstdint>
@@ -88,7 +88,7 @@ class Run {
     pending_.erase(pending_.begin(), pending_.end() - static_cast<std::ptrdiff_t>(engine_.unread()));
     require(ERR_peek_error() == 0);
     require(engine_.established() == (step == Step::Done));
-    require(step != Step::Done || (!refused_ && is_over()));
+    require(step != Step::Done || (!refused_ && in_order_ && said_ == messages() && is_decided()));
     refused_ = refused_ || step == Step::Failed;
     return step;
   }
@@ -97,14 +97,15 @@ class Run {
       case 0: return give(seal(type, content));
       case 1: return give(plain_record(type, content));
       case 2: return give(content);
-      default: return give(next(said_++));
+      default: return say_next(how >> 2U);
     }
   }
 
  protected:
-  virtual bool is_over() const = 0;  // everything was said that a handshake takes, and once, and who decides has
+  virtual std::size_t messages() const = 0;      // how many the handshake takes of a client behind its ClientHello
+  virtual Bytes message(std::size_t which) = 0;  // the record of one of them
   virtual Bytes seal(std::uint8_t type, const Bytes& content) = 0;
-  virtual Bytes next(std::size_t said) = 0;  // the record that comes after so many
+  virtual bool is_decided() const = 0;  // whoever has to decide was asked, once
   Bytes device() const {
     const std::string& der = world_.device.certificate.der();
     return {der.begin(), der.end()};
@@ -114,12 +115,19 @@ class Run {
   const bool one_way_;
   Yes yes_;
   ByteBuffer output_;
-  std::size_t said_ = 0;
   TlsEngine engine_;
 
  private:
+  Step say_next(std::size_t left_out) {
+    in_order_ = in_order_ && left_out % messages() == 0;
+    const std::size_t which = (said_ + left_out) % messages();
+    said_ = which + 1;
+    return give(message(which));
+  }
+
   Bytes pending_;
-  bool refused_ = false;
+  std::size_t said_ = 0;  // which message was said last, counted from one
+  bool in_order_ = true, refused_ = false;
 };
 
 class Run13 final : public Run {
@@ -153,14 +161,14 @@ class Run13 final : public Run {
   }
 
  private:
-  std::size_t messages() const { return one_way_ || peer_.resumed ? 1 : 3; }
-  bool decided() const { return peer_.resumed ? yes_.asked_to_resume == 1 && yes_.asked == 0 : yes_.asked == 1; }
-  bool is_over() const override {
-    return engine_.resumed() == peer_.resumed && said_ == messages() && (one_way_ || decided());
+  std::size_t messages() const override { return one_way_ || peer_.resumed ? 1 : 3; }
+  bool is_decided() const override {
+    if (engine_.resumed() != peer_.resumed) return false;
+    return one_way_ || (peer_.resumed ? yes_.asked_to_resume == 1 && yes_.asked == 0 : yes_.asked == 1);
   }
   Bytes seal(std::uint8_t type, const Bytes& content) override { return peer_.seal(type, content); }
-  Bytes next(std::size_t said) override {
-    const std::size_t at = said + 3 - messages();
+  Bytes message(std::size_t which) override {
+    const std::size_t at = which + 3 - messages();
     const Bytes message = at == 0   ? peer_.certificate({device()})
                           : at == 1 ? peer_.certificate_verify(world_.device.key.get(), 0x0403, "SHA256")
                                     : peer_.finished();
@@ -191,25 +199,27 @@ class Run12 final : public Run {
 
  private:
   enum : std::size_t { kCertificate, kExchange, kVerify, kChange, kFinished };
-  bool is_over() const override {
-    return !engine_.resumed() && said_ == (one_way_ ? 3 : 5) && yes_.asked == (one_way_ ? 0 : 1);
-  }
+  std::size_t messages() const override { return one_way_ ? 3 : 5; }
+  bool is_decided() const override { return !engine_.resumed() && yes_.asked == (one_way_ ? 0 : 1); }
   Bytes seal(std::uint8_t type, const Bytes& content) override {
     return agreed_ ? peer_.seal(type, content) : plain_record(type, content);
   }
-  Bytes next(std::size_t said) override {
-    const std::size_t at = !one_way_ ? said : said == 0 ? kExchange : said + 2;
+  Bytes message(std::size_t which) override {
+    const std::size_t at = !one_way_ ? which : which == 0 ? kExchange : which + 2;
     if (at == kChange) return peer_.change_cipher_spec();
+    if (at == kFinished) agree();
     const Bytes message = at == kCertificate ? peer_.certificate({device()})
                           : at == kExchange  ? peer_.key_exchange()
                           : at == kVerify    ? peer_.certificate_verify(world_.device.key.get(), 0x0403, "SHA256")
                                              : peer_.finished();
     peer_.said(message);
-    if (at == kExchange) {
-      peer_.agree();
-      agreed_ = true;
-    }
+    if (at == kExchange) agree();
     return at < kChange ? plain_record(kHandshake, message) : seal(kHandshake, message);
+  }
+  // Also with a key exchange that was left out.
+  void agree() {
+    if (!agreed_) peer_.agree();
+    agreed_ = true;
   }
 
   Tls12Peer peer_;
