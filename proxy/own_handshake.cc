@@ -71,7 +71,28 @@ void append_record(ContentType type, Bytes content, ByteBuffer& output) {
 }
 
 Step OwnHandshake::read(Bytes record) {
-  return error_.what.data() != nullptr ? Step::Failed : read_record(record);
+  if (error_.what.data() != nullptr) return Step::Failed;
+  const Step step = closed_ ? Step::Closed : read_record(record);
+  closed_ = step == Step::Closed;
+  return step;
+}
+
+// RFC 8446, section 5.1: nothing comes between the parts of a message, and no part of one is empty.
+Step OwnHandshake::read_content(ContentType type, Bytes content) {
+  if (type == ContentType::Alert && messages_.empty()) return on_alert(content);
+  if (type != ContentType::Handshake || content.empty()) {
+    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
+  }
+  messages_.append(content);
+  return read_messages();
+}
+
+Step OwnHandshake::read_sealed(RecordKey& key, Bytes record) {
+  std::vector<std::uint8_t> content(record.size());
+  RecordCipher cipher(key);
+  const OpenedRecord opened = open_record(cipher, record, content);
+  if (opened.failure.reason != 0) return fail(opened.failure);
+  return read_content(opened.type, Bytes(content).first(opened.n));
 }
 
 Step OwnHandshake::read_messages() {

@@ -54,9 +54,12 @@ class OwnHandshake {
   // To the client, under whatever key is due.
   virtual void send_alert(std::uint8_t level, std::uint8_t description) = 0;
 
-  // Where what a handshake record holds is put; read_messages() takes every whole message off it.
-  ByteBuffer& messages() { return messages_; }
-  Step read_messages();
+  virtual Step on_alert(std::span<const std::uint8_t> content) = 0;
+
+  // What a record holds that is not encrypted, or is, with `key`.
+  Step read_content(ContentType type, std::span<const std::uint8_t> content);
+  Step read_sealed(RecordKey& key, std::span<const std::uint8_t> record);
+  bool in_message() const { return !messages_.empty(); }  // part of one has come
   // What a client without certificate is told is the version's.
   Step judge(std::span<const std::span<const std::uint8_t>> ders, std::uint8_t alert_without);
   Step check(Proof proof);
@@ -73,8 +76,11 @@ class OwnHandshake {
   ClientKey client_key_;
 
  private:
+  Step read_messages();
+
   ByteBuffer messages_;        // not yet whole
   std::uint8_t nothings_ = 0;  // records that said nothing
+  bool closed_ = false;        // by the client's close_notify
   Error error_{};
 };
 

@@ -90,19 +90,12 @@ std::size_t Tls12Handshake::record_bytes(Bytes bytes) const {
 }
 
 Step Tls12Handshake::read_record(Bytes record) {
-  if (expects_ == Expects::Finished) return read_sealed(record);
+  if (expects_ == Expects::Finished) return read_finished(record);
   if (record[1] != 3 || record[2] != 3) return fail({SSL_R_WRONG_VERSION_NUMBER, SSL_AD_PROTOCOL_VERSION});
   const Bytes content = record.subspan(RecordCipher::kHeaderBytes);
   if (content.size() != record_length(record)) return fail({SSL_R_DATA_LENGTH_TOO_LONG, SSL_AD_RECORD_OVERFLOW});
   const auto type = static_cast<ContentType>(record[0]);
-  if (type == ContentType::Alert && messages().empty()) return on_alert(content);
-  if (type == ContentType::ChangeCipherSpec) return on_change_cipher_spec(content);
-  // Section 6.2.1: no part of a message is empty.
-  if (type != ContentType::Handshake || content.empty()) {
-    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
-  }
-  messages().append(content);
-  return read_messages();
+  return type == ContentType::ChangeCipherSpec ? on_change_cipher_spec(content) : read_content(type, content);
 }
 
 // Section 7.1: before the Finished, between two messages, and then alone. At any other time it would let somebody
@@ -111,24 +104,15 @@ Step Tls12Handshake::on_change_cipher_spec(Bytes content) {
   if (!std::equal(content.begin(), content.end(), kChangeCipherSpec.begin(), kChangeCipherSpec.end())) {
     return fail({SSL_R_BAD_CHANGE_CIPHER_SPEC, SSL_AD_ILLEGAL_PARAMETER});
   }
-  if (expects_ != Expects::ChangeCipherSpec || !messages().empty()) {
+  if (expects_ != Expects::ChangeCipherSpec || in_message()) {
     return fail({SSL_R_UNEXPECTED_CCS_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
   expects_ = Expects::Finished;
   return Step::WantInput;
 }
 
-Step Tls12Handshake::read_sealed(Bytes record) {
-  const std::span<std::uint8_t> into = messages().prepare(record.size());
-  RecordCipher cipher(reading_);
-  const OpenedRecord opened = open_record(cipher, record, into);
-  if (opened.failure.reason != 0) return fail(opened.failure);
-  if (opened.type == ContentType::Alert && messages().empty()) return on_alert(into.first(opened.n));
-  if (opened.type != ContentType::Handshake || opened.n == 0) {
-    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
-  }
-  messages().commit(opened.n);
-  const Step step = read_messages();
+Step Tls12Handshake::read_finished(Bytes record) {
+  const Step step = read_sealed(reading_, record);
   if (step == Step::Done && !write_end()) return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
   return step;
 }

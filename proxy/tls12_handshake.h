@@ -47,7 +47,7 @@ class Tls12Handshake final : public OwnHandshake {
 
   void add(std::span<const std::uint8_t> message);
   Step read_record(std::span<const std::uint8_t> record) override;
-  Step read_sealed(std::span<const std::uint8_t> record);
+  Step read_finished(std::span<const std::uint8_t> record);
   Step on_change_cipher_spec(std::span<const std::uint8_t> content);
   Step on_message(HandshakeType type, std::span<const std::uint8_t> message) override;
   Step on_certificate(std::span<const std::uint8_t> body);
@@ -56,7 +56,7 @@ class Tls12Handshake final : public OwnHandshake {
   Step on_finished(std::span<const std::uint8_t> body);
   bool write_end();
   Message ticket() const;
-  Step on_alert(std::span<const std::uint8_t> content);
+  Step on_alert(std::span<const std::uint8_t> content) override;
   void send_alert(std::uint8_t level, std::uint8_t description) override;
 
   const Resumption* const resumption_;

@@ -95,17 +95,7 @@ std::size_t Tls13Handshake::record_bytes(Bytes bytes) const {
 Step Tls13Handshake::read_record(Bytes record) {
   if (record[0] != static_cast<std::uint8_t>(ContentType::ApplicationData)) return read_plain(record);
   encrypted_ = true;
-  const std::span<std::uint8_t> into = messages().prepare(record.size());
-  RecordCipher cipher(reading_);
-  const OpenedRecord opened = open_record(cipher, record, into);
-  if (opened.failure.reason != 0) return fail(opened.failure);
-  // Section 5.1: nothing comes between the parts of a message, and no part of one is empty.
-  if (opened.type == ContentType::Alert && messages().empty()) return on_alert(into.first(opened.n));
-  if (opened.type != ContentType::Handshake || opened.n == 0) {
-    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
-  }
-  messages().commit(opened.n);
-  return read_messages();
+  return read_sealed(reading_, record);
 }
 
 // Sections 5 and 6.2: a ChangeCipherSpec is dropped until the client's Finished, and a client that could not read our

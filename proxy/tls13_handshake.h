@@ -1,9 +1,9 @@
 // The server's side of a TLS 1.3 handshake (RFC 8446), full or with a ticket, with a client that asks for what nearly
 // every device asks for: TLS_AES_128_GCM_SHA256 and X25519 or P-256 (PlainHello). Everything else is OpenSSL's: other
-// ciphers and groups, a second ClientHello; TLS 1.2 is tls12_handshake.h's, or OpenSSL's. It costs two thirds of OpenSSL's, which fetches, decodes and
-// copies for every case there is; the cryptography is OpenSSL's here, too (handshake_crypto.h). Who the client is
-// decides the Verifier; that it holds its key, its CertificateVerify, and that it holds a ticket's secret, the binder.
-// Nothing else ends in Done. Runs on its shard's thread.
+// ciphers and groups, a second ClientHello; TLS 1.2 is tls12_handshake.h's, or OpenSSL's. It costs two thirds of
+// OpenSSL's, which fetches, decodes and copies for every case there is; the cryptography is OpenSSL's here, too
+// (handshake_crypto.h). Who the client is decides the Verifier; that it holds its key, its CertificateVerify, and that
+// it holds a ticket's secret, the binder. Nothing else ends in Done. Runs on its shard's thread.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,7 @@ class Tls13Handshake final : public OwnHandshake {
   Step on_certificate(std::span<const std::uint8_t> body);
   Step on_certificate_verify(std::span<const std::uint8_t> body);
   Step on_finished(std::span<const std::uint8_t> body);
-  Step on_alert(std::span<const std::uint8_t> content);
+  Step on_alert(std::span<const std::uint8_t> content) override;
   void send_alert(std::uint8_t level, std::uint8_t description) override;
 
   Tls13KeySchedule schedule_;

@@ -297,7 +297,9 @@ mutant a-key-exchange-may-be-left-out proxy/tls12_handshake.cc tls12_handshake_t
 mutant keys-change-at-any-time proxy/tls12_handshake.cc tls12_handshake_test '*' \
   'expects_ != Expects::ChangeCipherSpec || ' ''
 mutant keys-change-in-a-message proxy/tls12_handshake.cc tls12_handshake_test '*' \
-  'expects_ != Expects::ChangeCipherSpec || !messages().empty()' 'expects_ != Expects::ChangeCipherSpec'
+  'expects_ != Expects::ChangeCipherSpec || in_message()' 'expects_ != Expects::ChangeCipherSpec'
+mutant a-close-is-not-the-end proxy/own_handshake.cc tls12_handshake_test '*' \
+  'closed_ ? Step::Closed : read_record(record)' 'read_record(record)'
 mutant a-share-of-small-order proxy/tls12_handshake.cc tls12_handshake_test '*' \
   '!derive_shared(group_, exchange_key_, *share, premaster)' '(derive_shared(group_, exchange_key_, *share, premaster), false)'
 mutant a-share-in-any-form proxy/handshake_crypto.cc tls12_handshake_test '*' \

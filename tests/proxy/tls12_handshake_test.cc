@@ -549,6 +549,8 @@ TEST_F(Tls12, AClientMayGiveUp) {
   start_over();
   greet();
   EXPECT_EQ(give(plain_record(kAlert, {1, SSL_AD_CLOSE_NOTIFY})), Step::Closed);
+  EXPECT_EQ(say_certificate(), Step::Closed) << "it is over";
+  EXPECT_EQ(yes.asked, 0);
   start_over();
   up_to_finished();
   EXPECT_EQ(give(peer.seal(kAlert, {2, SSL_AD_DECRYPT_ERROR})), Step::Failed);
