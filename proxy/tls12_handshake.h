@@ -1,7 +1,7 @@
 // The server's side of a full TLS 1.2 handshake (RFC 5246) with a client that asks for what nearly every device without
 // TLS 1.3 asks for: ECDHE over X25519 or P-256, AES-128-GCM and the extended master secret (PlainHello12). Everything
-// else is OpenSSL's: tickets that come back, other ciphers and groups, no extended master secret. It costs two thirds
-// of OpenSSL's; see tls13_handshake.h. Who the client is decides the Verifier; that it holds its key, its
+// else is OpenSSL's: tickets that come back, other ciphers and groups, no extended master secret. It costs three
+// quarters of OpenSSL's; see tls13_handshake.h. Who the client is decides the Verifier; that it holds its key, its
 // CertificateVerify. Nothing else ends in Done. Runs on its shard's thread.
 #pragma once
 
