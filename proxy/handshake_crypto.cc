@@ -140,10 +140,18 @@ KeyPtr make_exchange_key(Group group, std::vector<std::uint8_t>& share) {
   return length > 0 ? std::move(own) : nullptr;
 }
 
-bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shared) {
-  // RFC 8446, section 4.2.8.2, and RFC 8422, section 5.4.1: a point has no other form. OpenSSL takes a hybrid one, too.
+namespace {
+
+// RFC 8446, section 4.2.8.2, and RFC 8422, sections 5.4.1 and 5.11: a share has no other. OpenSSL takes more.
+bool has_the_form(Group group, Bytes share) {
   constexpr std::uint8_t kUncompressed = 4;
-  if (group == Group::P256 && (peer.empty() || peer.front() != kUncompressed)) return false;
+  return group == Group::X25519 ? share.size() == 32 : share.size() == 65 && share.front() == kUncompressed;
+}
+
+}  // namespace
+
+bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shared) {
+  if (!has_the_form(group, peer)) return false;
   const NoErrorsLeft errors;
   EVP_PKEY* const theirs = Kept::of(group).public_key(peer);
   const KeyContextPtr deriving = context_of(own.get());
@@ -155,7 +163,7 @@ bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shar
 
 bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
   const KeyPtr own = make_exchange_key(group, made.share);
-  return own && made.share.size() == peer.size() && derive_shared(group, own, peer, made.shared);
+  return own && derive_shared(group, own, peer, made.shared);
 }
 
 TranscriptSigner::TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme) : scheme_(scheme) {

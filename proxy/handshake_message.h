@@ -29,6 +29,25 @@ enum class HandshakeType : std::uint8_t {
 };
 inline constexpr std::size_t kMessageHeaderBytes = 4;
 
+// https://www.iana.org/assignments/tls-extensiontype-values
+enum Extension : std::size_t {
+  kServerName = 0,
+  kMaxFragmentLength = 1,
+  kSupportedGroups = 10,
+  kPointFormats = 11,
+  kSignatureAlgorithms = 13,
+  kExtendedMasterSecret = 23,
+  kSessionTicket = 35,
+  kPreSharedKey = 41,
+  kEarlyData = 42,
+  kSupportedVersions = 43,
+  kCookie = 44,
+  kPskKeyExchangeModes = 45,
+  kSignatureAlgorithmsCert = 50,
+  kKeyShare = 51,
+  kRenegotiationInfo = 0xFF01,
+};
+
 using Message = std::vector<std::uint8_t>;  // one message, its header included
 
 // Writes one message; a vector's length is put in front when it is closed.

@@ -8,28 +8,10 @@
 #include <span>
 #include <string_view>
 
+#include "proxy/handshake_message.h"
 #include "proxy/wire_reader.h"
 
 namespace sallyport {
-
-// https://www.iana.org/assignments/tls-extensiontype-values
-enum Extension : std::size_t {
-  kServerName = 0,
-  kMaxFragmentLength = 1,
-  kSupportedGroups = 10,
-  kPointFormats = 11,
-  kSignatureAlgorithms = 13,
-  kExtendedMasterSecret = 23,
-  kSessionTicket = 35,
-  kPreSharedKey = 41,
-  kEarlyData = 42,
-  kSupportedVersions = 43,
-  kCookie = 44,
-  kPskKeyExchangeModes = 45,
-  kSignatureAlgorithmsCert = 50,
-  kKeyShare = 51,
-  kRenegotiationInfo = 0xFF01,
-};
 
 // Where `value` stands in a list of two-byte numbers; its length where it is not in it.
 inline std::size_t place_of(std::size_t value, std::span<const std::uint8_t> list) {

@@ -51,10 +51,9 @@ class OwnHandshake {
   virtual Step read_record(std::span<const std::uint8_t> record) = 0;
   // In the order of the version's RFC, and in no other. Done after the client's Finished alone.
   virtual Step on_message(HandshakeType type, std::span<const std::uint8_t> message) = 0;
+  virtual Step on_alert(std::span<const std::uint8_t> content) = 0;
   // To the client, under whatever key is due.
   virtual void send_alert(std::uint8_t level, std::uint8_t description) = 0;
-
-  virtual Step on_alert(std::span<const std::uint8_t> content) = 0;
 
   // What a record holds that is not encrypted, or is, with `key`.
   Step read_content(ContentType type, std::span<const std::uint8_t> content);

@@ -24,10 +24,6 @@ constexpr std::array<std::uint8_t, 1> kChangeCipherSpec = {1};  // RFC 5246, sec
 // talk them down.
 constexpr std::string_view kDowngraded("DOWNGRD\1", 8);
 
-std::size_t share_bytes(Group group) {
-  return group == Group::X25519 ? 32 : 65;
-}
-
 }  // namespace
 
 Tls12Handshake::Tls12Handshake(const HandshakeServer& server, const Resumption* resumption, Verifier* verifier,
@@ -151,7 +147,7 @@ Step Tls12Handshake::on_client_key_exchange(Bytes body) {
   const auto share = read_key_exchange(body);
   if (!share) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
   Tls13Secret premaster;
-  if (share->size() != share_bytes(group_) || !derive_shared(group_, exchange_key_, *share, premaster)) {
+  if (!derive_shared(group_, exchange_key_, *share, premaster)) {
     return fail({SSL_R_BAD_ECPOINT, SSL_AD_ILLEGAL_PARAMETER});
   }
   exchange_key_.reset();

@@ -1,6 +1,5 @@
 #include "proxy/tls12_messages.h"
 
-#include "proxy/hello_fields.h"
 #include "proxy/wire_reader.h"
 
 namespace sallyport {

@@ -13,8 +13,6 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 constexpr std::uint64_t kLegacyVersion = 0x0303, kTls13 = 0x0304, kAes128GcmSha256 = 0x1301;
-constexpr std::uint64_t kServerName = 0, kSignatureAlgorithms = 13, kPreSharedKey = 41, kSupportedVersions = 43,
-                        kKeyShare = 51;
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // TLS tickets (DESIGN.md 3.10 and section 4): stateless, small, without the certificate, sealed with keys the
-// shards share. Installs OpenSSL's callbacks on a context and does what they ask; issues and opens those of our own
-// TLS 1.3 handshake. In the product included by tls_context.cc and tls_engine.cc alone.
+// shards share. Installs OpenSSL's callbacks on a context and does what they ask; issues those of our own
+// handshakes, and opens those of TLS 1.3. In the product included by tls_context.cc, tls_engine.cc and
+// tls12_handshake.cc alone.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -37,7 +38,7 @@ class Resumption {
     std::vector<std::uint8_t> ticket;
   };
   std::optional<Issued> issue(const Ticketed& ticketed, std::span<const std::uint8_t> secret, std::int64_t now) const;
-  // The same for a TLS 1.2 connection with this cipher suite, master secret, an extended one, and ECDHE.
+  // The same for a TLS 1.2 connection with this cipher suite and extended master secret.
   std::optional<Issued> issue12(const Ticketed& ticketed, std::uint16_t suite, std::span<const std::uint8_t> master,
                                 std::int64_t now) const;
   // A TLS 1.3 ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of

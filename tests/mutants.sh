@@ -303,7 +303,7 @@ mutant a-close-is-not-the-end proxy/own_handshake.cc tls12_handshake_test '*' \
 mutant a-share-of-small-order proxy/tls12_handshake.cc tls12_handshake_test '*' \
   '!derive_shared(group_, exchange_key_, *share, premaster)' '(derive_shared(group_, exchange_key_, *share, premaster), false)'
 mutant a-share-in-any-form proxy/handshake_crypto.cc tls12_handshake_test '*' \
-  'peer.front() != kUncompressed' 'false'
+  'share.front() == kUncompressed' 'true'
 mutant no-word-of-a-downgrade proxy/tls12_handshake.cc tls12_handshake_test '*' \
   '"DOWNGRD\1"' '"DOWNGRD\0"'
 mutant v12-where-it-is-off proxy/tls12_handshake.cc tls12_handshake_test '*' \

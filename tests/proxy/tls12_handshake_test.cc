@@ -10,42 +10,17 @@
 #include <functional>
 
 #include "proxy/ticket_keys.h"
-#include "proxy/tls_engine.h"
+#include "tests/proxy/handshake_fixture.h"
 #include "tests/proxy/tls12_peer.h"
 #include "tests/proxy/tls_client.h"
-#include "tests/proxy/tls_server.h"
 
 namespace sallyport::test {
 namespace {
 
-Bytes der_of(const Identity509& identity) {
-  const std::string& der = identity.certificate.der();
-  return {der.begin(), der.end()};
-}
-
-// An engine that has answered a ClientHello, and the client whose turn it is.
-class Tls12 : public testing::Test {
+class Tls12 : public OwnHandshakes<Tls12Peer> {
  protected:
-  Tls12() : ca(make_ca("Device CA")), device(make_device("d", ca)), yes(Reason::None) {}
-
-  void start_over() {
-    made.emplace();
-    output.release();
-  }
+  using OwnHandshakes::greet;
   void greet() { greet(hello12()); }
-  void greet(const Hello& hello) {
-    engine.emplace(server.context(), server.config.auth == AuthMode::Mutual ? &yes : nullptr, output);
-    ASSERT_EQ(give(peer.say(hello)), Step::WantInput);
-    ASSERT_TRUE(peer.hear(output.bytes()));
-    output.consume(output.size());
-  }
-  Step give(const Bytes& bytes) {
-    pending = bytes;
-    engine->lend(pending);
-    const Step step = engine->handshake();
-    EXPECT_TRUE(step == Step::Failed || step == Step::Closed || engine->unread() == 0);
-    return step;
-  }
   // A message in a record of its own, which counts in the transcript.
   Step say(const Bytes& message) {
     peer.said(message);
@@ -102,15 +77,6 @@ class Tls12 : public testing::Test {
     EXPECT_EQ(give(plain_record(kHandshake, peer.key_exchange())), Step::Failed) << "it is over";
   }
   void unexpected(Step step) { refused(step, SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_MESSAGE); }
-
-  Server server;
-  const Identity509 ca, device;
-  Says yes;
-  std::optional<Tls12Peer> made{std::in_place};
-  Tls12Peer& peer = *made;
-  ByteBuffer output;
-  Bytes pending;
-  std::optional<TlsEngine> engine;
 };
 
 TEST_F(Tls12, AFlightIsWhatTheRfcSays) {

@@ -1,46 +1,18 @@
-// An engine and a TLS 1.3 client that says what it is told to, with a listener and a device: what the tests of our own
-// handshake begin with.
+// What the tests of our own TLS 1.3 handshake begin with.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
-#include <optional>
-
-#include "proxy/tls_engine.h"
+#include "tests/proxy/handshake_fixture.h"
 #include "tests/proxy/tls13_peer.h"
-#include "tests/proxy/tls_server.h"
 
 namespace sallyport::test {
 
-inline Bytes der_of(const Identity509& identity) {
-  const std::string& der = identity.certificate.der();
-  return {der.begin(), der.end()};
-}
-
-// An engine that has answered a ClientHello, and the client whose turn it is.
-class Tls13 : public testing::Test {
+class Tls13 : public OwnHandshakes<Tls13Peer> {
  protected:
-  Tls13() : ca(make_ca("Device CA")), device(make_device("d", ca)), yes(Reason::None) {}
-
-  void start_over() {
-    made.emplace();
-    output.release();
-  }
+  using OwnHandshakes::greet;
   void greet() { greet(Hello(peer.share())); }
-  void greet(const Hello& hello) {
-    engine.emplace(server.context(), &yes, output);
-    ASSERT_EQ(give(peer.say(hello)), Step::WantInput);
-    ASSERT_TRUE(peer.hear(output.bytes()));
-    output.consume(output.size());
-  }
-  Step give(const Bytes& bytes) {
-    pending = bytes;
-    engine->lend(pending);
-    const Step step = engine->handshake();
-    EXPECT_TRUE(step == Step::Failed || step == Step::Closed || engine->unread() == 0);
-    return step;
-  }
   // A message in a record of its own, which counts in the transcript.
   Step say(const Bytes& message) {
     const Bytes record = peer.seal(kHandshake, message);
@@ -63,15 +35,6 @@ class Tls13 : public testing::Test {
     EXPECT_FALSE(engine->established());
     EXPECT_EQ(give(peer.seal(kHandshake, peer.finished())), Step::Failed) << "it is over";
   }
-
-  Server server;
-  const Identity509 ca, device;
-  Says yes;
-  std::optional<Tls13Peer> made{std::in_place};
-  Tls13Peer& peer = *made;
-  ByteBuffer output;
-  Bytes pending;
-  std::optional<TlsEngine> engine;
 };
 
 }  // namespace sallyport::test
