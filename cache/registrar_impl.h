@@ -45,13 +45,7 @@ class Registrar::Impl {
   Answer<void> warm();
   Answer<void> warm_cas();
   Answer<void> warm_chains();
-  // What the devices come to, added up before it is counted: a lock and a look-up a chain, not a device.
-  struct WarmTally {
-    std::unordered_map<std::uint64_t, std::array<std::uint64_t, 5>> by_chain;  // by status
-    std::unordered_map<std::int64_t, std::uint64_t> by_last_day;
-  };
   Answer<void> warm_devices();
-  void warm_device(const Digest& id, const DeviceRow& row, std::int64_t now, WarmTally& tally);
 
   // registrar.cc
   void start();

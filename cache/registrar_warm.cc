@@ -1,13 +1,11 @@
 // The start: the whole registry read into the CA set, the chain table and the status cache.
 #include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "cache/registrar_impl.h"
+#include "cache/warm_devices.h"
 
 namespace sallyport {
 
@@ -16,34 +14,6 @@ namespace {
 Bytes bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
-
-constexpr std::size_t kBatchRows = 4096;
-using Batch = std::vector<std::pair<Digest, DeviceRow>>;
-
-// Batches on their way from the thread that reads to the one that fills the cache. An empty one is the end.
-class Handoff {
- public:
-  void give(Batch batch) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return waiting_.size() < kMost; });
-    waiting_.push_back(std::move(batch));
-    changed_.notify_all();
-  }
-  Batch take() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !waiting_.empty(); });
-    Batch batch = std::move(waiting_.front());
-    waiting_.pop_front();
-    changed_.notify_all();
-    return batch;
-  }
-
- private:
-  static constexpr std::size_t kMost = 16;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Batch> waiting_;
-};
 
 Refusal damaged(const char* what) {
   return {Refusal::Kind::Unavailable,
@@ -129,49 +99,21 @@ Answer<void> Registrar::Impl::warm_chains() {
   return good ? read : damaged("chain");
 }
 
-// The store is read by a thread of its own while this one hashes keys and fills the cache: each is half of the work.
 Answer<void> Registrar::Impl::warm_devices() {
-  Handoff handoff;
-  Answer<void> read;
-  std::thread reader([&] {
-    Batch batch;
-    read = store_.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
-      batch.emplace_back(id, row);
-      if (batch.size() == kBatchRows) handoff.give(std::exchange(batch, {}));
-      return true;
-    });
-    if (!batch.empty()) handoff.give(std::move(batch));
-    handoff.give({});  // the end
-  });
-  WarmTally tally;
-  const std::int64_t now = unix_now();
-  for (Batch batch = handoff.take(); !batch.empty(); batch = handoff.take()) {
-    for (const auto& [id, row] : batch) warm_device(id, row, now, tally);
-    cache_.reclaim();  // what it outgrew; nobody reads it yet
-  }
-  reader.join();
-  for (const auto& [chain, counts] : tally.by_chain) {
+  const auto tally = sallyport::warm_devices(store_, chains_, cache_, unix_now(), warm_threads());
+  if (!tally) return tally.error();
+  for (const auto& [chain, counts] : tally->by_chain) {
     const ChainRecord* record = chains_.record(chain);
     const Digest owner = record != nullptr ? record->cas.front() : Digest{};
-    for (std::size_t status = 0; status < counts.size(); ++status) {
-      if (counts[status] > 0) count(static_cast<DeviceStatus>(status), owner, static_cast<int>(counts[status]));
+    for (std::size_t status = 0; status < counts.by_status.size(); ++status) {
+      if (counts.by_status[status] > 0) {
+        count(static_cast<DeviceStatus>(status), owner, static_cast<int>(counts.by_status[status]));
+      }
     }
+    if (counts.held_unseen > 0) held_unseen_[owner] += counts.held_unseen;
   }
-  for (const auto& [day, devices] : tally.by_last_day) expiring_[day] += devices;
-  return read;
-}
-
-void Registrar::Impl::warm_device(const Digest& id, const DeviceRow& row, std::int64_t now, WarmTally& tally) {
-  const bool revoked = row.status == DeviceStatus::Revoked;
-  if (chains_.forgotten(row.chain) && (!revoked || now > row.not_after)) return;  // to be purged
-  if (!revoked && row.registered_by == RegisteredBy::Crl) {
-    ++held_unseen_[chains_.record(row.chain)->cas.front()];
-  } else if (!revoked) {
-    ++tally.by_last_day[row.not_after / 86400];
-  }
-  cache_.put(cache_.key(row.name, id), {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
-                                        static_cast<std::uint16_t>(row.seen_day)});
-  ++tally.by_chain[row.chain][static_cast<std::size_t>(row.status)];
+  for (const auto& [day, devices] : tally->by_last_day) expiring_[day] += devices;
+  return {};
 }
 
 }  // namespace sallyport

@@ -141,16 +141,41 @@ Answer<std::optional<DeviceText>> RegistryStore::device_text(const Digest& id) c
   return impl_->get<DeviceText>(kCertificates, view(id), "certificate");
 }
 
-Answer<void> RegistryStore::each_device(std::string_view prefix, std::string_view after,
-                                        const std::function<bool(const Digest&, const DeviceRow&)>& row) const {
+namespace {
+
+template <class Store, class Visit>
+Answer<void> each_device_row(const Store& store, std::string_view prefix, std::string_view after,
+                             const rocksdb::ReadOptions& options, const Visit& row) {
   bool good = true;
-  const auto done = impl_->scan(kDevices, prefix, after, [&](std::string_view key, std::string_view value) {
+  const auto take = [&](std::string_view key, std::string_view value) {
     Digest id{};
     DeviceRow device;
     good = to_digest(key, id) && records::decode(value, device);
     return good && row(id, device);
-  });
+  };
+  const auto done = store.scan(kDevices, prefix, after, take, options);
   return good ? done : corrupt("device");
+}
+
+}  // namespace
+
+Answer<void> RegistryStore::each_device(std::string_view prefix, std::string_view after,
+                                        const std::function<bool(const Digest&, const DeviceRow&)>& row) const {
+  return each_device_row(*impl_, prefix, after, {}, row);
+}
+
+Answer<void> RegistryStore::each_device_of_part(std::uint8_t first,
+                                                const std::function<bool(const Digest&, const DeviceRow&)>& row) const {
+  rocksdb::ReadOptions options;
+  options.readahead_size = 512 * 1024;
+  options.fill_cache = false;  // what is read once has no place in it
+  return each_device_row(*impl_, std::string(1, static_cast<char>(first)), "", options, row);
+}
+
+std::uint64_t RegistryStore::device_rows() const {
+  std::uint64_t rows = 0;
+  impl_->db->GetIntProperty(impl_->families[kDevices], rocksdb::DB::Properties::kEstimateNumKeys, &rows);
+  return rows;
 }
 
 namespace {

@@ -154,6 +154,11 @@ class RegistryStore {
   // Devices whose id begins with `prefix` and is above `after` (both may be empty).
   Answer<void> each_device(std::string_view prefix, std::string_view after,
                            const std::function<bool(const Digest&, const DeviceRow&)>& row) const;
+  // Devices whose id begins with `first`: a 256th of all that are to be read.
+  Answer<void> each_device_of_part(std::uint8_t first,
+                                   const std::function<bool(const Digest&, const DeviceRow&)>& row) const;
+  // RocksDB's estimate: a row that was written twice counts twice until a compaction.
+  std::uint64_t device_rows() const;
   Answer<void> each_id_of_ca(const Digest& owner, std::string_view after,
                              const std::function<bool(const Digest&)>& row) const;
   Answer<void> each_id_of_serial(std::string_view serial, std::string_view after,

@@ -97,9 +97,8 @@ class RegistryStore::Impl {
 
   // Calls `visit(key, value)` for keys with `prefix` that are above `after`, until it returns false.
   template <class Visit>
-  Answer<void> scan(Family family, std::string_view prefix, std::string_view after, Visit visit) const {
-    rocksdb::ReadOptions options;
-    options.readahead_size = prefix.empty() ? 512 * 1024 : 0;
+  Answer<void> scan(Family family, std::string_view prefix, std::string_view after, Visit visit,
+                    rocksdb::ReadOptions options = {}) const {
     const std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(options, families[family]));
     at->Seek(slice(std::max(prefix, after)));
     for (; at->Valid() && at->key().starts_with(slice(prefix)); at->Next()) {

@@ -59,6 +59,8 @@ class StatusCache {
   // The writer.
   void reserve(std::size_t devices);  // before readers exist
   void put(const DeviceKey& key, SlotState state);
+  // Has the core fetch what put() looks at: a miss that another put() can hide.
+  void prefetch(const DeviceKey& key) const { __builtin_prefetch(&segment_of(key.name)->at(key.name, 0), 1); }
   void remove(const DeviceKey& key);
   std::size_t size() const { return size_; }
   std::size_t bytes() const;  // held by segments in use

@@ -337,6 +337,16 @@ mutant the-purge-takes-new-devices-too cache/registrar_devices.cc life_cycle_tes
   '} else if (gone(**row)) {' '} else {'
 mutant a-purge-ends-with-the-process cache/registrar_warm.cc life_cycle_test '*Purge*' \
   'purges_.push_back({ca, ""});' ''
+mutant the-last-part-is-not-read cache/warm_devices.cc warm_devices_test '*CountedOnce*' \
+  'part < kParts; part' 'part + 1 < kParts; part'
+mutant a-damaged-device-is-passed-over cache/warm_devices.cc warm_devices_test '*Refusal*' \
+  'if (!refusal_) refusal_ = read.error();' ''
+mutant ids-that-begin-alike-make-room cache/warm_devices.cc warm_devices_test '*BeginAlike*' \
+  'std::min(kParts * cache_.size(), std::size_t{store_.device_rows()})' 'kParts * cache_.size()'
+mutant the-forgotten-are-warmed cache/warm_devices.cc warm_devices_test '*Forgotten*' \
+  '&& (!revoked || now_ > row.not_after)) return false;' '&& now_ > row.not_after) return false;'
+mutant revoked-serials-count-as-held cache/warm_devices.cc warm_devices_test '*OnHold*' \
+  'if (!revoked && row.registered_by == RegisteredBy::Crl) {' 'if (row.registered_by == RegisteredBy::Crl) {'
 mutant a-trusted-ca-may-go cache/registrar_changes.cc life_cycle_test '*Trusted*' \
   'if (trusted_.count(id) != 0) {' 'if (false) {'
 mutant delete-without-cascade cache/registrar_changes.cc life_cycle_test '*' \
