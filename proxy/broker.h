@@ -66,6 +66,9 @@ class BrokerChoice {
   std::vector<State> states_;
 };
 
+// 127.0.0.0/8, ::1, or the former as an IPv6 address.
+bool is_loopback(const sockaddr& address);
+
 // A host and port, or a unix path, as the kernel takes it.
 Answer<ServerAddress> resolve_address(const Endpoint& endpoint, bool passive);
 

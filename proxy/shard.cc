@@ -23,6 +23,8 @@ std::uint64_t steady_us() {
           .count());
 }
 
+// tcp(7): RFC 5681's, the one that every process may choose.
+constexpr std::string_view kPlainCongestion = "reno";
 constexpr int kBrokerReceiveBytes = 64 * 1024;       // the kernel doubles it for its own overhead: socket(7)
 constexpr std::uint64_t kLongestWaitMs = 128;        // eight ticks are looked through for the next timer
 constexpr std::uint64_t kEstablishedUs = 1'000'000;  // from accept on: whose CONNECT is long past
@@ -266,6 +268,10 @@ Socket Shard::open_plain(const BrokerRoute& route) {
   if (!socket.valid() || route.address->sa_family == AF_UNIX) return socket;
   const int on = 1;
   ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (is_loopback(*route.address)) {
+    // To a broker on this host there is no queue to be fair to or to pace for, as BBR would, a timer at a time.
+    ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_CONGESTION, kPlainCongestion.data(), kPlainCongestion.size());
+  }
   // A cancelled multishot receive still delivers what the socket holds: so it holds little, however busy we are.
   ::setsockopt(socket.handle(), SOL_SOCKET, SO_RCVBUF, &kBrokerReceiveBytes, sizeof kBrokerReceiveBytes);
   const ServerAddress* source = brokers_.source(route.upstream);

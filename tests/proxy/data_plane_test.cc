@@ -5,11 +5,13 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -261,6 +263,35 @@ TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
     EXPECT_EQ(plane_->sessions_of_device(identity.certificate.fingerprint()), 1U);
   }
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+}
+
+// How many of the process's own TCP connections lead to this port, by their congestion control.
+std::map<std::string, int> connections_to(std::uint16_t port) {
+  std::map<std::string, int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename());
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
+    if (peer.sin_family != AF_INET || ntohs(peer.sin_port) != port) continue;
+    std::array<char, 16> name{};  // TCP_CA_NAME_MAX
+    length = name.size();
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &length) == 0) ++found[name.data()];
+  }
+  return found;
+}
+
+// Whatever the system's default is; devices, who may be far away, get that.
+TEST_P(DataPlaneTest, NothingPacesWhatGoesToABrokerOnThisHost) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  EXPECT_EQ(device.receive(15), connect_packet());
+  std::map<std::string, int> expected;
+  if (!GetParam()) expected["reno"] = 1;  // a direct descriptor is none of the process's
+  EXPECT_EQ(connections_to(broker_.port), expected);
 }
 
 // What one thread has used of a processor, and how often it gave it up of its own accord: proc(5).

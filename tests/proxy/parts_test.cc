@@ -195,6 +195,22 @@ TEST(BrokerChoice, LeastConnectionsSpreadsAndSkipsTheDead) {
   }
 }
 
+TEST(Addresses, LoopbackInBothFamilies) {
+  for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"}) {
+    const auto address = resolve_address({host, 1883, ""}, false);
+    ASSERT_TRUE(address) << host;
+    EXPECT_TRUE(is_loopback(reinterpret_cast<const sockaddr&>(address->address))) << host;
+  }
+  for (const char* host : {"10.0.0.1", "128.0.0.1", "::2", "fe80::1", "::ffff:10.0.0.1", "::"}) {
+    const auto address = resolve_address({host, 1883, ""}, false);
+    ASSERT_TRUE(address) << host;
+    EXPECT_FALSE(is_loopback(reinterpret_cast<const sockaddr&>(address->address))) << host;
+  }
+  const auto local = resolve_address({"", 0, "/run/broker"}, false);
+  ASSERT_TRUE(local);
+  EXPECT_FALSE(is_loopback(reinterpret_cast<const sockaddr&>(local->address)));
+}
+
 TEST(BrokerChoice, EveryServerIsTriedOnceTheDeadOnesLast) {
   const Config config = three_servers(Balance::RoundRobin);
   const auto servers = Servers::resolve(config);
