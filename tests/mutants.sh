@@ -480,7 +480,7 @@ mutant put-off-for-ever proxy/reply_watch.cc reply_watch_test '*' 'putting_off()
 mutant putting-off-is-free proxy/reply_watch.cc reply_watch_test '*' 'if (putting_off()) waited(now_us - put_off_at_us_);' ''
 mutant a-broker-on-this-host-is-paced proxy/shard.cc data_plane_test '*NothingPaces*' \
   'if (is_loopback(*route.address)) {' 'if (false) {'
-mutant any-mapped-address-is-loopback proxy/broker.cc parts_test '*Loopback*' \
+mutant any-mapped-address-is-loopback proxy/broker.cc proxy_parts_test '*Loopback*' \
   '&ip) && ip.s6_addr[12] == IN_LOOPBACKNET)' '&ip))'
 mutant no-rest proxy/shard.cc data_plane_test '*Rests*' 'rest_.due(turn_began_us_)' 'false'
 mutant a-rest-for-nothing proxy/ring.cc ring_test '*Rest*' 'std::this_thread::sleep_for(time);' ''
