@@ -26,6 +26,7 @@ from compare_scale import scale_connections
 from compare_scenarios import figure, scenarios
 
 CURVES = ("scale-connections", "scale-devices")
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 CURVES_SHARE = 0.26  # of the time budget: of 42 minutes 7½ for idle connections, 3½ for registered devices
 
 
@@ -55,7 +56,8 @@ def first_line(path, beginning, otherwise="unknown"):
 def about_machine(files):
     memory = int(first_line("/proc/meminfo", "MemTotal", "0 kB").split()[0]) / 2**20
     return {"CPU": f"{os.cpu_count()} × {first_line('/proc/cpuinfo', 'model name')}", "memory": f"{memory:.0f} GiB",
-            "kernel": f"{platform.release()} {platform.machine()}", "open files": f"{files:,} a process"}
+            "kernel": f"{platform.release()} {platform.machine()}",
+            "TCP congestion control": CONGESTION.read_text().strip(), "open files": f"{files:,} a process"}
 
 
 def about_versions(classes):
