@@ -482,6 +482,7 @@ mutant a-broker-on-this-host-is-paced proxy/shard.cc data_plane_test '*NothingPa
   'if (is_loopback(*route.address)) {' 'if (false) {'
 mutant any-mapped-address-is-loopback proxy/broker.cc proxy_parts_test '*Loopback*' \
   '&ip) && ip.s6_addr[12] == IN_LOOPBACKNET)' '&ip))'
+mutant no-p521-device-by-openssl proxy/tls_context.cc tls_engine_test '*GoodStanding*' ':P-521"' '"'
 mutant no-rest proxy/shard.cc data_plane_test '*Rests*' 'rest_.due(turn_began_us_)' 'false'
 mutant a-rest-for-nothing proxy/ring.cc ring_test '*Rest*' 'std::this_thread::sleep_for(time);' ''
 mutant a-rest-counts-for-ever proxy/ring.cc ring_test '*Rest*' 'rested_ = std::chrono::microseconds(0);' ''

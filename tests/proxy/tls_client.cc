@@ -6,6 +6,7 @@ namespace sallyport::test {
 
 TlsClient::TlsClient(const Options& options) : context_(SSL_CTX_new(TLS_client_method())) {
   if (!options.groups.empty()) SSL_CTX_set1_groups_list(context_, options.groups.c_str());
+  if (!options.ciphers.empty()) SSL_CTX_set_cipher_list(context_, options.ciphers.c_str());
   if (options.version != 0) {
     SSL_CTX_set_min_proto_version(context_, options.version);
     SSL_CTX_set_max_proto_version(context_, options.version);

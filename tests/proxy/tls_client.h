@@ -21,6 +21,7 @@ class TlsClient {
     const Certificate* trust = nullptr;             // null: the server's certificate is not checked
     int version = 0;                                // TLS1_2_VERSION, TLS1_3_VERSION; 0: both
     std::string groups;                             // empty: OpenSSL's own list
+    std::string ciphers;                            // of TLS 1.2; empty: OpenSSL's own list
     std::string server_name;
     std::string signature_algorithms;  // to choose between an RSA and an ECDSA server
     bool tickets = true;

@@ -61,10 +61,12 @@ struct Negotiated {
   const char* name;
   int version;
   const char* groups;
+  const char* ciphers;
 };
-const auto kNegotiated = testing::Values(Negotiated{"V12", TLS1_2_VERSION, ""}, Negotiated{"V13", TLS1_3_VERSION, ""},
-                                         Negotiated{"V13P256", TLS1_3_VERSION, "P-256"},
-                                         Negotiated{"V13ByOpenssl", TLS1_3_VERSION, "P-384"});
+const auto kNegotiated = testing::Values(
+    Negotiated{"V12", TLS1_2_VERSION, "", ""}, Negotiated{"V12ByOpenssl", TLS1_2_VERSION, "", "ECDHE+AES256"},
+    Negotiated{"V13", TLS1_3_VERSION, "", ""}, Negotiated{"V13P256", TLS1_3_VERSION, "P-256", ""},
+    Negotiated{"V13ByOpenssl", TLS1_3_VERSION, "P-384", ""});
 std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
   return tested.param.name;
 }
@@ -78,9 +80,12 @@ TEST_P(Versions, AStepMayBeOneRecord) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(
-      server, &yes,
-      {.device = &device, .trust = &server.ca.certificate, .version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(server, &yes,
+                {.device = &device,
+                 .trust = &server.ca.certificate,
+                 .version = GetParam().version,
+                 .groups = GetParam().groups,
+                 .ciphers = GetParam().ciphers});
   joined.client.handshake();
   joined.pass_to_engine(joined.client.give());
   ASSERT_EQ(joined.engine.handshake(TlsEngine::Pace::OneRecord), Step::WantInput);
@@ -104,14 +109,15 @@ TEST_P(Versions, AStepMayBeOneRecord) {
 TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
-  for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::Ed25519, Kind::Ed448}) {
+  for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::P521, Kind::Ed25519, Kind::Ed448}) {
     const Identity509 device = make_device("d", ca, kind);
     Says yes(Reason::None);
     Joined joined(server, &yes,
                   {.device = &device,
                    .trust = &server.ca.certificate,
                    .version = GetParam().version,
-                   .groups = GetParam().groups});
+                   .groups = GetParam().groups,
+                   .ciphers = GetParam().ciphers});
     ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
     EXPECT_TRUE(joined.client_done);
     EXPECT_EQ(yes.asked, 1);
@@ -145,7 +151,9 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
                                                     {Reason::InternalError, SSL_AD_CERTIFICATE_UNKNOWN}};
   for (const auto& [reason, alert] : rows) {
     Says no(reason);
-    Joined joined(server, &no, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+    Joined joined(
+        server, &no,
+        {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
     EXPECT_EQ(joined.shake(), Step::Failed) << to_string(reason);
     EXPECT_EQ(joined.engine.error().reason, reason);
     EXPECT_EQ(joined.client.alert(), alert) << to_string(reason);
@@ -156,7 +164,8 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
 TEST_P(Versions, NoCertificateIsItsOwnReason) {
   Server server;
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(server, &yes,
+                {.version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_EQ(joined.shake(), Step::Failed);
   EXPECT_EQ(joined.engine.error().reason, Reason::NoCertificate);
   EXPECT_EQ(yes.asked, 0);
@@ -169,7 +178,8 @@ TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
   const Identity509 ca = make_ca("Device CA");
   Identity509 thief = make_device("d", ca);
   Says yes(Reason::None);
-  TlsClient::Options options{.device = &thief, .version = GetParam().version, .groups = GetParam().groups};
+  TlsClient::Options options{
+      .device = &thief, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers};
   Joined joined(server, &yes, options);
   // Flip one bit of the flight that proves possession: the verdict was good, the session must not be.
   Step step = Step::WantInput;
@@ -190,7 +200,10 @@ TEST_P(Versions, AOneWayListenerAsksForNoCertificate) {
   Server server;
   server.config.auth = AuthMode::OneWay;
   Joined joined(server, nullptr,
-                {.trust = &server.ca.certificate, .version = GetParam().version, .groups = GetParam().groups});
+                {.trust = &server.ca.certificate,
+                 .version = GetParam().version,
+                 .groups = GetParam().groups,
+                 .ciphers = GetParam().ciphers});
   EXPECT_EQ(joined.shake(), Step::Done);
   EXPECT_FALSE(joined.engine.verdict().has_value());
 }
@@ -199,7 +212,9 @@ TEST_P(Versions, AMutualListenerWithoutAVerifierLetsNobodyIn) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
-  Joined joined(server, nullptr, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(
+      server, nullptr,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_EQ(joined.shake(), Step::Failed);
 }
 
@@ -210,7 +225,9 @@ TEST_P(Versions, ACloseNotifyIsAnEndAndAMissingOneIsNot) {
   const Identity509 device = make_device("d", ca);
   for (const auto& [orderly, chacha20] : {std::pair(true, false), {false, false}, {true, true}, {false, true}}) {
     Says yes(Reason::None);
-    Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+    Joined joined(
+        server, &yes,
+        {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
     if (chacha20) {
       SSL_set_cipher_list(joined.client.ssl(), "ECDHE-ECDSA-CHACHA20-POLY1305");
       SSL_set_ciphersuites(joined.client.ssl(), "TLS_CHACHA20_POLY1305_SHA256");
@@ -229,7 +246,9 @@ TEST_P(Versions, AFlippedByteEndsTheSession) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(
+      server, &yes,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.client.send({reinterpret_cast<const std::uint8_t*>("payload"), 7});
   auto bytes = joined.client.give();
@@ -245,7 +264,9 @@ TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(
+      server, &yes,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.engine.close();
   const std::size_t once = joined.output.size();
@@ -272,8 +293,10 @@ class Resuming : public testing::TestWithParam<Negotiated> {
  protected:
   // The second connection, with the first one's session.
   std::unique_ptr<Joined> again(Server& server, Verifier* verifier, SSL_SESSION* session, bool certificate = true) {
-    TlsClient::Options options{
-        .device = certificate ? &device : nullptr, .version = GetParam().version, .groups = GetParam().groups};
+    TlsClient::Options options{.device = certificate ? &device : nullptr,
+                               .version = GetParam().version,
+                               .groups = GetParam().groups,
+                               .ciphers = GetParam().ciphers};
     auto joined = std::make_unique<Joined>(server, verifier, options);
     SSL_set_session(joined->client.ssl(), session);
     last_step = joined->shake();
@@ -298,12 +321,15 @@ TEST_P(Resuming, TheClientHelloTellsWhoseTicketItOffers) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session =
-      first_session(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
-  TlsClient fresh({.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  auto session = first_session(
+      server, &yes,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  TlsClient fresh(
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   fresh.handshake();
   EXPECT_TRUE(offered_ticket_key(fresh.give()).empty());
-  TlsClient returning({.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  TlsClient returning(
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   SSL_set_session(returning.ssl(), session.get());
   returning.handshake();
   const std::vector<std::uint8_t> hello = returning.give();
@@ -323,7 +349,9 @@ TEST_P(Versions, ANegotiatedRecordSizeHoldsAfterTheHandshake) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  Joined joined(
+      server, &yes,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   SSL_set_tlsext_max_fragment_length(joined.client.ssl(), TLSEXT_max_fragment_length_512);
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.pass_to_client();
@@ -343,8 +371,9 @@ TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session =
-      first_session(server, &yes, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  auto session = first_session(
+      server, &yes,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   ASSERT_EQ(SSL_SESSION_has_ticket(session.get()), 1);
   const unsigned char* ticket = nullptr;
   std::size_t length = 0;
@@ -377,8 +406,9 @@ TEST_P(Resuming, LostStandingDeclinesTheTicketAndAFullHandshakeDecides) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session =
-      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  const auto session = first_session(
+      server, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   verifier.on_resume = Reason::DeviceInactive;
   auto joined = again(server, &verifier, session.get());
   EXPECT_EQ(last_step, Step::Done);
@@ -403,13 +433,15 @@ TEST_P(Resuming, ATicketIsOfOneListenerAndOneMode) {
   open.config.name = "here";
   open.config.auth = AuthMode::OneWay;
   Says verifier(Reason::None);
-  const auto session =
-      first_session(here, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  const auto session = first_session(
+      here, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
   EXPECT_EQ(last_step, Step::Done);
   EXPECT_FALSE(reused(*again(open, nullptr, session.get())));
   EXPECT_EQ(last_step, Step::Done);
-  const auto nameless = first_session(open, nullptr, {.version = GetParam().version, .groups = GetParam().groups});
+  const auto nameless = first_session(
+      open, nullptr, {.version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_TRUE(reused(*again(open, nullptr, nameless.get(), false)));
   EXPECT_FALSE(reused(*again(here, &verifier, nameless.get(), false)));
   EXPECT_EQ(last_step, Step::Failed) << "a session without a certificate must not open a mutual listener";
@@ -422,8 +454,9 @@ TEST_P(Resuming, AListenersWholeNameCounts) {
   here.config.name = std::string(60, 'n') + "1";
   there.config.name = std::string(60, 'n') + "2";
   Says verifier(Reason::None);
-  const auto session =
-      first_session(here, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  const auto session = first_session(
+      here, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
   EXPECT_EQ(last_step, Step::Done);
   EXPECT_EQ(verifier.asked_to_resume, 0);
@@ -434,8 +467,9 @@ TEST_P(Resuming, KeysRotateAndDieAfterADay) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session =
-      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  const auto session = first_session(
+      server, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   for (int hour = 1; hour < 5; ++hour) keys.rotate(now + hour * 3600);
   EXPECT_TRUE(reused(*again(server, &verifier, session.get()))) << "an older key is still good";
   for (int hour = 5; hour < 40; ++hour) keys.rotate(now + hour * 3600);
@@ -453,8 +487,9 @@ TEST_P(Resuming, ATicketsLifeEndsWithTheCertificate) {
   Leaf soon;
   soon.not_after = now + 60;
   device = make(soon, &ca);
-  const auto session =
-      first_session(server, &verifier, {.device = &device, .version = GetParam().version, .groups = GetParam().groups});
+  const auto session = first_session(
+      server, &verifier,
+      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
   EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 60U);
   EXPECT_GE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 50U);
 }
@@ -466,9 +501,12 @@ TEST_P(Resuming, EnginesOutliveTheirContext) {
   server->add("DNS:one.example", Kind::P256);
   server->add("DNS:two.example", Kind::P256);
   Says verifier(Reason::None);
-  Joined joined(
-      *server, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .server_name = "two.example"});
+  Joined joined(*server, &verifier,
+                {.device = &device,
+                 .version = GetParam().version,
+                 .groups = GetParam().groups,
+                 .ciphers = GetParam().ciphers,
+                 .server_name = "two.example"});
   server.reset();
   ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
   EXPECT_TRUE(joined.client_done);
@@ -495,7 +533,11 @@ TEST_P(Versions, NothingIsEverResumed) {
   for (const bool tickets : {true, false}) {
     Says yes(Reason::None);
     Joined first(server, &yes,
-                 {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .tickets = tickets});
+                 {.device = &device,
+                  .version = GetParam().version,
+                  .groups = GetParam().groups,
+                  .ciphers = GetParam().ciphers,
+                  .tickets = tickets});
     ASSERT_EQ(first.shake(), Step::Done);
     first.client.receive();
     first.client.close();
@@ -506,7 +548,11 @@ TEST_P(Versions, NothingIsEverResumed) {
     EXPECT_FALSE(GetParam().version == TLS1_3_VERSION && SSL_SESSION_is_resumable(session) == 1);
     Says no(Reason::DeviceInactive);
     Joined again(server, &no,
-                 {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .tickets = tickets});
+                 {.device = &device,
+                  .version = GetParam().version,
+                  .groups = GetParam().groups,
+                  .ciphers = GetParam().ciphers,
+                  .tickets = tickets});
     SSL_set_session(again.client.ssl(), session);
     EXPECT_EQ(again.shake(), Step::Failed);
     EXPECT_EQ(no.asked, 1);
