@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <array>
 
 #include "cache/ca_rules.h"
 #include "cache/registrar_impl.h"

@@ -4,7 +4,6 @@
 // the CA set; the registrar's thread alone writes them.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -13,7 +12,6 @@
 #include <mutex>
 #include <set>
 #include <thread>
-#include <unordered_map>
 #include <variant>
 
 #include "cache/ca_set.h"
