@@ -70,7 +70,14 @@ const auto kNegotiated = testing::Values(
 std::string name_of(const testing::TestParamInfo<Negotiated>& tested) {
   return tested.param.name;
 }
-class Versions : public testing::TestWithParam<Negotiated> {};
+class Versions : public testing::TestWithParam<Negotiated> {
+ protected:
+  // No device: it has no certificate. No trust: it does not check the server's.
+  static TlsClient::Options client(const Identity509* device, const Certificate* trust = nullptr) {
+    const Negotiated& with = GetParam();
+    return {.device = device, .trust = trust, .version = with.version, .groups = with.groups, .ciphers = with.ciphers};
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Tls, Versions, kNegotiated, name_of);
 
 // What a shard does while others have messages: the client's flight is taken record by record, though all of it is
@@ -80,12 +87,7 @@ TEST_P(Versions, AStepMayBeOneRecord) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(server, &yes,
-                {.device = &device,
-                 .trust = &server.ca.certificate,
-                 .version = GetParam().version,
-                 .groups = GetParam().groups,
-                 .ciphers = GetParam().ciphers});
+  Joined joined(server, &yes, client(&device, &server.ca.certificate));
   joined.client.handshake();
   joined.pass_to_engine(joined.client.give());
   ASSERT_EQ(joined.engine.handshake(TlsEngine::Pace::OneRecord), Step::WantInput);
@@ -112,12 +114,7 @@ TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   for (const Kind kind : {Kind::P256, Kind::Rsa2048, Kind::P384, Kind::P521, Kind::Ed25519, Kind::Ed448}) {
     const Identity509 device = make_device("d", ca, kind);
     Says yes(Reason::None);
-    Joined joined(server, &yes,
-                  {.device = &device,
-                   .trust = &server.ca.certificate,
-                   .version = GetParam().version,
-                   .groups = GetParam().groups,
-                   .ciphers = GetParam().ciphers});
+    Joined joined(server, &yes, client(&device, &server.ca.certificate));
     ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
     EXPECT_TRUE(joined.client_done);
     EXPECT_EQ(yes.asked, 1);
@@ -151,9 +148,7 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
                                                     {Reason::InternalError, SSL_AD_CERTIFICATE_UNKNOWN}};
   for (const auto& [reason, alert] : rows) {
     Says no(reason);
-    Joined joined(
-        server, &no,
-        {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+    Joined joined(server, &no, client(&device));
     EXPECT_EQ(joined.shake(), Step::Failed) << to_string(reason);
     EXPECT_EQ(joined.engine.error().reason, reason);
     EXPECT_EQ(joined.client.alert(), alert) << to_string(reason);
@@ -164,8 +159,7 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
 TEST_P(Versions, NoCertificateIsItsOwnReason) {
   Server server;
   Says yes(Reason::None);
-  Joined joined(server, &yes,
-                {.version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  Joined joined(server, &yes, client(nullptr));
   EXPECT_EQ(joined.shake(), Step::Failed);
   EXPECT_EQ(joined.engine.error().reason, Reason::NoCertificate);
   EXPECT_EQ(yes.asked, 0);
@@ -178,8 +172,7 @@ TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
   const Identity509 ca = make_ca("Device CA");
   Identity509 thief = make_device("d", ca);
   Says yes(Reason::None);
-  TlsClient::Options options{
-      .device = &thief, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers};
+  TlsClient::Options options = client(&thief);
   Joined joined(server, &yes, options);
   // Flip one bit of the flight that proves possession: the verdict was good, the session must not be.
   Step step = Step::WantInput;
@@ -199,11 +192,7 @@ TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
 TEST_P(Versions, AOneWayListenerAsksForNoCertificate) {
   Server server;
   server.config.auth = AuthMode::OneWay;
-  Joined joined(server, nullptr,
-                {.trust = &server.ca.certificate,
-                 .version = GetParam().version,
-                 .groups = GetParam().groups,
-                 .ciphers = GetParam().ciphers});
+  Joined joined(server, nullptr, client(nullptr, &server.ca.certificate));
   EXPECT_EQ(joined.shake(), Step::Done);
   EXPECT_FALSE(joined.engine.verdict().has_value());
 }
@@ -212,9 +201,7 @@ TEST_P(Versions, AMutualListenerWithoutAVerifierLetsNobodyIn) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
-  Joined joined(
-      server, nullptr,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  Joined joined(server, nullptr, client(&device));
   EXPECT_EQ(joined.shake(), Step::Failed);
 }
 
@@ -225,9 +212,7 @@ TEST_P(Versions, ACloseNotifyIsAnEndAndAMissingOneIsNot) {
   const Identity509 device = make_device("d", ca);
   for (const auto& [orderly, chacha20] : {std::pair(true, false), {false, false}, {true, true}, {false, true}}) {
     Says yes(Reason::None);
-    Joined joined(
-        server, &yes,
-        {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+    Joined joined(server, &yes, client(&device));
     if (chacha20) {
       SSL_set_cipher_list(joined.client.ssl(), "ECDHE-ECDSA-CHACHA20-POLY1305");
       SSL_set_ciphersuites(joined.client.ssl(), "TLS_CHACHA20_POLY1305_SHA256");
@@ -246,9 +231,7 @@ TEST_P(Versions, AFlippedByteEndsTheSession) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(
-      server, &yes,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  Joined joined(server, &yes, client(&device));
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.client.send({reinterpret_cast<const std::uint8_t*>("payload"), 7});
   auto bytes = joined.client.give();
@@ -264,9 +247,7 @@ TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(
-      server, &yes,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  Joined joined(server, &yes, client(&device));
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.engine.close();
   const std::size_t once = joined.output.size();
@@ -289,14 +270,11 @@ SessionPtr first_session(Server& server, Verifier* verifier, const TlsClient::Op
   return SessionPtr(SSL_get1_session(first.client.ssl()));
 }
 
-class Resuming : public testing::TestWithParam<Negotiated> {
+class Resuming : public Versions {
  protected:
   // The second connection, with the first one's session.
   std::unique_ptr<Joined> again(Server& server, Verifier* verifier, SSL_SESSION* session, bool certificate = true) {
-    TlsClient::Options options{.device = certificate ? &device : nullptr,
-                               .version = GetParam().version,
-                               .groups = GetParam().groups,
-                               .ciphers = GetParam().ciphers};
+    TlsClient::Options options = client(certificate ? &device : nullptr);
     auto joined = std::make_unique<Joined>(server, verifier, options);
     SSL_set_session(joined->client.ssl(), session);
     last_step = joined->shake();
@@ -321,15 +299,11 @@ TEST_P(Resuming, TheClientHelloTellsWhoseTicketItOffers) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session = first_session(
-      server, &yes,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
-  TlsClient fresh(
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  auto session = first_session(server, &yes, client(&device));
+  TlsClient fresh(client(&device));
   fresh.handshake();
   EXPECT_TRUE(offered_ticket_key(fresh.give()).empty());
-  TlsClient returning(
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  TlsClient returning(client(&device));
   SSL_set_session(returning.ssl(), session.get());
   returning.handshake();
   const std::vector<std::uint8_t> hello = returning.give();
@@ -349,9 +323,7 @@ TEST_P(Versions, ANegotiatedRecordSizeHoldsAfterTheHandshake) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   Says yes(Reason::None);
-  Joined joined(
-      server, &yes,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  Joined joined(server, &yes, client(&device));
   SSL_set_tlsext_max_fragment_length(joined.client.ssl(), TLSEXT_max_fragment_length_512);
   ASSERT_EQ(joined.shake(), Step::Done);
   joined.pass_to_client();
@@ -371,9 +343,7 @@ TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
   Server server;
   server.tickets = &keys;
   Says yes(Reason::None);
-  auto session = first_session(
-      server, &yes,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  auto session = first_session(server, &yes, client(&device));
   ASSERT_EQ(SSL_SESSION_has_ticket(session.get()), 1);
   const unsigned char* ticket = nullptr;
   std::size_t length = 0;
@@ -406,9 +376,7 @@ TEST_P(Resuming, LostStandingDeclinesTheTicketAndAFullHandshakeDecides) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session = first_session(
-      server, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto session = first_session(server, &verifier, client(&device));
   verifier.on_resume = Reason::DeviceInactive;
   auto joined = again(server, &verifier, session.get());
   EXPECT_EQ(last_step, Step::Done);
@@ -433,15 +401,12 @@ TEST_P(Resuming, ATicketIsOfOneListenerAndOneMode) {
   open.config.name = "here";
   open.config.auth = AuthMode::OneWay;
   Says verifier(Reason::None);
-  const auto session = first_session(
-      here, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto session = first_session(here, &verifier, client(&device));
   EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
   EXPECT_EQ(last_step, Step::Done);
   EXPECT_FALSE(reused(*again(open, nullptr, session.get())));
   EXPECT_EQ(last_step, Step::Done);
-  const auto nameless = first_session(
-      open, nullptr, {.version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto nameless = first_session(open, nullptr, client(nullptr));
   EXPECT_TRUE(reused(*again(open, nullptr, nameless.get(), false)));
   EXPECT_FALSE(reused(*again(here, &verifier, nameless.get(), false)));
   EXPECT_EQ(last_step, Step::Failed) << "a session without a certificate must not open a mutual listener";
@@ -454,9 +419,7 @@ TEST_P(Resuming, AListenersWholeNameCounts) {
   here.config.name = std::string(60, 'n') + "1";
   there.config.name = std::string(60, 'n') + "2";
   Says verifier(Reason::None);
-  const auto session = first_session(
-      here, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto session = first_session(here, &verifier, client(&device));
   EXPECT_FALSE(reused(*again(there, &verifier, session.get())));
   EXPECT_EQ(last_step, Step::Done);
   EXPECT_EQ(verifier.asked_to_resume, 0);
@@ -467,9 +430,7 @@ TEST_P(Resuming, KeysRotateAndDieAfterADay) {
   Server server;
   server.tickets = &keys;
   Says verifier(Reason::None);
-  const auto session = first_session(
-      server, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto session = first_session(server, &verifier, client(&device));
   for (int hour = 1; hour < 5; ++hour) keys.rotate(now + hour * 3600);
   EXPECT_TRUE(reused(*again(server, &verifier, session.get()))) << "an older key is still good";
   for (int hour = 5; hour < 40; ++hour) keys.rotate(now + hour * 3600);
@@ -487,9 +448,7 @@ TEST_P(Resuming, ATicketsLifeEndsWithTheCertificate) {
   Leaf soon;
   soon.not_after = now + 60;
   device = make(soon, &ca);
-  const auto session = first_session(
-      server, &verifier,
-      {.device = &device, .version = GetParam().version, .groups = GetParam().groups, .ciphers = GetParam().ciphers});
+  const auto session = first_session(server, &verifier, client(&device));
   EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 60U);
   EXPECT_GE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 50U);
 }
@@ -501,12 +460,9 @@ TEST_P(Resuming, EnginesOutliveTheirContext) {
   server->add("DNS:one.example", Kind::P256);
   server->add("DNS:two.example", Kind::P256);
   Says verifier(Reason::None);
-  Joined joined(*server, &verifier,
-                {.device = &device,
-                 .version = GetParam().version,
-                 .groups = GetParam().groups,
-                 .ciphers = GetParam().ciphers,
-                 .server_name = "two.example"});
+  TlsClient::Options options = client(&device);
+  options.server_name = "two.example";
+  Joined joined(*server, &verifier, options);
   server.reset();
   ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
   EXPECT_TRUE(joined.client_done);
@@ -531,13 +487,10 @@ TEST_P(Versions, NothingIsEverResumed) {
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
   for (const bool tickets : {true, false}) {
+    TlsClient::Options options = client(&device);
+    options.tickets = tickets;
     Says yes(Reason::None);
-    Joined first(server, &yes,
-                 {.device = &device,
-                  .version = GetParam().version,
-                  .groups = GetParam().groups,
-                  .ciphers = GetParam().ciphers,
-                  .tickets = tickets});
+    Joined first(server, &yes, options);
     ASSERT_EQ(first.shake(), Step::Done);
     first.client.receive();
     first.client.close();
@@ -547,12 +500,7 @@ TEST_P(Versions, NothingIsEverResumed) {
     SSL_SESSION_get_id(session, &id_length);
     EXPECT_FALSE(GetParam().version == TLS1_3_VERSION && SSL_SESSION_is_resumable(session) == 1);
     Says no(Reason::DeviceInactive);
-    Joined again(server, &no,
-                 {.device = &device,
-                  .version = GetParam().version,
-                  .groups = GetParam().groups,
-                  .ciphers = GetParam().ciphers,
-                  .tickets = tickets});
+    Joined again(server, &no, options);
     SSL_set_session(again.client.ssl(), session);
     EXPECT_EQ(again.shake(), Step::Failed);
     EXPECT_EQ(no.asked, 1);
