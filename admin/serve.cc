@@ -193,6 +193,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   admin_server.stop();
   network_server.stop();
   registrar.stop();
+  if (const auto flushed = (*store)->flush(); !flushed) main_log.warn("not-flushed", {{"what", flushed.error().what}});
   metrics_server.stop();
   main_log.info("stopped");
   return kDone;

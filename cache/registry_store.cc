@@ -133,6 +133,12 @@ Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
   return {};
 }
 
+Answer<void> RegistryStore::flush() {
+  const rocksdb::Status status = impl_->db->Flush(rocksdb::FlushOptions(), impl_->families);
+  if (!status.ok()) return unavailable("the registry's log stays to be replayed: " + status.ToString());
+  return {};
+}
+
 Answer<std::optional<DeviceRow>> RegistryStore::device(const Digest& id) const {
   return impl_->get<DeviceRow>(kDevices, view(id), "device");
 }

@@ -141,6 +141,9 @@ class RegistryStore {
   void put_audit(Batch& batch, const AuditRecord& record);
   // Durable on return where `sync` is set: the log was synced. The registrar's thread.
   Answer<void> commit(Batch& batch, bool sync);
+  // Before a planned end: moves what the log holds (64 MiB at most) into tables, so that the next open() has nothing to
+  // replay. What was committed is as durable without it.
+  Answer<void> flush();
 
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;

@@ -49,9 +49,9 @@ class FaultFile final : public rocksdb::WritableFileWrapper {
 
 rocksdb::Status FaultEnv::NewWritableFile(const std::string& name, std::unique_ptr<rocksdb::WritableFile>* result,
                                           const rocksdb::EnvOptions& options) {
+  if (no_tables && name.ends_with(".sst")) return rocksdb::Status::NoSpace("injected");
   rocksdb::Status status = EnvWrapper::NewWritableFile(name, result, options);
-  const bool is_log = name.size() > 4 && name.substr(name.size() - 4) == ".log";
-  if (status.ok() && is_log) *result = std::make_unique<FaultFile>(*this, std::move(*result));
+  if (status.ok() && name.ends_with(".log")) *result = std::make_unique<FaultFile>(*this, std::move(*result));
   return status;
 }
 

@@ -1,5 +1,7 @@
 // The registrar: durable, then in force, then answered; grouped commits; races; a disk that fills up and a
 // process that dies; the rules of registering a CA.
+#include <filesystem>
+
 #include "tests/cache/registrar_world.h"
 
 namespace sallyport::test {
@@ -403,6 +405,64 @@ TEST_F(RegistrarTest, LastSeenIsADayAndIsNotWorthASync) {
   std::this_thread::sleep_for(50ms);
   EXPECT_EQ(env_.syncs, syncs);
   EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->last_seen, std::time(nullptr) / 86400 * 86400);
+}
+
+std::uintmax_t log_bytes(const std::string& state_dir) {
+  std::uintmax_t bytes = 0;
+  for (const auto& file : std::filesystem::directory_iterator(state_dir + "/registry")) {
+    if (file.path().extension() == ".log") bytes += file.file_size();
+  }
+  return bytes;
+}
+
+std::string stored_cn(const RegistryStore& store, const Digest& id) {
+  const auto text = store.device_text(id);
+  return text && *text ? (*text)->cn : "";
+}
+
+// Of a store that has one device, with this environment.
+Answer<std::unique_ptr<RegistryStore>> store_of_one(const std::string& dir, rocksdb::Env* env) {
+  auto store = RegistryStore::open(dir, env);
+  if (!store) return store;
+  RegistryStore::Batch batch;
+  DeviceText text;
+  text.cn = "meter";
+  (*store)->put_device_text(batch, Digest{1}, Digest{2}, text);
+  if (const auto done = (*store)->commit(batch, true); !done) return done.error();
+  return store;
+}
+
+TEST(RegistryStore, HasNothingToReplayAfterAFlush) {
+  TempDir dir;
+  {
+    const auto store = store_of_one(dir.path(), nullptr);
+    ASSERT_TRUE(store);
+    EXPECT_GT(log_bytes(dir.path()), 0U);
+    ASSERT_TRUE((*store)->flush());
+    EXPECT_EQ(log_bytes(dir.path()), 0U);
+    ASSERT_TRUE((*store)->flush());  // with nothing to do
+  }
+  const auto again = RegistryStore::open(dir.path());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(stored_cn(**again, Digest{1}), "meter");
+}
+
+TEST(RegistryStore, LosesNothingWhereItCannotBeFlushed) {
+  TempDir dir;
+  FaultEnv env;
+  {
+    const auto store = store_of_one(dir.path(), &env);
+    ASSERT_TRUE(store);
+    env.no_tables = true;
+    const auto flushed = (*store)->flush();
+    ASSERT_FALSE(flushed);
+    EXPECT_THAT(flushed.error().what, HasSubstr("stays to be replayed"));
+    EXPECT_THAT(flushed.error().what, HasSubstr("No space left"));
+  }
+  env.no_tables = false;
+  const auto again = RegistryStore::open(dir.path(), &env);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(stored_cn(**again, Digest{1}), "meter");
 }
 
 TEST(RegistryStore, SaysWhyItCannotBeOpened) {

@@ -122,7 +122,7 @@ def test_two_signals_in_quick_succession(serve_once, broker, site, root, apart):
 
 
 def test_registrations_in_the_queue_are_written_before_the_end(serve_once, broker, site, root):
-    """A device served in the last moment is in the registry after the restart."""
+    """A device served in the last moment is in the registry after the restart, whose start has no log to replay."""
     server = started(serve_once, broker, site, root, "5s")
     fleet = [root.issue(f"last minute {number}") for number in range(20)]
     sessions = [admitted(server.port, identity) for identity in fleet]
@@ -131,5 +131,7 @@ def test_registrations_in_the_queue_are_written_before_the_end(serve_once, broke
     for each in sessions:
         each.close()
     assert server.wait(10) == 0
+    left = {each.name: each.stat().st_size for each in (server.folder / "state" / "registry").glob("*.log")}
+    assert left and not any(left.values()), f"the next start has this to replay: {left}"
     server.start()
     assert set(server.devices()) == {identity.id for identity in fleet}
