@@ -37,7 +37,7 @@ def parse(arguments, names):
                         help="these alone: " + ", ".join((*names, *CURVES)))
     parser.add_argument("--peers", nargs="+", metavar="PEER", choices=tuple(PEERS), type=str.lower, default=[],
                         help="these alone: " + ", ".join(PEERS))
-    parser.add_argument("--repeats", type=int, default=0, help="runs of each peer in each scenario (default 2 to 5)")
+    parser.add_argument("--repeats", type=int, default=0, help="runs of each peer in each scenario (default 2 to 7)")
     parser.add_argument("--minutes", type=float, default=0,
                         help="the time budget (default 42; quick: 4.5): repeats are left out where it does not suffice")
     parser.add_argument("--out", type=Path, help="where the Markdown goes (default: bench/RESULTS.md; with --only or "

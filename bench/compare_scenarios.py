@@ -33,7 +33,7 @@ class Scenario:
     resumes: bool = False
     floor: bool = False  # also measured without proxy and TLS
     broker: bool = True  # a peer that is the broker as well can do it
-    repeats: int = 3
+    repeats: int = 3  # more where the figure swings from run to run
 
 
 def idle_connections(files):
@@ -47,20 +47,20 @@ def scenarios(files):
         mode = "resumed" if resumes else "full"
         return Scenario(name, (Row(title, CPU, "µs", goal),),
                         ("handshake", "--mode", mode, *arguments, "--count", "4000"), ("--count", "1000"), 6,
-                        tls=tls, resumes=resumes, repeats=5, **settings)
+                        tls=tls, resumes=resumes, **settings)
 
     def bulk(direction, connections):
         many = "" if connections == 1 else f", {connections} connections"
         return Scenario(f"bulk-{direction}" + (f"-{connections}" if many else ""),
                         (Row(f"bulk {direction}{many}, per MB", CPU, "µs", 0.85),),
                         ("bulk", "--direction", direction, "--connections", str(connections), "--megabytes", "2000"),
-                        ("--megabytes", "1500"), 4, broker=direction == "up")
+                        ("--megabytes", "1500"), 4, broker=direction == "up", repeats=5)
 
     idle = str(idle_connections(files))
     return [
         handshake("handshake-tls13", "full TLS 1.3 mutual handshake + CONNECT + close, known device, P-256", 0.60),
         Scenario("handshake-first", (Row("the same, first connection (registration included)", CPU, "µs", 0.85),),
-                 ("handshake", "--mode", "first", "--count", "4000"), ("--count", "1000"), 7, repeats=5),
+                 ("handshake", "--mode", "first", "--count", "4000"), ("--count", "1000"), 7),
         handshake("handshake-tickets", "with one ticket issued", 0.45, tickets=1),
         handshake("handshake-two-tickets", "with tickets as OpenSSL issues them: the peers two, Sallyport one", 0.45,
                   tickets=2),
@@ -74,7 +74,7 @@ def scenarios(files):
                   "--seconds", "4"), ("--seconds", "2"), 6),
         Scenario("messages-1000", (Row("100-byte messages, 1000 connections at 20,000/s", CPU, "µs", 0.60),),
                  ("messages", "--connections", "1000", "--size", "100", "--rate", "20000", "--seconds", "5"),
-                 ("--seconds", "2"), 9),
+                 ("--seconds", "2"), 9, repeats=7),
         *(bulk(direction, connections) for connections in (1, 4) for direction in ("up", "down")),
         Scenario("roundtrip-1", (Row("round trip p50, 1 connection", "latency_us.p50", "µs", 1.0),
                                  Row("round trip p99, 1 connection", "latency_us.p99", "µs", 1.0)),
@@ -83,11 +83,11 @@ def scenarios(files):
         Scenario("roundtrip-1000", (Row("round trip p50, 1000 connections", "latency_us.p50", "µs", 1.0),
                                     Row("round trip p99, 1000 connections", "latency_us.p99", "µs", 1.0)),
                  ("roundtrip", "--connections", "1000", "--rate", "2000", "--size", "100", "--seconds", "5"),
-                 ("--seconds", "2"), 9, floor=True, repeats=5),
+                 ("--seconds", "2"), 9, floor=True, repeats=7),
         Scenario("storm", (Row("established sessions' p99 during bursts of 50 handshakes", "latency_us.p99", "µs",
                                0.40),),
                  ("storm", "--connections", "100", "--rate", "1000", "--burst", "50", "--every", "0.5",
-                  "--seconds", "8"), ("--seconds", "3"), 11, floor=True, repeats=5),
+                  "--seconds", "8"), ("--seconds", "3"), 11, floor=True, repeats=7),
         Scenario("reconnect-4000", (Row("4000 devices (quick: 1000) reconnect at once: CPU per connection", CPU, "µs",
                                         0.65),),
                  ("reconnect", "--mode", "full", "--connections", "4000"), ("--connections", "1000"), 15),
