@@ -402,13 +402,6 @@ std::vector<Rejection> DataPlane::rejections() {
   return all;
 }
 
-std::uint64_t DataPlane::sessions_of_ca(const Digest& id) {
-  Mail mail;
-  mail.kind = Mail::Kind::CountCa;
-  mail.id = id;
-  return impl_->ask(mail);
-}
-
 std::vector<const ShardCounters*> DataPlane::counters() const {
   std::vector<const ShardCounters*> all;
   for (const auto& shard : impl_->shards) all.push_back(&shard->counters());

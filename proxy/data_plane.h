@@ -101,7 +101,6 @@ class DataPlane final : public ChangeSink {
   // Live sessions; each asks every shard through its mailbox and waits.
   std::vector<std::uint64_t> sessions_of_devices(const std::vector<Digest>& ids);
   std::uint64_t sessions_of_device(const Digest& id);
-  std::uint64_t sessions_of_ca(const Digest& id);
   Impact impact_of_ca(const Digest& id);
   Answer<SessionPage> sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
                                std::string_view page_token);

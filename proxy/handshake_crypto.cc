@@ -150,7 +150,7 @@ bool has_the_form(Group group, Bytes share) {
 
 }  // namespace
 
-bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Tls13Secret& shared) {
+bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Secret256& shared) {
   if (!has_the_form(group, peer)) return false;
   const NoErrorsLeft errors;
   EVP_PKEY* const theirs = Kept::of(group).public_key(peer);

@@ -33,13 +33,13 @@ inline constexpr std::array<std::uint16_t, 14> kAcceptedSchemes = {
 // for a share that is no point of the curve in its one form, or of small order.
 struct KeyExchange {
   std::vector<std::uint8_t> share;  // ours
-  Tls13Secret shared;
+  Secret256 shared;
 };
 bool exchange_keys(Group group, std::span<const std::uint8_t> peer, KeyExchange& made);
 // The same in two steps, as TLS 1.2 takes them (RFC 8422, sections 5.4 and 5.10): the key and its share, or null; then
 // what it and the peer's share come to.
 KeyPtr make_exchange_key(Group group, std::vector<std::uint8_t>& share);
-bool derive_shared(Group group, const KeyPtr& own, std::span<const std::uint8_t> peer, Tls13Secret& shared);
+bool derive_shared(Group group, const KeyPtr& own, std::span<const std::uint8_t> peer, Secret256& shared);
 
 // Who a CertificateVerify is from: section 4.4.3.
 inline constexpr std::string_view kServerContext = "TLS 1.3, server CertificateVerify";

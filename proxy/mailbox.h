@@ -85,7 +85,7 @@ struct Mail {
   enum class Kind : std::uint8_t {
     PutInForce,
     CountDevices,  // tally
-    CountCa,       // id; adds up its sessions, and their devices where `below` is set
+    CountCa,       // id, below; adds up its sessions
     ListSessions,  // sessions
     CutSession,    // number; answers 1 where it was found
     SetListener,   // settings, for settings->listener

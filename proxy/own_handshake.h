@@ -15,7 +15,7 @@
 #include "proxy/handshake_message.h"
 #include "proxy/handshake_server.h"
 #include "proxy/record_layer.h"
-#include "proxy/tls13_key_schedule.h"
+#include "proxy/secret256.h"
 #include "proxy/tls_records.h"
 #include "proxy/verifier.h"
 
@@ -37,7 +37,7 @@ class OwnHandshake {
   // After Done: `records` goes on with what was agreed. False where it cannot.
   virtual bool hand_over(TlsRecords& records) = 0;
   // After Done: the secret of a ticket with this nonce that is to be sent now; false where none is.
-  virtual bool ticket_secret(std::span<const std::uint8_t> /*nonce*/, Tls13Secret& /*secret*/) const { return false; }
+  virtual bool ticket_secret(std::span<const std::uint8_t> /*nonce*/, Secret256& /*secret*/) const { return false; }
   virtual bool resumes() const { return false; }  // by a ticket
 
   const Error& error() const { return error_; }  // after Failed

@@ -165,9 +165,7 @@ class Shard final : public SessionHost {
   void read_mail(const Mail& mail);
   void carry_out(const Notice& notice);
   void set_listener(const SessionSettings& settings);
-  void list_sessions(SessionQuery& query);
   std::uint64_t cut_session(std::uint64_t id);
-  std::uint64_t count_devices(DeviceTally& tally);
   void pace_farewells();
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
@@ -175,6 +173,11 @@ class Shard final : public SessionHost {
   void drain(std::uint64_t limit_ms);
   void on_drain_limit();
   void shut_down_all(bool also_served);
+
+  // shard_sessions.cc
+  std::uint64_t count_devices(DeviceTally& tally);
+  std::uint64_t count_below(const Digest& ca, DevicesBelow& below);
+  void list_sessions(SessionQuery& query);
 
   const ShardParts parts_;
   std::uint64_t connections_max_ = 0;

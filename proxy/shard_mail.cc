@@ -15,14 +15,7 @@ void Shard::read_mail(const Mail& mail) {
   switch (mail.kind) {
     case Mail::Kind::PutInForce: carry_out(*mail.notice); break;
     case Mail::Kind::CountDevices: amount = count_devices(*mail.tally); break;
-    case Mail::Kind::CountCa: {
-      const auto sessions = index_.below(mail.id);
-      amount = sessions.size();
-      if (mail.below == nullptr) break;
-      const std::lock_guard lock(mail.below->mutex);
-      for (const IndexEntry* entry : sessions) mail.below->devices.insert(DigestHash()(entry->device));
-      break;
-    }
+    case Mail::Kind::CountCa: amount = count_below(mail.id, *mail.below); break;
     case Mail::Kind::ListSessions: list_sessions(*mail.sessions); break;
     case Mail::Kind::CutSession: amount = cut_session(mail.number); break;
     case Mail::Kind::SetListener: set_listener(*mail.settings); break;
@@ -71,85 +64,6 @@ void Shard::set_listener(const SessionSettings& settings) {
     if (session.settings().auth == AuthMode::OneWay) session.cut(Reason::NoCertificate);
   }
   ring_->submit();
-}
-
-std::uint64_t Shard::count_devices(DeviceTally& tally) {
-  std::vector<std::uint64_t> counts;
-  std::uint64_t total = 0;
-  for (const Digest& device : *tally.devices) {
-    counts.push_back(index_.count_of_device(device));
-    total += counts.back();
-  }
-  const std::lock_guard lock(tally.mutex);
-  tally.sessions.resize(tally.devices->size());
-  for (std::size_t i = 0; i < counts.size(); ++i) tally.sessions[i] += counts[i];
-  return total;
-}
-
-namespace {
-
-std::string_view name_of(Session::State state) {
-  switch (state) {
-    case Session::State::Free: return "free";
-    case Session::State::Handshaking: return "handshaking";
-    case Session::State::AwaitingConnect: return "awaiting-connect";
-    case Session::State::Connecting: return "connecting";
-    case Session::State::Forwarding: return "forwarding";
-    case Session::State::Halted:
-    case Session::State::Ending: return "closing";
-  }
-  return "";
-}
-
-SessionInfo info_of(const Session& session) {
-  SessionInfo info;
-  info.id = session.id;
-  info.listener = session.settings().listener;
-  info.peer = peer_text(session.peer());
-  info.client_id = session.client_id();
-  info.state = name_of(session.state());
-  info.resumed = session.resumed();
-  info.since = session.since;
-  if (session.state() != Session::State::Handshaking) {
-    info.tls_version = kTlsVersionNames[static_cast<std::size_t>(session.tls_version_index())];
-  }
-  if (const auto version = session.mqtt_version())
-    info.mqtt_version = kMqttVersionNames[static_cast<std::size_t>(*version)];
-  const Verdict* verdict = session.verdict();
-  if (verdict == nullptr || !verdict->admitted() || !verdict->identity) return info;
-  info.device = verdict->identity->fingerprint;
-  if (verdict->identity->cns.size() == 1) info.cn = verdict->identity->cns.front();
-  if (!verdict->chain_cas.empty()) info.ca = verdict->chain_cas.front();
-  return info;
-}
-
-}  // namespace
-
-// A bounded look at the slab: one question never holds up the sessions for long.
-void Shard::list_sessions(SessionQuery& query) {
-  constexpr std::size_t kMostLookedAt = 20'000;
-  const auto wanted = [&](const Session& session) {
-    if (session.state() == Session::State::Free || session.state() == Session::State::Ending) return false;
-    const Verdict* verdict = session.verdict();
-    const bool known = verdict != nullptr && verdict->admitted() && verdict->identity;
-    if (query.device && (!known || verdict->identity->fingerprint != *query.device)) return false;
-    if (!query.ca) return true;
-    return known &&
-           std::find(verdict->chain_cas.begin(), verdict->chain_cas.end(), *query.ca) != verdict->chain_cas.end();
-  };
-  if (query.device) {
-    for (const Session* session : index_.of_device(*query.device)) {
-      if (wanted(*session) && query.found.size() < query.limit) query.found.push_back(info_of(*session));
-    }
-    return;
-  }
-  for (std::size_t at = query.from; at < slab_.size(); ++at) {
-    if (query.found.size() == query.limit || at - query.from == kMostLookedAt) {
-      query.next = at;
-      return;
-    }
-    if (wanted(slab_[at])) query.found.push_back(info_of(slab_[at]));
-  }
 }
 
 std::uint64_t Shard::cut_session(std::uint64_t id) {

@@ -146,7 +146,7 @@ Step Tls12Handshake::on_certificate(Bytes body) {
 Step Tls12Handshake::on_client_key_exchange(Bytes body) {
   const auto share = read_key_exchange(body);
   if (!share) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  Tls13Secret premaster;
+  Secret256 premaster;
   if (!derive_shared(group_, exchange_key_, *share, premaster)) {
     return fail({SSL_R_BAD_ECPOINT, SSL_AD_ILLEGAL_PARAMETER});
   }

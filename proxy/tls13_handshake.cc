@@ -24,7 +24,7 @@ Tls13Handshake::Tls13Handshake(const HandshakeServer& server, Verifier* verifier
                                ByteBuffer& output)
     : OwnHandshake(server, verifier, verdict, output) {}
 
-bool Tls13Handshake::binder_holds(const OfferedTicket& offered, Bytes message, const Tls13Secret& ticket_secret) {
+bool Tls13Handshake::binder_holds(const OfferedTicket& offered, Bytes message, const Secret256& ticket_secret) {
   Sha256 bound;
   bound.add(message.first(offered.binders_at));
   TranscriptHash mac;
@@ -32,7 +32,7 @@ bool Tls13Handshake::binder_holds(const OfferedTicket& offered, Bytes message, c
          CRYPTO_memcmp(offered.binder.data(), mac.data(), mac.size()) == 0;
 }
 
-bool Tls13Handshake::begin(const PlainHello& hello, Bytes message, const Tls13Secret* ticket_secret) {
+bool Tls13Handshake::begin(const PlainHello& hello, Bytes message, const Secret256* ticket_secret) {
   resumes_ = ticket_secret != nullptr;
   const ServerCredential* credential = resumes_ ? nullptr : server_.choose(hello);
   if (!resumes_ && credential == nullptr) return false;
@@ -179,7 +179,7 @@ void Tls13Handshake::send_alert(std::uint8_t level, std::uint8_t description) {
 
 bool Tls13Handshake::hand_over(TlsRecords& records) {
   if (expects_ != Expects::Nothing) return false;
-  const Tls13Secret &client = schedule_.client_application(), &server = schedule_.server_application();
+  const Secret256 &client = schedule_.client_application(), &server = schedule_.server_application();
   TrafficSecrets& secrets = records.secrets();
   std::copy(client.begin(), client.end(), secrets.client.begin());
   std::copy(server.begin(), server.end(), secrets.server.begin());
@@ -188,7 +188,7 @@ bool Tls13Handshake::hand_over(TlsRecords& records) {
   return records.begin(kKeyBytes, 0);
 }
 
-bool Tls13Handshake::ticket_secret(Bytes nonce, Tls13Secret& secret) const {
+bool Tls13Handshake::ticket_secret(Bytes nonce, Secret256& secret) const {
   return takes_tickets_ && expects_ == Expects::Nothing && schedule_.derive_ticket(nonce, secret);
 }
 

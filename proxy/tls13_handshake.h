@@ -26,15 +26,15 @@ class Tls13Handshake final : public OwnHandshake {
 
   // Whether who sent the ClientHello `message` holds the secret of the ticket in it.
   static bool binder_holds(const OfferedTicket& offered, std::span<const std::uint8_t> message,
-                           const Tls13Secret& ticket_secret);
+                           const Secret256& ticket_secret);
   // Answers the ClientHello `message` with the whole flight up to Finished. With a `ticket_secret`, of a ticket that is
   // honoured, no certificate is sent and none is asked for. False: nothing was answered, and OpenSSL may.
-  bool begin(const PlainHello& hello, std::span<const std::uint8_t> message, const Tls13Secret* ticket_secret);
+  bool begin(const PlainHello& hello, std::span<const std::uint8_t> message, const Secret256* ticket_secret);
 
   TlsVersion version() const override { return TlsVersion::V13; }
   std::size_t record_bytes(std::span<const std::uint8_t> bytes) const override;
   bool hand_over(TlsRecords& records) override;
-  bool ticket_secret(std::span<const std::uint8_t> nonce, Tls13Secret& secret) const override;
+  bool ticket_secret(std::span<const std::uint8_t> nonce, Secret256& secret) const override;
   bool resumes() const override { return resumes_; }
 
  private:

@@ -1,7 +1,5 @@
 #include "proxy/tls13_key_schedule.h"
 
-#include <openssl/crypto.h>
-
 #include <optional>
 
 namespace sallyport {
@@ -31,12 +29,8 @@ Bytes derived_early_secret() {
 
 }  // namespace
 
-Tls13Secret::~Tls13Secret() {
-  OPENSSL_cleanse(data(), size());
-}
-
-bool Tls13KeySchedule::begin_with(const Tls13Secret& ticket_secret) {
-  Tls13Secret early;
+bool Tls13KeySchedule::begin_with(const Secret256& ticket_secret) {
+  Secret256 early;
   resumes_ = true;
   return hmac(*sha256(), {}, ticket_secret, early) &&
          expand_label(early, "derived", sha256()->of_nothing_bytes(), early_);
@@ -53,26 +47,26 @@ bool Tls13KeySchedule::derive_handshake(Bytes shared) {
 bool Tls13KeySchedule::derive_application() {
   const TranscriptHash zeros{};
   const TranscriptHash hash = transcript();
-  Tls13Secret salt;
+  Secret256 salt;
   return expand_label(handshake_, "derived", sha256()->of_nothing_bytes(), salt) &&
          hmac(*sha256(), salt, zeros, master_) && expand_label(master_, "c ap traffic", hash, client_application_) &&
          expand_label(master_, "s ap traffic", hash, server_application_);
 }
 
-bool Tls13KeySchedule::derive_ticket(Bytes nonce, Tls13Secret& secret) const {
-  Tls13Secret resumption;
+bool Tls13KeySchedule::derive_ticket(Bytes nonce, Secret256& secret) const {
+  Secret256 resumption;
   return expand_label(master_, "res master", transcript(), resumption) &&
          expand_label(resumption, "resumption", nonce, secret);
 }
 
-bool binder_mac(const Tls13Secret& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac) {
-  Tls13Secret early, key;
+bool binder_mac(const Secret256& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac) {
+  Secret256 early, key;
   return hmac(*sha256(), {}, ticket_secret, early) &&
          expand_label(early, "res binder", sha256()->of_nothing_bytes(), key) && finished_mac(key, hash, mac);
 }
 
-bool finished_mac(const Tls13Secret& secret, const TranscriptHash& hash, TranscriptHash& mac) {
-  Tls13Secret key;
+bool finished_mac(const Secret256& secret, const TranscriptHash& hash, TranscriptHash& mac) {
+  Secret256 key;
   return expand_label(secret, "finished", key) && hmac(*sha256(), key, hash, mac);
 }
 

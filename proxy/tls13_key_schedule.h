@@ -3,23 +3,16 @@
 // its end.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 
 #include "cache/hkdf.h"
 #include "cache/sha2.h"
+#include "proxy/secret256.h"
 
 namespace sallyport {
 
 using TranscriptHash = Sha256::Hash;
-
-struct Tls13Secret : std::array<std::uint8_t, Sha256::kBytes> {
-  Tls13Secret() : array{} {}
-  Tls13Secret(const Tls13Secret&) = delete;
-  Tls13Secret& operator=(const Tls13Secret&) = delete;
-  ~Tls13Secret();
-};
 
 class Tls13KeySchedule {
  public:
@@ -28,31 +21,31 @@ class Tls13KeySchedule {
   TranscriptHash transcript() const { return transcript_.of_all(); }  // of all that was added
 
   // First of all, where a ticket with this secret is honoured.
-  bool begin_with(const Tls13Secret& ticket_secret);
+  bool begin_with(const Secret256& ticket_secret);
   // After the ServerHello; `shared`: what the key exchange came to.
   bool derive_handshake(std::span<const std::uint8_t> shared);
   // After the server's Finished.
   bool derive_application();
   // After the client's Finished: the secret of the ticket with this nonce (section 4.6.1).
-  bool derive_ticket(std::span<const std::uint8_t> nonce, Tls13Secret& secret) const;
+  bool derive_ticket(std::span<const std::uint8_t> nonce, Secret256& secret) const;
 
-  const Tls13Secret& client_handshake() const { return client_handshake_; }
-  const Tls13Secret& server_handshake() const { return server_handshake_; }
-  const Tls13Secret& client_application() const { return client_application_; }
-  const Tls13Secret& server_application() const { return server_application_; }
+  const Secret256& client_handshake() const { return client_handshake_; }
+  const Secret256& server_handshake() const { return server_handshake_; }
+  const Secret256& client_application() const { return client_application_; }
+  const Secret256& server_application() const { return server_application_; }
 
  private:
   Sha256 transcript_;
-  Tls13Secret early_;  // derived from the early secret of a ticket
+  Secret256 early_;  // derived from the early secret of a ticket
   bool resumes_ = false;
-  Tls13Secret handshake_, master_;
-  Tls13Secret client_handshake_, server_handshake_, client_application_, server_application_;
+  Secret256 handshake_, master_;
+  Secret256 client_handshake_, server_handshake_, client_application_, server_application_;
 };
 
 // The binder (section 4.2.11.2) of a ticket with this secret; `hash`: of the ClientHello up to its binders.
-bool binder_mac(const Tls13Secret& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac);
+bool binder_mac(const Secret256& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac);
 
 // The verify_data of a Finished message (section 4.4.4), with the sender's handshake secret.
-bool finished_mac(const Tls13Secret& secret, const TranscriptHash& hash, TranscriptHash& mac);
+bool finished_mac(const Secret256& secret, const TranscriptHash& hash, TranscriptHash& mac);
 
 }  // namespace sallyport

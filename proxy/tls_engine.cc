@@ -124,7 +124,7 @@ std::unique_ptr<OwnHandshake> TlsEngine::answer(std::span<const std::uint8_t> me
 }
 
 std::unique_ptr<OwnHandshake> TlsEngine::answer13(const PlainHello& hello, std::span<const std::uint8_t> message) {
-  Tls13Secret secret;
+  Secret256 secret;
   bool resumes = false;
   if (hello.ticket && resumption_ != nullptr) {
     const auto ticket = resumption_->open(hello.ticket->ticket, std::time(nullptr), secret);
@@ -219,7 +219,7 @@ Step TlsEngine::finish_ours() {
     return Step::Failed;
   }
   resumed_ = ours_->resumes();
-  Tls13Secret secret;
+  Secret256 secret;
   std::uint32_t age_add = 0;
   if (resumption_ != nullptr && ours_->ticket_secret(kNonce, secret) &&
       RAND_bytes(reinterpret_cast<unsigned char*>(&age_add), sizeof age_add) == 1) {

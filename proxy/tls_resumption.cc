@@ -234,7 +234,7 @@ std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {
 
 // What OpenSSL looks at, too, in ssl_get_prev_session() and tls_parse_ctos_psk() of its ssl/.
 std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std::int64_t now,
-                                       Tls13Secret& secret) const {
+                                       Secret256& secret) const {
   const SessionPtr session = opened_session(ticket, keys_, now);
   if (!session || SSL_SESSION_get_protocol_version(session.get()) != TLS1_3_VERSION ||
       SSL_SESSION_get0_cipher(session.get()) != cipher_ ||

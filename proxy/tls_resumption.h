@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "proxy/secret256.h"
 #include "proxy/ticket.h"
 #include "proxy/ticket_keys.h"
-#include "proxy/tls13_key_schedule.h"
 #include "proxy/tls_callbacks.h"
 #include "proxy/tls_session_swap.h"
 
@@ -43,7 +43,7 @@ class Resumption {
                                 std::int64_t now) const;
   // A TLS 1.3 ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of
   // this listener and mode, or too old; the standing is not looked at.
-  std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Tls13Secret& secret) const;
+  std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret) const;
 
  private:
   struct Said {

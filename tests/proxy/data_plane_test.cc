@@ -398,9 +398,9 @@ TEST_P(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
     devices.back()->send(connect_packet());
     ASSERT_EQ(devices.back()->receive(15), connect_packet());
   }
-  EXPECT_EQ(plane_->sessions_of_ca(device_ca_.certificate.fingerprint()), 8U);
+  EXPECT_EQ(plane_->impact_of_ca(device_ca_.certificate.fingerprint()).sessions, 8U);
   ASSERT_TRUE(registrar_->set_ca_status(device_ca_.certificate.fingerprint(), CaStatus::Inactive));
-  EXPECT_EQ(plane_->sessions_of_ca(device_ca_.certificate.fingerprint()), 0U);
+  EXPECT_EQ(plane_->impact_of_ca(device_ca_.certificate.fingerprint()).sessions, 0U);
   for (auto& device : devices) EXPECT_TRUE(device->ended());
   Device again(port_, identities[0]);
   EXPECT_FALSE(again.handshake() && again.receive(1).size() == 1);

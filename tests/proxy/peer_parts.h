@@ -84,7 +84,7 @@ class ExchangeKey {
     CHECK(EVP_PKEY_get_raw_public_key(key_.get(), share_.data(), &length) == 1);
   }
   const Bytes& share() const { return share_; }
-  bool agree(std::span<const std::uint8_t> theirs, Tls13Secret& shared) const {
+  bool agree(std::span<const std::uint8_t> theirs, Secret256& shared) const {
     const KeyPtr peer(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, theirs.data(), theirs.size()));
     const KeyContextPtr deriving(EVP_PKEY_CTX_new(key_.get(), nullptr));
     std::size_t length = shared.size();

@@ -84,7 +84,7 @@ class Tls12Peer {
   void said(const Bytes& message) { transcript_.insert(transcript_.end(), message.begin(), message.end()); }
   // Once the ClientKeyExchange was said: what the records from now on are sealed with.
   void agree() {
-    Tls13Secret shared;
+    Secret256 shared;
     agreed_.hash = kdf_hash("SHA2-256");
     CHECK(exchange_.agree(theirs_, shared));
     CHECK(derive_master(*agreed_.hash, shared, Sha256::of(std::span(transcript_)), agreed_.master));

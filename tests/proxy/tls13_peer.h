@@ -56,7 +56,7 @@ class Tls13Peer {
     fields.take(8);  // ticket_lifetime, ticket_age_add
     const auto nonce = fields.vector(1);
     const auto ticket = fields.vector(2);
-    Tls13Secret secret;
+    Secret256 secret;
     if (fields.missing() || !schedule_.derive_ticket(nonce, secret)) return std::nullopt;
     return KeptTicket{{ticket.begin(), ticket.end()}, {secret.begin(), secret.end()}};
   }
@@ -69,7 +69,7 @@ class Tls13Peer {
     heard.push_back(Bytes(greeting.begin(), greeting.end()));
     // type, length, legacy_version, random, session_id, ..., and the share is the end of it, or before which ticket
     static const Bytes kFirstTicket = join({number(41, 2), number(2, 2), number(0, 2)});
-    Tls13Secret shared;
+    Secret256 shared;
     if (flight.size() < 6 || greeting.size() < 38 || greeting[0] != 2) return false;
     resumed = std::equal(kFirstTicket.begin(), kFirstTicket.end(), greeting.end() - 6);
     if (resumed && !schedule_.begin_with(offered_)) return false;
@@ -124,7 +124,7 @@ class Tls13Peer {
 
  private:
   ExchangeKey exchange_;
-  Tls13Secret offered_;  // of the ticket that was offered
+  Secret256 offered_;  // of the ticket that was offered
   Tls13KeySchedule schedule_;
   std::optional<RecordPeer> handshake_, application_;
 };

@@ -234,7 +234,7 @@ TEST_F(Tls13Resumption, ATicketIsOfOneVersion) {
 TEST_F(Tls13Resumption, ATicketLivesAsLongAsItSays) {
   const KeptTicket kept = first();
   const Resumption& resumption = *server.context().resumption();
-  Tls13Secret secret;
+  Secret256 secret;
   const std::int64_t life = TicketKeys::kLife - TicketKeys::kRotation;
   const auto ticket = resumption.open(kept.ticket, now + life, secret);
   ASSERT_TRUE(ticket);
