@@ -451,6 +451,26 @@ TEST_F(LifeCycle, CrlsThatMustNotCountAreRefused) {
   EXPECT_TRUE(import(crl(root_, entries, {.number = 300}))) << "the same list again completes an import cut short";
 }
 
+// The older one is so long that it is written in two parts; the newer one comes between them, and is finished first.
+TEST_F(LifeCycle, OfTwoCrlsAtOnceTheNewerIsRemembered) {
+  constexpr std::size_t kPart = 4096;
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const std::string older = crl(root_, std::vector<Entry>(kPart + 1, {&device.certificate}), {.number = 299});
+  const std::string newer = crl(root_, {}, {.number = 300});
+  std::thread beside;
+  shards_.when_asked = [&](const Notice&) {
+    if (beside.joinable()) return;
+    beside = std::thread([&] { EXPECT_TRUE(import(newer)); });
+    std::this_thread::sleep_for(100ms);  // this is the registrar's thread: the newer one waits for it
+  };
+  EXPECT_TRUE(import(older));
+  ASSERT_TRUE(beside.joinable());
+  beside.join();
+  shards_.when_asked = nullptr;
+  EXPECT_FALSE(import(older)) << "it would be a replay now";
+}
+
 TEST_F(LifeCycle, ARevokedIntermediateEndsEveryChainThroughIt) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 mid = make_ca("Mid", &root_), sub = make_ca("Sub", &root_);

@@ -52,6 +52,20 @@ int connect_to(std::uint16_t port) {
   return -1;
 }
 
+// Whether a socket listens there: nobody else can have the port then, as socket(7) says of SO_REUSEADDR.
+bool is_listened_on(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool taken = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0;
+  ::close(fd);
+  return taken;
+}
+
 // Sends back what it gets, and keeps a count of it.
 class EchoBroker {
  public:
@@ -551,8 +565,10 @@ TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   ASSERT_TRUE(device->handshake());
   device->send(connect_packet());
   ASSERT_EQ(device->receive(15), connect_packet());
+  EXPECT_TRUE(is_listened_on(port_));
   plane_->drain(10s);
-  EXPECT_TRUE(eventually([&] { return connect_to(port_) == -1; }));
+  EXPECT_TRUE(eventually([&] { return !is_listened_on(port_); }));  // without anybody having come
+  EXPECT_EQ(connect_to(port_), -1);
   device->send("last words");
   EXPECT_EQ(device->receive(10), "last words");
   EXPECT_FALSE(plane_->finished());
