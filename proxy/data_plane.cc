@@ -307,7 +307,7 @@ std::vector<ShardInfo> DataPlane::shard_info() const {
 }
 
 std::vector<std::uint64_t> DataPlane::sessions_of_devices(const std::vector<Digest>& ids) {
-  DeviceTally tally;
+  SessionTally tally;
   tally.devices = &ids;
   tally.sessions.resize(ids.size());
   Mail mail;

@@ -69,7 +69,7 @@ struct SessionQuery {
 };
 
 // Live sessions of each of some devices; the shards add up under the lock.
-struct DeviceTally {
+struct SessionTally {
   const std::vector<Digest>* devices = nullptr;
   std::mutex mutex;
   std::vector<std::uint64_t> sessions;
@@ -97,7 +97,7 @@ struct Mail {
   const Notice* notice = nullptr;
   Digest id{};
   std::uint64_t number = 0;
-  DeviceTally* tally = nullptr;
+  SessionTally* tally = nullptr;
   DevicesBelow* below = nullptr;
   SessionQuery* sessions = nullptr;
   const SessionSettings* settings = nullptr;

@@ -175,7 +175,7 @@ class Shard final : public SessionHost {
   void shut_down_all(bool also_served);
 
   // shard_sessions.cc
-  std::uint64_t count_devices(DeviceTally& tally);
+  std::uint64_t count_devices(SessionTally& tally);
   std::uint64_t count_below(const Digest& ca, DevicesBelow& below);
   void list_sessions(SessionQuery& query);
 

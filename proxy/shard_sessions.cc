@@ -5,7 +5,7 @@
 
 namespace sallyport {
 
-std::uint64_t Shard::count_devices(DeviceTally& tally) {
+std::uint64_t Shard::count_devices(SessionTally& tally) {
   std::vector<std::uint64_t> counts;
   std::uint64_t total = 0;
   for (const Digest& device : *tally.devices) {

@@ -48,6 +48,9 @@ for file in $(git ls-files -co --exclude-standard cache proxy admin | grep -E '\
   head -n 1 "$file" | grep -q '^// ' || finding "$file does not begin with what it is"
   grep -q '^#pragma once' "$file" || finding "$file lacks #pragma once"
 done
+# To the linker they are one type, and one's destructor may end the other.
+sources cache proxy admin | grep '\.h$' | xargs grep -hoE '^(struct|class|enum class) [A-Za-z0-9_]+( final)?( :| \{)' |
+  sed -E 's/^(struct|enum class|class) ([A-Za-z0-9_]+).*/\2/' | sort | uniq -d | rule "two headers define a type of this name"
 git ls-files -co --exclude-standard cache proxy admin | grep -E '(util|common|helper|manager|misc)[^/]*\.(h|cc)$' | rule "a name that says nothing"
 
 # Nothing logs what must stay secret.
