@@ -12,6 +12,8 @@ class ReplyWatch {
  public:
   // The longest wait; and what counts as at once, where nobody waited and being woken is part of it.
   static constexpr std::uint64_t kMostUs = 80, kPromptUs = 120;
+  // And the longest time awake: whose answer has not come by then may be waiting for this very processor.
+  static constexpr std::uint64_t kAwakeUs = 60;
   // So many prompt answers more than others, and it is waited for them; what one that was not prompt takes back.
   static constexpr int kTrusted = 8, kSure = 16, kMiss = 4;
   // Of all time, one part in so many is spent waiting at most, and so much of it at once.
@@ -31,8 +33,11 @@ class ReplyWatch {
 
   // How much longer to wait for an answer; 0: not at all. Where something is put off, as long as that may be.
   std::uint64_t patience_us(std::uint64_t now_us);
-  // Whether that is to be spent awake, where there is nothing else to do; and what of it was.
-  bool awake() const { return beside_ && rare_; }
+  // How much of that patience is to be spent awake, where there is nothing else to do; and what was.
+  std::uint64_t awake_us(std::uint64_t patience_us) const {
+    constexpr std::uint64_t kAsleepUs = kMostUs - kAwakeUs;
+    return beside_ && rare_ && patience_us > kAsleepUs ? patience_us - kAsleepUs : 0;
+  }
   void waited(std::uint64_t us);
   // Whether something else, which is due, is put off for an answer: never for longer than kMostUs, however many more
   // are asked for meanwhile. All of that time is counted as spent.

@@ -155,14 +155,14 @@ void Shard::turn() {
 
 void Shard::wait(bool handshake_due) {
   using std::chrono::microseconds, std::chrono::milliseconds;
-  const microseconds reply(replies_.patience_us(turn_began_us_));
+  const std::uint64_t reply_us = replies_.patience_us(turn_began_us_);
   if (!handshake_due || nobody_speaks()) rest_.not_needed(turn_began_us_);
   if (!handshake_due) {
-    const microseconds awake = replies_.awake() ? reply : microseconds(0);
+    const microseconds awake(replies_.awake_us(reply_us));
     ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
     return replies_.waited(static_cast<std::uint64_t>(std::min(awake, ring_->waited()).count()));
   }
-  if (replies_.putting_off()) return ring_->turn(reply);
+  if (replies_.putting_off()) return ring_->turn(microseconds(reply_us));
   if (rest_.due(turn_began_us_)) ring_->rest(microseconds(RestWatch::kForUs));
   ring_->turn(microseconds(0));
 }

@@ -158,14 +158,17 @@ TEST(ReplyWatch, IsAwakeWhereQuestionsAreRareAndSomebodyElseCanRun) {
   Dialogue d;
   d.exchange(50, 20);
   d.ask();
-  EXPECT_TRUE(d.watch.awake());
+  EXPECT_EQ(d.watch.awake_us(kMost), ReplyWatch::kAwakeUs);
+  EXPECT_EQ(d.watch.awake_us(kMost - 10), ReplyWatch::kAwakeUs - 10);
+  EXPECT_EQ(d.watch.awake_us(kMost - ReplyWatch::kAwakeUs), 0U);  // the last of it asleep
+  EXPECT_EQ(d.watch.awake_us(0), 0U);
   d.watch.asked(d.now + ReplyWatch::kRarelyUs - 1);
-  EXPECT_FALSE(d.watch.awake());
+  EXPECT_EQ(d.watch.awake_us(kMost), 0U);
   EXPECT_GT(d.patience(ReplyWatch::kRarelyUs), 0U);  // asleep it may still be waited
 
   ReplyWatch alone(false);
   alone.asked(1'000'000);
-  EXPECT_FALSE(alone.awake());
+  EXPECT_EQ(alone.awake_us(kMost), 0U);
 }
 
 }  // namespace
