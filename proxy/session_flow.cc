@@ -15,6 +15,8 @@ constexpr std::size_t kHandshakeBytes = 16 * 1024;
 constexpr std::size_t kLargeRead = 4 * 1024;  // from here on plaintext goes straight to where it is sent from
 constexpr std::size_t kRecord = 16 * 1024;    // of plaintext, at most: RFC 8446, section 5.1
 constexpr std::size_t kRecordOverhead = 64;   // header, tag, and room to spare
+// Of what TLS itself answers (a KeyUpdate, a renegotiation declined) while the client takes nothing.
+constexpr std::size_t kMostAnswers = 16 * 1024;
 
 }  // namespace
 
@@ -117,6 +119,11 @@ void Session::decrypt() {
     const bool straight = engine_->unread() >= kLargeRead;
     const std::size_t room = std::max(engine_->unread(), kRecord);
     const Step step = engine_->read(straight ? to_broker_.prepare(room) : host_->scratch(), n);
+    // Data for the client is not encrypted while a send is in flight: what grows then are such answers alone.
+    if (client_send_.submitted() && to_client_.size() > kMostAnswers) {
+      return terminate({Origin::Client, Reason::TlsError, 0, "the client asks and does not read"}, Cause::Protocol,
+                       Manner::Abrupt);
+    }
     if (step == Step::WantInput) break;
     if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {

@@ -140,7 +140,9 @@ Step TlsRecords::handshake12(std::span<const std::uint8_t> content, ByteBuffer& 
   if (!whole || content[0] != kClientHello || ++warnings_ >= kWarningsInARow) {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
   }
-  if (!write_closed_) send_alert(SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION, output);
+  // Where something waits to be sent, what was declined last says it for this one, too: who does not read what it asks
+  // for must not make us hold more and more of it.
+  if (!write_closed_ && output.empty()) send_alert(SSL3_AL_WARNING, SSL_AD_NO_RENEGOTIATION, output);
   return Step::Done;
 }
 

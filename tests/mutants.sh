@@ -476,6 +476,10 @@ mutant wait-for-every-broker proxy/reply_watch.cc reply_watch_test '*' 'score_ <
 mutant never-unlearn proxy/reply_watch.cc reply_watch_test '*' 'score_ - kMiss' 'score_'
 mutant wait-without-a-bound proxy/reply_watch.cc reply_watch_test '*' ' || allowance_us_ < kMostUs' ''
 mutant short-turns-earn-nothing proxy/reply_watch.cc reply_watch_test '*' '+= gained * kShare' '= now_us'
+mutant answers-without-bound proxy/session_flow.cc simulation_test 'Asking*' \
+  'to_client_.size() > kMostAnswers' 'false'
+mutant declined-again-and-again proxy/tls_records.cc simulation_test 'Asking*' \
+  '!write_closed_ && output.empty()) send_alert' '!write_closed_) send_alert'
 mutant awake-to-the-last proxy/reply_watch.h reply_watch_test '*' 'kMostUs - kAwakeUs;' '0;'
 mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside_ && rare_ && ' 'rare_ && '
 mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''
