@@ -62,7 +62,7 @@ struct SessionInfo {
 // A page of one shard's sessions; each shard fills its own.
 struct SessionQuery {
   std::optional<Digest> device, ca;
-  std::size_t from = 0;  // place in the shard's slab
+  std::size_t from = 0;  // place in the shard's slab, or among the device's sessions there
   std::size_t limit = 100;
   std::vector<SessionInfo> found;
   std::optional<std::size_t> next;  // where to go on

@@ -40,6 +40,12 @@ std::string_view name_of(Session::State state) {
   return "";
 }
 
+// Whose session it is. While it shakes hands nobody has proven anything: anyone may have sent that certificate.
+const Verdict* proven(const Session& session) {
+  const Verdict* verdict = session.state() == Session::State::Handshaking ? nullptr : session.verdict();
+  return verdict != nullptr && verdict->admitted() && verdict->identity ? verdict : nullptr;
+}
+
 SessionInfo info_of(const Session& session) {
   SessionInfo info;
   info.id = session.id;
@@ -54,8 +60,8 @@ SessionInfo info_of(const Session& session) {
   }
   if (const auto version = session.mqtt_version())
     info.mqtt_version = kMqttVersionNames[static_cast<std::size_t>(*version)];
-  const Verdict* verdict = session.verdict();
-  if (verdict == nullptr || !verdict->admitted() || !verdict->identity) return info;
+  const Verdict* verdict = proven(session);
+  if (verdict == nullptr) return info;
   info.device = verdict->identity->fingerprint;
   if (verdict->identity->cns.size() == 1) info.cn = verdict->identity->cns.front();
   if (!verdict->chain_cas.empty()) info.ca = verdict->chain_cas.front();
@@ -69,26 +75,24 @@ void Shard::list_sessions(SessionQuery& query) {
   constexpr std::size_t kMostLookedAt = 20'000;
   const auto wanted = [&](const Session& session) {
     if (session.state() == Session::State::Free || session.state() == Session::State::Ending) return false;
-    const Verdict* verdict = session.verdict();
-    const bool known = verdict != nullptr && verdict->admitted() && verdict->identity;
-    if (query.device && (!known || verdict->identity->fingerprint != *query.device)) return false;
+    const Verdict* verdict = proven(session);
+    if (query.device && (verdict == nullptr || verdict->identity->fingerprint != *query.device)) return false;
     if (!query.ca) return true;
-    return known &&
+    return verdict != nullptr &&
            std::find(verdict->chain_cas.begin(), verdict->chain_cas.end(), *query.ca) != verdict->chain_cas.end();
   };
-  if (query.device) {
-    for (const Session* session : index_.of_device(*query.device)) {
-      if (wanted(*session) && query.found.size() < query.limit) query.found.push_back(info_of(*session));
+  const auto look_at = [&](std::size_t count, const auto& session_at) {
+    for (std::size_t at = query.from; at < count; ++at) {
+      if (query.found.size() == query.limit || at - query.from == kMostLookedAt) {
+        query.next = at;
+        return;
+      }
+      if (wanted(session_at(at))) query.found.push_back(info_of(session_at(at)));
     }
-    return;
-  }
-  for (std::size_t at = query.from; at < slab_.size(); ++at) {
-    if (query.found.size() == query.limit || at - query.from == kMostLookedAt) {
-      query.next = at;
-      return;
-    }
-    if (wanted(slab_[at])) query.found.push_back(info_of(slab_[at]));
-  }
+  };
+  if (!query.device) return look_at(slab_.size(), [&](std::size_t at) -> const Session& { return slab_[at]; });
+  const auto its_own = index_.of_device(*query.device);
+  look_at(its_own.size(), [&](std::size_t at) -> const Session& { return *its_own[at]; });
 }
 
 }  // namespace sallyport

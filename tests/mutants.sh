@@ -480,6 +480,10 @@ mutant answers-without-bound proxy/session_flow.cc simulation_test 'Asking*' \
   'to_client_.size() > kMostAnswers' 'false'
 mutant declined-again-and-again proxy/tls_records.cc simulation_test 'Asking*' \
   '!write_closed_ && output.empty()) send_alert' '!write_closed_) send_alert'
+mutant a-devices-first-page-only proxy/shard_sessions.cc data_plane_test '*Pages*' \
+  'const auto its_own = index_.of_device(*query.device);' 'if (query.from > 0) return; const auto its_own = index_.of_device(*query.device);'
+mutant unproven-is-listed proxy/shard_sessions.cc data_plane_test '*Proven*' \
+  'session.state() == Session::State::Handshaking ? nullptr : ' ''
 mutant awake-to-the-last proxy/reply_watch.h reply_watch_test '*' 'kMostUs - kAwakeUs;' '0;'
 mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside_ && rare_ && ' 'rare_ && '
 mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''

@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "cache/chains.h"
@@ -127,6 +128,15 @@ class Device {
     }
     exchange(0ms);  // hands over the last flight; what comes back is for receive()
     return true;
+  }
+  // All of its last flight but the end: its certificate is there, and nothing proven.
+  void handshake_but_for_the_end() {
+    tls_.handshake();
+    exchange();
+    tls_.handshake();
+    const auto out = tls_.give();
+    ASSERT_GT(out.size(), 500U);
+    ::send(fd_, out.data(), out.size() - 20, MSG_NOSIGNAL);
   }
   void send(const std::string& bytes) {
     tls_.send({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
@@ -556,6 +566,50 @@ TEST_P(DataPlaneTest, ClosingIsPaced) {
   for (auto& device : devices) device->send("more");
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
   EXPECT_EQ(broker_.received, before) << "bytes of a revoked device reached the broker";
+}
+
+TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < 5; ++i) {  // on two shards: several of one device on one of them
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(connect_packet());
+    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+  }
+  const Digest device = identity.certificate.fingerprint(), ca = device_ca_.certificate.fingerprint();
+  const auto listed = [&](std::optional<Digest> of_device, std::optional<Digest> of_ca, std::size_t limit) {
+    std::set<std::uint64_t> ids;
+    std::string token;
+    do {
+      const auto page = plane_->sessions(of_device, of_ca, limit, token);
+      EXPECT_TRUE(page && page->sessions.size() <= limit);
+      for (const SessionInfo& session : page->sessions) EXPECT_TRUE(ids.insert(session.id).second) << "twice";
+      token = page->next_page_token;
+    } while (!token.empty());
+    return ids.size();
+  };
+  for (const std::size_t limit : {1U, 2U, 100U}) {
+    EXPECT_EQ(listed(device, {}, limit), 5U);
+    EXPECT_EQ(listed({}, ca, limit), 5U);
+    EXPECT_EQ(listed(device, ca, limit), 5U);
+    EXPECT_EQ(listed({}, {}, limit), 5U);
+  }
+}
+
+TEST_P(DataPlaneTest, WhoHasNotProvenAnythingIsListedAsNobody) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  device.handshake_but_for_the_end();
+  std::this_thread::sleep_for(50ms);  // by then its certificate was judged
+  const auto all = plane_->sessions({}, {}, 10, "");
+  ASSERT_EQ(all->sessions.size(), 1U);
+  EXPECT_EQ(all->sessions[0].state, "handshaking");
+  EXPECT_FALSE(all->sessions[0].device);
+  EXPECT_EQ(all->sessions[0].cn, "");
+  EXPECT_TRUE(plane_->sessions({}, device_ca_.certificate.fingerprint(), 10, "")->sessions.empty());
 }
 
 TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
