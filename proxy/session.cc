@@ -33,7 +33,7 @@ void Session::begin(SessionHost& host, const SessionSettings& settings, Socket c
   entry_.session = this;
   const bool mutual = settings.auth == AuthMode::Mutual;
   engine_.emplace(*settings.tls, mutual ? this : nullptr, to_client_);
-  host.timers().start(timer_, static_cast<std::uint64_t>(settings.config->handshake_timeout.count()));
+  start_timer(timer_, static_cast<std::uint64_t>(settings.config->handshake_timeout.count()));
   start_client_recv();
 }
 
@@ -92,7 +92,7 @@ void Session::on_established() {
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
   }
-  host_->timers().start(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
+  start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
   decrypt();
   if (state_ != State::Ending) start_client_recv();
 }
@@ -148,12 +148,12 @@ void Session::register_device() {
   host_->shard_counters().registrations_offered.add();
   if (host_->offer(decided)) return;
   host_->shard_counters().registrations_deferred.add();
-  host_->timers().start(register_timer_, kRegisterAgainMs);
+  start_timer(register_timer_, kRegisterAgainMs);
 }
 
 void Session::on_register_timer() {
   if (state_ == State::Ending || state_ == State::Halted || verdict() == nullptr) return;
-  if (!host_->offer(*verdict())) host_->timers().start(register_timer_, kRegisterAgainMs);
+  if (!host_->offer(*verdict())) start_timer(register_timer_, kRegisterAgainMs);
 }
 
 void Session::connect_broker() {
@@ -166,7 +166,7 @@ void Session::connect_broker() {
   }
   connect_began_us_ = host_->now_us();
   host_->io().connect(broker_, route_.address, route_.length, broker_connect_);
-  host_->timers().start(timer_, kBrokerConnectMs);
+  start_timer(timer_, kBrokerConnectMs);
 }
 
 void Session::on_broker_connect(const IoResult& result) {

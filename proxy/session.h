@@ -148,6 +148,9 @@ class Session final : public Verifier {
 
  private:
   // session.cc
+  void start_timer(Timer& timer, std::uint64_t after_ms) {
+    host_->timers().start(timer, host_->now_us() / 1000, after_ms);
+  }
   void on_established();
   void collect_connect();
   void on_connect_ready();

@@ -66,7 +66,7 @@ void Session::farewell() {
   farewell_due_ = true;
   const bool waits = (client_send_.submitted() && !torn_) || wants_rest();
   if (!waits) return say_farewell();
-  host_->timers().start(timer_, kBoundaryMs);
+  start_timer(timer_, kBoundaryMs);
 }
 
 void Session::say_farewell() {
@@ -115,7 +115,7 @@ void Session::watch_expiry() {
   if (verdict() == nullptr) return;
   const std::int64_t left = verdict()->good_until + 1 - host_->unix_now();
   const std::int64_t after = left <= 0 ? kAgain : std::min(left, kLongest);
-  host_->timers().start(expiry_timer_, static_cast<std::uint64_t>(after) * 1000);
+  start_timer(expiry_timer_, static_cast<std::uint64_t>(after) * 1000);
 }
 
 }  // namespace sallyport

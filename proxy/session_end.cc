@@ -38,7 +38,7 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   if (manner == Manner::Orderly) {
     if (!to_client_plain_.empty()) encrypt(to_client_plain_.bytes());
     engine_->close();
-    host_->timers().start(timer_, kFarewellMs);
+    start_timer(timer_, kFarewellMs);
   }
   to_client_plain_.release();
   advance_ending();

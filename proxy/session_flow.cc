@@ -163,7 +163,7 @@ void Session::on_client_closed() {
   }
   host_->io().end_sending(broker_);
   broker_fin_sent_ = true;
-  host_->timers().start(timer_, kHalfClosedMs);
+  start_timer(timer_, kHalfClosedMs);
 }
 
 void Session::flush() {
@@ -251,7 +251,7 @@ void Session::on_broker_recv(const IoResult& result) {
   if (result.value == 0) {
     broker_ended_ = true;
     if (to_client_plain_.empty()) engine_->close();
-    host_->timers().start(timer_, kHalfClosedMs);
+    start_timer(timer_, kHalfClosedMs);
     host_->wants_flush(*this);
     if (to_client_held() == 0) on_broker_ended();
     return;

@@ -47,7 +47,7 @@ void Shard::on_accepted(Accepting& accepting, const IoResult& result) {
     if (!accept_again_.running()) {
       log_.warn("accept-failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
     }
-    timers_.start(accept_again_, kOutOfFilesMs);
+    timers_.start(accept_again_, now_us() / 1000, kOutOfFilesMs);
     return;
   }
   if (draining_) return close_listening(listening);
@@ -195,7 +195,7 @@ void Shard::start_probes() {
 // A server that sessions reach needs no probe; one that is down is asked again, so that it is used, and
 // shown as up, when it returns.
 void Shard::on_probe_due(Probe& probe) {
-  timers_.start(probe.timer, probe.health_ms);
+  timers_.start(probe.timer, now_us() / 1000, probe.health_ms);
   if (draining_ || probe.connected.submitted()) return;
   if (probe.answered && brokers_.up(probe.route.upstream, probe.route.server)) return;
   probe.socket = ring_->open(probe.route.address->sa_family);

@@ -99,7 +99,8 @@ void Shard::pace_farewells() {
     session->farewell();
   }
   closing_.set(farewells_.size());
-  if (!farewells_.empty() && !farewell_timer_.running()) timers_.start(farewell_timer_, TimerWheel::kTickMs);
+  if (!farewells_.empty() && !farewell_timer_.running())
+    timers_.start(farewell_timer_, now_us() / 1000, TimerWheel::kTickMs);
 }
 
 // The last one of a notice to be closed says how long the whole cut took.
@@ -135,7 +136,7 @@ void Shard::drain(std::uint64_t limit_ms) {
     stop_accepting();
     shut_down_all(false);
   }
-  timers_.start(drain_limit_, limit_ms);
+  timers_.start(drain_limit_, now_us() / 1000, limit_ms);
 }
 
 void Shard::on_drain_limit() {

@@ -1,5 +1,7 @@
 #include "proxy/timer_wheel.h"
 
+#include <algorithm>
+
 namespace sallyport {
 
 TimerWheel::TimerWheel(std::uint64_t now_ms) : tick_(now_ms / kTickMs) {
@@ -12,10 +14,10 @@ void TimerWheel::unlink(Timer& timer) {
   timer.next_ = timer.previous_ = nullptr;
 }
 
-void TimerWheel::start(Timer& timer, std::uint64_t after_ms) {
+void TimerWheel::start(Timer& timer, std::uint64_t now_ms, std::uint64_t after_ms) {
   stop(timer);
-  // One tick more than the division says: the present tick has begun already, and early is wrong.
-  timer.due_tick_ = tick_ + (after_ms + kTickMs - 1) / kTickMs + 1;
+  // Of the ticks that are still to come the first one that is not early.
+  timer.due_tick_ = std::max((now_ms + after_ms + kTickMs - 1) / kTickMs, tick_ + 1);
   Timer& head = slots_[timer.due_tick_ % kSlots];
   timer.next_ = &head;
   timer.previous_ = head.previous_;

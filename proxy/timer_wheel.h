@@ -35,8 +35,8 @@ class TimerWheel {
 
   explicit TimerWheel(std::uint64_t now_ms);
 
-  // Runs once, `after_ms` from the last advance() or later. Starting a running timer moves it.
-  void start(Timer& timer, std::uint64_t after_ms);
+  // Runs once, in an advance() that is `after_ms` from `now_ms` or later. Starting a running timer moves it.
+  void start(Timer& timer, std::uint64_t now_ms, std::uint64_t after_ms);
   void stop(Timer& timer);
   void advance(std::uint64_t now_ms);  // runs what is due; callbacks may start and stop timers
   // Milliseconds until an advance() may have something to do; `most` where that is later or nothing runs. Looks at

@@ -233,7 +233,7 @@ mutant no-second-look-at-connect proxy/session.cc simulation_test '*' \
 mutant serve-pending-devices proxy/session.cc simulation_test '*' \
   'if (decided->pending) {' 'if (false) {'
 mutant forget-deferred-registrations proxy/session.cc simulation_test '*FullQueue*' \
-  'host_->timers().start(register_timer_, kRegisterAgainMs);' ''
+  'start_timer(register_timer_, kRegisterAgainMs);' ''
 mutant ignore-a-short-send proxy/session_flow.cc simulation_test '*' \
   'to_broker_sending_.consume(static_cast<std::size_t>(result.value));' 'to_broker_sending_.release();'
 mutant keep-the-sign-of-x cache/light_x25519.cc light_x25519_test 'X25519.*' \
@@ -277,7 +277,11 @@ mutant unexpected-eof-is-a-close proxy/tls_engine.cc tls_engine_test '*CloseNoti
 mutant an-endless-connect proxy/mqtt_connect.cc mqtt_connect_test '*' \
   'if (packet > max_bytes)' 'if (false)'
 mutant timers-run-early proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
-  '(after_ms + kTickMs - 1) / kTickMs + 1' 'after_ms / kTickMs'
+  '(now_ms + after_ms + kTickMs - 1) / kTickMs' '(now_ms + after_ms) / kTickMs'
+mutant timers-count-from-the-last-turn proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
+  '(now_ms + after_ms' '(tick_ * kTickMs + after_ms'
+mutant timers-for-a-tick-that-is-over proxy/timer_wheel.cc proxy_parts_test '*TimerWheel*' \
+  'tick_ + 1);' 'std::uint64_t{0});'
 mutant a-wildcard-for-every-label proxy/server_name.cc proxy_parts_test '*ServerNames*' \
   'const std::size_t dot = key.find('"'.'"');' 'const std::size_t dot = key.rfind('"'.'"', key.rfind('"'.'"') - 1);'
 
