@@ -49,9 +49,15 @@ namespace {
 
 template <class Hash>
 bool hmac_with(Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
-  if (key.size() > Hash::kBlockBytes || out.size() < Hash::kBytes) return false;
+  if (out.size() < Hash::kBytes) return false;
   Pad pad;
-  std::copy(key.begin(), key.end(), pad.begin());
+  if (key.size() > Hash::kBlockBytes) {
+    Hash of_key;
+    of_key.add(key);
+    of_key.finish(pad.data());
+  } else {
+    std::copy(key.begin(), key.end(), pad.begin());
+  }
   for (std::uint8_t& byte : pad) byte ^= 0x36;
   Hash inner, outer;
   inner.add(Bytes(pad).first(Hash::kBlockBytes));

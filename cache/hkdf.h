@@ -31,7 +31,8 @@ struct KdfSecret : std::array<std::uint8_t, KdfHash::kMostBytes> {
   ~KdfSecret();
 };
 
-// Of the pieces of `text`, one after the other. `key` is no longer than a block; `out` has room for a hash.
+// Of the pieces of `text`, one after the other. `out` has room for a hash. A key longer than a block is hashed first
+// (RFC 2104, section 2): what P-521 agrees on has 66 bytes, a block of SHA-256 has 64.
 bool hmac(const KdfHash& hash, std::span<const std::uint8_t> key, std::span<const std::span<const std::uint8_t>> text,
           std::span<std::uint8_t> out);
 bool hmac(const KdfHash& hash, std::span<const std::uint8_t> key, std::span<const std::uint8_t> text,

@@ -175,6 +175,10 @@ mutant nothing-gathers cache/registrar.cc registrar_test '*Gather*' \
   'std::chrono::steady_clock::now() < gather_until_' 'false'
 mutant prf-stands-still cache/hkdf.cc light_parsing_test 'Prf*' \
   'if (!out.empty() && !hmac(hash, secret, text[0], a)) return false;' ''
+mutant a-long-key-is-cut cache/hkdf.cc light_parsing_test '*LongerThanABlock' \
+  '    of_key.add(key);' '    of_key.add(key.first(Hash::kBlockBytes));'
+mutant a-long-key-is-hashed-when-twice-a-block cache/hkdf.cc tls_engine_test '*EveryGroup*' \
+  'if (key.size() > Hash::kBlockBytes) {' 'if (key.size() > 2 * Hash::kBlockBytes) {'
 mutant skip-the-cas-status cache/ca_set.cc device_gate_test '*' \
   'if (ca.status != CaStatus::Active) return Reason::CaInactive;' ''
 mutant skip-the-serial-check cache/device_gate.cc device_gate_test '*' \

@@ -146,7 +146,28 @@ TEST_F(KeySchedule, RefusesWhatItDoesNotKnow) {
   EXPECT_FALSE(derived(light, {.key = secret, .data = std::string(256, 'x'), .label = "key"})) << "nor the context";
   EXPECT_FALSE(derived(light, {.key = secret, .label = "key", .length = 33})) << "longer than one digest";
   EXPECT_FALSE(derived(light, {.mode = EVP_KDF_HKDF_MODE_EXTRACT_ONLY, .label = "derived", .length = 31}));
-  EXPECT_FALSE(derived(light, {.key = std::string(65, 'x'), .label = "key"})) << "no secret is longer than a block";
+}
+
+// The most that a secret may be before it is hashed, one more, what P-521 agrees on, and longer than either hash's
+// block.
+constexpr std::size_t kAroundABlock[] = {63, 64, 65, 66, 127, 128, 129, 200};
+
+TEST_F(KeySchedule, ASecretMayBeLongerThanABlock) {
+  for (const auto& [digest, size] : {std::pair<std::string, std::size_t>{"SHA2-256", 32}, {"SHA2-384", 48}}) {
+    for (const std::size_t length : kAroundABlock) {
+      const Derivation expand{.digest = digest, .key = random_bytes(length), .label = "key", .length = size};
+      ASSERT_TRUE(derived(light, expand)) << digest << " " << length;
+      ASSERT_EQ(derived(light, expand), expected(expand)) << digest << " " << length;
+      Derivation extract{.mode = EVP_KDF_HKDF_MODE_EXTRACT_ONLY,
+                         .digest = digest,
+                         .key = random_bytes(length),
+                         .salt = random_bytes(size),
+                         .label = "derived",
+                         .length = size};
+      ASSERT_TRUE(derived(light, extract)) << digest << " " << length;
+      ASSERT_EQ(derived(light, extract), expected(extract)) << digest << " " << length;
+    }
+  }
 }
 
 // TLS 1.2's. The seeds come one after the other, absent ones included.
@@ -197,7 +218,20 @@ TEST(Prf, RefusesWhatItDoesNotKnow) {
       << "more seeds than libssl has";
   EXPECT_FALSE(prf(light, "SHA256", std::nullopt, {"label"}, 12)) << "no secret";
   EXPECT_FALSE(prf(light, "MD5-SHA1", secret, {"label"}, 12)) << "TLS 1.1 and older";
-  EXPECT_FALSE(prf(light, "SHA256", random_bytes(65), {"label"}, 12)) << "no secret is longer than a block";
+}
+
+// Over P-521 the premaster secret has 66 bytes.
+TEST(Prf, ASecretMayBeLongerThanABlock) {
+  OSSL_LIB_CTX* light = light_parsing_context();
+  for (const char* digest : {"SHA2-256", "SHA2-384"}) {
+    for (const std::size_t length : kAroundABlock) {
+      const std::string secret = random_bytes(length);
+      const std::vector<std::string> seeds = {"extended master secret", random_bytes(48)};
+      const auto ours = prf(light, digest, secret, seeds, 48);
+      ASSERT_TRUE(ours) << digest << " " << length;
+      ASSERT_EQ(ours, prf(nullptr, digest, secret, seeds, 48)) << digest << " " << length;
+    }
+  }
 }
 
 std::string spki_of(EVP_PKEY* key) {

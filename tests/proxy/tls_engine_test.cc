@@ -582,6 +582,50 @@ TEST(TlsContext, EveryKindOfServerKeyServes) {
   }
 }
 
+// A TLS 1.2 device may offer a single group, and every suite derives its keys from what that agrees on: 32 bytes on
+// X25519 and P-256, 48 on P-384, 66 on P-521, which is more than a block of SHA-256. OpenSSL takes an ECDSA key, the
+// device's own too, only where its curve is among the groups that are offered.
+TEST(TlsEngine, EveryGroupGoesWithEverySuiteOfTls12) {
+  const Identity509 ca = make_ca("Device CA");
+  struct Row {
+    const char* group;
+    Kind key;
+    const char* signs;
+  };
+  const Row rows[] = {{"X25519", Kind::Rsa2048, "RSA"}, {"P-256", Kind::Rsa2048, "RSA"},
+                      {"P-384", Kind::Rsa2048, "RSA"},  {"P-521", Kind::Rsa2048, "RSA"},
+                      {"P-256", Kind::P256, "ECDSA"},   {"P-384", Kind::P384, "ECDSA"},
+                      {"P-521", Kind::P521, "ECDSA"}};
+  for (const Row& row : rows) {
+    Server server;
+    server.add("DNS:localhost", row.key);
+    const Identity509 device = make_device("d", ca, row.key);
+    for (const std::string suite : {"AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"}) {
+      const std::string ciphers = std::string("ECDHE-") + row.signs + "-" + suite;
+      SCOPED_TRACE(ciphers + " over " + row.group);
+      Says yes(Reason::None);
+      Joined joined(server, &yes,
+                    {.device = &device,
+                     .trust = &server.ca.certificate,
+                     .version = TLS1_2_VERSION,
+                     .groups = row.group,
+                     .ciphers = ciphers});
+      ASSERT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
+      EXPECT_TRUE(joined.client_done);
+      EXPECT_EQ(SSL_get_cipher_name(joined.client.ssl()), ciphers);
+      const std::string words = "to the broker";
+      joined.client.send({reinterpret_cast<const std::uint8_t*>(words.data()), words.size()});
+      joined.pass_to_engine(joined.client.give());
+      std::string heard;
+      ASSERT_EQ(joined.read(heard), Step::Done);
+      EXPECT_EQ(heard, words);
+      EXPECT_EQ(joined.engine.write({reinterpret_cast<const std::uint8_t*>("back"), 4}), Step::Done);
+      joined.pass_to_client();
+      EXPECT_EQ(joined.client.receive(), "back");
+    }
+  }
+}
+
 std::string refusal_of(const std::string& chain, const std::string& key) {
   TempDir dir;
   ListenerConfig config;
