@@ -29,6 +29,7 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   host_->timers().stop(register_timer_);
   host_->timers().stop(expiry_timer_);
   host_->index().remove(entry_);
+  engine_->lend({});  // a buffer of the kernel's, or what is released here
   from_client_.release();
   to_broker_.release();
   // A broker must not take an abrupt end for an orderly one.

@@ -9,6 +9,24 @@
 
 namespace sallyport {
 
+namespace {
+
+// A slot's words outside of it.
+template <std::size_t kWords>
+struct Words : std::array<std::uint64_t, kWords> {
+  Words() : Words::array{} {}
+  Words(const Words&) = delete;
+  Words& operator=(const Words&) = delete;
+  ~Words() { OPENSSL_cleanse(this->data(), sizeof *this); }
+};
+
+}  // namespace
+
+TicketKey::~TicketKey() {
+  OPENSSL_cleanse(cipher.data(), cipher.size());
+  OPENSSL_cleanse(mac.data(), mac.size());
+}
+
 TicketKeys::TicketKeys(std::int64_t now) {
   write(0, now);
 }
@@ -29,7 +47,7 @@ void TicketKeys::rotate(std::int64_t now) {
 }
 
 void TicketKeys::write(std::size_t slot, std::int64_t now) {
-  std::array<std::uint64_t, kWords> words{};
+  Words<kWords> words;
   CHECK(::getrandom(words.data(), sizeof words, 0) == sizeof words);
   std::memcpy(&words[kWords - 1], &now, sizeof now);
   Slot& into = slots_[slot];
@@ -37,14 +55,13 @@ void TicketKeys::write(std::size_t slot, std::int64_t now) {
   // Release: a reader that sees one of the new words sees the odd version, too.
   for (std::size_t i = 0; i < kWords; ++i) into.words[i].store(words[i], std::memory_order_release);
   into.version.fetch_add(1, std::memory_order_release);
-  OPENSSL_cleanse(words.data(), sizeof words);
 }
 
 std::optional<TicketKey> TicketKeys::read(std::size_t slot) const {
   const Slot& from = slots_[slot];
   const std::uint64_t before = from.version.load(std::memory_order_acquire);
   if (before == 0 || before % 2 != 0) return std::nullopt;
-  std::array<std::uint64_t, kWords> words{};
+  Words<kWords> words;
   for (std::size_t i = 0; i < kWords; ++i) words[i] = from.words[i].load(std::memory_order_acquire);
   if (from.version.load(std::memory_order_acquire) != before) return std::nullopt;
   TicketKey key;

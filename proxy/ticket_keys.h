@@ -11,11 +11,14 @@
 
 namespace sallyport {
 
+// Every copy is wiped at its end.
 struct TicketKey {
   std::array<std::uint8_t, 16> name{};
   std::array<std::uint8_t, 32> cipher{};  // AES-256-CBC
   std::array<std::uint8_t, 32> mac{};     // HMAC-SHA-256
   std::int64_t made_at = 0;               // Unix seconds
+
+  ~TicketKey();
 };
 
 class TicketKeys {

@@ -27,42 +27,42 @@ int data_index() {
 
 // DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
 // SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
-std::string without_certificate(const std::string& der) {
-  constexpr unsigned char kSequence = 0x30;
+Wiped without_certificate(const Wiped& der) {
+  constexpr unsigned char kSequence = 0x30, kTwoBytesOfLength = 0x82;
   constexpr unsigned char kPeer = 0xA3;
   struct Element {
     std::size_t header = 0, length = 0;
   };
   const auto element = [&](std::size_t at) -> Element {
     if (at + 2 > der.size()) return {};
-    const auto first = static_cast<unsigned char>(der[at + 1]);
+    const unsigned char first = der[at + 1];
     if (first < 0x80) return {2, first};
     const std::size_t more = first & 0x7F;
     if (more == 0 || more > 3 || at + 2 + more > der.size()) return {};
     std::size_t length = 0;
-    for (std::size_t i = 0; i < more; ++i) length = length << 8 | static_cast<unsigned char>(der[at + 2 + i]);
+    for (std::size_t i = 0; i < more; ++i) length = length << 8 | der[at + 2 + i];
     return {2 + more, length};
   };
   const Element outer = element(0);
-  if (outer.header == 0 || static_cast<unsigned char>(der[0]) != kSequence) return {};
+  if (outer.header == 0 || der[0] != kSequence) return {};
   if (outer.header + outer.length != der.size()) return {};
-  std::string content;
+  constexpr std::size_t kHeader = 4;
+  Wiped out;
+  out.reserve(kHeader + der.size());
+  out.assign({kSequence, kTwoBytesOfLength, 0, 0});
   for (std::size_t at = outer.header; at < der.size();) {
     const Element inner = element(at);
     const std::size_t whole = inner.header + inner.length;
     if (inner.header == 0 || at + whole > der.size()) return {};
-    if (static_cast<unsigned char>(der[at]) != kPeer) content.append(der, at, whole);
+    const auto from = der.begin() + static_cast<std::ptrdiff_t>(at);
+    if (*from != kPeer) out.insert(out.end(), from, from + static_cast<std::ptrdiff_t>(whole));
     at += whole;
   }
-  std::string out(1, static_cast<char>(kSequence));
-  if (content.size() < 0x80) {
-    out += static_cast<char>(content.size());
-  } else {
-    out += '\x82';
-    out += static_cast<char>(content.size() >> 8 & 0xFF);
-    out += static_cast<char>(content.size() & 0xFF);
-  }
-  return content.size() > 0xFFFF ? std::string() : out + content;
+  const std::size_t length = out.size() - kHeader;
+  if (length > 0xFFFF) return {};
+  out[2] = static_cast<unsigned char>(length >> 8);
+  out[3] = static_cast<unsigned char>(length & 0xFF);
+  return out;
 }
 
 // For TLS 1.2, and where a fragment length was negotiated, which OpenSSL and TlsEngine read from the session: neither
@@ -70,16 +70,13 @@ std::string without_certificate(const std::string& der) {
 SessionPtr without_certificate(const SSL_SESSION* session) {
   const int length = i2d_SSL_SESSION(session, nullptr);
   if (length <= 0) return nullptr;
-  std::string der(static_cast<std::size_t>(length), '\0');
-  auto* into = reinterpret_cast<unsigned char*>(der.data());
+  Wiped der(static_cast<std::size_t>(length));
+  unsigned char* into = der.data();
   i2d_SSL_SESSION(session, &into);
-  std::string stripped = without_certificate(der);
-  OPENSSL_cleanse(der.data(), der.size());
+  const Wiped stripped = without_certificate(der);
   if (stripped.empty()) return nullptr;
-  const auto* from = reinterpret_cast<const unsigned char*>(stripped.data());
-  SessionPtr copy(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(stripped.size())));
-  OPENSSL_cleanse(stripped.data(), stripped.size());
-  return copy;
+  const unsigned char* from = stripped.data();
+  return SessionPtr(d2i_SSL_SESSION(nullptr, &from, static_cast<long>(stripped.size())));
 }
 
 // TLS 1.3. What a resumption needs (RFC 8446, section 4.6.1): the secret and its hash, and whose session it is. The
@@ -149,11 +146,10 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
   if (self == nullptr) return encrypt != 0 ? -1 : 0;
   const std::int64_t now = std::time(nullptr);
   const auto newest = self->keys_.newest(now);
-  const auto key = encrypt != 0 ? newest : self->keys_.find({name, 16}, now);
+  auto key = encrypt != 0 ? newest : self->keys_.find({name, 16}, now);
   if (!key) return encrypt != 0 ? -1 : 0;
   char digest[] = "SHA256";
-  std::array<std::uint8_t, 32> secret = key->mac;
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, secret.data(), secret.size()),
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac.data(), key->mac.size()),
                                OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                                OSSL_PARAM_construct_end()};
   if (EVP_MAC_CTX_set_params(mac, params) != 1) return -1;

@@ -17,12 +17,6 @@ using CipherContextPtr = std::unique_ptr<EVP_CIPHER_CTX, OpensslFree<&EVP_CIPHER
 
 constexpr std::size_t kNameBytes = 16, kIvBytes = 16, kBlockBytes = 16, kMacBytes = 32;
 
-// Room for `n` bytes of what must not stay in memory.
-struct Wiped : std::vector<std::uint8_t> {
-  using vector::vector;
-  ~Wiped() { OPENSSL_cleanse(data(), size()); }
-};
-
 }  // namespace
 
 EVP_CIPHER* ticket_cipher() {

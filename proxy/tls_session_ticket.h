@@ -2,6 +2,7 @@
 // that either opens what the other sealed. Included by the tls_*.cc files alone.
 #pragma once
 
+#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 
 #include <cstdint>
@@ -18,6 +19,15 @@ namespace sallyport {
 EVP_CIPHER* ticket_cipher();
 
 using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
+
+// Bytes that must not stay in memory. What a vector outgrows is not wiped: their room is reserved first.
+struct Wiped : std::vector<std::uint8_t> {
+  using vector::vector;
+  Wiped(const Wiped&) = delete;
+  Wiped& operator=(const Wiped&) = delete;
+  Wiped(Wiped&&) = default;
+  ~Wiped() { OPENSSL_cleanse(data(), size()); }
+};
 
 // Any thread. Empty where OpenSSL fails.
 std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key);

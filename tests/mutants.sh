@@ -429,7 +429,7 @@ mutant a-ticket-may-come-first proxy/client_hello.cc client_hello_test '*' \
 mutant a-resumption-without-a-verdict proxy/tls_engine.cc tls_engine_test '*Resuming*' \
   'if (resumed_ != by_ticket_) verdict_.reset();' 'verdict_.reset();'
 mutant the-certificate-in-the-ticket proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
-  '!= kPeer) content.append' '!= 0) content.append'
+  '!= kPeer) out.insert' '!= 0) out.insert'
 mutant tickets-outlive-the-certificate proxy/tls_resumption.cc tls_engine_test '*Resuming*' \
   'std::min(kLongest, ticket.identity->not_after - now);' 'kLongest;'
 mutant ticket-keys-for-ever proxy/ticket_keys.cc tls_engine_test '*TicketKeys*' \
