@@ -36,6 +36,12 @@ Answer<void> check_ca(const Certificate& ca, std::int64_t now) {
     return no("the CA's key is " + ca.key_type_name() +
               ": use RSA of 2048 bits or more, EC P-256, P-384, P-521 or Ed25519");
   }
+  // Each handshake of a stranger who names this CA costs a check with its key.
+  if (!ca.rsa_at_most(kLargestRsaBits)) {
+    return no(
+        "the CA's RSA key is too slow to check signatures with: use at most 8192 bits, and a public exponent of "
+        "at most 32 bits, as 65537 is");
+  }
   return {};
 }
 

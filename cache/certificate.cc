@@ -1,5 +1,6 @@
 #include "cache/certificate.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t kDerLimit = 64 * 1024;
 constexpr std::size_t kSerialLimit = 128;  // the contract, section 1
 constexpr std::size_t kBundleLimit = 10'000;
+constexpr int kExponentBits = 32;  // as much as Windows' CryptoAPI and its keys hold; nearly all keys have 65537
 
 Refusal refusal(std::string what) {
   ERR_clear_error();
@@ -308,6 +310,17 @@ std::string Certificate::pem() const {
   char* text = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &text);
   return {text, static_cast<std::size_t>(length)};
+}
+
+bool Certificate::rsa_at_most(int bits) const {
+  const EVP_PKEY* key = X509_get0_pubkey(x509_);
+  const int kind = key == nullptr ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);
+  if (kind != EVP_PKEY_RSA && kind != EVP_PKEY_RSA_PSS) return true;
+  BIGNUM* read = nullptr;
+  const bool known = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &read) == 1;
+  const BignumPtr exponent(read);
+  ERR_clear_error();
+  return known && EVP_PKEY_get_bits(key) <= bits && BN_num_bits(exponent.get()) <= kExponentBits;
 }
 
 bool Certificate::signed_by(EVP_PKEY* key) const {

@@ -27,6 +27,8 @@ bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // eithe
 
 enum class KeyType : std::uint8_t { Rsa, EcP256, EcP384, EcP521, Ed25519, Other };
 
+constexpr int kLargestRsaBits = 8192;  // of a device's key and a CA's; what a client sends beside them: PathBuilder
+
 class Certificate {
  public:
   Certificate(const Certificate& other);
@@ -63,6 +65,9 @@ class Certificate {
   std::int64_t not_after() const { return not_after_; }
   KeyType key_type() const { return key_type_; }
   int key_bits() const { return key_bits_; }
+  // No RSA key, or one that is quick to check signatures with: no longer than that, and its public exponent within 32
+  // bits. OpenSSL bounds the exponent above 3072 bits only: one as long as the modulus costs 100 times what 65537 does.
+  bool rsa_at_most(int bits) const;
   bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
   bool self_issued() const { return subject_der_ == issuer_der_; }
 

@@ -17,8 +17,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr int kLargestRsaBits = 8192;  // a larger key costs milliseconds for one signature check
-constexpr int kSecurityLevel = 2;      // SSL_CTX_set_security_level(3): 112 bits
+constexpr int kSecurityLevel = 2;  // SSL_CTX_set_security_level(3): 112 bits
 
 void say(Trace* trace, int number, std::string_view what, std::string_view found) {
   if (trace != nullptr) trace->step(number, what, found);
@@ -376,7 +375,8 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     say(trace, 4, "the client's certificates", "more than 8, or one that cannot be read");
     return refuse(std::move(verdict), Reason::BadChain);
   }
-  if (leaf.key_type() == KeyType::Rsa && leaf.key_bits() > kLargestRsaBits) {
+  if (!leaf.rsa_at_most(kLargestRsaBits)) {  // whoever is registered proves that key in each handshake
+    say(trace, 4, "the certificate", "an RSA key too slow to check signatures with");
     return refuse(std::move(verdict), Reason::BadChain);
   }
   PathSearch search = PathBuilder(cas, admits, std::move(sent), now).find(leaf);

@@ -23,6 +23,7 @@ using X509StackPtr = std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) 
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFree<&X509_STORE_CTX_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<&EVP_PKEY_free>>;
 using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<&EVP_PKEY_CTX_free>>;
+using BignumPtr = std::unique_ptr<BIGNUM, OpensslFree<&BN_free>>;
 using BioPtr = std::unique_ptr<BIO, OpensslFree<&BIO_free_all>>;
 
 // OpenSSL leaves an entry in the thread's queue for each failure, also for those that were expected. Clearing an empty

@@ -18,6 +18,12 @@ int rank(Reason reason) {
   }
 }
 
+// Nobody has vouched for a key that a client sends, and the check with it is the stranger's to ask for: only such keys
+// as a CA may have are used, none that makes one check cost more than a registered CA's.
+bool cheap_to_check_with(const Certificate& sent) {
+  return sent.key_type() != KeyType::Other && sent.rsa_at_most(PathBuilder::kMostSentRsaBits);
+}
+
 }  // namespace
 
 bool PathBuilder::admitted(const CaSet& cas, const Admits& admits, std::size_t entry, std::int64_t now) {
@@ -78,7 +84,13 @@ bool PathBuilder::climb(const Certificate& from, PathSearch& search) {
     const Certificate& candidate = sent_[i];
     if (candidate.subject_der() != from.issuer_der() || candidate.fingerprint() == from.fingerprint()) continue;
     if (std::find(used_.begin(), used_.end(), i) != used_.end()) continue;
-    if (++signatures_ > kMostSignatures) return obstacle(search, Reason::BadChain), false;
+    if (!cheap_to_check_with(candidate)) {
+      obstacle(search, Reason::BadChain);
+      continue;
+    }
+    if (++signatures_ > kMostSignatures || ++sent_checks_ > kMostSentChecks) {
+      return obstacle(search, Reason::BadChain), false;
+    }
     if (!from.signed_by(X509_get0_pubkey(candidate.x509()))) {
       obstacle(search, Reason::BadSignature);
       continue;

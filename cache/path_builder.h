@@ -1,6 +1,6 @@
 // From a leaf upwards to the nearest registered CA: DESIGN.md section 3.4. Registered CAs come first at
 // every level and a registered key decides it; else a certificate the client sent, as untrusted path
-// material. Bounded in certificates and in signature checks, whatever the client sends.
+// material. Bounded in certificates, in signature checks and in what one of them costs, whatever the client sends.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,10 @@ struct PathSearch {
 class PathBuilder {
  public:
   static constexpr std::size_t kMostSent = 8;      // certificates beside the leaf
-  static constexpr unsigned kMostSignatures = 32;  // checks in one search
+  static constexpr unsigned kMostSignatures = 32;  // checks in one search: many registered CAs may share a name
+  // Those of them with keys of the client's choice: a path through all it sent, or a shorter one past some dead ends.
+  static constexpr unsigned kMostSentChecks = kMostSent;
+  static constexpr int kMostSentRsaBits = 4096;  // of such a key
 
   PathBuilder(const CaSet& cas, const Admits& admits, std::vector<Certificate> sent, std::int64_t now)
       : cas_(cas), admits_(admits), sent_(std::move(sent)), now_(now) {}
@@ -43,6 +46,7 @@ class PathBuilder {
   std::int64_t now_;
   std::vector<std::size_t> used_;  // indices into sent_ on the way up
   unsigned signatures_ = 0;
+  unsigned sent_checks_ = 0;
 };
 
 }  // namespace sallyport

@@ -197,6 +197,28 @@ mutant skip-the-devices-own-status cache/device_gate.cc device_gate_test '*' \
       say(trace, 3, "its own status", to_string(own));'
 mutant no-bound-on-client-certificates cache/device_gate.cc device_gate_test '*' \
   'if (sent.size() == PathBuilder::kMostSent) return false;' ''
+mutant costly-keys-are-path-material cache/path_builder.cc device_gate_test '*' \
+  'if (!cheap_to_check_with(candidate)) {' 'if (false) {'
+mutant any-kind-of-key-is-sent cache/path_builder.cc device_gate_test '*' \
+  'sent.key_type() != KeyType::Other && ' ''
+mutant any-rsa-key-is-sent cache/path_builder.cc device_gate_test '*' \
+  ' && sent.rsa_at_most(PathBuilder::kMostSentRsaBits)' ''
+mutant sent-keys-as-long-as-a-leafs cache/path_builder.h device_gate_test '*' \
+  'kMostSentRsaBits = 4096' 'kMostSentRsaBits = kLargestRsaBits'
+mutant sent-keys-are-checked-at-will cache/path_builder.cc device_gate_test '*' \
+  ' || ++sent_checks_ > kMostSentChecks' ''
+mutant a-leafs-key-may-cost cache/device_gate.cc device_gate_test '*' \
+  'if (!leaf.rsa_at_most(kLargestRsaBits)) {' 'if (false) {'
+mutant any-modulus-will-do cache/certificate.cc device_gate_test '*' \
+  'EVP_PKEY_get_bits(key) <= bits && ' ''
+mutant any-exponent-will-do cache/certificate.cc device_gate_test '*' \
+  ' && BN_num_bits(exponent.get()) <= kExponentBits' ''
+mutant one-more-bit-of-exponent cache/certificate.cc device_gate_test '*' \
+  'kExponentBits = 32' 'kExponentBits = 33'
+mutant pss-keys-may-cost cache/certificate.cc device_gate_test '*' \
+  ' && kind != EVP_PKEY_RSA_PSS' ''
+mutant a-cas-key-may-cost cache/ca_rules.cc registrar_test '*StrongKeys*' \
+  'if (!ca.rsa_at_most(kLargestRsaBits)) {' 'if (false) {'
 mutant cross-signed-copy-goes-round cache/path_builder.cc device_gate_test '*' \
   'if (decided) return false;' ''
 mutant match-cas-by-name-only cache/path_builder.cc device_gate_test '*' \

@@ -12,6 +12,9 @@ namespace sallyport::test {
 namespace {
 
 constexpr std::int64_t kDay = 86400;
+// Primes, the last of 32 bits and the first of 33.
+constexpr std::uint64_t kLongestExponent = 4'294'967'291;
+constexpr std::uint64_t kTooLongExponent = 4'294'967'311;
 const std::int64_t kNow = std::time(nullptr);
 
 // What the rows are made of; made once.
@@ -410,6 +413,7 @@ TEST(Gate, PathsAreBounded) {
   nine.push_back(chain[9].certificate);
   EXPECT_EQ(world.ask(leaf8.certificate, eight).reason, Reason::None);
   EXPECT_EQ(world.ask(leaf9.certificate, nine).reason, Reason::BadChain);
+  EXPECT_EQ(world.ask(leaf8.certificate, nine).reason, Reason::BadChain) << "in certificates as in checks";
 }
 
 TEST(Gate, ADeviceCannotIssueDevices) {
@@ -497,14 +501,87 @@ TEST(Gate, OversizedKeysAreRefusedBeforeTheyCost) {
   GateWorld world;
   Pki& p = pki();
   world.trust(p.root.certificate);
-  // Not a real key: only its size is looked at before anything is computed with it.
-  KeyPtr key = make_key(Kind::Rsa2048);
   const Identity509 fine = leaf_of(
       p.root, [](Leaf&) {}, Kind::Rsa2048);
   EXPECT_EQ(world.ask(fine.certificate).reason, Reason::None);
   const Identity509 weak = leaf_of(
       p.root, [](Leaf&) {}, Kind::Rsa1024);
   EXPECT_EQ(world.ask(weak.certificate).reason, Reason::BadChain) << "security level 2";
+  const auto below_root = [&](KeyPtr key) { return world.ask(make({.cn = "d"}, &p.root, std::move(key)).certificate); };
+  EXPECT_EQ(below_root(make_rsa(4096, 3)).reason, Reason::None);
+  EXPECT_EQ(below_root(make_rsa(8192)).reason, Reason::None);
+  EXPECT_EQ(below_root(make_rsa(8193)).reason, Reason::BadChain);
+  EXPECT_EQ(below_root(make_rsa(2048, kLongestExponent)).reason, Reason::None);
+  EXPECT_EQ(below_root(make_rsa(2048, kTooLongExponent)).reason, Reason::BadChain);
+  EXPECT_EQ(below_root(make_rsa(2048, 0)).reason, Reason::BadChain);
+  EXPECT_EQ(below_root(make_rsa(2048, 65537, "RSA-PSS")).reason, Reason::None);
+  EXPECT_EQ(below_root(make_rsa(2048, 0, "RSA-PSS")).reason, Reason::BadChain);
+}
+
+Identity509 mid_with(KeyPtr key) {
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Sent";
+  return make(leaf, &pki().root, std::move(key));
+}
+
+TEST(Gate, WhatAClientSendsIsCheckedWithOrdinaryKeys) {
+  GateWorld world;
+  world.trust(pki().root.certificate);
+  std::vector<KeyPtr> keys;
+  for (const int bits : {2048, 3072, 4096}) {
+    keys.push_back(make_rsa(bits));
+    keys.push_back(make_rsa(bits, 3));
+  }
+  keys.push_back(make_rsa(2048, kLongestExponent));
+  for (const Kind kind : {Kind::P256, Kind::P384, Kind::P521, Kind::Ed25519}) keys.push_back(make_key(kind));
+  for (KeyPtr& key : keys) {
+    const Identity509 mid = mid_with(std::move(key));
+    EXPECT_EQ(world.ask(make_device("d", mid).certificate, {mid.certificate}).reason, Reason::None)
+        << mid.certificate.key_type_name();
+  }
+}
+
+// Each of these paths is a good one: it is refused only because nothing is checked with such a key. Eight certificates
+// with exponents as long as their moduli would cost 190 ms.
+TEST(Gate, ACostlyKeyThatAClientSendsIsNeverUsed) {
+  Pki& p = pki();
+  std::vector<KeyPtr> keys;
+  keys.push_back(make_rsa(2048, 0));
+  keys.push_back(make_rsa(2048, kTooLongExponent));
+  keys.push_back(make_rsa(4097));
+  keys.push_back(make_rsa(2048, 65537, "RSA-PSS"));
+  keys.push_back(make_key(Kind::Ed448));
+  for (KeyPtr& key : keys) {
+    GateWorld world;
+    world.trust(p.root.certificate);
+    const Identity509 mid = mid_with(std::move(key));
+    const Identity509 device = make_device("d", mid);
+    EXPECT_EQ(world.ask(device.certificate, {mid.certificate}).reason, Reason::BadChain)
+        << mid.certificate.key_type_name();
+    // It may lie beside a path.
+    const Identity509 beside = mid_with(make_key());
+    EXPECT_EQ(world.ask(make_device("d", beside).certificate, {mid.certificate, beside.certificate}).reason,
+              Reason::None);
+    world.enroll(device.certificate, p.root.certificate);
+    EXPECT_TRUE(world.ask(device.certificate, {mid.certificate}).known) << "nobody reads what a known device sends";
+  }
+}
+
+// Certificates that fit each other in every order are tried in every order, a dead end each.
+TEST(Gate, ChecksWithKeysThatAClientSendsAreCounted) {
+  GateWorld world;
+  world.trust(pki().root.certificate);
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Round";
+  const Identity509 round = make(leaf, nullptr);
+  const Identity509 good = mid_with(make_key());
+  const Identity509 astray = make_again(good, &round, Pki::ca_leaf());
+  const Identity509 below = make_device("d", good);
+  std::vector<Certificate> sent = {astray.certificate, round.certificate, make_again(round, nullptr, leaf).certificate};
+  sent.push_back(good.certificate);
+  EXPECT_EQ(world.ask(below.certificate, sent).reason, Reason::None) << "6 checks";
+  sent.insert(sent.begin(), make_again(round, nullptr, leaf).certificate);
+  EXPECT_EQ(world.ask(below.certificate, sent).reason, Reason::BadChain) << "17 checks";
 }
 
 TEST(GateRecheck, SeesWhatChangedSinceTheHandshake) {

@@ -210,6 +210,7 @@ TEST_F(RegistrarTest, OnlyCasInDateWithStrongKeysAreRegistered) {
   old.not_after = 1'100'000'000;
   const Identity509 expired = make(old, nullptr);
   const Identity509 weak = make_ca("Weak", nullptr, Kind::Rsa1024);
+  const Identity509 slow = make({.cn = "Slow", .ca = true, .key_usage = ""}, nullptr, make_rsa(2048, 0));
   const Identity509 leaf = make_device("leaf", root_);
   Leaf v1;
   v1.cn = "Version 1";
@@ -218,6 +219,7 @@ TEST_F(RegistrarTest, OnlyCasInDateWithStrongKeysAreRegistered) {
   EXPECT_THAT(enroll(expired).error().what, HasSubstr("expired"));
   EXPECT_THAT(enroll(weak).error().what, HasSubstr("RSA-1024"));
   EXPECT_THAT(enroll(leaf).error().what, HasSubstr("not a CA certificate"));
+  EXPECT_THAT(enroll(slow).error().what, HasSubstr("exponent of at most 32 bits"));
   EXPECT_TRUE(enroll(ancient));
   EXPECT_TRUE(enroll(make_ca("Ed", nullptr, Kind::Ed25519)));
   EXPECT_TRUE(enroll(root_));

@@ -1,7 +1,9 @@
 #include "tests/cache/test_pki.h"
 
 #include <gtest/gtest.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -64,11 +66,53 @@ void set_extensions(X509* x509, X509* issuer, const Leaf& leaf) {
 }
 
 const EVP_MD* digest_for(const EVP_PKEY* key, bool sha1) {
-  if (EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519) return nullptr;
+  const int kind = EVP_PKEY_get_base_id(key);
+  if (kind == EVP_PKEY_ED25519 || kind == EVP_PKEY_ED448) return nullptr;
   return sha1 ? EVP_sha1() : EVP_sha256();
 }
 
+// `modulus` becomes a product of primes of exactly so many bits, `totient` its Euler's totient, prime to `exponent`.
+void multiply_primes(int bits, const BIGNUM* exponent, BIGNUM* modulus, BIGNUM* totient, BN_CTX* context) {
+  const BignumPtr prime(BN_new()), minus_one(BN_new()), common(BN_new());
+  do {
+    BN_one(modulus);
+    BN_one(totient);
+    for (int left = bits; left > 0; left = bits - BN_num_bits(modulus)) {
+      // 256 and more are left for the last one. Short of one bit, as it may come out, all begins again.
+      const int length = left >= 768 ? 512 : left;
+      if (length == 1) break;
+      do {
+        BN_generate_prime_ex(prime.get(), length, 0, nullptr, nullptr, nullptr);
+        BN_sub(minus_one.get(), prime.get(), BN_value_one());
+        BN_gcd(common.get(), minus_one.get(), exponent, context);
+      } while (!BN_is_one(common.get()));
+      BN_mul(modulus, modulus, prime.get(), context);
+      BN_mul(totient, totient, minus_one.get(), context);
+    }
+  } while (BN_num_bits(modulus) != bits);
+}
+
 }  // namespace
+
+KeyPtr make_rsa(int bits, std::uint64_t exponent, const char* type) {
+  const std::unique_ptr<BN_CTX, OpensslFree<&BN_CTX_free>> context(BN_CTX_new());
+  const BignumPtr modulus(BN_new()), totient(BN_new()), chosen(BN_new());
+  BN_set_word(chosen.get(), exponent == 0 ? 65537 : exponent);
+  multiply_primes(bits, chosen.get(), modulus.get(), totient.get(), context.get());
+  const BignumPtr other(BN_mod_inverse(nullptr, chosen.get(), totient.get(), context.get()));
+  const std::unique_ptr<OSSL_PARAM_BLD, OpensslFree<&OSSL_PARAM_BLD_free>> build(OSSL_PARAM_BLD_new());
+  OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get());
+  OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_E, exponent == 0 ? other.get() : chosen.get());
+  OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_D, exponent == 0 ? chosen.get() : other.get());
+  OSSL_PARAM* parameters = OSSL_PARAM_BLD_to_param(build.get());
+  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  EVP_PKEY* key = nullptr;
+  EVP_PKEY_fromdata_init(making.get());
+  const bool made = EVP_PKEY_fromdata(making.get(), &key, EVP_PKEY_KEYPAIR, parameters) == 1;
+  OSSL_PARAM_free(parameters);
+  require(made, "an RSA key");
+  return KeyPtr(key);
+}
 
 KeyPtr make_key(Kind kind) {
   switch (kind) {
