@@ -257,7 +257,8 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
 Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus status, const Actor& by) {
   const auto found = cas_.find(id);
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
-  if (found->second.status == status) return ca(id);
+  // Where the disk refused it, the same command again is how an operator makes it durable.
+  if (found->second.status == status && cas_not_durable_.count(id) == 0) return ca(id);
   if (status == CaStatus::Active && listed_by_its_issuer(found->second.certificate)) return revoked_ca();
   CaRecord record = found->second;
   record.status = status;
@@ -275,9 +276,11 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   }
   put_cas_in_force(unix_now());
   if (!written) {
+    cas_not_durable_.insert(id);
     log_.error("in-force-not-durable", {{"ca", to_hex(id)}, {"why", written.error().what}});
     return not_durable(written.error());
   }
+  cas_not_durable_.erase(id);
   return ca(id);
 }
 
@@ -328,6 +331,7 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
     if (devices.revoked != 0 || held != 0) remains_[id] = {0, held, 0, devices.revoked};
     cas_.erase(id);
   }
+  cas_not_durable_.erase(id);
   purges_.push_back({id, ""});
   put_cas_in_force(unix_now());
   return was;

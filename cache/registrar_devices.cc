@@ -277,7 +277,8 @@ Answer<void> Registrar::Impl::finish_crl(const Crl& crl, const Digest& ca, CrlOu
   const Digest issuing_key = cas->entry(*issuer).certificate.spki_hash();
   for (const CaEntry& entry : cas->entries()) {
     const Certificate& certificate = entry.certificate;
-    if (entry.status != CaStatus::Active || certificate.issuer_der() != crl.issuer_der()) continue;
+    const bool inactive = entry.status != CaStatus::Active && cas_not_durable_.count(certificate.fingerprint()) == 0;
+    if (inactive || certificate.issuer_der() != crl.issuer_der()) continue;
     if (certificate.self_issued() && certificate.spki_hash() == issuing_key) continue;
     if (!serial_listed(cache_, chains_, issuer_serial(certificate.issuer_der(), certificate.serial()), issuing_key)) {
       continue;

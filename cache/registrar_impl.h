@@ -198,6 +198,7 @@ class Registrar::Impl {
   std::vector<AuditRecord> audits_;
   std::int64_t last_audit_us_ = 0;
   std::set<Digest> trusted_;                     // named by the configuration
+  std::set<Digest> cas_not_durable_;             // inactive in memory, active on a disk that refused to take it
   std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
   struct Purge {
     Digest ca{};

@@ -377,6 +377,13 @@ mutant the-forgotten-are-warmed cache/warm_devices.cc warm_devices_test '*Forgot
   '&& (!revoked || now_ > row.not_after)) return false;' '&& now_ > row.not_after) return false;'
 mutant revoked-serials-count-as-held cache/warm_devices.cc warm_devices_test '*OnHold*' \
   'if (!revoked && row.registered_by == RegisteredBy::Crl) {' 'if (row.registered_by == RegisteredBy::Crl) {'
+mutant said-again-and-not-written cache/registrar_changes.cc life_cycle_test '*FullDisk*' \
+  ' && cas_not_durable_.count(id) == 0) return ca(id);' ') return ca(id);'
+mutant written-and-written-again cache/registrar_changes.cc life_cycle_test '*FullDisk*' \
+  'cas_not_durable_.erase(id);
+  return ca(id);' 'return ca(id);'
+mutant a-crl-skips-what-is-not-durable cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  ' && cas_not_durable_.count(certificate.fingerprint()) == 0;' ';'
 mutant a-trusted-ca-may-go cache/registrar_changes.cc life_cycle_test '*Trusted*' \
   'if (trusted_.count(id) != 0) {' 'if (false) {'
 mutant delete-without-cascade cache/registrar_changes.cc life_cycle_test '*' \

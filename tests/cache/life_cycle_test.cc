@@ -220,6 +220,36 @@ TEST_F(LifeCycle, ADeletionTheDiskRefusedLeavesNoTrace) {
   EXPECT_EQ(refused(device.certificate), Reason::DeviceInactive);
 }
 
+// "In force, NOT durable" invites an operator to say it again once there is room: that must write it.
+TEST_F(LifeCycle, CaDeactivatedAgainAfterAFullDisk) {
+  ASSERT_TRUE(enroll(root_));
+  const Digest id = root_.certificate.fingerprint();
+  env_.disk_full = true;
+  EXPECT_THAT(registrar_->set_ca_status(id, CaStatus::Inactive, by_).error().what, HasSubstr("NOT durable"));
+  EXPECT_FALSE(registrar_->set_ca_status(id, CaStatus::Inactive, by_)) << "there is no room yet";
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->set_ca_status(id, CaStatus::Inactive, by_)); }));
+  const std::size_t lines = audit().size();
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  EXPECT_EQ(audit().size(), lines) << "it is durable now: nothing is left to write";
+  restart();
+  EXPECT_EQ(registrar_->ca(id)->status, CaStatus::Inactive);
+}
+
+TEST_F(LifeCycle, ACrlWritesTheCaThatAFullDiskRefused) {
+  const Identity509 sub = make_ca("Sub", &root_);
+  const Digest id = sub.certificate.fingerprint();
+  ASSERT_TRUE(enroll(root_));
+  ASSERT_TRUE(enroll(sub));
+  env_.disk_full = true;
+  EXPECT_FALSE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  env_.disk_full = false;
+  const std::string list = crl(root_, {{&sub.certificate}});
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(import(list)); }));
+  restart();
+  EXPECT_EQ(registrar_->ca(id)->status, CaStatus::Inactive) << "the import was answered as done";
+}
+
 TEST_F(LifeCycle, ATrustedCaIsNotDeleted) {
   ASSERT_TRUE(registrar_->trust({root_.certificate}));
   const auto listed = registrar_->delete_ca(root_.certificate.fingerprint(), true, by_);
