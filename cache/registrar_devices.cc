@@ -49,15 +49,33 @@ Refusal not_durable(const Refusal& why) {
   return {Refusal::Kind::Unavailable, "in force, NOT durable: a restart would undo it; " + why.what};
 }
 
+DeviceStatus Registrar::Impl::status_now(const DeviceKey& key, const DeviceRow& row) const {
+  const auto slot = cache_.find(key);
+  return slot ? static_cast<DeviceStatus>(slot->status) : row.status;
+}
+
+void Registrar::Impl::put_status(const DeviceKey& key, const DeviceRow& row, const Digest& owner) {
+  const auto before = cache_.find(key);
+  cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
+                   static_cast<std::uint16_t>(row.seen_day)});
+  if (before && before->status == static_cast<std::uint8_t>(row.status)) return;
+  if (before) count(static_cast<DeviceStatus>(before->status), owner, -1);
+  count(row.status, owner, +1);
+  if (row.registered_by == RegisteredBy::Crl) {
+    if (before) --held_unseen_[owner];  // the only way it can go is to be revoked
+    if (row.status == DeviceStatus::Inactive) ++held_unseen_[owner];
+  } else if (row.status == DeviceStatus::Revoked) {
+    count_expiry(row.not_after, -1);
+  }
+}
+
 Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status, const Actor& by) {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
   if (!stored->has_value() || gone(**stored)) return no_device(id);
   DeviceRow row = **stored;
   const DeviceKey key = cache_.key(row.name, id);
-  // The cache is ahead of the disk where a change could not be written.
-  const auto slot = cache_.find(key);
-  const auto now_status = slot ? static_cast<DeviceStatus>(slot->status) : row.status;
+  const DeviceStatus now_status = status_now(key, row);
   if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
     return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
   }
@@ -73,17 +91,8 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
   audit(by, action_of(status), to_hex(id), std::string(name_of(now_status)), std::string(name_of(status)));
   const auto written = commit(batch, true);
   if (!written && status == DeviceStatus::Active) return written.error();
-  cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(status),
-                   static_cast<std::uint16_t>(row.seen_day)});
   const ChainRecord* chain = chains_.record(row.chain);
-  const Digest owner = chain != nullptr ? chain->cas.front() : Digest{};
-  count(now_status, owner, -1);
-  count(status, owner, +1);
-  if (row.registered_by == RegisteredBy::Crl) {
-    --held_unseen_[owner];  // the only way it can go is to be revoked
-  } else if (status == DeviceStatus::Revoked) {
-    count_expiry(row.not_after, -1);
-  }
+  put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
   Notice notice{meta_.revision, nullptr, {}};
   if (status != DeviceStatus::Active) notice.cuts.push_back({Cut::Scope::Device, id, reason_of(status)});
   sink_.put_in_force(notice);
@@ -193,7 +202,7 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
   const Digest issuing_key = chains_.record(chain)->issuer_spki;
   RegistryStore::Batch batch;
   std::vector<Accepted> changed, unseen;
-  std::vector<std::pair<Digest, DeviceStatus>> before;
+  std::vector<DeviceStatus> before;
   for (std::size_t i = from; i < to; ++i) {
     const CrlEntry& entry = crl.entries()[i];
     const IssuerSerial name = issuer_serial(crl.issuer_der(), entry.serial);
@@ -217,15 +226,15 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
       if (!row || !row->has_value() || (*row)->name != name || gone(**row)) return true;
       const ChainRecord* record = chains_.record((*row)->chain);
       if (record == nullptr || record->issuer_spki != issuing_key) return true;
-      const DeviceStatus now_status = (*row)->status;
-      const bool final = now_status == DeviceStatus::Revoked;
-      if (final || now_status == wanted) return true;
-      known = false;
+      const DeviceKey key = cache_.key(name, id);
+      const DeviceStatus now_status = status_now(key, **row);
       DeviceRow next = **row;
-      next.status = wanted;
+      next.status = now_status == DeviceStatus::Revoked ? now_status : wanted;  // revoked is final
+      if (now_status == next.status && (*row)->status == next.status) return true;
+      known = false;
       store_.put_device(batch, id, next);
-      changed.push_back({id, cache_.key(name, id), next, record->cas.front(), issuing_key, std::nullopt});
-      before.emplace_back(id, now_status);
+      changed.push_back({id, key, next, record->cas.front(), issuing_key, std::nullopt});
+      before.push_back((*row)->status);
       return true;
     });
     if (!read) return read;
@@ -233,34 +242,19 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
   }
   for (std::size_t i = 0; i < changed.size(); ++i) {
     note(Change::Kind::DeviceStatusSet, changed[i].id, static_cast<std::uint8_t>(changed[i].row.status));
-    audit(by, action_of(changed[i].row.status), to_hex(changed[i].id), std::string(name_of(before[i].second)),
+    audit(by, action_of(changed[i].row.status), to_hex(changed[i].id), std::string(name_of(before[i])),
           std::string(name_of(changed[i].row.status)));
   }
   if (batch.empty()) return {};
   const auto written = commit(batch, true);
   if (!written && changed.empty()) return written;
   Notice notice{meta_.revision, nullptr, {}};
-  for (std::size_t i = 0; i < changed.size(); ++i) {
-    const Accepted& device = changed[i];
-    cache_.put(device.key, {static_cast<std::uint32_t>(device.row.chain), static_cast<std::uint8_t>(device.row.status),
-                            static_cast<std::uint16_t>(device.row.seen_day)});
-    count(before[i].second, device.owner, -1);
-    count(device.row.status, device.owner, +1);
-    const bool revoked = device.row.status == DeviceStatus::Revoked;
-    if (device.row.registered_by == RegisteredBy::Crl) {
-      --held_unseen_[device.owner];
-    } else if (revoked) {
-      count_expiry(device.row.not_after, -1);
-    }
-    ++(revoked ? outcome.revoked : outcome.held);
+  for (const Accepted& device : changed) {
+    put_status(device.key, device.row, device.owner);
+    ++(device.row.status == DeviceStatus::Revoked ? outcome.revoked : outcome.held);
     notice.cuts.push_back({Cut::Scope::Device, device.id, reason_of(device.row.status)});
   }
-  for (const Accepted& serial : unseen) {
-    cache_.put(serial.key,
-               {static_cast<std::uint32_t>(serial.row.chain), static_cast<std::uint8_t>(serial.row.status), 0});
-    count(serial.row.status, serial.owner, +1);
-    if (serial.row.status == DeviceStatus::Inactive) ++held_unseen_[serial.owner];
-  }
+  for (const Accepted& serial : unseen) put_status(serial.key, serial.row, serial.owner);
   outcome.unseen += unseen.size();
   sink_.put_in_force(notice);
   reclaim();

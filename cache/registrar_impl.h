@@ -151,6 +151,10 @@ class Registrar::Impl {
   Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by);
   void count(DeviceStatus status, const Digest& owner, int by);
   void count_expiry(std::int64_t not_after, int by);
+  // The status in force, else the row's: the cache is ahead of the disk where a change could not be written.
+  DeviceStatus status_now(const DeviceKey& key, const DeviceRow& row) const;
+  // Puts a row's status in force. Counters change where it does, so that what is repeated counts once.
+  void put_status(const DeviceKey& key, const DeviceRow& row, const Digest& owner);
   std::shared_ptr<const CaSet> cas_now() const {
     const std::lock_guard lock(mutex_);
     return ca_set_;

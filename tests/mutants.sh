@@ -390,6 +390,12 @@ mutant delete-without-cascade cache/registrar_changes.cc life_cycle_test '*' \
   'if (!cascade && (was.status == CaStatus::Active || devices.active > 0)) {' 'if (!cascade && was.status == CaStatus::Active) {'
 mutant revoked-is-not-final cache/registrar_devices.cc life_cycle_test '*' \
   'if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {' 'if (false) {'
+mutant the-disks-status-is-in-force cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'return slot ? static_cast<DeviceStatus>(slot->status) : row.status;' 'return row.status;'
+mutant a-hold-takes-a-revocation-back cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'now_status == DeviceStatus::Revoked ? now_status : wanted;' 'wanted;'
+mutant a-repetition-counts-again cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'if (before && before->status == static_cast<std::uint8_t>(row.status)) return;' ''
 mutant forget-a-revoked-device cache/registrar_devices.cc life_cycle_test '*' \
   'if (was->status == DeviceStatus::Revoked && unix_now() <= row.not_after) {' 'if (false) {'
 mutant deleted-devices-stay-in-memory cache/registrar_devices.cc life_cycle_test '*' \

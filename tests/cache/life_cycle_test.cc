@@ -278,6 +278,53 @@ TEST_F(LifeCycle, RevokedIsFinal) {
   EXPECT_EQ(refused(rewrite_signature(device.certificate)), Reason::DeviceRevoked);
 }
 
+// Each repetition finds the row as it was before, the cache as it is: what is counted is the cache.
+TEST_F(LifeCycle, DeviceRevokedAgainAfterAFullDisk) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_), listed = on_line("listed", root_);
+  const Identity509 held = make_device("held", root_);
+  const std::int64_t now = std::time(nullptr);
+  const auto expiring = [&] { return registrar_->devices_expiring(now, now + 800LL * 86400); };
+  ASSERT_TRUE(import(crl(root_, {{&held.certificate, CRL_REASON_CERTIFICATE_HOLD}})));
+  const std::string list = crl(root_, {{&listed.certificate}, {&held.certificate}}, {.number = 2});
+  EXPECT_EQ(expiring(), 2U);
+  env_.disk_full = true;
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(set(device.certificate, DeviceStatus::Revoked).error().what, HasSubstr("NOT durable"));
+    EXPECT_THAT(import(list).error().what, HasSubstr("NOT durable"));
+  }
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(set(device.certificate, DeviceStatus::Revoked)); }));
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(import(list)); }));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(expiring(), 0U);
+    EXPECT_EQ(registrar_->stats().devices.active, 0U);
+    EXPECT_EQ(registrar_->stats().devices.inactive, 0U);
+    EXPECT_EQ(registrar_->stats().devices.revoked, 3U);
+    if (round == 0) restart();
+  }
+  const Digest id = root_.certificate.fingerprint();
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  EXPECT_TRUE(registrar_->delete_ca(id, false, by_)) << "no active device is in its way";
+  EXPECT_EQ(registrar_->stats().devices.inactive, 0U);
+}
+
+TEST_F(LifeCycle, RevokedWithAFullDiskThenHeldByACrl) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  env_.disk_full = true;
+  EXPECT_FALSE(set(device.certificate, DeviceStatus::Revoked));
+  env_.disk_full = false;
+  const std::string list = crl(root_, {{&device.certificate, CRL_REASON_CERTIFICATE_HOLD}});
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(import(list)); }));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(refused(device.certificate), Reason::DeviceRevoked);
+    EXPECT_FALSE(set(device.certificate, DeviceStatus::Active));
+    EXPECT_EQ(registrar_->stats().devices.revoked, 1U);
+    if (round == 0) restart();
+  }
+}
+
 TEST_F(LifeCycle, ADeletedDeviceIsForgottenAndComesAnew) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);
@@ -499,6 +546,8 @@ TEST_F(LifeCycle, OfTwoCrlsAtOnceTheNewerIsRemembered) {
   beside.join();
   shards_.when_asked = nullptr;
   EXPECT_FALSE(import(older)) << "it would be a replay now";
+  EXPECT_EQ(registrar_->stats().devices.active, 0U) << "named over and over, counted once";
+  EXPECT_EQ(registrar_->stats().devices.revoked, 1U);
 }
 
 TEST_F(LifeCycle, ARevokedIntermediateEndsEveryChainThroughIt) {
