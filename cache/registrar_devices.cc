@@ -187,9 +187,11 @@ void Registrar::Impl::revoke_unseen(const CrlEntry& entry, const IssuerSerial& n
   row.registered_at = unix_now();
   row.name = name;
   const Digest id = unseen_id(name, record.issuer_spki);
+  const DeviceKey key = cache_.key(name, id);
+  if (status_now(key, row) == DeviceStatus::Revoked) row.status = DeviceStatus::Revoked;  // which is final
   store_.put_device(batch, id, row);
   store_.put_device_text(batch, id, record.cas.front(), {entry.serial, "", "", "", ""});
-  accepted.push_back({id, cache_.key(name, id), row, record.cas.front(), record.issuer_spki, std::nullopt});
+  accepted.push_back({id, key, row, record.cas.front(), record.issuer_spki, std::nullopt});
 }
 
 Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, std::size_t from, std::size_t to,
@@ -220,12 +222,15 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
       continue;
     }
     // Which device it is only the index of serials knows.
-    bool known = true;
+    bool known = true, stored = false;
+    Answer<void> trouble;
     const auto read = store_.each_id_of_serial(entry.serial, "", [&](const Digest& id) {
       const auto row = store_.device(id);
-      if (!row || !row->has_value() || (*row)->name != name || gone(**row)) return true;
+      if (!row) return trouble = row.error(), false;
+      if (!row->has_value() || (*row)->name != name || gone(**row)) return true;
       const ChainRecord* record = chains_.record((*row)->chain);
       if (record == nullptr || record->issuer_spki != issuing_key) return true;
+      stored = true;
       const DeviceKey key = cache_.key(name, id);
       const DeviceStatus now_status = status_now(key, **row);
       DeviceRow next = **row;
@@ -238,7 +243,13 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
       return true;
     });
     if (!read) return read;
-    if (known) ++outcome.known;
+    if (!trouble) return trouble;
+    if (!stored) {
+      // An earlier import put it in force while the disk was full: there is no row yet.
+      revoke_unseen(entry, name, chain, batch, unseen);
+    } else if (known) {
+      ++outcome.known;
+    }
   }
   for (std::size_t i = 0; i < changed.size(); ++i) {
     note(Change::Kind::DeviceStatusSet, changed[i].id, static_cast<std::uint8_t>(changed[i].row.status));

@@ -412,6 +412,10 @@ mutant an-old-crl-again cache/registrar_devices.cc life_cycle_test '*Crl*' \
   'if (last->has_value() && crl.older_than(' 'if (false && crl.older_than('
 mutant the-older-of-two-crls cache/registrar_devices.cc life_cycle_test '*Crl*' \
   'if (!older) store_' 'store_'
+mutant in-memory-is-known-enough cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'if (!stored) {' 'if (false) {'
+mutant a-hold-takes-an-unseen-one-back cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'if (status_now(key, row) == DeviceStatus::Revoked) row.status' 'if (false) row.status'
 mutant a-delta-is-a-crl cache/crl.cc life_cycle_test '*Crl*' \
   'if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0) {' 'if (false) {'
 mutant a-hold-is-final cache/crl.cc life_cycle_test '*Hold*' \

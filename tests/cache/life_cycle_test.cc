@@ -506,6 +506,46 @@ TEST_F(LifeCycle, AHoldIsNotFinal) {
   EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
 }
 
+// Serials nobody has shown are in force without a row where the disk was full: the same list again writes them.
+TEST_F(LifeCycle, CrlAgainAfterAFullDisk) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 seen = on_line("seen", root_), unseen = make_device("unseen", root_);
+  const Identity509 held = make_device("held", root_);
+  const std::string list =
+      crl(root_, {{&seen.certificate}, {&unseen.certificate}, {&held.certificate, CRL_REASON_CERTIFICATE_HOLD}});
+  env_.disk_full = true;
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(import(list).error().what, HasSubstr("NOT durable"));
+    EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(held.certificate), Reason::DeviceInactive);
+  }
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(import(list)); }));
+  EXPECT_EQ(import(list)->known, 3U);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(refused(seen.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(held.certificate), Reason::DeviceInactive);
+    EXPECT_EQ(registrar_->stats().devices.active, 0U);
+    EXPECT_EQ(registrar_->stats().devices.inactive, 1U);
+    EXPECT_EQ(registrar_->stats().devices.revoked, 2U);
+    if (round == 0) restart();
+  }
+}
+
+TEST_F(LifeCycle, AnUnseenSerialRevokedWithAFullDiskThenHeld) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 seen = on_line("seen", root_), unseen = make_device("unseen", root_);
+  env_.disk_full = true;
+  EXPECT_FALSE(import(crl(root_, {{&seen.certificate}, {&unseen.certificate}})));
+  env_.disk_full = false;
+  const std::string list = crl(root_, {{&unseen.certificate, CRL_REASON_CERTIFICATE_HOLD}}, {.number = 2});
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(import(list)); }));
+  EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+  restart();
+  EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
+}
+
 TEST_F(LifeCycle, CrlsThatMustNotCountAreRefused) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_), stranger = make_ca("Root");
