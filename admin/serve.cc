@@ -145,6 +145,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   StatusCache cache;
   ChainTable chains;
   const DeviceGate gate(cache, chains);
+  const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
   Registrar registrar(**store, cache, chains, plane,
                       {config.registry.auto_register, config.registry.max_cas, config.registry.max_devices_per_ca,
                        config.registry.queue},
@@ -153,7 +154,8 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   Probes probes(metrics);
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, log.logger());
-  AdminApi api({registrar, **store, gate, plane, listeners, access, probes, config, std::time(nullptr)}, log.logger());
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, config, std::time(nullptr)},
+               log.logger());
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024}, 1);
   const auto metrics_address = metrics_server.listen_tcp(config.metrics, probes);
   if (!metrics_address) return fail(kFailed, "metrics.address: " + metrics_address.error().what);

@@ -236,6 +236,7 @@ bool is_a_device(const Certificate& leaf, const Identity& identity, const CaSet&
 }  // namespace
 
 Reason DeviceGate::serial_reason(const DeviceKey& key, const Digest& issuing_key) const {
+  const StatusCache::Visitor visitor(visited_);
   return serial_standing(cache_, chains_, key, issuing_key);
 }
 
@@ -275,14 +276,20 @@ bool serial_listed(const StatusCache& cache, const ChainTable& chains, const Iss
 }
 
 std::optional<SlotState> DeviceGate::slot_of(const DeviceKey& key) const {
+  const StatusCache::Visitor visitor(visited_);
   return registered_slot(cache_, chains_, key);
+}
+
+bool DeviceGate::listed(const IssuerSerial& name, const Digest& issuing_key) const {
+  const StatusCache::Visitor visitor(visited_);
+  return serial_listed(cache_, chains_, name, issuing_key);
 }
 
 bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const {
   for (std::size_t i = 0; i < intermediates.size(); ++i) {
     const Certificate& at = intermediates[i];
     const Digest& issuer = i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_spki;
-    if (serial_listed(cache_, chains_, issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
+    if (listed(issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
   }
   return false;
 }
@@ -440,9 +447,8 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
     const Reason standing = cas.standing_through_key(chain->cas.front(), now);
     if (standing != Reason::None) return standing;
     if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
-    const bool revoked =
-        std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
-                    [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuer_spki); });
+    const bool revoked = std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
+                                     [&](const auto& named) { return listed(named.name, named.issuer_spki); });
     return revoked ? Reason::CaInactive : Reason::None;
   }
   if (!verdict.path || verdict.path->cas.empty()) return Reason::InternalError;

@@ -86,10 +86,15 @@ std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTa
 
 class DeviceGate {
  public:
-  // All outlive the gate.
-  DeviceGate(const StatusCache& cache, const ChainTable& chains) : cache_(cache), chains_(chains) {}
+  // Shards answer every notice, and what they may still read in the status cache is kept until then. Anybody else
+  // visits it.
+  enum class AskedBy : std::uint8_t { Shards, Others };
 
-  // `now` in Unix seconds. Any thread. Never throws, never asserts on what the peer sent.
+  // All outlive the gate.
+  DeviceGate(const StatusCache& cache, const ChainTable& chains, AskedBy by = AskedBy::Shards)
+      : cache_(cache), chains_(chains), visited_(by == AskedBy::Others ? &cache : nullptr) {}
+
+  // `now` in Unix seconds. Never throws, never asserts on what the peer sent.
   Verdict decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
                  Trace* trace = nullptr) const;
 
@@ -106,6 +111,7 @@ class DeviceGate {
  private:
   // The slot of a device that is registered. A device of a deleted CA is not, unless it was revoked.
   std::optional<SlotState> slot_of(const DeviceKey& key) const;
+  bool listed(const IssuerSerial& name, const Digest& issuing_key) const;
   // A revoked certificate on the way up: one a CRL of its issuer named.
   bool intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const;
   // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
@@ -119,6 +125,7 @@ class DeviceGate {
 
   const StatusCache& cache_;
   const ChainTable& chains_;
+  const StatusCache* visited_;  // null: by shards only
 };
 
 }  // namespace sallyport

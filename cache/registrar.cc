@@ -333,7 +333,8 @@ Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
 }
 
 // What a growing cache left behind is freed once every shard has answered a notice: each was then outside
-// of the gate at least once.
+// of the gate at least once. The admin side's threads answer none: while one of them reads, it is left to the
+// next time.
 void Registrar::Impl::reclaim() {
   if (cache_.retired_bytes() == 0) return;
   sink_.put_in_force(Notice{meta_.revision, nullptr, {}});

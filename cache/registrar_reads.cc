@@ -38,7 +38,11 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
     record.key_type = (*text)->key_type;
   }
   // The cache is ahead of the disk where a restriction could not be written.
-  const auto slot = registered_slot(cache_, chains_, cache_.key(row.name, id));
+  std::optional<SlotState> slot;
+  {
+    const StatusCache::Visitor visitor(&cache_);
+    slot = registered_slot(cache_, chains_, cache_.key(row.name, id));
+  }
   record.status = slot ? static_cast<DeviceStatus>(slot->status) : row.status;
   record.not_before = row.not_before;
   record.not_after = row.not_after;

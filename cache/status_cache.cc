@@ -151,6 +151,8 @@ std::size_t StatusCache::bytes() const {
 }
 
 void StatusCache::reclaim() {
+  // Read by a write: a visitor who comes in after it sees every segment that was published before it.
+  if (visitors_.fetch_add(0, std::memory_order_acq_rel) != 0) return;
   retired_.clear();
   retired_bytes_ = 0;
 }

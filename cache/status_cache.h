@@ -4,7 +4,8 @@
 // changes afterwards; only its state word does, atomically. So a reader sees a whole slot or none.
 // One writer (the registrar), any readers, no locks: 1024 segments of open addressing that each grow
 // alone. A segment that grew is published by one release store; the old memory is kept until the writer
-// knows that every reader has passed a quiescent point (reclaim()).
+// knows that every reader has passed a quiescent point (reclaim()): a shard when it answers a notice, any
+// other thread when it is no Visitor.
 #pragma once
 
 #include <array>
@@ -50,11 +51,28 @@ class StatusCache {
 
   DeviceKey key(const IssuerSerial& name, const Digest& fingerprint) const;
 
-  // Any thread.
+  // Shards and the writer; any other thread as a Visitor.
   std::optional<SlotState> find(const DeviceKey& key) const;
   // Calls `visit(key, state)` for every device with this issuer name and serial, whatever its bytes.
   template <class Visit>
   void each_of_name(std::uint64_t name, Visit visit) const;
+
+  // Held around every read by threads that are neither shards nor the writer: nobody asks them where they are, so
+  // while one is inside nothing is freed.
+  class Visitor {
+   public:
+    explicit Visitor(const StatusCache* cache) : cache_(cache) {  // null: nobody visits
+      if (cache_ != nullptr) cache_->visitors_.fetch_add(1, std::memory_order_acq_rel);
+    }
+    ~Visitor() {
+      if (cache_ != nullptr) cache_->visitors_.fetch_sub(1, std::memory_order_release);
+    }
+    Visitor(const Visitor&) = delete;
+    Visitor& operator=(const Visitor&) = delete;
+
+   private:
+    const StatusCache* cache_;
+  };
 
   // The writer.
   void reserve(std::size_t devices);  // before readers exist
@@ -65,7 +83,8 @@ class StatusCache {
   std::size_t size() const { return size_; }
   std::size_t bytes() const;  // held by segments in use
   std::size_t retired_bytes() const { return retired_bytes_; }
-  // Frees what growing left behind. Only when no reader that started before the last put() is still inside.
+  // Frees what growing left behind; while a Visitor is inside, the next call does. Only when no shard that started
+  // to read before the last put() is still inside.
   void reclaim();
 
  private:
@@ -108,6 +127,7 @@ class StatusCache {
   std::vector<std::unique_ptr<Segment>> retired_;
   std::size_t size_ = 0;
   std::size_t retired_bytes_ = 0;
+  alignas(64) mutable std::atomic<std::uint32_t> visitors_{0};  // apart from what shards read
 };
 
 template <class Visit>

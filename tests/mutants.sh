@@ -229,6 +229,8 @@ mutant known-device-skips-its-ca cache/device_gate.cc device_gate_test '*' \
   'if (!chains_.alive(slot.chain, now)) return false;' ''
 mutant publish-before-the-sync cache/registrar.cc registrar_test '*Disk*:*Crash*' \
   'if (const auto written = commit(batch, true); !written) {' 'publish(accepted); if (const auto written = commit(batch, true); !written) {'
+mutant freed-under-a-visitor cache/status_cache.cc status_cache_test '*Visitor*' \
+  'if (visitors_.fetch_add(0, std::memory_order_acq_rel) != 0) return;' ''
 mutant commit-without-sync cache/registrar.cc registrar_test '*Crash*:*Durable*' \
   'if (const auto written = commit(batch, true); !written) {' 'if (const auto written = commit(batch, false); !written) {'
 mutant race-loser-is-not-cut cache/registrar.cc registrar_test '*Loser*' \

@@ -27,7 +27,7 @@ class RegistryStore;
 struct ApiParts {
   Registrar& registrar;
   const RegistryStore& store;
-  const DeviceGate& gate;
+  const DeviceGate& gate;  // asked by others than shards
   DataPlane& plane;
   ListenerControl& listeners;
   Access& access;

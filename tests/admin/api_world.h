@@ -74,7 +74,7 @@ class ApiTest : public testing::Test {
   DataPlane plane_;
   StatusCache cache_;
   ChainTable chains_;
-  DeviceGate gate_{cache_, chains_};
+  DeviceGate gate_{cache_, chains_, DeviceGate::AskedBy::Others};
   NoProbes probes_;
   std::unique_ptr<RegistryStore> store_;
   std::unique_ptr<Registrar> registrar_;

@@ -1,5 +1,6 @@
 // The registrar: durable, then in force, then answered; grouped commits; races; a disk that fills up and a
 // process that dies; the rules of registering a CA.
+#include <cstring>
 #include <filesystem>
 
 #include "tests/cache/registrar_world.h"
@@ -476,6 +477,46 @@ TEST(RegistryStore, SaysWhyItCannotBeOpened) {
   EXPECT_THAT(second.error().what, HasSubstr("in use by another process"));
   const std::string file = dir.write("file", "x");
   EXPECT_THAT(RegistryStore::open(file + "/b").error().what, HasSubstr("cannot be created"));
+}
+
+// Operators ask the gate and read records while others are registered: under AddressSanitizer this found segments
+// that were freed while a thread that answers no notice was reading them.
+TEST_F(RegistrarTest, AReaderOnTheAdminSideKeepsWhatItReads) {
+  open();
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 seen = make_device("seen", root_);
+  ASSERT_TRUE(connects(seen.certificate));
+  ASSERT_TRUE(eventually([&] { return registered(seen.certificate) && in_cache(seen.certificate); }));
+  const Verdict seed = ask(make_device("seed", root_).certificate);
+  ASSERT_TRUE(seed.admitted());
+  const auto numbered = [&](std::uint32_t n) {
+    Identity identity = *seed.identity;
+    std::memcpy(identity.fingerprint.data(), &n, sizeof n);
+    std::memcpy(identity.issuer_serial.data(), &n, sizeof n);
+    identity.serial = std::to_string(n);
+    return identity;
+  };
+  constexpr std::uint32_t kRounds = 60, kEach = 1000;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> readers;
+  readers.emplace_back([&] {
+    const auto cas = registrar_->ca_set();
+    for (std::uint32_t n = 0; !stop; ++n)
+      gate_->resume(numbered(n % (kRounds * kEach)), 0, *cas, {}, std::time(nullptr));
+  });
+  readers.emplace_back([&] {
+    while (!stop) EXPECT_EQ(registrar_->device(seen.certificate.fingerprint())->status, DeviceStatus::Active);
+  });
+  for (std::uint32_t round = 0; round < kRounds; ++round) {
+    std::vector<Registration> batch;
+    for (std::uint32_t n = round * kEach; n < (round + 1) * kEach; ++n) {
+      batch.push_back({seed.leaf_der, numbered(n), *seed.path, false, RegisteredBy::Operator});
+    }
+    EXPECT_TRUE(registrar_->register_devices(std::move(batch)));
+  }
+  stop = true;
+  for (std::thread& each : readers) each.join();
+  EXPECT_EQ(registrar_->stats().devices.active, kRounds * kEach + 1);
 }
 
 }  // namespace

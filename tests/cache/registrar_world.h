@@ -70,7 +70,7 @@ class RegistrarTest : public testing::Test {
     store_ = std::move(*opened);
     cache_ = std::make_unique<StatusCache>();
     chains_ = std::make_unique<ChainTable>();
-    gate_ = std::make_unique<DeviceGate>(*cache_, *chains_);
+    gate_ = std::make_unique<DeviceGate>(*cache_, *chains_, DeviceGate::AskedBy::Others);
     registrar_ = std::make_unique<Registrar>(*store_, *cache_, *chains_, shards_, options, log_);
     const auto warmed = registrar_->warm();
     ASSERT_TRUE(warmed) << warmed.error().what;
