@@ -128,6 +128,15 @@ Reason CaSet::standing_through_key(const Digest& id, std::int64_t now) const {
   return own;
 }
 
+Reason CaSet::standing_of_sent(const std::string& subject_der, const Digest& spki_hash, std::int64_t now) const {
+  const std::vector<std::size_t>* named = is_ca_key(spki_hash) ? groups_of(subject_der) : nullptr;
+  if (named == nullptr) return Reason::None;
+  for (const std::size_t group : *named) {
+    if (groups_[group].spki_hash == spki_hash) return choose(group, now).reason;
+  }
+  return Reason::None;
+}
+
 std::vector<Digest> CaSet::path_ids(std::size_t entry, std::int64_t now) const {
   std::vector<Digest> ids;
   Visited groups;

@@ -75,6 +75,9 @@ class CaSet {
     std::size_t entry = 0;
   };
   Choice choose(std::size_t group, std::int64_t now) const;
+  // Of a certificate that a client sent: why the CA registered with its subject and key, if there is one, lets nobody
+  // in. No client can pass by an inactive CA with a chain that was verified before it was registered.
+  Reason standing_of_sent(const std::string& subject_der, const Digest& spki_hash, std::int64_t now) const;
   // The CA and the registered ones above it on the path that is alive (or would be), nearest first.
   std::vector<Digest> path_ids(std::size_t entry, std::int64_t now) const;
   // The dates in which the path upwards from this CA holds without another choice on the way; nothing if

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cache/ca_set.h"
@@ -21,12 +22,17 @@ struct ChainRecord {
   Digest issuer_spki{};               // the key that signed the device's certificate
   Window intermediate_dates;          // what the client-sent certificates allow
   bool crl = false;                   // of serials that a CRL named and nobody has shown: no device's own chain
-  // Each intermediate as its issuer numbers it: what a revocation of it is found by.
+  // Each intermediate as its issuer numbers it: what a revocation of it is found by; and what a CA that was
+  // registered since is found by.
   struct Named {
     IssuerSerial name{};
     Digest issuer_spki{};
+    std::string subject_der;
+    Digest spki{};
   };
   std::vector<Named> intermediate_names;
+  // None, or why a CA registered since with the name and key of an intermediate lets nobody in.
+  Reason standing_between(const CaSet& set, std::int64_t now) const;
 };
 
 class ChainTable {

@@ -300,6 +300,7 @@ bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const 
   const ChainRecord* chain = chains_.record(slot.chain);
   const auto owner = chain == nullptr || chain->cas.empty() ? std::nullopt : cas.find(chain->cas.front());
   if (!owner || cas.standing(*owner, now) != Reason::None) return false;
+  if (chain->standing_between(cas, now) != Reason::None) return false;
   if (!PathBuilder::admitted(cas, admits, *owner, now)) return false;
   verdict.known = true;
   verdict.seen_today = slot.seen_day == unix_day(now);
@@ -438,7 +439,9 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
     if (!slot) return Reason::NotRegistered;
     if (chains_.alive(slot->chain, now)) {
       const ChainRecord* chain = chains_.record(slot->chain);
-      return chain == nullptr ? Reason::InternalError : cas.standing_of(chain->cas.front(), now);
+      if (chain == nullptr) return Reason::InternalError;
+      const Reason between = chain->standing_between(cas, now);
+      return between != Reason::None ? between : cas.standing_of(chain->cas.front(), now);
     }
     // Its CA may have been renewed: another certificate with the same key carries a live session on. What the
     // client sent between must still hold by itself.
@@ -446,6 +449,7 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
     if (chain == nullptr || verdict.chain_cas.empty()) return Reason::CaInactive;
     const Reason standing = cas.standing_through_key(chain->cas.front(), now);
     if (standing != Reason::None) return standing;
+    if (const Reason between = chain->standing_between(cas, now); between != Reason::None) return between;
     if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
     const bool revoked = std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
                                      [&](const auto& named) { return listed(named.name, named.issuer_spki); });
@@ -455,6 +459,10 @@ Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_
   const Reason above =
       slot ? cas.standing_through_key(verdict.path->cas.front(), now) : cas.standing_of(verdict.path->cas.front(), now);
   if (above != Reason::None) return above;
+  for (const Certificate& sent : verdict.path->intermediates) {
+    const Reason between = cas.standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
+    if (between != Reason::None) return between;
+  }
   if (now > verdict.path->not_after && !slot) return Reason::Expired;
   if (slot) {  // registered meanwhile, with these very bytes
     if (chains_.alive(slot->chain, now)) return Reason::None;

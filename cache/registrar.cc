@@ -150,6 +150,10 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   }
   const Digest owner = registration.path.cas.front();
   if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;
+  for (const Certificate& sent : registration.path.intermediates) {
+    const Reason between = cas->standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
+    if (between != Reason::None) return between;
+  }
   const CaEntry& ca = cas->entry(*cas->find(owner));
   const bool by_itself = registration.by == RegisteredBy::Auto;
   if (!slot && !ca.auto_register && by_itself) return Reason::NotRegistered;

@@ -71,7 +71,8 @@ bool Registrar::Impl::add_chain(std::uint64_t id, const ChainRow& row, const std
     name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
     record.intermediates.push_back(certificate.fingerprint());
     record.intermediate_names.push_back({issuer_serial(certificate.issuer_der(), certificate.serial()),
-                                         i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key});
+                                         i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key,
+                                         certificate.subject_der(), certificate.spki_hash()});
     Window& dates = record.intermediate_dates;
     dates.not_before = std::max(dates.not_before, certificate.not_before());
     dates.not_after = std::min(dates.not_after, certificate.not_after());
@@ -93,7 +94,7 @@ void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int
   const bool revoked =
       std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
                   [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuer_spki); });
-  if (record->crl || revoked) window.reset();
+  if (record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
   if (window) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
     window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
@@ -130,6 +131,15 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
     }
   }
   for (const std::uint64_t id : chains_.ids()) refresh_chain(id, *after, now);
+  // Sessions through a CA that their client sent before it was registered are indexed by an owner above it, which may
+  // be as well as ever.
+  std::set<Digest> owners;
+  for (const std::uint64_t id : chains_.ids()) {
+    const ChainRecord* record = chains_.record(id);
+    if (record->crl || record->standing_between(*before, now) != Reason::None) continue;
+    if (record->standing_between(*after, now) != Reason::None) owners.insert(record->cas.front());
+  }
+  for (const Digest& owner : owners) notice.cuts.push_back({Cut::Scope::Ca, owner, Reason::CaInactive, true});
   {
     const std::lock_guard lock(mutex_);
     ca_set_ = after;

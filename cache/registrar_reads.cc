@@ -54,6 +54,7 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
   if (chain != nullptr && cas_now()->find(chain->cas.front())) {
     record.ca_id = chain->cas.front();
     record.standing = cas_now()->standing_of(record.ca_id, now);
+    if (record.standing == Reason::None) record.standing = chain->standing_between(*cas_now(), now);
     if (record.standing == Reason::None && !chains_.alive(row.chain, now)) record.standing = Reason::Expired;
   } else {
     if (chain != nullptr) record.ca_id = chain->cas.front();

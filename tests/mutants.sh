@@ -231,6 +231,10 @@ mutant publish-before-the-sync cache/registrar.cc registrar_test '*Disk*:*Crash*
   'if (const auto written = commit(batch, true); !written) {' 'publish(accepted); if (const auto written = commit(batch, true); !written) {'
 mutant freed-under-a-visitor cache/status_cache.cc status_cache_test '*Visitor*' \
   'if (visitors_.fetch_add(0, std::memory_order_acq_rel) != 0) return;' ''
+mutant sent-ca-passes-its-status cache/ca_set.cc life_cycle_test '*RegisteredLater*' \
+  'if (groups_[group].spki_hash == spki_hash) return choose(group, now).reason;' ''
+mutant no-look-through-a-sent-ca cache/registrar_changes.cc life_cycle_test '*RegisteredLater*' \
+  'if (record->standing_between(*after, now) != Reason::None) owners.insert(record->cas.front());' ''
 mutant commit-without-sync cache/registrar.cc registrar_test '*Crash*:*Durable*' \
   'if (const auto written = commit(batch, true); !written) {' 'if (const auto written = commit(batch, false); !written) {'
 mutant race-loser-is-not-cut cache/registrar.cc registrar_test '*Loser*' \

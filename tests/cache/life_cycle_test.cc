@@ -614,6 +614,49 @@ TEST_F(LifeCycle, ARevokedIntermediateEndsEveryChainThroughIt) {
   }
 }
 
+// Whoever came through it while only its clients knew it is not let past its status.
+TEST_F(LifeCycle, AnIntermediateRegisteredLaterHasItsSay) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 mid = make_ca("Mid", &root_);
+  const Identity509 device = make_device("below", mid), fresh = make_device("fresh", mid);
+  const Identity509 racer = make_device("racer", mid);
+  const Digest id = mid.certificate.fingerprint();
+  const auto known = [&] { return ask(device.certificate, {mid.certificate}); };
+  const auto recheck = [&](const Verdict& verdict) {
+    return gate_->recheck(verdict, *registrar_->ca_set(), std::time(nullptr));
+  };
+  const Verdict first = known(), raced = ask(racer.certificate, {mid.certificate});
+  ASSERT_TRUE(offer(first));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  ASSERT_TRUE(enroll(mid));
+  const Verdict live = known();
+  EXPECT_TRUE(live.known) << "nothing changes for who is there already";
+  EXPECT_TRUE(shards_.cuts().empty());
+
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  EXPECT_EQ(ask(fresh.certificate, {mid.certificate}).reason, Reason::CaInactive);
+  EXPECT_EQ(known().reason, Reason::CaInactive);
+  EXPECT_EQ(resumed(device.certificate), Reason::CaInactive);
+  EXPECT_EQ(recheck(live), Reason::CaInactive);
+  EXPECT_EQ(recheck(first), Reason::CaInactive) << "admitted before it was stored";
+  EXPECT_EQ(recheck(raced), Reason::CaInactive) << "not stored yet";
+  EXPECT_EQ(registrar_->device(device.certificate.fingerprint())->standing, Reason::CaInactive);
+  EXPECT_EQ(shards_.last_cut().id, root_.certificate.fingerprint()) << "the session's owner";
+  EXPECT_TRUE(shards_.last_cut().look_again) << "not everybody below it";
+  ASSERT_TRUE(offer(raced));
+  ASSERT_TRUE(eventually([&] { return shards_.last_cut().scope == Cut::Scope::Device; }));
+  EXPECT_FALSE(registered(racer.certificate));
+
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Active, by_));
+  EXPECT_TRUE(known().known);
+  EXPECT_EQ(recheck(live), Reason::None);
+  ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
+  restart();
+  EXPECT_EQ(known().reason, Reason::CaInactive) << "after a restart";
+  ASSERT_TRUE(registrar_->delete_ca(id, false, by_));
+  EXPECT_TRUE(known().known) << "what its clients send is again all that is known of it";
+}
+
 TEST_F(LifeCycle, ARenewedCasLiveSessionsStay) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);
