@@ -50,6 +50,7 @@ Refusal not_durable(const Refusal& why) {
 }
 
 DeviceStatus Registrar::Impl::status_now(const DeviceKey& key, const DeviceRow& row) const {
+  const StatusCache::Visitor visitor(&cache_);  // gone() is asked from any thread
   const auto slot = cache_.find(key);
   return slot ? static_cast<DeviceStatus>(slot->status) : row.status;
 }
@@ -72,7 +73,7 @@ void Registrar::Impl::put_status(const DeviceKey& key, const DeviceRow& row, con
 Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status, const Actor& by) {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
-  if (!stored->has_value() || gone(**stored)) return no_device(id);
+  if (!stored->has_value() || gone(id, **stored)) return no_device(id);
   DeviceRow row = **stored;
   const DeviceKey key = cache_.key(row.name, id);
   const DeviceStatus now_status = status_now(key, row);
@@ -107,7 +108,7 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
 Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Actor& by) {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
-  if (!stored->has_value() || gone(**stored)) return no_device(id);
+  if (!stored->has_value() || gone(id, **stored)) return no_device(id);
   const DeviceRow row = **stored;
   auto was = record_of(id, row);
   if (!was) return was;
@@ -227,7 +228,7 @@ Answer<void> Registrar::Impl::revoke_serials(const Crl& crl, const Digest& ca, s
     const auto read = store_.each_id_of_serial(entry.serial, "", [&](const Digest& id) {
       const auto row = store_.device(id);
       if (!row) return trouble = row.error(), false;
-      if (!row->has_value() || (*row)->name != name || gone(**row)) return true;
+      if (!row->has_value() || (*row)->name != name || gone(id, **row)) return true;
       const ChainRecord* record = chains_.record((*row)->chain);
       if (record == nullptr || record->issuer_spki != issuing_key) return true;
       stored = true;
@@ -379,9 +380,14 @@ bool Registrar::Impl::purge_some() {
     if (!row || !text) return trouble = !row ? row.error() : text.error(), false;
     if (!row->has_value()) {
       store_.remove_owner(batch, id, purge.ca);
-    } else if (gone(**row)) {
+    } else if (gone(id, **row)) {
       store_.remove_device(batch, id, purge.ca, text->has_value() ? (*text)->serial : "");
       gone_keys.emplace_back(cache_.key((*row)->name, id), (*row)->not_after);
+    } else if ((*row)->status != DeviceStatus::Revoked && chains_.forgotten((*row)->chain)) {
+      // Revoked while the disk was full: only now does its tombstone become one that stays.
+      DeviceRow tombstone = **row;
+      tombstone.status = DeviceStatus::Revoked;
+      store_.put_device(batch, id, tombstone);
     }
     return ++looked_at < kPurgeRows;
   });

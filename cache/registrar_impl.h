@@ -103,7 +103,7 @@ class Registrar::Impl {
   Answer<DeviceRecord> device(const Digest& id) const;
   Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
-  bool gone(const DeviceRow& row) const;
+  bool gone(const Digest& id, const DeviceRow& row) const;
 
   struct Command {
     std::function<void(bool running)> run;

@@ -65,15 +65,15 @@ Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRo
   return record;
 }
 
-// Of a deleted CA and not revoked: the row is only waiting to be removed.
-bool Registrar::Impl::gone(const DeviceRow& row) const {
-  return row.status != DeviceStatus::Revoked && chains_.forgotten(row.chain);
+// Of a deleted CA and not revoked, neither on disk nor in force: the row is only waiting to be removed.
+bool Registrar::Impl::gone(const Digest& id, const DeviceRow& row) const {
+  return chains_.forgotten(row.chain) && status_now(cache_.key(row.name, id), row) != DeviceStatus::Revoked;
 }
 
 Answer<DeviceRecord> Registrar::Impl::device(const Digest& id) const {
   const auto row = store_.device(id);
   if (!row) return row.error();
-  if (!row->has_value() || gone(**row)) {
+  if (!row->has_value() || gone(id, **row)) {
     return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
   }
   return record_of(id, **row);
@@ -98,7 +98,7 @@ Answer<Page<DeviceRecord>> Registrar::Impl::devices(const DeviceQuery& query) co
       return false;
     }
     before = id;
-    if (gone(row)) return true;
+    if (gone(id, row)) return true;
     if (query.status && row.status != *query.status) return true;
     if (query.expires_before && row.not_after >= *query.expires_before) return true;
     auto record = record_of(id, row);

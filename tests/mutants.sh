@@ -370,7 +370,11 @@ mutant forgotten-only-in-memory cache/registrar_changes.cc life_cycle_test '*' \
 mutant a-refused-deletion-is-half-done cache/registrar_changes.cc life_cycle_test '*Trace*' \
   'for (auto& [chain, row] : chain_rows_) row.forgotten = false;' ''
 mutant the-purge-takes-new-devices-too cache/registrar_devices.cc life_cycle_test '*' \
-  '} else if (gone(**row)) {' '} else {'
+  '} else if (gone(id, **row)) {' '} else if (true) {'
+mutant the-purge-takes-who-is-revoked cache/registrar_reads.cc life_cycle_test '*FullDisk*' \
+  'status_now(cache_.key(row.name, id), row) != DeviceStatus::Revoked;' 'row.status != DeviceStatus::Revoked;'
+mutant a-tombstone-is-left-unwritten cache/registrar_devices.cc life_cycle_test '*FullDisk*' \
+  'tombstone.status = DeviceStatus::Revoked;' ''
 mutant a-purge-ends-with-the-process cache/registrar_warm.cc life_cycle_test '*Purge*' \
   'purges_.push_back({ca, ""});' ''
 mutant the-last-part-is-not-read cache/warm_devices.cc warm_devices_test '*CountedOnce*' \

@@ -174,6 +174,25 @@ TEST_F(LifeCycle, ACascadeForgetsItsDevicesAtOnceAndForEver) {
   EXPECT_TRUE(eventually([&] { return registered(device.certificate); }));
 }
 
+TEST_F(LifeCycle, RevokedWithAFullDiskAndItsCaDeleted) {
+  ASSERT_TRUE(enroll(root_));
+  const Digest id = root_.certificate.fingerprint();
+  const Identity509 revoked = on_line("revoked", root_), device = on_line("device", root_);
+  env_.disk_full = true;
+  EXPECT_FALSE(set(revoked.certificate, DeviceStatus::Revoked));
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->delete_ca(id, true, by_)); }));
+  ASSERT_TRUE(enroll(root_));
+  EXPECT_TRUE(registered(revoked.certificate)) << "its tombstone stays and is shown";
+  EXPECT_TRUE(eventually([&] { return !in_cache(device.certificate); })) << "purged";
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(refused(revoked.certificate), Reason::DeviceRevoked);
+    EXPECT_EQ(refused(rewrite_signature(revoked.certificate)), Reason::DeviceRevoked);
+    EXPECT_EQ(registrar_->stats().devices.revoked, 1U);
+    if (round == 0) restart();
+  }
+}
+
 TEST_F(LifeCycle, ACaThatComesBackBeforeThePurgeFindsNoOldDevices) {
   ASSERT_TRUE(enroll(root_, false));
   std::vector<Certificate> fleet;
