@@ -19,11 +19,13 @@ bool RegistryStore::Batch::empty() const {
 RegistryStore::RegistryStore() : impl_(std::make_unique<Impl>()) {}
 RegistryStore::~RegistryStore() = default;
 
+constexpr std::uint64_t kMostLog = 64 << 20;
+
 rocksdb::DBOptions db_options(rocksdb::Env* env) {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
-  options.max_total_wal_size = 64 << 20;
+  options.max_total_wal_size = kMostLog;
   options.keep_log_file_num = 2;
   options.max_log_file_size = 4 << 20;
   options.info_log_level = rocksdb::WARN_LEVEL;
@@ -121,7 +123,20 @@ void RegistryStore::remove_owner(Batch& batch, const Digest& id, const Digest& o
   batch.impl_->batch.Delete(impl_->families[kByCa], std::string(view(owner)) + std::string(view(id)));
 }
 
+// RocksDB must not find the disk full: Debian's is built with its assertions, and after a write to the log that failed
+// one of them ends the process (WritableFileWriter, when it resumes). So there is always room for the log, and for the
+// tables that it becomes.
+Answer<void> RegistryStore::has_room() const {
+  constexpr std::uint64_t kRoom = 2 * kMostLog;
+  std::uint64_t bytes = 0;
+  const std::string& path = impl_->db->GetName();
+  if (!impl_->db->GetEnv()->GetFreeSpace(path, &bytes).ok() || bytes >= kRoom) return {};
+  return unavailable("the registry cannot be written: No space left on device, or nearly none: " + path + " needs " +
+                     std::to_string(kRoom >> 20) + " MiB free and has " + std::to_string(bytes >> 20));
+}
+
 Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
+  if (auto room = has_room(); !room) return room;
   rocksdb::WriteOptions options;
   options.sync = sync;
   rocksdb::Status status = impl_->db->Write(options, &batch.impl_->batch);
@@ -134,6 +149,7 @@ Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
 }
 
 Answer<void> RegistryStore::flush() {
+  if (auto room = has_room(); !room) return room;
   const rocksdb::Status status = impl_->db->Flush(rocksdb::FlushOptions(), impl_->families);
   if (!status.ok()) return unavailable("the registry's log stays to be replayed: " + status.ToString());
   return {};

@@ -139,7 +139,8 @@ class RegistryStore {
   void put_purge(Batch& batch, const Digest& ca);
   void remove_purge(Batch& batch, const Digest& ca);
   void put_audit(Batch& batch, const AuditRecord& record);
-  // Durable on return where `sync` is set: the log was synced. The registrar's thread.
+  // Durable on return where `sync` is set: the log was synced. Refused, with nothing written, where the disk is nearly
+  // full. The registrar's thread.
   Answer<void> commit(Batch& batch, bool sync);
   // Before a planned end: moves what the log holds (64 MiB at most) into tables, so that the next open() has nothing to
   // replay. What was committed is as durable without it.
@@ -180,6 +181,7 @@ class RegistryStore {
 
  private:
   RegistryStore();
+  Answer<void> has_room() const;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

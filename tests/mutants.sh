@@ -541,6 +541,8 @@ mutant a-devices-first-page-only proxy/shard_sessions.cc data_plane_test '*Pages
   'const auto its_own = index_.of_device(*query.device);' 'if (query.from > 0) return; const auto its_own = index_.of_device(*query.device);'
 mutant unproven-is-listed proxy/shard_sessions.cc data_plane_test '*Proven*' \
   'session.state() == Session::State::Handshaking ? nullptr : ' ''
+mutant the-disk-may-fill-up cache/registry_store.cc registrar_test '*RefusesBefore*' \
+  '|| bytes >= kRoom) return {};' '|| bytes > 0) return {};'
 mutant awake-to-the-last proxy/reply_watch.h reply_watch_test '*' 'kMostUs - kAwakeUs;' '0;'
 mutant awake-with-one-processor proxy/reply_watch.h reply_watch_test '*' 'beside_ && rare_ && ' 'rare_ && '
 mutant learn-from-a-busy-shard proxy/reply_watch.cc reply_watch_test '*' 'if (distracted_) return;' ''

@@ -468,6 +468,25 @@ TEST(RegistryStore, LosesNothingWhereItCannotBeFlushed) {
   EXPECT_EQ(stored_cn(**again, Digest{1}), "meter");
 }
 
+// What RocksDB does with a disk that is really full is an assertion of its own: it is not to find out.
+TEST(RegistryStore, RefusesBeforeTheDiskIsFull) {
+  TempDir dir;
+  FaultEnv env;
+  const auto store = store_of_one(dir.path(), &env);
+  ASSERT_TRUE(store);
+  const std::uintmax_t logged = log_bytes(dir.path());
+  env.free_bytes = (128 << 20) - 1;
+  RegistryStore::Batch batch;
+  (*store)->put_meta(batch, {});
+  const auto refused = (*store)->commit(batch, true);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("needs 128 MiB free and has 127"));
+  EXPECT_FALSE((*store)->flush());
+  EXPECT_EQ(log_bytes(dir.path()), logged);
+  env.free_bytes = 128 << 20;
+  EXPECT_TRUE((*store)->commit(batch, true));
+}
+
 TEST(RegistryStore, SaysWhyItCannotBeOpened) {
   TempDir dir;
   const auto first = RegistryStore::open(dir.path() + "/a");
