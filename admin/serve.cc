@@ -9,22 +9,22 @@
 #include <filesystem>
 #include <iostream>
 
-#include "admin/access.h"
 #include "admin/api/admin_api.h"
-#include "admin/api/http_server.h"
-#include "admin/listener_control.h"
-#include "admin/metrics.h"
-#include "admin/reload.h"
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/light_parsing.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/sealed.h"
-#include "cache/status_cache.h"
-#include "proxy/config.h"
+#include "admin/http/http_server.h"
+#include "admin/operations/access.h"
+#include "admin/operations/listener_control.h"
+#include "admin/operations/metrics.h"
+#include "admin/operations/reload.h"
+#include "cache/crypto/light_parsing.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/registry/sealed.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
+#include "proxy/config/config.h"
 #include "proxy/data_plane.h"
-#include "proxy/tls_files.h"
+#include "proxy/tls/tls_files.h"
 
 namespace sallyport {
 

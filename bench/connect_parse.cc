@@ -9,7 +9,7 @@
 #include <string>
 
 #include "bench/scale.h"
-#include "proxy/mqtt_connect.h"
+#include "proxy/mqtt/mqtt_connect.h"
 
 namespace sallyport::bench {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "bench/scale.h"
-#include "cache/registry_store.h"
+#include "cache/registry/registry_store.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::bench {

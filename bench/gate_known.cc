@@ -9,7 +9,7 @@
 // look-up.
 #include "bench/gate_registry.h"
 #include "bench/scale.h"
-#include "cache/plain_leaf.h"
+#include "cache/x509/plain_leaf.h"
 
 namespace sallyport::bench {
 namespace {

@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/device_gate.h"
-#include "cache/openssl_ptr.h"
-#include "cache/status_cache.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/device_gate.h"
+#include "cache/standing/status_cache.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::bench {

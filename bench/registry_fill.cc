@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "bench/device_rows.h"
-#include "cache/registry_store.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport::bench {
 namespace {

@@ -24,18 +24,18 @@
 #include <thread>
 #include <vector>
 
-#include "admin/access.h"
 #include "admin/api/admin_api.h"
-#include "admin/api/http_server.h"
 #include "admin/cli/http_client.h"
-#include "admin/listener_control.h"
-#include "admin/metrics.h"
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/openssl_ptr.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/status_cache.h"
+#include "admin/http/http_server.h"
+#include "admin/operations/access.h"
+#include "admin/operations/listener_control.h"
+#include "admin/operations/metrics.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

@@ -14,10 +14,10 @@
 
 #include "bench/device_rows.h"
 #include "bench/scale.h"
-#include "cache/chains.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/status_cache.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::bench {

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "bench/scale.h"
-#include "cache/status_cache.h"
+#include "cache/standing/status_cache.h"
 
 namespace sallyport::bench {
 namespace {

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "bench/gate_registry.h"
-#include "cache/light_parsing.h"
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_context.h"
-#include "proxy/tls_engine.h"
-#include "tests/proxy/tls_client.h"
+#include "cache/crypto/light_parsing.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_context.h"
+#include "proxy/tls/tls_engine.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::bench {
 

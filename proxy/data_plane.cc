@@ -13,10 +13,10 @@
 #include <map>
 #include <mutex>
 
-#include "cache/registrar.h"
-#include "proxy/shard.h"
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_context.h"
+#include "cache/registry/registrar.h"
+#include "proxy/shard/shard.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_context.h"
 
 namespace sallyport {
 

@@ -8,15 +8,15 @@
 #include <string>
 #include <vector>
 
-#include "cache/change.h"
-#include "cache/device_gate.h"
-#include "cache/log.h"
-#include "proxy/capacity.h"
-#include "proxy/config.h"
-#include "proxy/counters.h"
-#include "proxy/mailbox.h"
-#include "proxy/rejections.h"
-#include "proxy/tls_context.h"
+#include "cache/base/log.h"
+#include "cache/standing/change.h"
+#include "cache/standing/device_gate.h"
+#include "proxy/config/config.h"
+#include "proxy/session/counters.h"
+#include "proxy/shard/capacity.h"
+#include "proxy/shard/mailbox.h"
+#include "proxy/shard/rejections.h"
+#include "proxy/tls/tls_context.h"
 
 namespace sallyport {
 

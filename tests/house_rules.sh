@@ -13,28 +13,60 @@ rule() {
 sources() { git ls-files -co --exclude-standard "$@" | grep -E '\.(h|cc)$'; }
 in_files() { xargs -r grep -nE "$1"; }  # in_files REGEX: searches the files named on standard input
 
-# Floors: includes point downwards only.
-sources cache | in_files '#include "(proxy|admin|tests)/' | rule "cache/ includes upwards"
-sources proxy | in_files '#include "(admin|tests)/' | rule "proxy/ includes upwards"
-sources admin | in_files '#include "tests/' | rule "admin/ includes tests"
+# Floors and rooms, from the lowest up: what a file may include besides its own room. A row names only rows above it,
+# so no arrow between folders runs upwards, and none in a circle.
+rooms='
+cache/base
+cache/crypto      cache/base
+cache/x509        cache/base cache/crypto
+cache/standing    cache/base cache/crypto cache/x509
+cache/registry    cache/base cache/crypto cache/x509 cache/standing
+proxy/io          cache/base
+proxy/mqtt        cache/base
+proxy/config      cache/base cache/x509
+proxy/tls         cache/base cache/crypto cache/x509 cache/standing proxy/io proxy/config
+proxy/session     cache/base cache/x509 proxy/io proxy/mqtt proxy/config proxy/tls
+proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/io proxy/config proxy/tls proxy/session
+proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/shard
+admin/http        cache/base proxy/config proxy/tls
+admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
+admin/api         cache/crypto cache/standing cache/registry proxy admin/http admin/operations
+admin/cli         cache/base cache/x509 admin/operations
+admin             cache/crypto cache/standing cache/registry proxy/config proxy/tls proxy admin/http admin/operations admin/api admin/cli
+'
+declare -A may_include=()
+while read -r room targets; do
+  [ -n "$room" ] || continue
+  for target in $targets; do
+    [ -n "${may_include[$target]+there}" ] || finding "the table of rooms lets $room/ include $target/, which does not stand below it"
+  done
+  may_include[$room]=" $room $targets "
+done <<<"$rooms"
+for file in $(sources cache proxy admin); do
+  room=${file%/*}
+  [ -n "${may_include[$room]+there}" ] || { finding "$file stands in no room of the table"; continue; }
+  for target in $(sed -nE 's/^#include "([^"]+)\/[^"/]+".*/\1/p' "$file" | sort -u); do
+    [[ "${may_include[$room]}" == *" $target "* ]] || finding "$file includes $target/, which $room/ may not"
+  done
+done
 
 # Each library has its room.
-sources cache proxy admin | grep -v '^proxy/ring' | in_files '#include <liburing' | rule "liburing outside proxy/ring"
-sources cache proxy admin | grep -v '^proxy/record_cipher\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher.cc"
-sources cache proxy admin | grep -v '^cache/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
-sources cache proxy admin | grep -vE '^proxy/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls_*"
-sources cache proxy admin | grep -v '^cache/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
-sources cache proxy admin | grep -v '^proxy/config' | in_files '#include <toml' | rule "toml++ outside the configuration"
-sources cache proxy admin | grep -vE '^admin/(api/http_(server\.cc|connection\.h)|cli/http_client\.cc)' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
+sources cache proxy admin | grep -v '^proxy/io/ring' | in_files '#include <liburing' | rule "liburing outside proxy/io/ring*"
+sources cache proxy admin | grep -v '^proxy/tls/record_cipher\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher.cc"
+sources cache proxy admin | grep -v '^cache/crypto/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
+sources cache proxy admin | grep -v '^proxy/tls/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls/tls_*"
+sources cache proxy admin | grep -v '^cache/registry/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
+sources cache proxy admin | grep -v '^proxy/config/' | in_files '#include <toml' | rule "toml++ outside the configuration"
+sources cache proxy admin | grep -vE '^admin/(http/http_(server\.cc|connection\.h)|cli/http_client\.cc)' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
 sources cache proxy admin | grep -v '^admin/cli/command_line\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line.cc"
-sources cache proxy admin | grep -v '^cache/log\.cc' | in_files '#include <spdlog' | rule "spdlog outside the log"
+sources cache proxy admin | grep -v '^cache/base/log\.cc' | in_files '#include <spdlog' | rule "spdlog outside the log"
 
 # The data path: nothing allocated by hand, nothing shared by counting, nothing hidden behind a function object.
 sources proxy | in_files '(^|[^_[:alnum:]"/])(new [A-Z(]|delete [a-z])' | grep -vE '//.*\b(new|delete)\b' |
   grep -v 'unique_ptr<[A-Za-z]*>(new\|(new \|made(new ' | rule "new or delete on the data path"
 sources proxy | in_files 'std::(function|make_shared)' | rule "std::function or make_shared on the data path"
 sources proxy | in_files 'shared_ptr' | grep -v 'shared_ptr<const CaSet>' | rule "shared_ptr on the data path (but the CA set)"
-sources proxy | grep -vE '^proxy/config' | in_files '\b(try|catch|throw)\b *[({"]' | rule "exceptions on the data path"
+sources proxy | grep -vE '^proxy/config/' | in_files '\b(try|catch|throw)\b *[({"]' | rule "exceptions on the data path"
 
 # What both compilers accept, and what a reader can take in.
 sources cache proxy admin | in_files '#include <(format|source_location|expected)>' | rule "a header g++ 12 and clang 14 do not share"

@@ -10,13 +10,13 @@
 #include <string_view>
 #include <vector>
 
-#include "admin/access.h"
 #include "admin/api/answers.h"
-#include "admin/api/http_server.h"
-#include "admin/import.h"
-#include "admin/listener_control.h"
-#include "cache/device_gate.h"
-#include "cache/registrar.h"
+#include "admin/http/http_server.h"
+#include "admin/operations/access.h"
+#include "admin/operations/import.h"
+#include "admin/operations/listener_control.h"
+#include "cache/registry/registrar.h"
+#include "cache/standing/device_gate.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "admin/api/http_server.h"
-#include "admin/api/objects.h"
-#include "cache/registrar.h"
+#include "admin/http/http_server.h"
+#include "admin/operations/objects.h"
+#include "cache/registry/registrar.h"
 
 namespace sallyport {
 

@@ -2,8 +2,8 @@
 #include <ctime>
 
 #include "admin/api/admin_api.h"
-#include "cache/ca_set.h"
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/standing/ca_set.h"
 
 namespace sallyport {
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "admin/api/admin_api.h"
-#include "admin/backup.h"
+#include "admin/operations/backup.h"
 
 namespace sallyport {
 

@@ -5,10 +5,9 @@
 #include <functional>
 #include <iostream>
 
-#include "admin/backup.h"
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
-#include "admin/serve.h"
+#include "admin/operations/backup.h"
 
 namespace sallyport {
 
@@ -262,13 +261,13 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
                  [](Operator& speaking) { return speaking.status(); });
 }
 
-void add_server_commands(CLI::App& app, Parsed& parsed) {
+void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   CLI::App* run = app.add_subcommand("serve", "run in the foreground; SIGTERM drains and ends");
   run->add_option("--config", parsed.config, "the configuration file")->required();
-  run->callback([&parsed] { parsed.chosen = [&parsed] { return serve(parsed.config); }; });
+  run->callback([&parsed, &server] { parsed.chosen = [&] { return server.serve(parsed.config); }; });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->required();
-  check_command->callback([&parsed] { parsed.chosen = [&parsed] { return check(parsed.config); }; });
+  check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });
   app.add_subcommand("version", "print the version")->callback([&parsed] {
     parsed.chosen = [] {
       std::cout << "sallyport " << SALLYPORT_VERSION << '\n';
@@ -298,7 +297,7 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
 
 }  // namespace
 
-int run_command_line(int argc, char** argv) {
+int run_command_line(int argc, char** argv, const ServerCommands& server) {
   Parsed parsed;
   parsed.options.socket = kDefaultSocket;
   CLI::App app("Sallyport: mutual TLS, device status and registration in front of your MQTT broker", "sallyport");
@@ -306,7 +305,7 @@ int run_command_line(int argc, char** argv) {
   add_client_options(app, parsed);
   app.fallthrough();  // before and after the command alike; inherited by what is added from here on
   app.set_version_flag("--version", std::string("sallyport ") + SALLYPORT_VERSION);
-  add_server_commands(app, parsed);
+  add_server_commands(app, parsed, server);
   add_ca_commands(app, parsed);
   add_device_commands(app, parsed);
   add_certificate_commands(app, parsed);

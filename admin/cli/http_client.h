@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/result.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

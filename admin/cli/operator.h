@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "admin/api/objects.h"
 #include "admin/cli/http_client.h"
+#include "admin/operations/objects.h"
 
 namespace sallyport {
 

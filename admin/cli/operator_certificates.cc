@@ -10,9 +10,9 @@
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
-#include "cache/crl.h"
-#include "cache/file.h"
-#include "cache/text.h"
+#include "cache/base/file.h"
+#include "cache/base/text.h"
+#include "cache/x509/crl.h"
 
 namespace sallyport {
 

@@ -6,7 +6,7 @@
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
-#include "cache/file.h"
+#include "cache/base/file.h"
 
 namespace sallyport {
 

@@ -4,8 +4,8 @@
 #include <iostream>
 
 #include "admin/cli/table.h"
-#include "cache/file.h"
-#include "cache/text.h"
+#include "cache/base/file.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "admin/api/objects.h"
-#include "cache/result.h"
+#include "admin/operations/objects.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

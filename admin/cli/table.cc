@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cache/text.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 

@@ -17,7 +17,7 @@
 #include <optional>
 #include <vector>
 
-#include "admin/api/http_server.h"
+#include "admin/http/http_server.h"
 
 namespace sallyport::http_detail {
 

@@ -1,4 +1,4 @@
-#include "admin/api/http_server.h"
+#include "admin/http/http_server.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "admin/api/http_connection.h"
-#include "proxy/tls_files.h"
+#include "admin/http/http_connection.h"
+#include "proxy/tls/tls_files.h"
 
 namespace sallyport {
 

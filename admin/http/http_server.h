@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "cache/result.h"
-#include "proxy/config.h"
+#include "cache/base/result.h"
+#include "proxy/config/config.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "admin/access.h"
+#include "admin/operations/access.h"
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -7,7 +7,7 @@
 #include <array>
 #include <ctime>
 
-#include "cache/sha2.h"
+#include "cache/crypto/sha2.h"
 
 namespace sallyport {
 

@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "admin/api/http_server.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
+#include "admin/http/http_server.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport {
 

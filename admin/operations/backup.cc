@@ -1,4 +1,4 @@
-#include "admin/backup.h"
+#include "admin/operations/backup.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -13,9 +13,9 @@
 #include <set>
 #include <vector>
 
-#include "admin/api/objects.h"
-#include "cache/file.h"
-#include "cache/openssl_ptr.h"
+#include "admin/operations/objects.h"
+#include "cache/base/file.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "cache/registry_store.h"
-#include "cache/result.h"
+#include "cache/base/result.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "admin/import.h"
+#include "admin/operations/import.h"
 
 #include <openssl/x509.h>
 #include <sys/resource.h>
@@ -12,9 +12,9 @@
 #include <mutex>
 #include <thread>
 
-#include "admin/api/objects.h"
-#include "cache/ca_set.h"
-#include "cache/openssl_ptr.h"
+#include "admin/operations/objects.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/standing/ca_set.h"
 
 namespace sallyport {
 

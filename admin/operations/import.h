@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "admin/api/http_server.h"
-#include "cache/device_gate.h"
-#include "cache/registrar.h"
+#include "admin/http/http_server.h"
+#include "cache/registry/registrar.h"
+#include "cache/standing/device_gate.h"
 
 namespace sallyport {
 

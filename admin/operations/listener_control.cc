@@ -1,4 +1,4 @@
-#include "admin/listener_control.h"
+#include "admin/operations/listener_control.h"
 
 #include <openssl/crypto.h>
 #include <sys/stat.h>

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "cache/log.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/sealed.h"
+#include "cache/base/log.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/registry/sealed.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

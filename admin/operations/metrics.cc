@@ -1,11 +1,11 @@
-#include "admin/metrics.h"
+#include "admin/operations/metrics.h"
 
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
 #include <limits>
 
-#include "admin/api/objects.h"
+#include "admin/operations/objects.h"
 
 namespace sallyport {
 

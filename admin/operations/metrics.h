@@ -8,8 +8,8 @@
 #include <atomic>
 #include <vector>
 
-#include "admin/api/http_server.h"
-#include "cache/registrar.h"
+#include "admin/http/http_server.h"
+#include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

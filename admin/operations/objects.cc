@@ -1,4 +1,4 @@
-#include "admin/api/objects.h"
+#include "admin/operations/objects.h"
 
 #include <array>
 #include <ctime>

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cache/registrar.h"
+#include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

@@ -1,13 +1,13 @@
-#include "admin/reload.h"
+#include "admin/operations/reload.h"
 
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <set>
 
-#include "cache/ca_rules.h"
-#include "cache/file.h"
-#include "proxy/tls_files.h"
+#include "cache/base/file.h"
+#include "cache/x509/ca_rules.h"
+#include "proxy/tls/tls_files.h"
 
 namespace sallyport {
 

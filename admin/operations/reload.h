@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "admin/api/http_server.h"
-#include "admin/listener_control.h"
-#include "cache/log.h"
-#include "cache/registrar.h"
-#include "proxy/config.h"
+#include "admin/http/http_server.h"
+#include "admin/operations/listener_control.h"
+#include "cache/base/log.h"
+#include "cache/registry/registrar.h"
+#include "proxy/config/config.h"
 #include "proxy/data_plane.h"
 
 namespace sallyport {

@@ -1,4 +1,4 @@
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-#include "cache/file.h"
+#include "cache/base/file.h"
 
 #include <fcntl.h>
 #include <unistd.h>

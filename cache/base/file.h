@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string>
 
-#include "cache/result.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/log.h"
+#include "cache/base/log.h"
 
 #include <poll.h>
 #include <spdlog/logger.h>
@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "cache/text.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <variant>
 
-#include "cache/check.h"
-#include "cache/reason.h"
+#include "cache/base/check.h"
+#include "cache/base/reason.h"
 
 namespace sallyport {
 

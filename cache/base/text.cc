@@ -1,4 +1,4 @@
-#include "cache/text.h"
+#include "cache/base/text.h"
 
 #include <cstdint>
 

@@ -1,10 +1,10 @@
-#include "cache/hkdf.h"
+#include "cache/crypto/hkdf.h"
 
 #include <openssl/crypto.h>
 
 #include <algorithm>
 
-#include "cache/sha2.h"
+#include "cache/crypto/sha2.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/light_ec_decoder.h"
+#include "cache/crypto/light_ec_decoder.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -11,7 +11,7 @@
 #include <cstring>
 #include <span>
 
-#include "cache/light_dispatch.h"
+#include "cache/crypto/light_dispatch.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/light_parsing.h"
+#include "cache/crypto/light_parsing.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/light_ec_decoder.h"
-#include "cache/light_tls_kdf.h"
-#include "cache/light_x25519.h"
+#include "cache/crypto/light_ec_decoder.h"
+#include "cache/crypto/light_tls_kdf.h"
+#include "cache/crypto/light_x25519.h"
 
 namespace sallyport {
 

@@ -7,7 +7,7 @@
 
 #include <openssl/types.h>
 
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/light_tls_kdf.h"
+#include "cache/crypto/light_tls_kdf.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -12,7 +12,7 @@
 #include <span>
 #include <string_view>
 
-#include "cache/hkdf.h"
+#include "cache/crypto/hkdf.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/light_x25519.h"
+#include "cache/crypto/light_x25519.h"
 
 #include <gmp.h>
 #include <openssl/core_dispatch.h>
@@ -11,7 +11,7 @@
 
 #include <memory>
 
-#include "cache/light_dispatch.h"
+#include "cache/crypto/light_dispatch.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/sha2.h"
+#include "cache/crypto/sha2.h"
 
 #include <openssl/crypto.h>
 

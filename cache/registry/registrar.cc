@@ -1,10 +1,10 @@
-#include "cache/registrar.h"
+#include "cache/registry/registrar.h"
 
 #include <algorithm>
 #include <chrono>
 #include <ctime>
 
-#include "cache/registrar_impl.h"
+#include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 

@@ -14,13 +14,13 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/audit.h"
-#include "cache/certificate.h"
-#include "cache/change.h"
-#include "cache/crl.h"
-#include "cache/device_gate.h"
-#include "cache/log.h"
-#include "cache/result.h"
+#include "cache/base/log.h"
+#include "cache/base/result.h"
+#include "cache/registry/audit.h"
+#include "cache/standing/change.h"
+#include "cache/standing/device_gate.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/crl.h"
 
 namespace sallyport {
 

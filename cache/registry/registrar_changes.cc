@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 
-#include "cache/ca_rules.h"
-#include "cache/registrar_impl.h"
-#include "cache/sha2.h"
+#include "cache/crypto/sha2.h"
+#include "cache/registry/registrar_impl.h"
+#include "cache/x509/ca_rules.h"
 
 namespace sallyport {
 

@@ -2,7 +2,7 @@
 // before they come, what a CRL says of them, and the rows that a deleted CA left behind.
 #include <algorithm>
 
-#include "cache/registrar_impl.h"
+#include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 

@@ -14,12 +14,12 @@
 #include <thread>
 #include <variant>
 
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/status_cache.h"
-#include "cache/work_queue.h"
+#include "cache/base/work_queue.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
 
 namespace sallyport {
 

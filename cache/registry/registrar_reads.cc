@@ -2,7 +2,7 @@
 // the registrar's thread.
 #include <fnmatch.h>
 
-#include "cache/registrar_impl.h"
+#include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 

@@ -1,6 +1,6 @@
 // What the registrar keeps for others: hosted server certificates, overrides of listeners, tokens, and the
 // audit log itself. Each write is one synced commit with its line in the audit log.
-#include "cache/registrar_impl.h"
+#include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 

@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "cache/registrar_impl.h"
-#include "cache/warm_devices.h"
+#include "cache/registry/registrar_impl.h"
+#include "cache/registry/warm_devices.h"
 
 namespace sallyport {
 

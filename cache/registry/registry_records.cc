@@ -1,4 +1,4 @@
-#include "cache/registry_records.h"
+#include "cache/registry/registry_records.h"
 
 #include <cstring>
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "cache/registry_store.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport::records {
 

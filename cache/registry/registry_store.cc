@@ -1,4 +1,4 @@
-#include "cache/registry_store.h"
+#include "cache/registry/registry_store.h"
 
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "cache/registry_store_impl.h"
+#include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
 

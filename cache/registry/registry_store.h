@@ -11,11 +11,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/audit.h"
-#include "cache/certificate.h"
-#include "cache/change.h"
-#include "cache/result.h"
-#include "cache/status_cache.h"
+#include "cache/base/result.h"
+#include "cache/registry/audit.h"
+#include "cache/standing/change.h"
+#include "cache/standing/status_cache.h"
+#include "cache/x509/certificate.h"
 
 namespace rocksdb {
 class Env;

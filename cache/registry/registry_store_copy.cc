@@ -1,7 +1,7 @@
 // Online copies of the store, and a look into one without writing to it.
 #include <rocksdb/utilities/checkpoint.h>
 
-#include "cache/registry_store_impl.h"
+#include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
 

@@ -10,8 +10,8 @@
 #include <array>
 #include <cstring>
 
-#include "cache/registry_records.h"
-#include "cache/registry_store.h"
+#include "cache/registry/registry_records.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport {
 

@@ -1,5 +1,5 @@
 // The store's small records: CAs, chains, codes, server certificates, overrides, tokens, CRLs, audit.
-#include "cache/registry_store_impl.h"
+#include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
 

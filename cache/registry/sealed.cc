@@ -1,4 +1,4 @@
-#include "cache/sealed.h"
+#include "cache/registry/sealed.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -9,9 +9,9 @@
 #include <memory>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/file.h"
-#include "cache/openssl_ptr.h"
+#include "cache/base/file.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "cache/result.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

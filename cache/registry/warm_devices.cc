@@ -1,4 +1,4 @@
-#include "cache/warm_devices.h"
+#include "cache/registry/warm_devices.h"
 
 #include <algorithm>
 #include <atomic>

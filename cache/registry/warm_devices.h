@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "cache/chains.h"
-#include "cache/registry_store.h"
-#include "cache/result.h"
-#include "cache/status_cache.h"
+#include "cache/base/result.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
 
 namespace sallyport {
 

@@ -1,11 +1,11 @@
-#include "cache/ca_set.h"
+#include "cache/standing/ca_set.h"
 
 #include <openssl/x509.h>
 
 #include <algorithm>
 
-#include "cache/check.h"
-#include "cache/sha2.h"
+#include "cache/base/check.h"
+#include "cache/crypto/sha2.h"
 
 namespace sallyport {
 

@@ -19,9 +19,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/change.h"
-#include "cache/reason.h"
+#include "cache/base/reason.h"
+#include "cache/standing/change.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

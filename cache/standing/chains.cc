@@ -1,4 +1,4 @@
-#include "cache/chains.h"
+#include "cache/standing/chains.h"
 
 namespace sallyport {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "cache/ca_set.h"
-#include "cache/certificate.h"
-#include "cache/issuer_serial.h"
+#include "cache/standing/ca_set.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/issuer_serial.h"
 
 namespace sallyport {
 

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/reason.h"
+#include "cache/base/reason.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

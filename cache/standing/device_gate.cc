@@ -1,4 +1,4 @@
-#include "cache/device_gate.h"
+#include "cache/standing/device_gate.h"
 
 #include <openssl/err.h>
 #include <openssl/x509.h>
@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <ctime>
 
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/openssl_ptr.h"
-#include "cache/path_builder.h"
-#include "cache/plain_leaf.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/path_builder.h"
+#include "cache/x509/plain_leaf.h"
 
 namespace sallyport {
 

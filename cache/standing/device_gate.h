@@ -14,11 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/change.h"
-#include "cache/identity.h"
-#include "cache/reason.h"
-#include "cache/status_cache.h"
+#include "cache/base/reason.h"
+#include "cache/standing/change.h"
+#include "cache/standing/status_cache.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/identity.h"
 
 struct stack_st_X509;
 

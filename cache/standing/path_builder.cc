@@ -1,4 +1,4 @@
-#include "cache/path_builder.h"
+#include "cache/standing/path_builder.h"
 
 #include <openssl/x509.h>
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "cache/ca_set.h"
-#include "cache/certificate.h"
-#include "cache/device_gate.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/device_gate.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

@@ -1,9 +1,9 @@
-#include "cache/status_cache.h"
+#include "cache/standing/status_cache.h"
 
 #include <sys/random.h>
 
-#include "cache/check.h"
-#include "cache/sha2.h"
+#include "cache/base/check.h"
+#include "cache/crypto/sha2.h"
 
 namespace sallyport {
 

@@ -16,10 +16,10 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/change.h"
-#include "cache/issuer_serial.h"
-#include "cache/siphash.h"
+#include "cache/crypto/siphash.h"
+#include "cache/standing/change.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/issuer_serial.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/ca_rules.h"
+#include "cache/x509/ca_rules.h"
 
 #include <openssl/x509.h>
 

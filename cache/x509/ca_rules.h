@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "cache/certificate.h"
-#include "cache/result.h"
+#include "cache/base/result.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/certificate.h"
+#include "cache/x509/certificate.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <ctime>
 
-#include "cache/light_parsing.h"
-#include "cache/openssl_ptr.h"
-#include "cache/sha2.h"
+#include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/crypto/sha2.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "cache/crl.h"
+#include "cache/x509/crl.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <ctime>
 
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/result.h"
+#include "cache/base/result.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

@@ -1,11 +1,11 @@
-#include "cache/identity.h"
+#include "cache/x509/identity.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include <memory>
 
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
 

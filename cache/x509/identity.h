@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/issuer_serial.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/issuer_serial.h"
 
 struct stack_st_GENERAL_NAME;
 

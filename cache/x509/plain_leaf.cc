@@ -1,4 +1,4 @@
-#include "cache/plain_leaf.h"
+#include "cache/x509/plain_leaf.h"
 
 #include <openssl/x509v3.h>
 
@@ -7,9 +7,9 @@
 #include <memory>
 #include <string_view>
 
-#include "cache/der_reader.h"
-#include "cache/openssl_ptr.h"
-#include "cache/sha2.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/crypto/sha2.h"
+#include "cache/x509/der_reader.h"
 
 namespace sallyport {
 

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "cache/certificate.h"
-#include "cache/identity.h"
+#include "cache/x509/certificate.h"
+#include "cache/x509/identity.h"
 
 namespace sallyport {
 

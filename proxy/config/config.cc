@@ -1,10 +1,10 @@
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #include <algorithm>
 #include <set>
 
-#include "cache/file.h"
-#include "proxy/config_reader.h"
+#include "cache/base/file.h"
+#include "proxy/config/config_reader.h"
 
 namespace sallyport {
 

@@ -1,5 +1,5 @@
 // The configuration as the data plane sees it: what the contract says in its section 4, parsed, checked and with
-// every default filled in. Read by proxy/config.cc from TOML; plain values afterwards.
+// every default filled in. Read by proxy/config/config.cc from TOML; plain values afterwards.
 #pragma once
 
 #include <chrono>
@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/log.h"
-#include "cache/result.h"
+#include "cache/base/log.h"
+#include "cache/base/result.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

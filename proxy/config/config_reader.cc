@@ -1,4 +1,4 @@
-#include "proxy/config_reader.h"
+#include "proxy/config/config_reader.h"
 
 #include <algorithm>
 #include <charconv>

@@ -10,7 +10,7 @@
 #include <memory>
 #include <span>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/ring.h"
+#include "proxy/io/ring.h"
 
 #include <immintrin.h>
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 #include <cstring>
 #include <thread>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

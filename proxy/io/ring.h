@@ -9,9 +9,9 @@
 #include <memory>
 #include <vector>
 
-#include "cache/result.h"
-#include "proxy/io.h"
-#include "proxy/ring_sockets.h"
+#include "cache/base/result.h"
+#include "proxy/io/io.h"
+#include "proxy/io/ring_sockets.h"
 
 namespace sallyport {
 

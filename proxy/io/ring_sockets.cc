@@ -1,4 +1,4 @@
-#include "proxy/ring_sockets.h"
+#include "proxy/io/ring_sockets.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

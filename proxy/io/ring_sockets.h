@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "proxy/io.h"
+#include "proxy/io/io.h"
 
 namespace sallyport {
 

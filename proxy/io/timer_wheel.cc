@@ -1,4 +1,4 @@
-#include "proxy/timer_wheel.h"
+#include "proxy/io/timer_wheel.h"
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
-#include "proxy/mqtt_connect.h"
+#include "proxy/mqtt/mqtt_connect.h"
 
 #include <cstring>
 
-#include "cache/check.h"
-#include "cache/text.h"
+#include "cache/base/check.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 

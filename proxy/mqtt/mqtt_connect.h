@@ -7,8 +7,8 @@
 #include <span>
 #include <string_view>
 
-#include "cache/reason.h"
-#include "cache/result.h"
+#include "cache/base/reason.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

@@ -1,8 +1,8 @@
-#include "proxy/mqtt_frame.h"
+#include "proxy/mqtt/mqtt_frame.h"
 
 #include <algorithm>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/reason.h"
-#include "cache/result.h"
+#include "cache/base/reason.h"
+#include "cache/base/result.h"
 
 namespace sallyport {
 

@@ -1,6 +1,6 @@
-#include "proxy/session.h"
+#include "proxy/session/session.h"
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

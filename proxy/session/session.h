@@ -20,15 +20,15 @@
 #include <string>
 #include <string_view>
 
-#include "proxy/byte_buffer.h"
-#include "proxy/config.h"
-#include "proxy/counters.h"
-#include "proxy/io.h"
-#include "proxy/mqtt_connect.h"
-#include "proxy/mqtt_frame.h"
-#include "proxy/session_index.h"
-#include "proxy/timer_wheel.h"
-#include "proxy/tls_engine.h"
+#include "proxy/config/config.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/io/io.h"
+#include "proxy/io/timer_wheel.h"
+#include "proxy/mqtt/mqtt_connect.h"
+#include "proxy/mqtt/mqtt_frame.h"
+#include "proxy/session/counters.h"
+#include "proxy/session/session_index.h"
+#include "proxy/tls/tls_engine.h"
 
 namespace sallyport {
 

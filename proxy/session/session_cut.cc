@@ -6,8 +6,8 @@
 // packet it was in the middle of, if that comes within 100 ms, for without it no DISCONNECT could be understood.
 #include <algorithm>
 
-#include "cache/check.h"
-#include "proxy/session.h"
+#include "cache/base/check.h"
+#include "proxy/session/session.h"
 
 namespace sallyport {
 

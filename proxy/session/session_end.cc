@@ -7,8 +7,8 @@
 // destroy them on their way.
 #include <cerrno>
 
-#include "cache/check.h"
-#include "proxy/session.h"
+#include "cache/base/check.h"
+#include "proxy/session/session.h"
 
 namespace sallyport {
 

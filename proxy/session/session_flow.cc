@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "cache/check.h"
-#include "proxy/session.h"
+#include "cache/base/check.h"
+#include "proxy/session/session.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/session_index.h"
+#include "proxy/session/session_index.h"
 
 #include <algorithm>
 

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cache/certificate.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

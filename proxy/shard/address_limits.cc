@@ -1,11 +1,11 @@
-#include "proxy/address_limits.h"
+#include "proxy/shard/address_limits.h"
 
 #include <netinet/in.h>
 #include <sys/random.h>
 
 #include <algorithm>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

@@ -12,7 +12,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "cache/siphash.h"
+#include "cache/crypto/siphash.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/broker.h"
+#include "proxy/shard/broker.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "cache/siphash.h"
+#include "cache/crypto/siphash.h"
 
 namespace sallyport {
 

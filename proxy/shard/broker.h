@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/config.h"
-#include "proxy/io.h"
-#include "proxy/session.h"
+#include "proxy/config/config.h"
+#include "proxy/io/io.h"
+#include "proxy/session/session.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/capacity.h"
+#include "proxy/shard/capacity.h"
 
 #include <algorithm>
 

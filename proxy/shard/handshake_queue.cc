@@ -1,6 +1,6 @@
-#include "proxy/handshake_queue.h"
+#include "proxy/shard/handshake_queue.h"
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

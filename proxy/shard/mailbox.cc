@@ -1,4 +1,4 @@
-#include "proxy/mailbox.h"
+#include "proxy/shard/mailbox.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "cache/change.h"
+#include "cache/standing/change.h"
 
 namespace sallyport {
 

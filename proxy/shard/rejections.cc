@@ -1,4 +1,4 @@
-#include "proxy/rejections.h"
+#include "proxy/shard/rejections.h"
 
 namespace sallyport {
 

@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/reason.h"
+#include "cache/base/reason.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/reply_watch.h"
+#include "proxy/shard/reply_watch.h"
 
 #include <algorithm>
 

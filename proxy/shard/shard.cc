@@ -1,4 +1,4 @@
-#include "proxy/shard.h"
+#include "proxy/shard/shard.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -9,9 +9,9 @@
 #include <chrono>
 #include <ctime>
 
-#include "cache/check.h"
-#include "proxy/client_hello.h"
-#include "proxy/ticket_keys.h"
+#include "cache/base/check.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/ticket_keys.h"
 
 namespace sallyport {
 

@@ -14,20 +14,20 @@
 #include <thread>
 #include <vector>
 
-#include "cache/ca_set.h"
-#include "cache/device_gate.h"
-#include "cache/log.h"
-#include "cache/registrar.h"
-#include "proxy/address_limits.h"
-#include "proxy/broker.h"
-#include "proxy/capacity.h"
-#include "proxy/handshake_queue.h"
-#include "proxy/mailbox.h"
-#include "proxy/rejections.h"
-#include "proxy/reply_watch.h"
-#include "proxy/rest_watch.h"
-#include "proxy/ring.h"
-#include "proxy/session.h"
+#include "cache/base/log.h"
+#include "cache/registry/registrar.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/device_gate.h"
+#include "proxy/io/ring.h"
+#include "proxy/session/session.h"
+#include "proxy/shard/address_limits.h"
+#include "proxy/shard/broker.h"
+#include "proxy/shard/capacity.h"
+#include "proxy/shard/handshake_queue.h"
+#include "proxy/shard/mailbox.h"
+#include "proxy/shard/rejections.h"
+#include "proxy/shard/reply_watch.h"
+#include "proxy/shard/rest_watch.h"
 
 namespace sallyport {
 

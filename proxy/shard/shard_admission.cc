@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "cache/check.h"
-#include "proxy/shard.h"
+#include "cache/base/check.h"
+#include "proxy/shard/shard.h"
 
 namespace sallyport {
 

@@ -1,7 +1,7 @@
 // What other threads tell a shard: changes to put in force, questions, and the end.
 #include <algorithm>
 
-#include "proxy/shard.h"
+#include "proxy/shard/shard.h"
 
 namespace sallyport {
 

@@ -1,7 +1,7 @@
 // What an operator asks a shard: which sessions it has, and how many.
 #include <algorithm>
 
-#include "proxy/shard.h"
+#include "proxy/shard/shard.h"
 
 namespace sallyport {
 

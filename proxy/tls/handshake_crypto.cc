@@ -1,4 +1,4 @@
-#include "proxy/handshake_crypto.h"
+#include "proxy/tls/handshake_crypto.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "cache/light_parsing.h"
-#include "proxy/record_cipher.h"
+#include "cache/crypto/light_parsing.h"
+#include "proxy/tls/record_cipher.h"
 
 namespace sallyport {
 

@@ -1,7 +1,7 @@
 // What our own handshakes ask of OpenSSL's libcrypto: the key exchange, our signature and the client's, and the
-// client's certificates read. All of it in the light context (cache/light_parsing.h). Setting an operation up costs
-// OpenSSL 3.0 as much as hashing a certificate, so what can be is set up once: a thread keeps what it needs for the
-// next. Any thread; everything answers false, or nothing, where it fails, and leaves OpenSSL's error queue empty.
+// client's certificates read. All of it in the light context (cache/crypto/light_parsing.h). Setting an operation up
+// costs OpenSSL 3.0 as much as hashing a certificate, so what can be is set up once: a thread keeps what it needs for
+// the next. Any thread; everything answers false, or nothing, where it fails, and leaves OpenSSL's error queue empty.
 #pragma once
 
 #include <openssl/types.h>
@@ -14,10 +14,10 @@
 #include <variant>
 #include <vector>
 
-#include "cache/openssl_ptr.h"
-#include "cache/plain_leaf.h"
-#include "proxy/client_hello.h"
-#include "proxy/tls13_key_schedule.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/plain_leaf.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/tls13_key_schedule.h"
 
 namespace sallyport {
 

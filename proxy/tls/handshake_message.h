@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "cache/check.h"
-#include "proxy/wire_reader.h"
+#include "cache/base/check.h"
+#include "proxy/tls/wire_reader.h"
 
 namespace sallyport {
 

@@ -1,9 +1,9 @@
-#include "proxy/handshake_server.h"
+#include "proxy/tls/handshake_server.h"
 
 #include <algorithm>
 
-#include "proxy/tls12_messages.h"
-#include "proxy/tls13_messages.h"
+#include "proxy/tls/tls12_messages.h"
+#include "proxy/tls/tls13_messages.h"
 
 namespace sallyport {
 

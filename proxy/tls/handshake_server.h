@@ -7,13 +7,13 @@
 #include <span>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/openssl_ptr.h"
-#include "proxy/client_hello.h"
-#include "proxy/handshake_crypto.h"
-#include "proxy/handshake_message.h"
-#include "proxy/server_name.h"
-#include "proxy/tls12_client_hello.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/certificate.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/handshake_crypto.h"
+#include "proxy/tls/handshake_message.h"
+#include "proxy/tls/server_name.h"
+#include "proxy/tls/tls12_client_hello.h"
 
 namespace sallyport {
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <string_view>
 
-#include "proxy/handshake_message.h"
-#include "proxy/wire_reader.h"
+#include "proxy/tls/handshake_message.h"
+#include "proxy/tls/wire_reader.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/own_handshake.h"
+#include "proxy/tls/own_handshake.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>

@@ -9,15 +9,15 @@
 #include <span>
 #include <vector>
 
-#include "cache/result.h"
-#include "proxy/byte_buffer.h"
-#include "proxy/handshake_crypto.h"
-#include "proxy/handshake_message.h"
-#include "proxy/handshake_server.h"
-#include "proxy/record_layer.h"
-#include "proxy/secret256.h"
-#include "proxy/tls_records.h"
-#include "proxy/verifier.h"
+#include "cache/base/result.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/handshake_crypto.h"
+#include "proxy/tls/handshake_message.h"
+#include "proxy/tls/handshake_server.h"
+#include "proxy/tls/record_layer.h"
+#include "proxy/tls/secret256.h"
+#include "proxy/tls/tls_records.h"
+#include "proxy/tls/verifier.h"
 
 namespace sallyport {
 

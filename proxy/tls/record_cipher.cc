@@ -1,4 +1,4 @@
-#include "proxy/record_cipher.h"
+#include "proxy/tls/record_cipher.h"
 
 #include <intel-ipsec-mb.h>
 #include <openssl/crypto.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <new>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

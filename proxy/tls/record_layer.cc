@@ -1,12 +1,12 @@
-#include "proxy/record_layer.h"
+#include "proxy/tls/record_layer.h"
 
 #include <openssl/ssl.h>
 
 #include <algorithm>
 #include <array>
 
-#include "cache/check.h"
-#include "cache/hkdf.h"
+#include "cache/base/check.h"
+#include "cache/crypto/hkdf.h"
 
 namespace sallyport {
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <span>
 
-#include "proxy/byte_buffer.h"
-#include "proxy/record_cipher.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/record_cipher.h"
 
 namespace sallyport {
 

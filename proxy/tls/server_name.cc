@@ -1,4 +1,4 @@
-#include "proxy/server_name.h"
+#include "proxy/tls/server_name.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "proxy/ticket.h"
+#include "proxy/tls/ticket.h"
 
 #include <cstring>
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "cache/identity.h"
+#include "cache/x509/identity.h"
 
 namespace sallyport {
 

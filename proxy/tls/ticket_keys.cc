@@ -1,11 +1,11 @@
-#include "proxy/ticket_keys.h"
+#include "proxy/tls/ticket_keys.h"
 
 #include <openssl/crypto.h>
 #include <sys/random.h>
 
 #include <cstring>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

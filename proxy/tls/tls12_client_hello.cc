@@ -1,10 +1,10 @@
-#include "proxy/tls12_client_hello.h"
+#include "proxy/tls/tls12_client_hello.h"
 
 #include <algorithm>
 #include <cstddef>
 
-#include "proxy/hello_fields.h"
-#include "proxy/wire_reader.h"
+#include "proxy/tls/hello_fields.h"
+#include "proxy/tls/wire_reader.h"
 
 namespace sallyport {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <string_view>
 
-#include "proxy/client_hello.h"
+#include "proxy/tls/client_hello.h"
 
 namespace sallyport {
 

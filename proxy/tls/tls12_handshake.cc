@@ -1,4 +1,4 @@
-#include "proxy/tls12_handshake.h"
+#include "proxy/tls/tls12_handshake.h"
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -9,8 +9,8 @@
 #include <ctime>
 #include <string_view>
 
-#include "proxy/tls12_messages.h"
-#include "proxy/tls_resumption.h"
+#include "proxy/tls/tls12_messages.h"
+#include "proxy/tls/tls_resumption.h"
 
 namespace sallyport {
 

@@ -9,13 +9,13 @@
 #include <optional>
 #include <span>
 
-#include "cache/openssl_ptr.h"
-#include "cache/sha2.h"
-#include "proxy/byte_buffer.h"
-#include "proxy/own_handshake.h"
-#include "proxy/record_cipher.h"
-#include "proxy/tls12_client_hello.h"
-#include "proxy/tls12_key_schedule.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/crypto/sha2.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/own_handshake.h"
+#include "proxy/tls/record_cipher.h"
+#include "proxy/tls/tls12_client_hello.h"
+#include "proxy/tls/tls12_key_schedule.h"
 
 namespace sallyport {
 

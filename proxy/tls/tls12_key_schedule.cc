@@ -1,10 +1,10 @@
-#include "proxy/tls12_key_schedule.h"
+#include "proxy/tls/tls12_key_schedule.h"
 
 #include <openssl/crypto.h>
 
 #include <algorithm>
 
-#include "cache/check.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 

@@ -7,8 +7,8 @@
 #include <span>
 #include <string_view>
 
-#include "cache/hkdf.h"
-#include "proxy/record_cipher.h"
+#include "cache/crypto/hkdf.h"
+#include "proxy/tls/record_cipher.h"
 
 namespace sallyport {
 

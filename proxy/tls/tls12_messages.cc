@@ -1,6 +1,6 @@
-#include "proxy/tls12_messages.h"
+#include "proxy/tls/tls12_messages.h"
 
-#include "proxy/wire_reader.h"
+#include "proxy/tls/wire_reader.h"
 
 namespace sallyport {
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "proxy/client_hello.h"
-#include "proxy/handshake_message.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/handshake_message.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/tls13_handshake.h"
+#include "proxy/tls/tls13_handshake.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>

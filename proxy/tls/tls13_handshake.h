@@ -10,12 +10,12 @@
 #include <optional>
 #include <span>
 
-#include "proxy/byte_buffer.h"
-#include "proxy/client_hello.h"
-#include "proxy/own_handshake.h"
-#include "proxy/record_cipher.h"
-#include "proxy/tls13_key_schedule.h"
-#include "proxy/tls13_messages.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/own_handshake.h"
+#include "proxy/tls/record_cipher.h"
+#include "proxy/tls/tls13_key_schedule.h"
+#include "proxy/tls/tls13_messages.h"
 
 namespace sallyport {
 

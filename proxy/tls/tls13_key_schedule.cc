@@ -1,4 +1,4 @@
-#include "proxy/tls13_key_schedule.h"
+#include "proxy/tls/tls13_key_schedule.h"
 
 #include <optional>
 

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <span>
 
-#include "cache/hkdf.h"
-#include "cache/sha2.h"
-#include "proxy/secret256.h"
+#include "cache/crypto/hkdf.h"
+#include "cache/crypto/sha2.h"
+#include "proxy/tls/secret256.h"
 
 namespace sallyport {
 

@@ -1,10 +1,10 @@
-#include "proxy/tls13_messages.h"
+#include "proxy/tls/tls13_messages.h"
 
 #include <openssl/rand.h>
 
 #include <array>
 
-#include "proxy/wire_reader.h"
+#include "proxy/tls/wire_reader.h"
 
 namespace sallyport {
 

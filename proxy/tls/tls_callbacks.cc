@@ -1,4 +1,4 @@
-#include "proxy/tls_callbacks.h"
+#include "proxy/tls/tls_callbacks.h"
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "proxy/ticket.h"
-#include "proxy/tls_engine.h"
+#include "proxy/tls/ticket.h"
+#include "proxy/tls/tls_engine.h"
 
 namespace sallyport {
 

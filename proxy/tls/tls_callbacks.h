@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "cache/device_gate.h"
+#include "cache/standing/device_gate.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/tls_context.h"
+#include "proxy/tls/tls_context.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <ctime>
 
-#include "cache/light_parsing.h"
-#include "proxy/handshake_server.h"
-#include "proxy/record_cipher.h"
-#include "proxy/server_name.h"
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_callbacks.h"
-#include "proxy/tls_resumption.h"
+#include "cache/crypto/light_parsing.h"
+#include "proxy/tls/handshake_server.h"
+#include "proxy/tls/record_cipher.h"
+#include "proxy/tls/server_name.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_callbacks.h"
+#include "proxy/tls/tls_resumption.h"
 
 namespace sallyport {
 

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/result.h"
-#include "proxy/config.h"
-#include "proxy/tls_files.h"
+#include "cache/base/result.h"
+#include "cache/x509/certificate.h"
+#include "proxy/config/config.h"
+#include "proxy/tls/tls_files.h"
 
 namespace sallyport {
 

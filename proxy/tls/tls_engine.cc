@@ -1,4 +1,4 @@
-#include "proxy/tls_engine.h"
+#include "proxy/tls/tls_engine.h"
 
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -9,15 +9,15 @@
 #include <cstring>
 #include <ctime>
 
-#include "cache/openssl_ptr.h"
-#include "proxy/client_hello.h"
-#include "proxy/ticket.h"
-#include "proxy/tls12_handshake.h"
-#include "proxy/tls12_key_schedule.h"
-#include "proxy/tls13_handshake.h"
-#include "proxy/tls_callbacks.h"
-#include "proxy/tls_resumption.h"
-#include "proxy/tls_session_swap.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/ticket.h"
+#include "proxy/tls/tls12_handshake.h"
+#include "proxy/tls/tls12_key_schedule.h"
+#include "proxy/tls/tls13_handshake.h"
+#include "proxy/tls/tls_callbacks.h"
+#include "proxy/tls/tls_resumption.h"
+#include "proxy/tls/tls_session_swap.h"
 
 namespace sallyport {
 

@@ -13,13 +13,13 @@
 #include <optional>
 #include <span>
 
-#include "cache/device_gate.h"
-#include "cache/result.h"
-#include "proxy/byte_buffer.h"
-#include "proxy/own_handshake.h"
-#include "proxy/tls_context.h"
-#include "proxy/tls_records.h"
-#include "proxy/verifier.h"
+#include "cache/base/result.h"
+#include "cache/standing/device_gate.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/own_handshake.h"
+#include "proxy/tls/tls_context.h"
+#include "proxy/tls/tls_records.h"
+#include "proxy/tls/verifier.h"
 
 namespace sallyport {
 

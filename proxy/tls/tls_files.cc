@@ -1,11 +1,11 @@
-#include "proxy/tls_files.h"
+#include "proxy/tls/tls_files.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include "cache/file.h"
-#include "cache/identity.h"
+#include "cache/base/file.h"
+#include "cache/x509/identity.h"
 
 namespace sallyport {
 

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/openssl_ptr.h"
-#include "proxy/config.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/certificate.h"
+#include "proxy/config/config.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/tls_records.h"
+#include "proxy/tls/tls_records.h"
 
 #include <openssl/ssl.h>
 #include <openssl/tls1.h>
@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "cache/check.h"
-#include "cache/hkdf.h"
+#include "cache/base/check.h"
+#include "cache/crypto/hkdf.h"
 
 namespace sallyport {
 

@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <span>
 
-#include "cache/light_tls_kdf.h"
-#include "proxy/byte_buffer.h"
-#include "proxy/record_cipher.h"
-#include "proxy/record_layer.h"
+#include "cache/crypto/light_tls_kdf.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/tls/record_cipher.h"
+#include "proxy/tls/record_layer.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/tls_resumption.h"
+#include "proxy/tls/tls_resumption.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -11,7 +11,7 @@
 #include <ctime>
 #include <span>
 
-#include "proxy/tls_session_ticket.h"
+#include "proxy/tls/tls_session_ticket.h"
 
 namespace sallyport {
 

@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "proxy/secret256.h"
-#include "proxy/ticket.h"
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_callbacks.h"
-#include "proxy/tls_session_swap.h"
+#include "proxy/tls/secret256.h"
+#include "proxy/tls/ticket.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_callbacks.h"
+#include "proxy/tls/tls_session_swap.h"
 
 namespace sallyport {
 

@@ -1,4 +1,4 @@
-#include "proxy/tls_session_swap.h"
+#include "proxy/tls/tls_session_swap.h"
 
 #include <openssl/err.h>
 

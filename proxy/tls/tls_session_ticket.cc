@@ -1,4 +1,4 @@
-#include "proxy/tls_session_ticket.h"
+#include "proxy/tls/tls_session_ticket.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "cache/hkdf.h"
+#include "cache/crypto/hkdf.h"
 
 namespace sallyport {
 

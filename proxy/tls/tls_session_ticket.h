@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "cache/openssl_ptr.h"
-#include "proxy/ticket_keys.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "proxy/tls/ticket_keys.h"
 
 namespace sallyport {
 

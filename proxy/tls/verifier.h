@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cache/device_gate.h"
+#include "cache/standing/device_gate.h"
 
 namespace sallyport {
 

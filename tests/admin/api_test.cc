@@ -2,8 +2,8 @@
 #include <fstream>
 #include <set>
 
-#include "admin/backup.h"
-#include "cache/file.h"
+#include "admin/operations/backup.h"
+#include "cache/base/file.h"
 #include "tests/admin/api_world.h"
 
 namespace sallyport::test {

@@ -6,14 +6,14 @@
 
 #include <ctime>
 
-#include "admin/access.h"
 #include "admin/api/admin_api.h"
-#include "admin/listener_control.h"
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "cache/status_cache.h"
+#include "admin/operations/access.h"
+#include "admin/operations/listener_control.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/status_cache.h"
 #include "proxy/data_plane.h"
 #include "tests/cache/test_pki.h"
 

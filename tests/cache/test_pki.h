@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/certificate.h"
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport::test {
 

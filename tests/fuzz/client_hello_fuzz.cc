@@ -5,8 +5,8 @@
 #include <span>
 #include <string_view>
 
-#include "proxy/client_hello.h"
-#include "proxy/tls12_client_hello.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/tls12_client_hello.h"
 
 namespace {
 

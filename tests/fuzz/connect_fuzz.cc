@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "proxy/mqtt_connect.h"
+#include "proxy/mqtt/mqtt_connect.h"
 
 using sallyport::ConnectProgress;
 

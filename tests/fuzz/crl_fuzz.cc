@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "cache/crl.h"
+#include "cache/x509/crl.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto crl = sallyport::Crl::parse({reinterpret_cast<const char*>(data), size}, 1'800'000'000);

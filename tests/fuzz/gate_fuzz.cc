@@ -8,12 +8,12 @@
 #include <optional>
 #include <vector>
 
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/device_gate.h"
-#include "cache/openssl_ptr.h"
-#include "cache/plain_leaf.h"
-#include "cache/status_cache.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/device_gate.h"
+#include "cache/standing/status_cache.h"
+#include "cache/x509/plain_leaf.h"
 #include "tests/cache/test_pki.h"
 
 namespace {

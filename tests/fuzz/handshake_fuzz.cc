@@ -14,11 +14,11 @@
 #include <optional>
 #include <span>
 
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_engine.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_engine.h"
 #include "tests/cache/test_pki.h"
-#include "tests/proxy/tls12_peer.h"
-#include "tests/proxy/tls13_peer.h"
+#include "tests/proxy/tls/tls12_peer.h"
+#include "tests/proxy/tls/tls13_peer.h"
 
 namespace sallyport::test {
 namespace {

@@ -8,8 +8,8 @@
 #include <span>
 #include <type_traits>
 
-#include "proxy/tls_records.h"
-#include "tests/proxy/record_peer.h"
+#include "proxy/tls/tls_records.h"
+#include "tests/proxy/tls/record_peer.h"
 
 namespace sallyport::test {
 namespace {

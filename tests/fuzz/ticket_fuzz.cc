@@ -3,8 +3,8 @@
 #include <span>
 #include <string_view>
 
-#include "proxy/mqtt_frame.h"
-#include "proxy/ticket.h"
+#include "proxy/mqtt/mqtt_frame.h"
+#include "proxy/tls/ticket.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);

@@ -21,12 +21,12 @@
 #include <set>
 #include <thread>
 
-#include "cache/chains.h"
-#include "cache/registrar.h"
-#include "cache/registry_store.h"
-#include "proxy/rest_watch.h"
-#include "proxy/ring.h"
-#include "tests/proxy/tls_client.h"
+#include "cache/registry/registrar.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/chains.h"
+#include "proxy/io/ring.h"
+#include "proxy/shard/rest_watch.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
 namespace {

@@ -1,11 +1,11 @@
 // The small parts of a shard: timer wheel, session index, choice of a broker, buffers, server names.
 #include <gtest/gtest.h>
 
-#include "proxy/broker.h"
-#include "proxy/byte_buffer.h"
-#include "proxy/server_name.h"
-#include "proxy/session_index.h"
-#include "proxy/timer_wheel.h"
+#include "proxy/io/byte_buffer.h"
+#include "proxy/io/timer_wheel.h"
+#include "proxy/session/session_index.h"
+#include "proxy/shard/broker.h"
+#include "proxy/tls/server_name.h"
 
 namespace sallyport {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <climits>
 
-#include "proxy/record_layer.h"
-#include "proxy/tls12_key_schedule.h"
+#include "proxy/tls/record_layer.h"
+#include "proxy/tls/tls12_key_schedule.h"
 #include "tests/simulation/world.h"
 
 namespace sallyport::test {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "proxy/session.h"
+#include "proxy/session/session.h"
 #include "tests/simulation/fake_io.h"
 
 namespace sallyport::test {

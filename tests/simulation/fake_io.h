@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "proxy/io.h"
+#include "proxy/io/io.h"
 
 namespace sallyport::test {
 

@@ -5,7 +5,7 @@
 
 #include <ctime>
 
-#include "proxy/ticket_keys.h"
+#include "proxy/tls/ticket_keys.h"
 
 namespace sallyport::test {
 

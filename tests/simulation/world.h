@@ -7,8 +7,8 @@
 #include <random>
 #include <string>
 
-#include "proxy/session.h"
-#include "tests/proxy/tls_client.h"
+#include "proxy/session/session.h"
+#include "tests/proxy/tls/tls_client.h"
 #include "tests/simulation/fake_host.h"
 
 namespace sallyport::test {

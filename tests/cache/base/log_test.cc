@@ -1,6 +1,6 @@
 // The log: one line an event whatever the values hold, JSON that parses, and nobody waits for a stalled
 // output.
-#include "cache/log.h"
+#include "cache/base/log.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "cache/text.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 namespace {

@@ -1,5 +1,5 @@
 // The light context: it decides as OpenSSL's own would, and its key schedule is that of RFC 8446.
-#include "cache/light_parsing.h"
+#include "cache/crypto/light_parsing.h"
 
 #include <gtest/gtest.h>
 #include <openssl/core_names.h>
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport::test {
 namespace {

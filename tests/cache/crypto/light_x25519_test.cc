@@ -1,5 +1,5 @@
 // X25519 keys of the light context: those OpenSSL and RFC 7748 make of the same private keys.
-#include "cache/light_x25519.h"
+#include "cache/crypto/light_x25519.h"
 
 #include <gtest/gtest.h>
 #include <openssl/core_dispatch.h>
@@ -15,8 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include "cache/light_parsing.h"
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/cache/fault_env.h"
+#include "tests/cache/registry/fault_env.h"
 
 namespace sallyport::test {
 

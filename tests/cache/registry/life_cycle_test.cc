@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tests/cache/registrar_world.h"
+#include "tests/cache/registry/registrar_world.h"
 
 namespace sallyport::test {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "tests/cache/registrar_world.h"
+#include "tests/cache/registry/registrar_world.h"
 
 namespace sallyport::test {
 namespace {

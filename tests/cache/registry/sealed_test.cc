@@ -1,5 +1,5 @@
 // Private keys at rest: what is sealed opens under its own key and name alone.
-#include "cache/sealed.h"
+#include "cache/registry/sealed.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // The start's reading of all devices by several threads: each device once, nothing left out, and a registry that is
 // damaged refused.
-#include "cache/warm_devices.h"
+#include "cache/registry/warm_devices.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <fstream>
 #include <memory>
 
-#include "cache/sha2.h"
+#include "cache/crypto/sha2.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport {

@@ -1,12 +1,12 @@
 // THE decision, row by row: a chain, a state of the registry, a time, and the verdict DESIGN.md section 3
 // expects.
-#include "cache/device_gate.h"
+#include "cache/standing/device_gate.h"
 
 #include <gtest/gtest.h>
 
 #include <functional>
 
-#include "tests/cache/gate_world.h"
+#include "tests/cache/standing/gate_world.h"
 
 namespace sallyport::test {
 namespace {

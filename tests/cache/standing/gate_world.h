@@ -8,11 +8,11 @@
 #include <ctime>
 #include <set>
 
-#include "cache/ca_set.h"
-#include "cache/chains.h"
-#include "cache/device_gate.h"
-#include "cache/plain_leaf.h"
-#include "cache/status_cache.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/device_gate.h"
+#include "cache/standing/status_cache.h"
+#include "cache/x509/plain_leaf.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {

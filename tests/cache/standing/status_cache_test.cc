@@ -1,6 +1,6 @@
 // The status cache: slots are whole or not there, through growth, removal and equal names, with one writer
 // and many readers; and it stays small.
-#include "cache/status_cache.h"
+#include "cache/standing/status_cache.h"
 
 #include <gtest/gtest.h>
 #include <openssl/sha.h>
@@ -8,7 +8,7 @@
 #include <atomic>
 #include <thread>
 
-#include "cache/work_queue.h"
+#include "cache/base/work_queue.h"
 
 namespace sallyport {
 namespace {

@@ -1,16 +1,16 @@
 // Certificates parsed once: keys, versions, odd serials, names that try to forge a line; the CA set's links;
 // and rows on disk that were cut short.
-#include "cache/certificate.h"
+#include "cache/x509/certificate.h"
 
 #include <gtest/gtest.h>
 
 #include <ctime>
 
-#include "cache/ca_rules.h"
-#include "cache/ca_set.h"
-#include "cache/identity.h"
-#include "cache/registry_records.h"
-#include "cache/text.h"
+#include "cache/base/text.h"
+#include "cache/registry/registry_records.h"
+#include "cache/standing/ca_set.h"
+#include "cache/x509/ca_rules.h"
+#include "cache/x509/identity.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {

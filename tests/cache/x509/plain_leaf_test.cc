@@ -1,6 +1,6 @@
 // Device certificates read without OpenSSL's parser: what is read is what OpenSSL reads, and what is anything else is
 // left to it.
-#include "cache/plain_leaf.h"
+#include "cache/x509/plain_leaf.h"
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>
@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "cache/der_reader.h"
-#include "tests/cache/gate_world.h"
+#include "cache/x509/der_reader.h"
+#include "tests/cache/standing/gate_world.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {

@@ -1,5 +1,5 @@
 // The configuration: defaults, positions of errors, "did you mean", and that one pass reports everything.
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

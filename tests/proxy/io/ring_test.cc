@@ -1,5 +1,5 @@
 // The ring's waits against the real kernel.
-#include "proxy/ring.h"
+#include "proxy/io/ring.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 // The first packet: MQTT 3.1, 3.1.1 and 5, what they call malformed, and that a packet is judged the same
 // however it is cut.
-#include "proxy/mqtt_connect.h"
+#include "proxy/mqtt/mqtt_connect.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Packet boundaries in a stream, however it is cut into pieces.
-#include "proxy/mqtt_frame.h"
+#include "proxy/mqtt/mqtt_frame.h"
 
 #include <gtest/gtest.h>
 

@@ -6,10 +6,10 @@
 #include <thread>
 #include <vector>
 
-#include "proxy/address_limits.h"
-#include "proxy/client_hello.h"
-#include "proxy/handshake_queue.h"
-#include "proxy/session.h"
+#include "proxy/session/session.h"
+#include "proxy/shard/address_limits.h"
+#include "proxy/shard/handshake_queue.h"
+#include "proxy/tls/client_hello.h"
 
 namespace sallyport {
 namespace {

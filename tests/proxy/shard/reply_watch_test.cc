@@ -1,5 +1,5 @@
 // How long a shard waits for its broker's answer, from what it has seen of such answers.
-#include "proxy/reply_watch.h"
+#include "proxy/shard/reply_watch.h"
 
 #include <gtest/gtest.h>
 

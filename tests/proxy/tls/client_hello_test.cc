@@ -1,10 +1,10 @@
 // Which ClientHellos our own handshake answers: those that ask for what it does, and no others.
-#include "proxy/client_hello.h"
+#include "proxy/tls/client_hello.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/proxy/hello_variations.h"
-#include "tests/proxy/tls13_peer.h"
+#include "tests/proxy/tls/hello_variations.h"
+#include "tests/proxy/tls/tls13_peer.h"
 
 namespace sallyport::test {
 namespace {

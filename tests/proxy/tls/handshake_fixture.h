@@ -6,9 +6,9 @@
 
 #include <optional>
 
-#include "proxy/tls_engine.h"
-#include "tests/proxy/peer_parts.h"
-#include "tests/proxy/tls_server.h"
+#include "proxy/tls/tls_engine.h"
+#include "tests/proxy/tls/peer_parts.h"
+#include "tests/proxy/tls/tls_server.h"
 
 namespace sallyport::test {
 

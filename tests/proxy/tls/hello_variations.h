@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-#include "tests/proxy/peer_parts.h"
+#include "tests/proxy/tls/peer_parts.h"
 
 namespace sallyport::test {
 

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "cache/check.h"
-#include "cache/openssl_ptr.h"
-#include "proxy/tls13_key_schedule.h"
-#include "tests/proxy/record_peer.h"
+#include "cache/base/check.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "proxy/tls/tls13_key_schedule.h"
+#include "tests/proxy/tls/record_peer.h"
 
 namespace sallyport::test {
 

@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/check.h"
-#include "cache/hkdf.h"
-#include "proxy/record_cipher.h"
-#include "proxy/tls_records.h"
+#include "cache/base/check.h"
+#include "cache/crypto/hkdf.h"
+#include "proxy/tls/record_cipher.h"
+#include "proxy/tls/tls_records.h"
 
 namespace sallyport::test {
 

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "cache/openssl_ptr.h"
-#include "tests/proxy/record_peer.h"
+#include "cache/crypto/openssl_ptr.h"
+#include "tests/proxy/tls/record_peer.h"
 
 namespace sallyport::test {
 

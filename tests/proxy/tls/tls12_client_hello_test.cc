@@ -1,10 +1,10 @@
 // Which ClientHellos our own TLS 1.2 handshake answers: those that ask for what it does, and no others.
-#include "proxy/tls12_client_hello.h"
+#include "proxy/tls/tls12_client_hello.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/proxy/hello_variations.h"
-#include "tests/proxy/tls12_peer.h"
+#include "tests/proxy/tls/hello_variations.h"
+#include "tests/proxy/tls/tls12_peer.h"
 
 namespace sallyport::test {
 namespace {

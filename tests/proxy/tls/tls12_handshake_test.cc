@@ -1,7 +1,7 @@
 // Our own TLS 1.2 handshake against a client that says what it is told to: every message wrong in every way that
 // RFC 5246 names, at the engine, so that what a peer sees and what the log says is what is tested. That the whole
 // OpenSSL client gets through, and each refusal's alert, is in tls_engine_test.cc and tls_takeover_test.cc.
-#include "proxy/tls12_handshake.h"
+#include "proxy/tls/tls12_handshake.h"
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
@@ -9,10 +9,10 @@
 #include <ctime>
 #include <functional>
 
-#include "proxy/ticket_keys.h"
-#include "tests/proxy/handshake_fixture.h"
-#include "tests/proxy/tls12_peer.h"
-#include "tests/proxy/tls_client.h"
+#include "proxy/tls/ticket_keys.h"
+#include "tests/proxy/tls/handshake_fixture.h"
+#include "tests/proxy/tls/tls12_peer.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
 namespace {

@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/check.h"
-#include "proxy/record_layer.h"
-#include "proxy/tls12_key_schedule.h"
-#include "proxy/wire_reader.h"
-#include "tests/proxy/peer_parts.h"
+#include "cache/base/check.h"
+#include "proxy/tls/record_layer.h"
+#include "proxy/tls/tls12_key_schedule.h"
+#include "proxy/tls/wire_reader.h"
+#include "tests/proxy/tls/peer_parts.h"
 
 namespace sallyport::test {
 

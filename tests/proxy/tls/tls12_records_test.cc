@@ -13,9 +13,9 @@
 #include <string>
 #include <utility>
 
-#include "proxy/tls12_key_schedule.h"
-#include "proxy/tls_records.h"
-#include "tests/proxy/records_fixture.h"
+#include "proxy/tls/tls12_key_schedule.h"
+#include "proxy/tls/tls_records.h"
+#include "tests/proxy/tls/records_fixture.h"
 
 namespace sallyport::test {
 namespace {

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
-#include "tests/proxy/handshake_fixture.h"
-#include "tests/proxy/tls13_peer.h"
+#include "tests/proxy/tls/handshake_fixture.h"
+#include "tests/proxy/tls/tls13_peer.h"
 
 namespace sallyport::test {
 

@@ -1,15 +1,15 @@
 // Our own TLS 1.3 handshake against a client that says what it is told to: every message wrong in every way that
 // RFC 8446 names, at the engine, so that what a peer sees and what the log says is what is tested. That the whole
 // OpenSSL client gets through, and each refusal's alert, is in tls_engine_test.cc and tls_takeover_test.cc.
-#include "proxy/tls13_handshake.h"
+#include "proxy/tls/tls13_handshake.h"
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
 #include <functional>
 
-#include "tests/proxy/tls13_fixture.h"
-#include "tests/proxy/tls_client.h"
+#include "tests/proxy/tls/tls13_fixture.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
 namespace {

@@ -7,12 +7,12 @@
 #include <string_view>
 #include <vector>
 
-#include "cache/check.h"
-#include "proxy/tls13_key_schedule.h"
-#include "proxy/tls13_messages.h"
-#include "proxy/wire_reader.h"
-#include "tests/proxy/peer_parts.h"
-#include "tests/proxy/record_peer.h"
+#include "cache/base/check.h"
+#include "proxy/tls/tls13_key_schedule.h"
+#include "proxy/tls/tls13_messages.h"
+#include "proxy/tls/wire_reader.h"
+#include "tests/proxy/tls/peer_parts.h"
+#include "tests/proxy/tls/record_peer.h"
 
 namespace sallyport::test {
 

@@ -1,8 +1,8 @@
 // Tickets that come back to our own TLS 1.3 handshake: which are honoured, what becomes of those that are not, and what
 // a client that offers one cannot get around. Who may resume at all, in every version, is in tls_engine_test.cc.
-#include "proxy/tls_resumption.h"
-#include "tests/proxy/tls13_fixture.h"
-#include "tests/proxy/tls_client.h"
+#include "proxy/tls/tls_resumption.h"
+#include "tests/proxy/tls/tls13_fixture.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/proxy/tls_client.h"
+#include "tests/proxy/tls/tls_client.h"
 
 #include <openssl/err.h>
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/openssl_ptr.h"
+#include "cache/crypto/openssl_ptr.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {

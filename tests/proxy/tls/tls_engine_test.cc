@@ -1,14 +1,14 @@
 // The TLS engine against a real OpenSSL client over memory: handshakes, every refusal's alert, flipped
 // bytes, truncation, the choice of certificates, and tickets that are honoured only in good standing.
-#include "proxy/tls_engine.h"
+#include "proxy/tls/tls_engine.h"
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
-#include "proxy/client_hello.h"
-#include "proxy/ticket_keys.h"
-#include "tests/proxy/tls_client.h"
-#include "tests/proxy/tls_server.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/ticket_keys.h"
+#include "tests/proxy/tls/tls_client.h"
+#include "tests/proxy/tls/tls_server.h"
 
 namespace sallyport::test {
 namespace {

@@ -1,6 +1,6 @@
 // The records of an established TLS 1.3 connection: the cipher against OpenSSL's AES-GCM, the records RFC 8448 prints,
 // and every rule of RFC 8446 against a peer that can break each of them. Whole connections: tls_takeover_test.cc.
-#include "proxy/tls_records.h"
+#include "proxy/tls/tls_records.h"
 
 #include <gtest/gtest.h>
 #include <openssl/crypto.h>
@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "tests/proxy/records_fixture.h"
+#include "tests/proxy/tls/records_fixture.h"
 
 namespace sallyport::test {
 namespace {

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "cache/plain_leaf.h"
-#include "proxy/ticket_keys.h"
-#include "proxy/tls_context.h"
-#include "proxy/verifier.h"
+#include "cache/x509/plain_leaf.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls_context.h"
+#include "proxy/tls/verifier.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {

@@ -10,12 +10,12 @@
 #include <string>
 #include <string_view>
 
-#include "proxy/ticket_keys.h"
-#include "proxy/tls12_key_schedule.h"
-#include "proxy/tls_engine.h"
-#include "proxy/tls_records.h"
-#include "tests/proxy/record_peer.h"
-#include "tests/proxy/tls_client.h"
+#include "proxy/tls/ticket_keys.h"
+#include "proxy/tls/tls12_key_schedule.h"
+#include "proxy/tls/tls_engine.h"
+#include "proxy/tls/tls_records.h"
+#include "tests/proxy/tls/record_peer.h"
+#include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
 namespace {
