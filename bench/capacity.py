@@ -3,8 +3,8 @@
 
 Three questions: how many connections stand within the limit of open files, in how much memory, and do all of them
 still answer? When 10,000 devices reconnect at once, with tickets and without, are all served, in how much memory, and
-how long do established sessions wait meanwhile? What does a refused address cost? Writes bench/results/capacity.md,
-or what --out names, in about three minutes.
+how long do established sessions wait meanwhile? What does a refused address cost? Takes about three minutes; writes
+build/compare/capacity.md, or with --record bench/results/capacity.md.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from compare_peers import LOAD, TOP, PeerFailed, Running, Sallyport, raise_open_files
-from compare_run import Bench
+from comparison.peers import LOAD, TOP, PeerFailed, Running, Sallyport, raise_open_files
+from comparison.run import Bench
 
 CROWD = 10_000
 ROUNDS = 3
@@ -120,8 +120,11 @@ def cost_of_refusals(peer, tries):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, default=RESULT, help="where the Markdown goes")
-    out = parser.parse_args().out
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--record", action="store_true", help="keep the result: in bench/results/capacity.md")
+    where.add_argument("--out", type=Path, help="where the Markdown goes (default: build/compare/capacity.md)")
+    options = parser.parse_args()
+    out = options.out or (RESULT if options.record else TOP / "build/compare/capacity.md")
     files = raise_open_files()
     running = Running()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped
@@ -140,6 +143,7 @@ def main():
     finally:
         running.stop_all()
     text = "\n".join(parts) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     print(text)
     return 0

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 TEMPLATES = TOP / "bench/peers"
 BUILD = Path(os.environ.get("SALLYPORT_BUILD", TOP / "build/release"))
 SALLYPORT = BUILD / "sallyport"

@@ -1,15 +1,15 @@
 """A scaling curve: what a handshake and a message cost while more and more idle connections stand.
 
-A curve is a list of points {"x", "handshake_us", "message_us", "problem"}. The fleet grows step by step in front of
-one proxy, so that 8000 connections are made once and not for every point.
+The fleet grows step by step in front of one proxy, so that 8000 connections are made once and not for every point.
 """
 
 import statistics
 import subprocess
 import time
 
-from compare_peers import LOAD, PeerFailed
-from compare_scenarios import CPU, idle_connections
+from .peers import LOAD, PeerFailed
+from .records import Point
+from .scenarios import CPU, idle_connections
 
 STEPS = (1, 10, 100, 1000, 2000, 4000, MOST := 10000)
 QUICK_STEPS = (1, 100, 1000)
@@ -58,20 +58,14 @@ class Fleet:
             holder.stderr.close()
 
 
-def add(point, name, figure, choose=statistics.median):
-    """One run more: its figure is kept, and the point's is what `choose` makes of all."""
-    point.setdefault(name + "_all", []).append(figure)
-    point[name] = choose(point[name + "_all"])
-
-
 def measure_loads(bench, peer, loads, point):
     """Adds to `point` what a unit of each load costs: {name of the figure: arguments of load}."""
     for name, arguments in loads.items():
         result, problem = bench.load(list(arguments), peer.port, peer.process.pid)
         if problem:
-            point["problem"] = problem
+            point.problem = problem
         else:
-            add(point, name, result[CPU])
+            point.add(name, result[CPU], statistics.median)
 
 
 def scale_connections(bench, peer_class, say):
@@ -84,15 +78,15 @@ def scale_connections(bench, peer_class, say):
             try:
                 for size in steps(bench):
                     fleet.grow_to(size)
-                    point = {"x": size, "problem": ""}
+                    point = Point(size)
                     for _ in range(repeats):
                         measure_loads(bench, peer, LOADS, point)
                     points.append(point)
-                    say(f"scale-connections {peer.name} {size}: handshake {point.get('handshake_us', 0):.0f} µs, "
-                        f"message {point.get('message_us', 0):.1f} µs {point['problem']}")
+                    say(f"scale-connections {peer.name} {size}: handshake {point.handshake_us or 0:.0f} µs, "
+                        f"message {point.message_us or 0:.1f} µs {point.problem}")
             finally:
                 fleet.stop()
     except (PeerFailed, OSError) as failure:
-        points.append({"x": None, "problem": str(failure)})
+        points.append(Point(None, str(failure)))
         say(f"scale-connections {peer_class.name} failed: {failure}")
     return points

@@ -1,13 +1,11 @@
-#!/usr/bin/env python3
 """Sallyport, HAProxy, nginx, hitch and Mosquitto under the same load in the same run. bench/compare.sh prepares it.
 
 For each scenario, for each repeat, for each peer in an order that rotates: the proxy is started, load runs against it,
-the figures are kept. RESULTS.md, RESULTS.json and results/*.svg come out.
+the figures are kept. RESULTS.md, RESULTS.json and results/*.svg come out, in build/compare/; with --record in bench/.
 """
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import shutil
@@ -18,12 +16,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from compare_devices import FILL, scale_devices
-from compare_peers import LOAD, PEERS, SALLYPORT, TOP, PeerFailed, Running, output_of, raise_open_files, say
-from compare_report import shown, write
-from compare_run import Bench
-from compare_scale import scale_connections
-from compare_scenarios import figure, scenarios
+from .devices import FILL, scale_devices
+from .peers import LOAD, PEERS, SALLYPORT, TOP, PeerFailed, Running, output_of, raise_open_files, say
+from .records import Comparison
+from .report import shown, write
+from .run import Bench
+from .scale import scale_connections
+from .scenarios import figure, scenarios
 
 CURVES = ("scale-connections", "scale-devices")
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
@@ -31,7 +30,7 @@ CURVES_SHARE = 0.26  # of the time budget: of 42 minutes 7½ for idle connection
 
 
 def parse(arguments, names):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="bench/compare.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short run of each, without Mosquitto; 5 minutes")
     parser.add_argument("--only", nargs="+", metavar="SCENARIO", choices=(*names, *CURVES), default=[],
                         help="these alone: " + ", ".join((*names, *CURVES)))
@@ -40,8 +39,9 @@ def parse(arguments, names):
     parser.add_argument("--repeats", type=int, default=0, help="runs of each peer in each scenario (default 2 to 7)")
     parser.add_argument("--minutes", type=float, default=0,
                         help="the time budget (default 42; quick: 4.5): repeats are left out where it does not suffice")
-    parser.add_argument("--out", type=Path, help="where the Markdown goes (default: bench/RESULTS.md; with --only or "
-                        "--peers: build/compare/RESULTS.md)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--record", action="store_true", help="keep the results: in bench/RESULTS.md and beside it")
+    where.add_argument("--out", type=Path, help="where the Markdown goes (default: build/compare/RESULTS.md)")
     parser.add_argument("--render", type=Path, metavar="FILE.json", help="run nothing: show this earlier run again")
     return parser.parse_args(arguments)
 
@@ -113,10 +113,10 @@ def measure(bench, chosen, classes, clock, weights, repeats):
 
 
 def tell(clock, scenario, record, wanted):
-    figures = [f"{shown(figure(record['result'], row.metric))} {row.unit}" for row in scenario.rows] \
-        if record["result"] else []
-    say(f"{clock.stamp()} {scenario.name} {record['repeat']}/{wanted} {record['peer']}: "
-        f"{', '.join(figures)} {'' if record['ok'] else '— ' + record['problem']}".rstrip())
+    figures = [f"{shown(figure(record.result, row.metric))} {row.unit}" for row in scenario.rows] \
+        if record.result else []
+    say(f"{clock.stamp()} {scenario.name} {record.repeat}/{wanted} {record.peer}: "
+        f"{', '.join(figures)} {'' if record.ok else '— ' + record.problem}".rstrip())
 
 
 def compare(options, running, folder, files, table):
@@ -131,23 +131,23 @@ def compare(options, running, folder, files, table):
     if with_curves and chosen:
         weights["curves"] = sum(weights.values()) * CURVES_SHARE / (1 - CURVES_SHARE)
     bench = Bench(running, folder, files, options.quick)
-    data = {"kind": "Quick" if options.quick else "Partial" if options.only or options.peers else "Full",
-            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit(),
-            "machine": about_machine(files), "versions": about_versions(classes),
-            "scenarios": [{"name": each.name, "rows": [asdict(row) for row in each.rows],
-                           "load": " ".join(each.load)} for each in chosen]}
-    data["records"] = measure(bench, chosen, classes, clock, weights, options.repeats)
+    data = Comparison(
+        kind="Quick" if options.quick else "Partial" if options.only or options.peers else "Full",
+        date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), commit=commit(),
+        machine=about_machine(files), versions=about_versions(classes),
+        scenarios=[{"name": each.name, "rows": [asdict(row) for row in each.rows], "load": " ".join(each.load)}
+                   for each in chosen])
+    data.records = measure(bench, chosen, classes, clock, weights, options.repeats)
     if with_curves and (not options.only or "scale-connections" in options.only):
-        data["scale_connections"] = {
+        data.scale_connections = {
             each.name: scale_connections(bench, each, lambda words: say(clock.stamp(), words))
             for each in classes if each.name != "Mosquitto"}
     if with_curves and "sallyport" in names and (not options.only or "scale-devices" in options.only):
-        data["scale_devices"] = scale_devices(bench, lambda words: say(clock.stamp(), words))
-    data["checks"] = [{"peer": peer, "key": key, "intermediate": intermediate, **agreed}
-                      for (peer, _, key, _, intermediate), agreed in bench.checks.items()]
-    most = max((each["repeat"] for each in data["records"]), default=0)
-    data["how_often"] = f"every scenario up to {most} times for each peer" if most > 1 else "every scenario once"
-    data["minutes"] = (time.monotonic() - clock.began) / 60
+        data.scale_devices = scale_devices(bench, lambda words: say(clock.stamp(), words))
+    data.checks = list(bench.checks.values())
+    most = max((each.repeat for each in data.records), default=0)
+    data.how_often = f"every scenario up to {most} times for each peer" if most > 1 else "every scenario once"
+    data.minutes = (time.monotonic() - clock.began) / 60
     return data
 
 
@@ -155,11 +155,10 @@ def main():
     files = raise_open_files()
     table = scenarios(files)
     options = parse(sys.argv[1:], [each.name for each in table])
-    partial = options.only or options.peers
-    out = options.out or (TOP / "build/compare/RESULTS.md" if partial else TOP / "bench/RESULTS.md")
+    out = options.out or TOP / ("bench/RESULTS.md" if options.record else "build/compare/RESULTS.md")
     notes = TOP / "bench/results/notes.md"
     if options.render:
-        for file in write(json.loads(options.render.read_text()), out, notes):
+        for file in write(Comparison.from_json(options.render.read_text()), out, notes):
             say("wrote", file)
         return 0
     for binary in (LOAD, SALLYPORT, FILL):

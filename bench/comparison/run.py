@@ -1,16 +1,14 @@
-"""One run at a time: a fresh sink, a fresh proxy, load against it, and what came out as a record.
-
-A record is {"scenario", "peer", "repeat", "ok", "problem", "result"}; `result` is load's JSON, also where it is not ok.
-"""
+"""One run at a time: a fresh sink, a fresh proxy, load against it, and what came out as a record."""
 
 import contextlib
 import json
 import subprocess
 import time
 
-from compare_check import check, make_witnesses
-from compare_peers import LOAD, PeerFailed, Sink, output_of
-from compare_scenarios import arguments_of, tls_arguments
+from .check import check, make_witnesses
+from .peers import LOAD, PeerFailed, Sink, output_of
+from .records import Record
+from .scenarios import arguments_of, tls_arguments
 
 FLOOR = "no proxy, no TLS"
 
@@ -59,8 +57,8 @@ class Bench:
         asked = (peer.name, wanted, scenario.key, scenario.tls, intermediate)
         if asked not in self.checks:
             agreed = check(peer, self._witnesses, wanted, scenario.key, scenario.tls, intermediate)
-            if not agreed["as_wanted"]:
-                raise PeerFailed(f"it issues {agreed['tickets']} tickets, not {wanted}: no fair comparison")
+            if not agreed.as_wanted:
+                raise PeerFailed(f"it issues {agreed.tickets} tickets, not {wanted}: no fair comparison")
             self.checks[asked] = agreed
 
     def load(self, arguments, port, pid=None):
@@ -87,28 +85,28 @@ class Bench:
 
     def run(self, scenario, peer_class, repeat):
         """One record. A peer's failure is part of it; nothing but an interrupt comes out of here."""
-        record = {"scenario": scenario.name, "peer": peer_class.name, "repeat": repeat, "ok": False, "problem": "",
-                  "result": None}
+        record = Record(scenario.name, peer_class.name, repeat)
         if peer_class.terminates_mqtt and not scenario.broker:
-            return {**record, "problem": "not possible: what is received here comes from the sink"}
+            record.problem = "not possible: what is received here comes from the sink"
+            return record
         try:
             with self.front(peer_class, scenario.tickets, scenario.key) as peer:
                 self.ensure_fair(peer, scenario)
                 arguments = arguments_of(scenario, self.quick) + tls_arguments(scenario)
-                record["result"], record["problem"] = self.load(arguments, peer.port, peer.process.pid)
+                record.result, record.problem = self.load(arguments, peer.port, peer.process.pid)
                 if peer.process.poll() is not None:
-                    record["problem"] = f"{peer.name} ended with status {peer.process.returncode}"
+                    record.problem = f"{peer.name} ended with status {peer.process.returncode}"
         except (PeerFailed, OSError) as failure:
-            record["problem"] = str(failure)
-        result = record["result"] or {}
+            record.problem = str(failure)
+        result = record.result or {}
         resumed, units = result.get("resumed", 0), result.get("units", 0)
-        if not record["problem"] and scenario.resumes and resumed < 0.99 * units:
-            record["problem"] = f"only {resumed:.0f} of {units} connections were resumed"
-        if not record["problem"] and not scenario.resumes and resumed > 0:
-            record["problem"] = f"{resumed:.0f} connections were resumed, and none should be"
-        if not record["problem"]:
-            record["problem"] = missed_rate(arguments_of(scenario, self.quick), result)
-        record["ok"] = not record["problem"]
+        if not record.problem and scenario.resumes and resumed < 0.99 * units:
+            record.problem = f"only {resumed:.0f} of {units} connections were resumed"
+        if not record.problem and not scenario.resumes and resumed > 0:
+            record.problem = f"{resumed:.0f} connections were resumed, and none should be"
+        if not record.problem:
+            record.problem = missed_rate(arguments_of(scenario, self.quick), result)
+        record.ok = not record.problem
         return record
 
     def run_floor(self, scenario, repeat):
@@ -119,5 +117,4 @@ class Bench:
             result, problem = self.load(arguments, sink.port)
         finally:
             sink.stop()
-        return {"scenario": scenario.name, "peer": FLOOR, "repeat": repeat, "ok": not problem, "problem": problem,
-                "result": result}
+        return Record(scenario.name, FLOOR, repeat, not problem, problem, result)

@@ -4,9 +4,8 @@ One Sallyport for each size stands at the same time, and each round measures the
 that rotates: what else the machine does meanwhile falls on every size alike. CPU times are medians of the rounds; rates
 are the best of them, for whatever else wants the cores only lowers them.
 
-A point is {"x": how many devices, "problem", "handshake_us", "message_us", "first_us": CPU a unit, what known_and_new()
-finds, "warm_seconds": from the start until it answers, "read_seconds": of them, reading the registry, "pss_mib": memory
-once it has started, "fill_seconds"}. What measures brings some thousand devices of its own, the same number at each.
+Of a point, handshake_us, message_us and first_us are CPU a unit, known_and_new() finds the rates, warm_seconds is from
+the start until it answers, read_seconds of them reading the registry, pss_mib memory once it has started. What measures brings some thousand devices of its own, the same number at each.
 """
 
 import contextlib
@@ -17,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-from compare_peers import BUILD, PeerFailed, Sallyport
-from compare_scale import LOADS, add, measure_loads
+from .peers import BUILD, PeerFailed, Sallyport
+from .records import Point
+from .scale import LOADS, measure_loads
 
 FILL = BUILD / "bench/registry_fill"
 SIZES = (1, 1_000, 100_000, 1_000_000, 10_000_000)
@@ -142,17 +142,18 @@ def all_written(peer):
 def start(bench, stack, point):
     """A Sallyport that knows as many devices as the point says; `stack` ends it and removes its registry."""
     room = shutil.disk_usage(bench.folder).free
-    if point["x"] * DISK_BYTES + DISK_RESERVE > room:
+    if point.x * DISK_BYTES + DISK_RESERVE > room:
         raise PeerFailed(f"left out: {room / 2**30:.1f} GiB of disk are not enough for its registry")
-    state = bench.folder / f"devices-{point['x']}"
+    state = bench.folder / f"devices-{point.x}"
     stack.callback(shutil.rmtree, state, ignore_errors=True)
-    point["fill_seconds"] = fill(bench, state, point["x"])
+    point.fill_seconds = fill(bench, state, point.x)
     peer = stack.enter_context(bench.front(Sallyport, state=state))
     settle(peer.process.pid)
     sample = Sample(peer)
-    if sample.devices != point["x"]:
-        raise PeerFailed(f"it knows {sample.devices:.0f} devices, not {point['x']}")
-    point.update(warm_seconds=peer.start_seconds, read_seconds=sample.read_seconds, pss_mib=pss_mib(peer.process.pid))
+    if sample.devices != point.x:
+        raise PeerFailed(f"it knows {sample.devices:.0f} devices, not {point.x}")
+    point.warm_seconds, point.read_seconds = peer.start_seconds, sample.read_seconds
+    point.pss_mib = pss_mib(peer.process.pid)
     return peer
 
 
@@ -160,9 +161,9 @@ def measure(bench, peer, point):
     """One round of one size, into `point`."""
     measure_loads(bench, peer, {**LOADS, "first_us": FIRST}, point)
     found, problem = known_and_new(bench, peer, QUICK_TOGETHER if bench.quick else TOGETHER)
-    point["problem"] = point["problem"] or problem
+    point.problem = point.problem or problem
     for name, figure in found.items():
-        add(point, name, figure, max if name in ("known_rate", "registered_rate", "waiting_most") else median)
+        point.add(name, figure, max if name in ("known_rate", "registered_rate", "waiting_most") else median)
 
 
 def attempt(point, act, *arguments):
@@ -170,13 +171,13 @@ def attempt(point, act, *arguments):
     try:
         return act(*arguments)
     except (PeerFailed, OSError) as failure:
-        point["problem"] = str(failure)
+        point.problem = str(failure)
         return None
 
 
 def scale_devices(bench, say):
     """The points of the curve."""
-    points = [{"x": devices, "problem": ""} for devices in (QUICK_SIZES if bench.quick else SIZES)]
+    points = [Point(devices) for devices in (QUICK_SIZES if bench.quick else SIZES)]
     standing = []
     with contextlib.ExitStack() as stack:
         for point in points:
@@ -191,13 +192,13 @@ def scale_devices(bench, say):
 
 
 def started(point):
-    return (f"scale-devices {point['x']:,}: filled in {point.get('fill_seconds', 0):.1f} s, answers after "
-            f"{point.get('warm_seconds', 0):.1f} s, {point.get('pss_mib') or 0:.0f} MiB {point['problem']}")
+    return (f"scale-devices {point.x:,}: filled in {point.fill_seconds or 0:.1f} s, answers after "
+            f"{point.warm_seconds or 0:.1f} s, {point.pss_mib or 0:.0f} MiB {point.problem}")
 
 
 def measured(point):
     """The figures so far, for who waits."""
-    return (f"scale-devices {point['x']:,}: handshake {point.get('handshake_us', 0):.0f} µs, message "
-            f"{point.get('message_us', 0):.1f} µs, first {point.get('first_us', 0):.0f} µs, both at once "
-            f"{point.get('both_us', 0):.0f} µs, {point.get('known_rate', 0):.0f} known and "
-            f"{point.get('registered_rate', 0):.0f} registered a second {point['problem']}")
+    return (f"scale-devices {point.x:,}: handshake {point.handshake_us or 0:.0f} µs, message "
+            f"{point.message_us or 0:.1f} µs, first {point.first_us or 0:.0f} µs, both at once "
+            f"{point.both_us or 0:.0f} µs, {point.known_rate or 0:.0f} known and "
+            f"{point.registered_rate or 0:.0f} registered a second {point.problem}")

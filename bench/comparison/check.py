@@ -11,7 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from compare_peers import CIPHER_TLS12, CIPHER_TLS13, PeerFailed
+from .peers import CIPHER_TLS12, CIPHER_TLS13, PeerFailed
+from .records import Check
 
 CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04fair"
 CONNACK = b"\x20\x02\x00\x00"
@@ -77,7 +78,7 @@ def first(pattern, said):
 
 
 def check(peer, folder, tickets=0, key="ec", tls="1.3", intermediate=False):
-    """Raises PeerFailed, or returns what was agreed on: cipher, key exchange, tickets."""
+    """Raises PeerFailed, or returns what was agreed on."""
     for who, arguments in (("without a certificate", ()),
                            ("with a stranger's certificate",
                             ("-cert", folder / "stranger.pem", "-key", folder / "stranger.key"))):
@@ -91,9 +92,9 @@ def check(peer, folder, tickets=0, key="ec", tls="1.3", intermediate=False):
     if CONNACK not in said:
         raise PeerFailed(f"a device is not let in: {said[-300:].decode(errors='replace')}")
     issued = said.count(b", NewSessionTicket")
-    agreed = {"protocol": first(rb"(TLSv1\.\d), Cipher is", said), "cipher": first(rb"Cipher is (\S+)", said),
-              "group": first(rb"Server Temp Key: (\w+)", said), "tickets": issued}
-    if agreed["group"] != "X25519":
-        raise PeerFailed(f"the key exchange is {agreed['group']}, not X25519: no fair comparison")
-    agreed["as_wanted"] = issued == tickets
+    agreed = Check(peer.name, key, intermediate, first(rb"(TLSv1\.\d), Cipher is", said),
+                   first(rb"Cipher is (\S+)", said), first(rb"Server Temp Key: (\w+)", said), issued,
+                   as_wanted=issued == tickets)
+    if agreed.group != "X25519":
+        raise PeerFailed(f"the key exchange is {agreed.group}, not X25519: no fair comparison")
     return agreed

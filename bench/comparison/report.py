@@ -1,10 +1,9 @@
 """Records in, Markdown and plots out. Knows nothing of processes, so that a finished run can be shown again."""
 
-import json
 import statistics
 
-from compare_plots import line_plot, percentile_plot
-from compare_scenarios import figure
+from .plots import line_plot, percentile_plot
+from .scenarios import figure
 
 NOISE = 0.10
 FLAT = 0.15
@@ -26,11 +25,11 @@ class Cell:
     """One peer's figure in one row: the median of the runs that are ok, and what became of the others."""
 
     def __init__(self, records, metric):
-        self.problems = sorted({each["problem"] for each in records if not each["ok"]})
-        self.failed = sum(not each["ok"] for each in records)
+        self.problems = sorted({each.problem for each in records if not each.ok})
+        self.failed = sum(not each.ok for each in records)
         self.runs = len(records)
-        self.figures = [value for each in records if each["ok"]
-                        if (value := figure(each["result"], metric)) is not None]
+        self.figures = [value for each in records if each.ok
+                        if (value := figure(each.result, metric)) is not None]
         self.median = statistics.median(self.figures) if self.figures else None
 
     def markdown(self):
@@ -53,10 +52,10 @@ def verdict(ratio, goal):
 
 def judged_rows(data):
     """Each row of the table as a dict: cells by peer, ratio, verdict."""
-    for scenario in data["scenarios"]:
-        records = [each for each in data["records"] if each["scenario"] == scenario["name"]]
+    for scenario in data.scenarios:
+        records = [each for each in data.records if each.scenario == scenario["name"]]
         for row in scenario["rows"]:
-            cells = {peer: Cell([each for each in records if each["peer"] == peer], row["metric"]) for peer in ORDER}
+            cells = {peer: Cell([each for each in records if each.peer == peer], row["metric"]) for peer in ORDER}
             rivals = {peer: cells[peer].median for peer in BEST_OF if cells[peer].median is not None}
             best = min(rivals, key=rivals.get) if rivals else None
             ours = cells["Sallyport"].median
@@ -67,7 +66,7 @@ def judged_rows(data):
 
 def flatness(points, key):
     """(largest deviation from the first point as a share, verdict) of a scaling curve."""
-    figures = [each[key] for each in points if each.get(key) is not None]
+    figures = [getattr(each, key) for each in points if getattr(each, key) is not None]
     if len(figures) < 2:
         return None
     worst = max(abs(each / figures[0] - 1) for each in figures[1:])
@@ -77,12 +76,12 @@ def flatness(points, key):
 def plots(data):
     """{file name: SVG} of all there is to plot."""
     found = {}
-    curves = data.get("scale_connections") or {}
+    curves = data.scale_connections
     for name, key, what in (("scale_handshake", "handshake_us", "a full TLS 1.3 handshake + CONNECT + close"),
                             ("scale_message", "message_us", "a 100-byte message")):
         found[f"{name}.svg"] = line_plot(
             f"CPU of the proxy for {what}", "idle connections open", "µs of CPU",
-            {peer: [(point["x"], point.get(key)) for point in curves[peer] if point["x"]]
+            {peer: [(point.x, getattr(point, key)) for point in curves[peer] if point.x]
              for peer in ORDER if peer in curves})
     for name, title, y_label, log_y, series in (
             ("handshake", "CPU of Sallyport for a connection", "µs of CPU", False,
@@ -93,15 +92,15 @@ def plots(data):
             ("start", "From the start of Sallyport until it answers", "seconds", True, {"Sallyport": "warm_seconds"})):
         found[f"scale_devices_{name}.svg"] = line_plot(
             title, "registered devices", y_label,
-            {label: [(each["x"], each.get(key)) for each in data.get("scale_devices") or []]
+            {label: [(each.x, getattr(each, key)) for each in data.scale_devices]
              for label, key in series.items()}, log_y=log_y)
     for name, title in (("storm", "Round trips while bursts of 50 handshakes arrive"),
                         ("roundtrip-1", "Round trips on one connection"),
                         ("roundtrip-1000", "Round trips on 1000 connections")):
         latencies = {}
         for peer in ORDER:
-            runs = [each["result"]["latency_us"] for each in data["records"]
-                    if each["scenario"] == name and each["peer"] == peer and each["ok"]]
+            runs = [each.result["latency_us"] for each in data.records
+                    if each.scenario == name and each.peer == peer and each.ok]
             if runs:
                 latencies[peer] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         found[f"{name}.svg"] = percentile_plot(title, "µs", latencies)
@@ -126,40 +125,40 @@ def table(rows, peers):
 def rates(data, peers):
     """Absolute rates: what came out in passing, with load, sink and proxy on the same cores."""
     lines = ["| scenario | unit | " + " | ".join(peers) + " |", "|---|---|" + "---:|" * len(peers)]
-    for scenario in data["scenarios"]:
-        records = [each for each in data["records"] if each["scenario"] == scenario["name"] and each["ok"]]
-        unit = next((each["result"]["unit"] for each in records), None)
+    for scenario in data.scenarios:
+        records = [each for each in data.records if each.scenario == scenario["name"] and each.ok]
+        unit = next((each.result["unit"] for each in records), None)
         if unit is None or scenario["name"] == "idle":
             continue
-        cells = [shown(Cell([each for each in records if each["peer"] == peer], "rate").median) for peer in peers]
+        cells = [shown(Cell([each for each in records if each.peer == peer], "rate").median) for peer in peers]
         lines.append(f"| {scenario['name']} | {unit}/s | " + " | ".join(cells) + " |")
     return lines
 
 
 def failures(data):
     lines = []
-    for each in data["records"]:
-        if not each["ok"] and "not possible" not in each["problem"]:
-            lines.append(f"- {each['scenario']}, {each['peer']}, run {each['repeat']}: {each['problem']}")
-    for peer, points in (data.get("scale_connections") or {}).items():
-        lines += [f"- scale-connections, {peer}, at {each['x'] or 'the start'}: {each['problem']}"
-                  for each in points if each["problem"]]
-    return lines + [f"- scale-devices, at {each['x']:,}: {each['problem']}"
-                    for each in data.get("scale_devices") or [] if each["problem"]]
+    for each in data.records:
+        if not each.ok and "not possible" not in each.problem:
+            lines.append(f"- {each.scenario}, {each.peer}, run {each.repeat}: {each.problem}")
+    for peer, points in data.scale_connections.items():
+        lines += [f"- scale-connections, {peer}, at {each.x or 'the start'}: {each.problem}"
+                  for each in points if each.problem]
+    return lines + [f"- scale-devices, at {each.x:,}: {each.problem}"
+                    for each in data.scale_devices if each.problem]
 
 
 def scaling(data):
-    devices = data.get("scale_devices") or []
+    devices = data.scale_devices
     lines = []
-    for what, curves, shows in (("idle connections", data.get("scale_connections") or {}, CONNECTIONS_CURVE),
+    for what, curves, shows in (("idle connections", data.scale_connections, CONNECTIONS_CURVE),
                                 ("registered devices", {"Sallyport": devices}, DEVICES_CURVE)):
         for peer in ORDER:
             for key, unit in shows:
-                points = [each for each in curves.get(peer, []) if each["x"] and each.get(key) is not None]
+                points = [each for each in curves.get(peer, []) if each.x and getattr(each, key) is not None]
                 judged = flatness(points, key)
                 if judged is None:
                     continue
-                figures = " → ".join(f"{shown(each[key])} at {each['x']:,}" for each in points)
+                figures = " → ".join(f"{shown(getattr(each, key))} at {each.x:,}" for each in points)
                 lines.append(f"| {peer} | {what} | {unit} | {figures} | {judged[0] * 100:.0f} % | {judged[1]} |")
     if not lines:
         return ["The scaling curves were not measured in this run."]
@@ -167,14 +166,14 @@ def scaling(data):
             "|---|---|---|---|---:|---|"]
     if not devices:
         lines += ["", "The curve over registered devices was not measured in this run."]
-    return head + lines + registered_devices([each for each in devices if "warm_seconds" in each])
+    return head + lines + registered_devices([each for each in devices if each.warm_seconds is not None])
 
 
 def registered_devices(points):
     """What is to be said of a full registry beside CPU time: registrations go on, the start, the memory."""
     if not points:
         return []
-    wrong = any(each["problem"] for each in points)
+    wrong = any(each.problem for each in points)
     lines = ["", "Sallyport with a registry of that many devices; what measures brings some thousand more. The rates "
              "are of two loads at once, as fast as they go: full handshakes of known devices, and first connections, "
              "each of which is a registration; the best of the rounds, for other work on the cores only lowers them. "
@@ -185,11 +184,11 @@ def registered_devices(points):
              "| registered devices | handshakes/s of known devices | registrations/s meanwhile | most that waited to "
              "be written | s until it answers | of them reading | PSS, MiB | bytes for each |", "|" + "---:|" * 8]
     for each in points:
-        memory = [each.get("pss_mib"), points[0].get("pss_mib")]
-        more = (memory[0] - memory[1]) * 2**20 / each["x"] if None not in memory and each["x"] >= 100_000 else None
-        cells = [f"{each['x']:,}", shown(each.get("known_rate")), shown(each.get("registered_rate")),
-                 f"{each['waiting_most']:.0f}" if "waiting_most" in each else "–",
-                 shown(each["warm_seconds"]), shown(each["read_seconds"]), shown(each["pss_mib"]), shown(more)]
+        memory = [each.pss_mib, points[0].pss_mib]
+        more = (memory[0] - memory[1]) * 2**20 / each.x if None not in memory and each.x >= 100_000 else None
+        cells = [f"{each.x:,}", shown(each.known_rate), shown(each.registered_rate),
+                 f"{each.waiting_most:.0f}" if each.waiting_most is not None else "–",
+                 shown(each.warm_seconds), shown(each.read_seconds), shown(each.pss_mib), shown(more)]
         lines.append("| " + " | ".join(cells) + " |")
     judged = {what: flatness(points, key) for key, what in (("known_rate", "handshakes"),
                                                             ("registered_rate", "registrations"))}
@@ -199,28 +198,28 @@ def registered_devices(points):
 
 def checks(data):
     lines = []
-    for each in data["checks"]:
-        what = "a device below an intermediate" if each["intermediate"] else "a device"
-        lines.append(f"- {each['peer']}, {each['key'].upper()} key: nobody without a certificate, no stranger; {what} "
-                     f"with {each['protocol']}, {each['cipher']}, {each['group']}, tickets issued: {each['tickets']}")
+    for each in data.checks:
+        what = "a device below an intermediate" if each.intermediate else "a device"
+        lines.append(f"- {each.peer}, {each.key.upper()} key: nobody without a certificate, no stranger; {what} "
+                     f"with {each.protocol}, {each.cipher}, {each.group}, tickets issued: {each.tickets}")
     return lines
 
 
 def markdown(data, notes, folder="results"):
     """RESULTS.md. `notes`: what a person wrote about the rows that miss their goals, or an empty text."""
-    peers = [peer for peer in ORDER if any(each["peer"] == peer for each in data["records"])]
+    peers = [peer for peer in ORDER if any(each.peer == peer for each in data.records)]
     rows = list(judged_rows(data))
     met = sum(row["verdict"] == "met" for row in rows)
     lines = ["# Sallyport and its peers", "",
-             f"{data['kind']} run of {data['date']}, commit {data['commit']}, {data['minutes']:.0f} minutes. "
+             f"{data.kind} run of {data.date}, commit {data.commit}, {data.minutes:.0f} minutes. "
              f"{met} of {len(rows)} rows meet their goals.", ""]
-    if data["kind"] != "Full":
+    if data.kind != "Full":
         lines += ["This run was short: its figures are indications.", ""]
     lines += ["Rerun it with `./bench/compare.sh` (up to 45 minutes) or `./bench/compare.sh --quick` (5 minutes after "
-              "the build) on a Debian 12. The raw figures are in the JSON file beside this one.", "",
+              "the build); `--record` keeps the result here. The figures of each run are in the JSON file beside this one.", "",
               "## Machine and versions", ""]
-    lines += [f"- {name}: {value}" for name, value in data["machine"].items()]
-    lines += [f"- {name}: {value}" for name, value in data["versions"].items()]
+    lines += [f"- {name}: {value}" for name, value in data.machine.items()]
+    lines += [f"- {name}: {value}" for name, value in data.versions.items()]
     lines += ["", "## Results", "",
               "CPU time of the proxy's process tree per unit, latencies from due times, PSS per connection; the median "
               "of the runs and, in brackets, the least and the greatest. The ratio is Sallyport's median to the best "
@@ -238,7 +237,7 @@ def markdown(data, notes, folder="results"):
               "proxy. Where the load sets the rate, it is the load's.", "", *rates(data, peers)]
     lines += ["", "## How it was measured", "",
               f"Each run starts the proxy afresh in front of a fresh sink, one worker, thread or shard each; "
-              f"{data['how_often']}. The order of the peers rotates from run to run. The configurations are in "
+              f"{data.how_often}. The order of the peers rotates from run to run. The configurations are in "
               "`bench/peers/`: mutual TLS required and verified, X25519, one pinned cipher a TLS version, no tickets "
               "but where the scenario issues or resumes, the same number of tickets there unless the row says "
               "otherwise, no access log. Before it was measured each was asked by `openssl s_client`, and each refused "
@@ -252,7 +251,7 @@ def write(data, out, notes_file):
     folder = out.parent / "results"
     folder.mkdir(parents=True, exist_ok=True)
     files = [out, out.with_suffix(".json")]
-    files[1].write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    files[1].write_text(data.to_json())
     for name, svg in plots(data).items():
         (folder / name).write_text(svg)
         files.append(folder / name)

@@ -1,6 +1,6 @@
-"""The curve over registered devices: registries that bench/registry_fill makes, and what compare.py makes of them."""
+"""The comparison with other proxies: the registries that bench/registry_fill makes, the curve over registered devices,
+what is kept of a run and what is shown of it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,20 +14,20 @@ from harness.server import BINARY, listener
 
 BUILD = Path(BINARY).parent
 FILL = BUILD / "bench" / "registry_fill"
-os.environ["SALLYPORT_BUILD"] = str(BUILD)  # what compare.py is to measure
+os.environ["SALLYPORT_BUILD"] = str(BUILD)  # what the comparison is to measure
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-import compare_devices  # noqa: E402
-import compare_report  # noqa: E402
-from compare_peers import Running  # noqa: E402
-from compare_run import Bench, missed_rate  # noqa: E402
+from comparison import devices, report  # noqa: E402
+from comparison.peers import TOP, Running  # noqa: E402
+from comparison.records import Check, Comparison, Point, Record  # noqa: E402
+from comparison.run import Bench, missed_rate  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not all(os.access(each, os.X_OK) for each in (FILL, BUILD / "bench" / "load")),
                                 reason=f"there is no registry_fill, or no load, at {FILL.parent}")
 
 
 def fill(*arguments):
-    return subprocess.run([FILL, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return subprocess.run([FILL, *map(str, arguments)], capture_output=True, text=True, timeout=120)
 
 
 # --- one run
@@ -93,11 +93,11 @@ def test_wrong_arguments(work, arguments):
 @pytest.fixture
 def bench(work, monkeypatch):
     """A short curve: two sizes, loads of a moment."""
-    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (1, 1000))
-    monkeypatch.setattr(compare_devices, "QUICK_TOGETHER", 800)
-    monkeypatch.setattr(compare_devices, "FIRST", (*compare_devices.FIRST[:-1], "200"))
-    loads = compare_devices.LOADS
-    monkeypatch.setattr(compare_devices, "LOADS", {"handshake_us": (*loads["handshake_us"][:-1], "200"),
+    monkeypatch.setattr(devices, "QUICK_SIZES", (1, 1000))
+    monkeypatch.setattr(devices, "QUICK_TOGETHER", 800)
+    monkeypatch.setattr(devices, "FIRST", (*devices.FIRST[:-1], "200"))
+    loads = devices.LOADS
+    monkeypatch.setattr(devices, "LOADS", {"handshake_us": (*loads["handshake_us"][:-1], "200"),
                                                    "message_us": (*loads["message_us"][:-1], "0.3")})
     running = Running()
     folder = work / "curve"
@@ -109,14 +109,14 @@ def bench(work, monkeypatch):
 def test_the_curve(bench):
     """Every figure at both sizes, from a server that knew that many devices; nothing of the registries is left."""
     said = []
-    points = compare_devices.scale_devices(bench, said.append)
-    assert [(point["x"], point["problem"]) for point in points] == [(1, ""), (1000, "")]
+    points = devices.scale_devices(bench, said.append)
+    assert [(point.x, point.problem) for point in points] == [(1, ""), (1000, "")]
     assert len(said) == 4 and all(line.startswith("scale-devices ") for line in said)
     for point in points:
         for figure in ("handshake_us", "message_us", "first_us", "both_us", "known_rate", "registered_rate",
                        "warm_seconds", "read_seconds", "fill_seconds"):
-            assert point[figure] > 0, figure
-        assert point["pss_mib"] is None or point["pss_mib"] > 1
+            assert getattr(point, figure) > 0, figure
+        assert point.pss_mib is None or point.pss_mib > 1
     assert not list(bench.folder.glob("devices-*"))
     assert not list(bench.folder.rglob("state"))
 
@@ -124,39 +124,42 @@ def test_the_curve(bench):
 def test_a_full_disk(bench, monkeypatch):
     """Sizes the disk has no room for are left out, and the results say so; the others are measured."""
     measured = []
-    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (1, 10_000_000))
-    monkeypatch.setattr(compare_devices, "measure", lambda bench, peer, point: measured.append(point["x"]))
-    usage = compare_devices.shutil.disk_usage(bench.folder)
-    monkeypatch.setattr(compare_devices.shutil, "disk_usage", lambda folder: usage._replace(free=2 << 30))
-    points = compare_devices.scale_devices(bench, lambda words: None)
+    monkeypatch.setattr(devices, "QUICK_SIZES", (1, 10_000_000))
+    monkeypatch.setattr(devices, "measure", lambda bench, peer, point: measured.append(point.x))
+    usage = devices.shutil.disk_usage(bench.folder)
+    monkeypatch.setattr(devices.shutil, "disk_usage", lambda folder: usage._replace(free=2 << 30))
+    points = devices.scale_devices(bench, lambda words: None)
     assert measured == [1]
-    assert points[1] == {"x": 10_000_000,
-                         "problem": "left out: 2.0 GiB of disk are not enough for its registry"}
-    failed = compare_report.failures({"records": [], "scale_devices": points})
-    assert failed == [f"- scale-devices, at 10,000,000: {points[1]['problem']}"]
+    assert points[1] == Point(10_000_000, "left out: 2.0 GiB of disk are not enough for its registry")
+    assert report.failures(run(scale_devices=points)) == [f"- scale-devices, at 10,000,000: {points[1].problem}"]
 
 
 def test_a_registry_that_is_not_the_one(bench, monkeypatch):
     """A server that does not know the devices it should is not measured."""
-    monkeypatch.setattr(compare_devices, "QUICK_SIZES", (7,))
-    monkeypatch.setattr(compare_devices, "fill", lambda bench, state, devices: 0.0)
-    point, = compare_devices.scale_devices(bench, lambda words: None)
-    assert point["problem"] == "it knows 0 devices, not 7" and "handshake_us" not in point
+    monkeypatch.setattr(devices, "QUICK_SIZES", (7,))
+    monkeypatch.setattr(devices, "fill", lambda bench, state, devices: 0.0)
+    point, = devices.scale_devices(bench, lambda words: None)
+    assert point.problem == "it knows 0 devices, not 7" and point.handshake_us is None
 
 
 # --- what is shown
 
-def point(devices, **figures):
-    return {"x": devices, "problem": "", "handshake_us": 400.0, "message_us": 13.0, "first_us": 600.0, "both_us": 540.0,
-            "known_rate": 650.0, "registered_rate": 640.0, "waiting_most": 8.0, "warm_seconds": 0.05,
-            "read_seconds": 0.01, "fill_seconds": 0.1, "pss_mib": 30.0, **figures}
+def point(size, **figures):
+    return Point(**{"x": size, "handshake_us": 400.0, "message_us": 13.0, "first_us": 600.0, "both_us": 540.0,
+                    "known_rate": 650.0, "registered_rate": 640.0, "waiting_most": 8.0, "warm_seconds": 0.05,
+                    "read_seconds": 0.01, "fill_seconds": 0.1, "pss_mib": 30.0, **figures})
+
+
+def run(**parts):
+    return Comparison(**{"kind": "Full", "date": "today", "commit": "0", "machine": {}, "versions": {}, "scenarios": [],
+                         "how_often": "once", "minutes": 3.0, **parts})
 
 
 def test_flat_and_not_flat():
     """Within 15 % of the first point is flat, above it is not; memory is for each device more than at the first."""
     points = [point(1), point(1000, handshake_us=459.0),
               point(10_000_000, handshake_us=420.0, first_us=696.0, registered_rate=540.0, pss_mib=830.0)]
-    lines = compare_report.scaling({"scale_devices": points})
+    lines = report.scaling(run(scale_devices=points))
     rows = {line.split(" | ")[2]: line.split(" | ")[3:] for line in lines if line.startswith("| Sallyport")}
     assert rows["handshake of a known device"] == ["400 at 1 → 459 at 1,000 → 420 at 10,000,000", "15 %", "flat |"]
     assert rows["first connection"][1:] == ["16 %", "**not flat** |"]
@@ -168,17 +171,17 @@ def test_flat_and_not_flat():
 
 def test_not_measured_or_in_part():
     """Without points the results say that there is no curve; a point that failed does not hide the others."""
-    assert compare_report.scaling({"scale_devices": []}) == ["The scaling curves were not measured in this run."]
-    lost = {"x": 1_000_000, "problem": "registry_fill: no space left"}
-    shown = "\n".join(compare_report.scaling({"scale_devices": [point(1), lost, point(1000)]}))
+    assert report.scaling(run()) == ["The scaling curves were not measured in this run."]
+    lost = Point(1_000_000, "registry_fill: no space left")
+    shown = "\n".join(report.scaling(run(scale_devices=[point(1), lost, point(1000)])))
     assert "400 at 1 → 400 at 1,000" in shown and "what went wrong" not in shown
     assert "1,000,000" not in shown
 
 
 def test_plots():
     """Four plots whose axis of devices has a label for each power of ten, 1 to 10 million."""
-    sizes = compare_devices.SIZES
-    plots = compare_report.plots({"records": [], "scale_devices": [point(size) for size in sizes]})
+    sizes = devices.SIZES
+    plots = report.plots(run(scale_devices=[point(size) for size in sizes]))
     assert sorted(plots) == [f"scale_devices_{name}.svg" for name in ("handshake", "message", "rates", "start")]
     for name, svg in plots.items():
         words = [each.text for each in xml.etree.ElementTree.fromstring(svg).iter() if each.tag.endswith("text")]
@@ -187,18 +190,50 @@ def test_plots():
         assert "registered devices" in words
 
 
+def render(*arguments):
+    subprocess.run([sys.executable, "-B", "-m", "comparison", *arguments], check=True, capture_output=True, timeout=120,
+                   env={**os.environ, "PYTHONPATH": str(TOP / "bench")})
+
+
 def test_results_of_a_run_can_be_shown_again(work):
-    """compare.py --render takes the JSON of a run with the curve and writes table, lines and plots."""
+    """--render takes the JSON of a run with the curve and writes table, lines and plots."""
     source = work / "run.json"
-    source.write_text(json.dumps({
-        "kind": "Full", "date": "today", "commit": "0", "machine": {}, "versions": {}, "scenarios": [], "records": [],
-        "scale_devices": [point(size) for size in compare_devices.SIZES], "checks": [], "how_often": "once",
-        "minutes": 3.0}))
+    source.write_text(run(scale_devices=[point(size) for size in devices.SIZES]).to_json())
     out = work / "shown" / "RESULTS.md"
-    out.parent.mkdir()
-    subprocess.run([sys.executable, "-B", Path(compare_devices.__file__).parent / "compare.py", "--render", source,
-                    "--out", out], check=True, capture_output=True, timeout=60)
+    render("--render", source, "--out", out)
     page = out.read_text()
     assert "| Sallyport | registered devices | first connection | 600 at 1 →" in page
     assert "![scale_devices_rates.svg](results/scale_devices_rates.svg)" in page
     assert (out.parent / "results/scale_devices_rates.svg").read_text().startswith("<svg")
+
+
+def test_what_is_kept_of_a_run():
+    """What the report shows, and nothing else of what load said; read again it is the same."""
+    rows = [{"title": "storm", "metric": "latency_us.p99", "unit": "µs", "goal": 0.4}]
+    said = {"unit": "round trip", "units": 3, "rate": 1.0, "resumed": 0, "latency_us": {"p50": 1.0, "p99": 2.0},
+            "proxy_cpu_us_per_unit": 5.0, "scenario": "storm"}
+    before = run(scenarios=[{"name": "storm", "rows": rows, "load": "storm"}],
+                 records=[Record("storm", "nginx", 1, True, "", said), Record("storm", "hitch", 1, problem="gone")],
+                 scale_connections={"nginx": [Point(1, handshake_us=5.0), Point(None, "it failed")]},
+                 checks=[Check("nginx", "ec", False, "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519", 0)])
+    after = Comparison.from_json(before.to_json())
+    assert "proxy_cpu_us_per_unit" not in after.records[0].result
+    assert after.records[0].result["latency_us"] == said["latency_us"]
+    assert report.markdown(after, "") == report.markdown(before, "")
+    assert after.to_json() == before.to_json()
+
+
+def test_the_committed_results_are_what_their_figures_say():
+    """bench/RESULTS.md is made of the RESULTS.json beside it."""
+    kept = Comparison.from_json((TOP / "bench/RESULTS.json").read_text())
+    notes = (TOP / "bench/results/notes.md").read_text()
+    assert report.markdown(kept, notes) == (TOP / "bench/RESULTS.md").read_text()
+
+
+def test_a_comparison_leaves_the_checkout_as_it_was():
+    """Only --record writes where results are kept; the default is below build/."""
+    written = TOP / "build" / "compare" / "RESULTS.md"
+    before = {each: each.stat().st_mtime_ns for each in (TOP / "bench").rglob("*") if each.is_file()}
+    render("--render", TOP / "bench/RESULTS.json")
+    assert written.exists()
+    assert {each: each.stat().st_mtime_ns for each in (TOP / "bench").rglob("*") if each.is_file()} == before

@@ -6,7 +6,7 @@ run it shows and the goal: Sallyport's share of the best peer's figure.
 
 from dataclasses import dataclass
 
-from compare_peers import CIPHER_TLS12, CIPHER_TLS13
+from .peers import CIPHER_TLS12, CIPHER_TLS13
 
 CPU = "proxy_cpu_us_per_unit"
 MOST_IDLE = 10000
