@@ -1,8 +1,18 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: the release build with unit, simulation, house-rule
-# and end-to-end tests, then the sanitizers, the fuzzers and the second compiler. Exits non-zero when one fails.
+# Installs what is missing, builds, and runs every test: the release build with unit, simulation, house-rule and
+# end-to-end tests, then the sanitizers, the fuzzers and the second compiler. Exits non-zero when one fails. At the end
+# it says where the time went.
+#
+#   tests/run.sh            everything: at most 40 minutes on two idle cores
+#   tests/run.sh --quick    the release build and its tests alone: at most 10
 set -uo pipefail
 cd "$(dirname "$0")/.."
+quick=no
+case "${1:-}" in
+  "") ;;
+  --quick) quick=yes ;;
+  *) echo "usage: tests/run.sh [--quick]" >&2; exit 2 ;;
+esac
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 # shellcheck disable=SC2086
@@ -14,8 +24,17 @@ passed=0
 failed=0
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+if [ "$quick" = yes ]; then export SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-300}; fi
 
-say() { printf '\n== %s (%d s)\n' "$*" $((SECONDS - began)); }
+times=()
+step_began=$SECONDS
+step=
+end_step() { [ -z "$step" ] || times+=("$(printf '%6d s  %s' $((SECONDS - step_began)) "$step")"); step=; }
+say() {
+  end_step
+  step=$* step_began=$SECONDS
+  printf '\n== %s (%d s)\n' "$*" $((SECONDS - began))
+}
 
 build() {  # build PRESET TARGET...
   local preset=$1; shift
@@ -45,21 +64,32 @@ run() {  # run PRESET CTEST-ARGS...
   [ "$status" -eq 0 ] || [ "${of% *}" -gt 0 ] || failed=$((failed + 1))
 }
 
-say "release: unit, simulation, house rules"
+say "release: build"
 build release all && {
+  say "release: unit, simulation, house rules"
   run release -LE e2e -j "$jobs"
   say "release: end to end"
   run release -L e2e
 }
-say "AddressSanitizer and UndefinedBehaviorSanitizer"
-build asan unit_tests simulation_tests && SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-60} run asan -L 'unit|simulation' -j "$jobs"
-say "ThreadSanitizer"
-build tsan thread_tests && TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" run tsan -L threads -j "$jobs"
-say "fuzzing"
-build fuzz fuzz_targets && run fuzz -L fuzz -j "$jobs"
-say "the second compiler"
-build clang all && { passed=$((passed + 1)); echo "clang compiles everything without a warning"; }
+if [ "$quick" = no ]; then
+  say "AddressSanitizer and UndefinedBehaviorSanitizer: build"
+  build asan unit_tests simulation_tests && {
+    say "AddressSanitizer and UndefinedBehaviorSanitizer: unit, simulation"
+    SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-60} run asan -L 'unit|simulation' -j "$jobs"
+  }
+  say "ThreadSanitizer: build"
+  build tsan thread_tests && {
+    say "ThreadSanitizer: tests with threads"
+    TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" run tsan -L threads -j "$jobs"
+  }
+  say "fuzzing"
+  build fuzz fuzz_targets && run fuzz -L fuzz -j "$jobs"
+  say "the second compiler"
+  build clang all && { passed=$((passed + 1)); echo "clang compiles everything without a warning"; }
+fi
+end_step
 
-say "done"
+printf '\n== done (%d s)\n' $((SECONDS - began))
+printf '%s\n' "${times[@]}"
 echo "tests: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

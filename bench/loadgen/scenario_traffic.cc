@@ -126,10 +126,13 @@ Report run_roundtrip(Stage& stage) {
   Measurement measurement(options, report);
   const std::int64_t began = now_ns(), until = began + Progress::seconds(options.seconds);
   std::uint64_t sent = 0, published = 0;
-  while (now_ns() < until) {
+  const auto due_of = [&](std::uint64_t n) {
+    return began + static_cast<std::int64_t>(static_cast<double>(n) * 1e9 / rate);
+  };
+  // All that is due before the end, also where this process was not let run in time.
+  while (due_of(sent) < until) {
     std::int64_t wake = until;
-    while (true) {
-      const std::int64_t due = began + static_cast<std::int64_t>(static_cast<double>(sent) * 1e9 / rate);
+    for (std::int64_t due = due_of(sent); due < until; due = due_of(sent)) {
       if (due > now_ns()) {
         wake = std::min(wake, due);
         break;

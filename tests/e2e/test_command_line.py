@@ -16,7 +16,7 @@ from harness.server import BINARY, listener, toml
 
 
 def run(*arguments, **environment):
-    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
                           env={**os.environ, **environment})
 
 
@@ -160,7 +160,7 @@ def without_io_uring(error):
 def test_where_io_uring_is_refused_one_clear_line(config, site, error):
     """As in a container with the default profile: exit 1, and the line names io_uring."""
     done = subprocess.run([BINARY, "serve", "--config", config(metrics={"address": "127.0.0.1:0"})],
-                          capture_output=True, text=True, timeout=20, preexec_fn=without_io_uring(error))
+                          capture_output=True, text=True, timeout=120, preexec_fn=without_io_uring(error))
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1 and "io_uring" in done.stderr, done.stderr
 

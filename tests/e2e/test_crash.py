@@ -190,7 +190,7 @@ def test_kill_9_while_a_deleted_ca_is_purged(serve_once, broker, site, work):
 def test_a_store_in_use_is_not_opened_twice(serve_once, broker, site, root, work):
     """A second server on the same state_dir ends with one line and exit 1; the first is not disturbed."""
     server = serve_once([listener(site)], broker)
-    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert server.cli("status").returncode == 0

@@ -39,7 +39,7 @@ def mosquitto(program, guide, device, tls, *options):
         [f"mosquitto_{program}", "-h", "localhost", "-p", str(guide.server.port), "--tls-version", "tlsv" + tls,
          "--cafile", guide.pki.path("CA.crt"), "--cert", guide.pki.path(device + "_chain.crt"),
          "--key", guide.pki.path(device + "_pkcs8.key"), *options],
-        capture_output=True, text=True, timeout=30, env={**os.environ, "OPENSSL_CONF": str(versions)})
+        capture_output=True, text=True, timeout=120, env={**os.environ, "OPENSSL_CONF": str(versions)})
     assert done.returncode == 0, f"mosquitto_{program}: {done.returncode} {done.stderr}\n{guide.server.log()[-2000:]}"
     return done.stdout
 

@@ -375,18 +375,18 @@ def test_reload_cuts_per_second(reloading, work):
     file.edit("cuts_per_second = 1000", "cuts_per_second = 1")
     file.reload()
     with ExitStack() as stack:
-        for number in range(24):
+        for number in range(60):
             stack.enter_context(admitted(server.port, ca.issue(f"paced {number}")))
-        until("all are open", lambda: server.metric("sessions_open", listener="mqtts") == 24)
+        until("all are open", lambda: server.metric("sessions_open", listener="mqtts") == 60)
         server.cli("ca", "deactivate", ca.id, "--yes")
-        assert server.json("status")["sessions_closing"] >= 12
+        assert server.json("status")["sessions_closing"] >= 40
         stays("closing is paced", lambda: server.json("status")["sessions_closing"] > 0, 1.0)
         file.edit("cuts_per_second = 1\n", "cuts_per_second = 1000\n")
-        began = time.monotonic()
+        left, began = server.json("status")["sessions_closing"], time.monotonic()
         file.reload()
         until("the rest is closed", lambda: server.json("status")["sessions_closing"] == 0 and
               server.metric("sessions_open", listener="mqtts") == 0, 5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < left / 2, "at the old pace, one a second on each of two shards, or slower"
 
 
 def test_reload_names_what_needs_a_restart(reloading, root, site):
@@ -452,7 +452,7 @@ def test_a_bad_file_changes_nothing(reloading, root):
 
 def restore(source, target, status=0):
     done = subprocess.run([BINARY, "restore", str(source), "--state-dir", str(target), "--yes"], capture_output=True,
-                          text=True, timeout=30)
+                          text=True, timeout=120)
     assert done.returncode == status, done
     return done
 
@@ -642,7 +642,7 @@ def test_backup_takes_only_a_folder_of_its_own(server, work, tmp_path):
     assert "not empty" in server.cli("backup", str(tmp_path / "full"), "--yes", status=1).stderr
     assert os.listdir(tmp_path / "full") == ["precious"]
     done = subprocess.run([BINARY, "backup", "relative", "--yes", "--socket", server.socket], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and (tmp_path / "relative" / "manifest.json").exists(), done
     assert ask(server.socket, "POST", "/v1/backup", {"dir": "relative"})[0] == 400
     assert ask(server.socket, "POST", "/v1/backup", {"name": "x"})[0] == 409  # no admin.backup_dir

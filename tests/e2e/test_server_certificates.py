@@ -213,13 +213,13 @@ def test_a_key_file_that_others_can_read_is_refused(serve_once, broker, site, sh
         status, answer = post(server, chain_of(identity), key_of(identity))
         assert status == 400 and "chmod 0600" in answer["detail"], (oct(mode), status, answer)
     for command in ("check", "serve"):
-        done = subprocess.run([BINARY, command, "--config", server.config], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([BINARY, command, "--config", server.config], capture_output=True, text=True, timeout=120)
         assert done.returncode == 2 and "chmod 0600" in done.stderr, done
     path.chmod(0o600)
     good = path.read_text()
     for bad in ("", "abc\n", good.strip() + "00\n", good.strip()[:-2] + "zz\n"):
         path.write_text(bad)
-        done = subprocess.run([BINARY, "check", "--config", server.config], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([BINARY, "check", "--config", server.config], capture_output=True, text=True, timeout=120)
         assert done.returncode == 2 and "64 hex digits" in done.stderr, (bad, done)
     path.write_text(good)
     assert hosted(server, identity) == identity.id
@@ -445,7 +445,7 @@ def test_another_key_file_is_said_at_the_start(serve_once, broker, site, shop, t
     server.cli("listener", "use-cert", "mqtts", identity.id, "--yes")
     server.stop()
     key_file.write_text(os.urandom(32).hex())
-    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "registry.key_file is another one" in done.stderr, done
     key_file.write_text(good)
     server.start()

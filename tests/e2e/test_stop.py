@@ -26,11 +26,9 @@ def draining(server):
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_without_sessions_it_ends_at_once(serve_once, broker, site, root, which):
     """Exit 0 and a last line, long before the drain's limit."""
-    server = started(serve_once, broker, site, root, "30s")
+    server = started(serve_once, broker, site, root, "1h")
     server.signal(which)
-    began = time.monotonic()
-    assert server.wait(10) == 0
-    assert time.monotonic() - began < 3
+    assert server.wait() == 0
     assert server.lines("stopped")
 
 
@@ -62,15 +60,15 @@ def test_live_sessions_go_on_while_it_drains(serve_once, broker, site, root):
 
 def test_at_the_drains_limit_sessions_are_closed(serve_once, broker, site, root):
     """Who is still there gets a close_notify; exit 0."""
-    server = started(serve_once, broker, site, root, "1s")
+    server = started(serve_once, broker, site, root, "3s")
     devices = [admitted(server.port, root.issue(f"stayer {tls}"), tls) for tls in ("1.2", "1.3")]
-    server.signal(signal.SIGTERM)
     began = time.monotonic()
+    server.signal(signal.SIGTERM)
     for device in devices:
         device.ping()
     for device in devices:
         assert device.end(5) == "close_notify"
-    assert 0.8 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 2.9, "before the limit"
     assert server.wait(5) == 0
 
 
@@ -89,14 +87,12 @@ def test_shutting_down_is_a_reason(serve_once, broker, site, root):
 
 def test_a_second_signal_ends_at_once(serve_once, broker, site, root):
     """An operator in a hurry."""
-    server = started(serve_once, broker, site, root, "60s")
+    server = started(serve_once, broker, site, root, "1h")
     with admitted(server.port, root.issue("cut short")) as device:
         draining(server)
         device.ping()
         server.signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert server.wait(5) == 0
-        assert time.monotonic() - began < 1.5
+        assert server.wait() == 0
         with pytest.raises(Ended):
             while True:
                 device.receive(2)

@@ -11,6 +11,7 @@ import struct
 import time
 
 from . import packet
+from .wait import PATIENCE, patient
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -45,7 +46,7 @@ def plain(port, source=None, receive_buffer=None, timeout=10.0):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     if source:
         sock.bind((source, 0))
-    sock.settimeout(timeout)
+    sock.settimeout(patient(timeout))
     sock.connect(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -101,7 +102,7 @@ class Device:
     def receive(self, timeout=10.0):
         """Some bytes of the other side, or Ended."""
         try:
-            self.tls.settimeout(timeout)
+            self.tls.settimeout(patient(timeout))
             data = self.tls.recv(262144)
         except OSError as error:
             raise Ended(how_it_ended(error)) from error
@@ -111,7 +112,7 @@ class Device:
 
     def packet(self, timeout=10.0):
         """The next MQTT packet: (kind, flags, body)."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patient(timeout)
         while True:
             found = packet.take(self.buffer)
             if found:
@@ -153,6 +154,7 @@ class Device:
 
     def end(self, timeout=10.0):
         """Reads until the other side ends the connection; says how. Fails if it does not within `timeout`."""
+        timeout = patient(timeout)
         deadline = time.monotonic() + timeout
         try:
             while time.monotonic() < deadline:
@@ -165,7 +167,7 @@ class Device:
     def close_notify(self):
         """Our close_notify; waits for the other side's."""
         try:
-            self.tls.settimeout(10)
+            self.tls.settimeout(PATIENCE)
             self.tls.unwrap()
         except OSError as error:
             raise Ended(how_it_ended(error)) from error

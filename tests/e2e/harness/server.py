@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .wait import until
+from .wait import PATIENCE, patient, until
 
 BINARY = os.environ.get("SALLYPORT_BIN") or str(Path(__file__).resolve().parents[3] / "build/release/sallyport")
 NO_DEVICES = {"active": 0, "inactive": 0, "pending": 0, "revoked": 0}  # a CA's, as the API and the command line count
@@ -108,12 +108,12 @@ class Sallyport:
 
     def kill9(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         self.process = None
 
     def wait(self, timeout=15.0):
         """Waits for its end; returns the exit status."""
-        status = self.process.wait(timeout)
+        status = self.process.wait(patient(timeout))
         self.process = None
         return status
 
@@ -147,7 +147,7 @@ class Sallyport:
 
     # Operating it
     def cli(self, *arguments, status=0, timeout=30, stdin=subprocess.DEVNULL):
-        done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=timeout, stdin=stdin,
+        done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=patient(timeout), stdin=stdin,
                               env={**os.environ, "SALLYPORT_SOCKET": self.socket})
         assert status is None or done.returncode == status, \
             f"sallyport {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -183,14 +183,14 @@ class Sallyport:
 
     def probe(self, path):
         try:
-            with urllib.request.urlopen(f"http://{self.metrics_address}/{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.metrics_address}/{path}", timeout=PATIENCE) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
 
     def metrics(self):
         """{(name, frozenset of labels): value}"""
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=PATIENCE) as answer:
             page = answer.read().decode()
         return {(name, frozenset(_LABEL.findall(labels))): float(value)
                 for name, labels, value in _METRIC.findall(page)}

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from . import packet
+from .wait import PATIENCE
 
 _ACCEPTED = packet.packet(packet.CONNACK, b"\0\0")
 
@@ -17,7 +18,7 @@ def converse(command, client_id, timeout, farewell=b""):
     try:
         process.stdin.write(packet.connect(client_id))
         process.stdin.flush()
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (timeout if timeout < 2 else PATIENCE)
         while time.monotonic() < deadline and _ACCEPTED not in output:
             if not select.select([process.stdout], [], [], 0.1)[0]:
                 continue
