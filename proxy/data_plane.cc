@@ -90,11 +90,19 @@ class DataPlane::Impl {
         address_limits(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
-  std::uint64_t ask(Mail mail) {
+  template <typename What>
+  std::uint64_t ask(const What& what) {
     Reply reply;
-    mail.reply = &reply;
-    for (const auto& shard : shards) shard->mailbox().post(mail);
+    for (const auto& shard : shards) shard->mailbox().post({what, &reply});
     return reply.wait();
+  }
+
+  // No session begins with a retired one, so what no shard finds in use is in use no more.
+  void drop_unused_configs() {
+    ConfigsInUse found;
+    ask(FindConfigs{&found});
+    const std::lock_guard lock(mutex);
+    std::erase_if(retired, [&](const auto& config) { return found.configs.count(config.get()) == 0; });
   }
 
   SessionSettings settings_of(std::size_t index) const {
@@ -125,7 +133,7 @@ class DataPlane::Impl {
   mutable std::mutex mutex;                              // guards live, addresses and retired
   std::vector<PreparedListener> live;                    // by listener
   std::vector<std::string> addresses;                    // as bound
-  std::vector<std::unique_ptr<ListenerConfig>> retired;  // sessions point to them until they end
+  std::vector<std::unique_ptr<ListenerConfig>> retired;  // replaced, and sessions that began with them may be there
   std::unique_ptr<Servers> servers;
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
@@ -217,11 +225,8 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
 }
 
 void DataPlane::put_in_force(const Notice& notice) {
-  Mail mail;
-  mail.kind = Mail::Kind::PutInForce;
-  mail.notice = &notice;
   const auto begun = std::chrono::steady_clock::now();
-  impl_->ask(mail);
+  impl_->ask(PutInForce{&notice});
   if (notice.cuts.empty()) return;
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
   impl_->cuts.record(static_cast<std::uint64_t>(took.count()));
@@ -275,18 +280,18 @@ void DataPlane::install_listener(std::size_t index, PreparedListener prepared) {
     impl_->retired.push_back(std::move(prepared.config));
     settings = impl_->settings_of(index);
   }
-  Mail mail;
-  mail.kind = Mail::Kind::SetListener;
-  mail.settings = &settings;
-  impl_->ask(mail);
+  impl_->ask(SetListener{&settings});
   // No shard makes an engine from the old context any more; those that were made keep what they need.
+  impl_->drop_unused_configs();
+}
+
+std::size_t DataPlane::retired_configs() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->retired.size();
 }
 
 void DataPlane::set_cut_pace(std::uint64_t per_second) {
-  Mail mail;
-  mail.kind = Mail::Kind::SetCutPace;
-  mail.number = per_second;
-  impl_->ask(mail);
+  impl_->ask(SetCutPace{per_second});
 }
 
 void DataPlane::tick(std::int64_t now) {
@@ -310,10 +315,7 @@ std::vector<std::uint64_t> DataPlane::sessions_of_devices(const std::vector<Dige
   SessionTally tally;
   tally.devices = &ids;
   tally.sessions.resize(ids.size());
-  Mail mail;
-  mail.kind = Mail::Kind::CountDevices;
-  mail.tally = &tally;
-  impl_->ask(mail);
+  impl_->ask(CountDevices{&tally});
   return tally.sessions;
 }
 
@@ -323,11 +325,7 @@ std::uint64_t DataPlane::sessions_of_device(const Digest& id) {
 
 Impact DataPlane::impact_of_ca(const Digest& id) {
   DevicesBelow below;
-  Mail mail;
-  mail.kind = Mail::Kind::CountCa;
-  mail.id = id;
-  mail.below = &below;
-  const std::uint64_t sessions = impl_->ask(mail);
+  const std::uint64_t sessions = impl_->ask(CountBelow{id, &below});
   return {sessions, below.devices.size()};
 }
 
@@ -345,12 +343,8 @@ Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optio
   SessionPage page;
   while (shard < impl_->shards.size() && page.sessions.size() < limit) {
     SessionQuery query{device, ca, place, limit - page.sessions.size(), {}, std::nullopt};
-    Mail mail;
-    mail.kind = Mail::Kind::ListSessions;
-    mail.sessions = &query;
     Reply reply;
-    mail.reply = &reply;
-    impl_->shards[shard]->mailbox().post(mail);
+    impl_->shards[shard]->mailbox().post({ListSessions{&query}, &reply});
     reply.wait();
     for (SessionInfo& session : query.found) page.sessions.push_back(std::move(session));
     place = query.next.value_or(0);
@@ -362,21 +356,14 @@ Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optio
 }
 
 bool DataPlane::cut_session(std::uint64_t id) {
-  Mail mail;
-  mail.kind = Mail::Kind::CutSession;
-  mail.number = id;
-  return impl_->ask(mail) > 0;
+  return impl_->ask(CutSession{id}) > 0;
 }
 
 std::vector<Rejection> DataPlane::rejections() {
   std::vector<std::vector<Rejection>> parts(impl_->shards.size());
   Reply reply;
   for (std::size_t i = 0; i < impl_->shards.size(); ++i) {
-    Mail mail;
-    mail.kind = Mail::Kind::Rejections;
-    mail.rejections = &parts[i];
-    mail.reply = &reply;
-    impl_->shards[i]->mailbox().post(mail);
+    impl_->shards[i]->mailbox().post({ListRejections{&parts[i]}, &reply});
   }
   reply.wait();
   // One device may be refused by several shards: its last refusal stands for all, with their sum.
@@ -409,16 +396,11 @@ std::vector<const ShardCounters*> DataPlane::counters() const {
 }
 
 void DataPlane::drain(std::chrono::milliseconds limit) {
-  Mail mail;
-  mail.kind = Mail::Kind::Drain;
-  mail.limit_ms = static_cast<std::uint64_t>(limit.count());
-  impl_->ask(mail);
+  impl_->ask(Drain{static_cast<std::uint64_t>(limit.count())});
 }
 
 void DataPlane::stop_now() {
-  Mail mail;
-  mail.kind = Mail::Kind::Stop;
-  for (const auto& shard : impl_->shards) shard->mailbox().post(mail);
+  for (const auto& shard : impl_->shards) shard->mailbox().post({Stop{}, nullptr});
 }
 
 void DataPlane::join() {

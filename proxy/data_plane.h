@@ -93,6 +93,8 @@ class DataPlane final : public ChangeSink {
   // The public keys that would be presented with `prepared` in place of what listener `index` has.
   std::vector<Digest> server_keys(std::size_t index, const PreparedListener& prepared) const;
   void install_listener(std::size_t index, PreparedListener prepared);
+  // Configurations that were replaced and that a session may still have; install_listener() drops the others.
+  std::size_t retired_configs() const;
   void set_cut_pace(std::uint64_t per_second);
   void tick(std::int64_t now);  // about every second: rotates the ticket keys
 

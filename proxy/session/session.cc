@@ -22,44 +22,49 @@ Session::Session() {
   expiry_timer_.arm<&Session::on_expiry>(*this);
 }
 
-void Session::begin(SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer) {
-  CHECK(state_ == State::Free);
+void Session::begin(const SessionHost& host, const SessionSettings& settings, Socket client,
+                    const sockaddr_storage& peer) {
   host_ = &host;
   settings_ = settings;
-  client_ = client;
+  client_.socket = client;
   peer_ = peer;
-  state_ = State::Handshaking;
-  began_us_ = host.now_us();
+  become(State::Handshaking);
+  began_us_ = host.loop.now_us();
   entry_.session = this;
   const bool mutual = settings.auth == AuthMode::Mutual;
-  engine_.emplace(*settings.tls, mutual ? this : nullptr, to_client_);
+  engine_.emplace(*settings.tls, mutual ? this : nullptr, client_.to_send);
   start_timer(timer_, static_cast<std::uint64_t>(settings.config->handshake_timeout.count()));
   start_client_recv();
 }
 
+void Session::become(State next) {
+  CHECK(may_become(state_, next));
+  state_ = next;
+}
+
 Verdict Session::verify(const PeerChain& peer) {
-  return host_->decide(settings_.listener, peer);
+  return host_->admission.decide(settings_.listener, peer);
 }
 
 Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
-  return host_->resume(settings_.listener, identity, chain_id);
+  return host_->admission.resume(settings_.listener, identity, chain_id);
 }
 
 void Session::handshake_step(TlsEngine::Pace pace) {
   if (state_ != State::Handshaking) return;
-  handshake_underway_ = true;
-  const std::size_t lent = from_client_.size();
-  engine_->lend(from_client_.bytes());
-  if (client_fin_) engine_->end_of_input();
+  client_.handshake_underway = true;
+  const std::size_t lent = client_.received.size();
+  engine_->lend(client_.received.bytes());
+  if (client_.fin) engine_->end_of_input();
   const Step step = engine_->handshake(pace);
   const std::size_t unread = engine_->unread();
   engine_->lend({});
-  from_client_.consume(lent - unread);
-  if (!to_client_.empty()) host_->wants_flush(*this);
+  client_.received.consume(lent - unread);
+  if (!client_.to_send.empty()) host_->schedule.wants_flush(*this);
   switch (step) {
     case Step::Done: return on_established();
     case Step::WantInput:
-      if (unread > 0) return host_->wants_handshake(*this);  // held back: the engine takes all it is given
+      if (unread > 0) return host_->schedule.wants_handshake(*this);  // held back: the engine takes all it is given
       return start_client_recv();
     case Step::Closed:
     case Step::Truncated:
@@ -76,63 +81,62 @@ void Session::on_established() {
     return terminate({Origin::Proxy, Reason::InternalError, 0, "a handshake ended without a verdict"}, Cause::Internal,
                      Manner::Abrupt);
   }
-  ListenerCounters& counters = host_->counters(settings_.listener);
+  ListenerCounters& counters = host_->loop.counters(settings_.listener);
   const auto kind = engine_->resumed()         ? HandshakeKind::Resumed
                     : mutual && decided->known ? HandshakeKind::Known
                                                : HandshakeKind::Full;
   counters.handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)].add();
-  counters.handshake.record(host_->now_us() - began_us_);
-  state_ = State::AwaitingConnect;
+  counters.handshake.record(host_->loop.now_us() - began_us_);
+  become(State::AwaitingConnect);
   if (mutual) {
     // In the index before its standing is looked up again: no cut can fall between (DESIGN.md 3.8).
     entry_.device = decided->identity->fingerprint;
     entry_.cas = decided->chain_cas;
-    host_->index().add(entry_);
+    host_->admission.index().add(entry_);
     watch_expiry();
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
   }
   start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
   decrypt();
-  if (state_ != State::Ending) start_client_recv();
+  if (!over()) start_client_recv();
 }
 
 void Session::collect_connect() {
   if (settings_.config->protocol == Protocol::Tcp) return on_connect_ready();
-  const ConnectProgress progress = parse_connect(to_broker_.bytes(), settings_.config->max_connect_bytes);
+  const ConnectProgress progress = parse_connect(broker_.to_send.bytes(), settings_.config->max_connect_bytes);
   switch (progress.state) {
     case ConnectProgress::State::NeedMore: return;
     case ConnectProgress::State::Refused:
       return terminate({Origin::Client, progress.reason, 0, progress.what}, Cause::Protocol);
     case ConnectProgress::State::Complete: break;
   }
-  mqtt_known_ = true;
-  mqtt_version_ = progress.connect.version;
-  client_id_ = progress.connect.client_id;
-  host_->counters(settings_.listener).mqtt_connects[static_cast<std::size_t>(mqtt_version_)].add();
+  mqtt_.version = progress.connect.version;
+  mqtt_.client_id = progress.connect.client_id;
+  host_->loop.counters(settings_.listener).mqtt_connects[static_cast<std::size_t>(*mqtt_.version)].add();
   on_connect_ready();
 }
 
 void Session::on_connect_ready() {
-  host_->timers().stop(timer_);
+  host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
     if (!standing_holds()) return;
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
-      if (!host_->offer(*decided)) host_->shard_counters().registrations_deferred.add();
+      if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
       say_refused(Reason::DevicePending);
       return terminate({Origin::Client, Reason::DevicePending, 0, "waits for approval"}, Cause::Protocol);
     }
     register_device();
   }
-  state_ = State::Connecting;
+  become(State::Connecting);
   connect_broker();
 }
 
 bool Session::standing_holds() {
   const Verdict* decided = verdict();
   if (decided == nullptr) return true;
-  const Reason reason = host_->recheck(*decided);
+  const Reason reason = host_->admission.recheck(*decided);
   if (reason == Reason::None) return true;
   say_refused(reason);
   terminate({Origin::Client, reason, 0, "its standing changed during the handshake"}, Cause::Protocol);
@@ -142,53 +146,54 @@ bool Session::standing_holds() {
 void Session::register_device() {
   const Verdict& decided = *verdict();
   if (!decided.path) {
-    if (!decided.seen_today) host_->seen(decided);
+    if (!decided.seen_today) host_->admission.seen(decided);
     return;
   }
-  host_->shard_counters().registrations_offered.add();
-  if (host_->offer(decided)) return;
-  host_->shard_counters().registrations_deferred.add();
+  host_->loop.shard_counters().registrations_offered.add();
+  if (host_->admission.offer(decided)) return;
+  host_->loop.shard_counters().registrations_deferred.add();
   start_timer(register_timer_, kRegisterAgainMs);
 }
 
 void Session::on_register_timer() {
-  if (state_ == State::Ending || state_ == State::Halted || verdict() == nullptr) return;
-  if (!host_->offer(*verdict())) start_timer(register_timer_, kRegisterAgainMs);
+  if (over() || state_ == State::Halted || verdict() == nullptr) return;
+  if (!host_->admission.offer(*verdict())) start_timer(register_timer_, kRegisterAgainMs);
 }
 
 void Session::connect_broker() {
-  if (!host_->choose_broker(settings_.config->upstream, client_id_, attempt_, route_)) return no_broker();
-  broker_ = host_->open_broker(route_);
-  if (!broker_.valid()) {
-    host_->broker_answered(route_, false, 0);
-    ++attempt_;
+  if (!host_->brokers.choose_broker(settings_.config->upstream, mqtt_.client_id, broker_.attempt, broker_.route))
+    return no_broker();
+  broker_.socket = host_->brokers.open_broker(broker_.route);
+  if (!broker_.socket.valid()) {
+    host_->brokers.broker_answered(broker_.route, false, 0);
+    ++broker_.attempt;
     return connect_broker();
   }
-  connect_began_us_ = host_->now_us();
-  host_->io().connect(broker_, route_.address, route_.length, broker_connect_);
+  broker_.connect_began_us = host_->loop.now_us();
+  host_->loop.io().connect(broker_.socket, broker_.route.address, broker_.route.length, broker_connect_);
   start_timer(timer_, kBrokerConnectMs);
 }
 
 void Session::on_broker_connect(const IoResult& result) {
-  if (state_ == State::Ending) return advance_ending();
+  if (over()) return advance_ending();
   if (state_ == State::Halted) return;
-  host_->timers().stop(timer_);
+  host_->loop.timers().stop(timer_);
   const bool connected = result.value >= 0;
-  host_->broker_answered(route_, connected, host_->now_us() - connect_began_us_);
+  host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
   if (!connected) {
-    host_->io().close(broker_);
-    broker_ = Socket();
-    ++attempt_;
+    host_->loop.io().close(broker_.socket);
+    broker_.socket = Socket();
+    ++broker_.attempt;
     return connect_broker();
   }
-  broker_reached_ = true;
+  broker_.reached = true;
   // The last look before the first byte goes to the broker.
   if (!standing_holds()) return;
-  state_ = State::Forwarding;
+  become(State::Forwarding);
   start_broker_recv();
   start_client_recv();
-  host_->wants_flush(*this);
-  if (client_closed_) on_client_closed();
+  host_->schedule.wants_flush(*this);
+  if (client_.closed()) on_client_closed();
 }
 
 void Session::no_broker() {
@@ -197,35 +202,36 @@ void Session::no_broker() {
 }
 
 void Session::say_refused(Reason reason) {
-  if (!mqtt_known_) return;
+  if (!mqtt_.version) return;
   std::uint8_t packet[8];
-  const std::size_t length = write_connack_refusal(mqtt_version_, reason, packet);
+  const std::size_t length = write_connack_refusal(*mqtt_.version, reason, packet);
   // Where even this fails the peer is gone, and the session ends anyway.
-  if (engine_->write({packet, length}) == Step::Done) host_->wants_flush(*this);
+  if (engine_->write({packet, length}) == Step::Done) host_->schedule.wants_flush(*this);
 }
 
 void Session::on_timer() {
   switch (state_) {
-    case State::Free: return;
+    case State::Free:
+    case State::Gone: return;
     case State::Handshaking:
       return terminate({Origin::Client, Reason::HandshakeTimeout, 0, "no TLS handshake in time"}, Cause::Timeout);
     case State::AwaitingConnect:
       return terminate({Origin::Client, Reason::ConnectTimeout, 0, "no whole CONNECT in time"}, Cause::Timeout);
-    case State::Connecting: return host_->io().cancel(broker_connect_);
+    case State::Connecting: return host_->loop.io().cancel(broker_connect_);
     // One side has ended and the other did not follow.
     case State::Forwarding:
-      return terminate({broker_ended_ ? Origin::Broker : Origin::Client, Reason::None, 0, "half-closed for too long"},
+      return terminate({broker_.ended ? Origin::Broker : Origin::Client, Reason::None, 0, "half-closed for too long"},
                        Cause::Timeout, Manner::Abrupt);
     case State::Halted: return say_farewell();
     case State::Ending:
-      farewell_ = Farewell::Close;
-      client_abort_ = true;
+      client_.farewell = Farewell::Close;
+      client_.abort = true;
       return advance_ending();
   }
 }
 
 void Session::shut_down() {
-  if (state_ == State::Free || state_ == State::Ending) return;
+  if (state_ == State::Free || over()) return;
   const Error stops{Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"};
   if (state_ == State::Halted || state_ == State::Forwarding) {
     halt(stops, Cause::Shutdown);
@@ -241,18 +247,18 @@ void Session::evict() {
 }
 
 std::size_t Session::held_bytes() const {
-  return from_client_.capacity() + to_broker_.capacity() + to_broker_sending_.capacity() + to_client_.capacity() +
-         to_client_plain_.capacity() + to_client_sending_.capacity();
+  return client_.received.capacity() + broker_.to_send.capacity() + broker_.sending.capacity() +
+         client_.to_send.capacity() + client_.plain.capacity() + client_.sending.capacity();
 }
 
 void Session::invariants() const {
   const bool idle = state_ == State::Free;
-  CHECK(!idle || (!client_.valid() && !broker_.valid() && !entry_.linked && !timer_.running() &&
+  CHECK(!idle || (!client_.socket.valid() && !broker_.socket.valid() && !entry_.linked && !timer_.running() &&
                   !register_timer_.running() && !expiry_timer_.running() && held_bytes() == 0));
   CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
                   !broker_send_.submitted() && !broker_connect_.submitted()));
-  CHECK(state_ != State::Forwarding || (broker_.valid() && client_.valid()));
-  CHECK((state_ != State::Ending && state_ != State::Halted) || !entry_.linked);
+  CHECK(state_ != State::Forwarding || (broker_.socket.valid() && client_.socket.valid()));
+  CHECK((!over() && state_ != State::Halted) || !entry_.linked);
 }
 
 }  // namespace sallyport

@@ -25,7 +25,7 @@ bool Session::merely_stopped(int value) {
   return value == -ENOBUFS || value == -ECANCELED;
 }
 
-bool Session::Stream::note(const IoResult& result) {
+bool StreamWatch::note(const IoResult& result) {
   constexpr std::uint8_t kBecomes = 4, kCeases = 16;
   constexpr std::size_t kLittle = 2 * 1024;
   const bool speaks = large_ ? result.data.size() < kLittle : result.filled;
@@ -36,22 +36,22 @@ bool Session::Stream::note(const IoResult& result) {
   return large_;
 }
 
-void Session::Stream::taken(bool all) {
+void StreamWatch::taken(bool all) {
   all_taken_ = all ? static_cast<std::uint8_t>(std::min<int>(all_taken_ + 1, kTrusted)) : std::uint8_t{0};
 }
 
-Reading Session::Stream::reading(bool stalled) const {
+Reading StreamWatch::reading(bool stalled) const {
   if (large_) return all_taken_ >= kTrusted ? Reading::Whole : Reading::Large;
   return stalled ? Reading::Once : Reading::Multishot;
 }
 
 void Session::start_client_recv() {
-  if (client_recv_.submitted() || client_fin_ || client_paused_) return;
+  if (client_recv_.submitted() || client_.fin || client_.paused) return;
   // Before the CONNECT a stranger decides what is held, so it is read shot by shot; a session that stalled
   // once is, too: a multishot receive may deliver much more before its cancellation arrives.
-  if (state_ == State::Handshaking && from_client_.size() >= kHandshakeBytes) return;
-  const Reading reading = state_ == State::Forwarding ? client_stream_.reading(client_stalled_) : Reading::Once;
-  host_->io().recv(client_, reading, client_recv_);
+  if (state_ == State::Handshaking && client_.received.size() >= kHandshakeBytes) return;
+  const Reading reading = state_ == State::Forwarding ? client_.stream.reading(client_.stalled) : Reading::Once;
+  host_->loop.io().recv(client_.socket, reading, client_recv_);
 }
 
 // What a client did that was simply gone.
@@ -61,42 +61,42 @@ Reason Session::reason_for_leaving() const {
 }
 
 void Session::on_client_recv(const IoResult& result) {
-  if (state_ == State::Ending) return on_client_recv_ending(result);
+  if (over()) return on_client_recv_ending(result);
   if (state_ == State::Halted) {  // whatever it says is heard no more
-    client_fin_ = client_fin_ || (result.value <= 0 && !merely_stopped(result.value));
+    client_.fin = client_.fin || (result.value <= 0 && !merely_stopped(result.value));
     return;
   }
   if (merely_stopped(result.value)) return start_client_recv();
   if (result.value < 0) {
-    if (broker_ended_) return both_ended();  // how the client leaves after that says nothing
-    const bool orderly = client_closed_ && !client_truncated_;
+    if (broker_.ended) return both_ended();  // how the client leaves after that says nothing
+    const bool orderly = client_.end == ClientEnd::Orderly;
     return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client's connection broke"},
                      orderly ? Cause::Closed : Cause::Reset);
   }
-  if (result.value == 0) client_fin_ = true;
+  if (result.value == 0) client_.fin = true;
   if (state_ == State::Handshaking) {
-    from_client_.append(result.data);
-    return host_->wants_handshake(*this);
+    client_.received.append(result.data);
+    return host_->schedule.wants_handshake(*this);
   }
-  if (state_ == State::Forwarding && client_stream_.note(result)) host_->io().cancel(client_recv_);
+  if (state_ == State::Forwarding && client_.stream.note(result)) host_->loop.io().cancel(client_recv_);
   take_ciphertext(result.data);
-  if (state_ != State::Ending) start_client_recv();
+  if (!over()) start_client_recv();
 }
 
 void Session::take_ciphertext(std::span<const std::uint8_t> data) {
-  if (client_closed_) return;
-  if (client_paused_) return from_client_.append(data);
+  if (client_.closed()) return;
+  if (client_.paused) return client_.received.append(data);
   // What is kept is a torn record: it is completed, and the rest goes without a copy.
-  while (!from_client_.empty() && !data.empty()) {
-    const std::size_t missing = engine_->missing(from_client_.bytes());
+  while (!client_.received.empty() && !data.empty()) {
+    const std::size_t missing = engine_->missing(client_.received.bytes());
     const std::size_t n = missing == 0 ? data.size() : std::min(missing, data.size());
-    from_client_.append(data.first(n));
+    client_.received.append(data.first(n));
     data = data.subspan(n);
     decrypt();
-    if (state_ == State::Ending || state_ == State::Halted || client_closed_) return;
-    if (client_paused_) return from_client_.append(data);
+    if (over() || state_ == State::Halted || client_.closed()) return;
+    if (client_.paused) return client_.received.append(data);
   }
-  if (data.empty() && !client_fin_) return;
+  if (data.empty() && !client_.fin) return;
   // The common case: straight out of the kernel's buffer.
   engine_->lend(data);
   decrypt();
@@ -104,212 +104,212 @@ void Session::take_ciphertext(std::span<const std::uint8_t> data) {
 
 // Reads plaintext for as long as there is room for it. What the engine has not read is kept.
 void Session::decrypt() {
-  const bool kept = !from_client_.empty();
-  const std::size_t lent = from_client_.size();
-  if (kept) engine_->lend(from_client_.bytes());
-  if (client_fin_) engine_->end_of_input();
-  while (!client_closed_) {
+  const bool kept = !client_.received.empty();
+  const std::size_t lent = client_.received.size();
+  if (kept) engine_->lend(client_.received.bytes());
+  if (client_.fin) engine_->end_of_input();
+  while (!client_.closed()) {
     if (state_ != State::AwaitingConnect && to_broker_held() >= kHighWater) {
-      client_paused_ = client_stalled_ = true;
-      host_->io().cancel(client_recv_);
+      client_.paused = client_.stalled = true;
+      host_->loop.io().cancel(client_recv_);
       break;
     }
     if (engine_->drained()) break;
     std::size_t n = 0;
     const bool straight = engine_->unread() >= kLargeRead;
     const std::size_t room = std::max(engine_->unread(), kRecord);
-    const Step step = engine_->read(straight ? to_broker_.prepare(room) : host_->scratch(), n);
+    const Step step = engine_->read(straight ? broker_.to_send.prepare(room) : host_->loop.scratch(), n);
     // Data for the client is not encrypted while a send is in flight: what grows then are such answers alone.
-    if (client_send_.submitted() && to_client_.size() > kMostAnswers) {
+    if (client_send_.submitted() && client_.to_send.size() > kMostAnswers) {
       return terminate({Origin::Client, Reason::TlsError, 0, "the client asks and does not read"}, Cause::Protocol,
                        Manner::Abrupt);
     }
     if (step == Step::WantInput) break;
     if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {
-      client_closed_ = true;
-      client_first_ = !broker_ended_;
-      client_truncated_ = step == Step::Truncated;
+      client_.end = step == Step::Truncated ? ClientEnd::Truncated : ClientEnd::Orderly;
+      client_.ended_first = !broker_.ended;
       break;
     }
     if (straight) {
-      to_broker_.commit(n);
+      broker_.to_send.commit(n);
     } else {
-      to_broker_.append(host_->scratch().first(n));
+      broker_.to_send.append(host_->loop.scratch().first(n));
     }
     if (state_ == State::AwaitingConnect) collect_connect();
-    if (state_ == State::Ending) return;
+    if (over()) return;
   }
   const std::size_t unread = engine_->unread();
   if (kept) {
     engine_->lend({});
-    from_client_.consume(lent - unread);
+    client_.received.consume(lent - unread);
   } else {
-    from_client_.append(engine_->rest());
+    client_.received.append(engine_->rest());
     engine_->lend({});
   }
-  host_->wants_flush(*this);
-  if (client_closed_) on_client_closed();
+  host_->schedule.wants_flush(*this);
+  if (client_.closed()) on_client_closed();
 }
 
 void Session::on_client_closed() {
   if (state_ == State::AwaitingConnect) {
     return terminate({Origin::Client, Reason::BadConnect, 0, "the client left before a whole CONNECT"}, Cause::Closed);
   }
-  if (state_ != State::Forwarding || to_broker_held() > 0 || broker_fin_sent_) return;
-  if (broker_ended_) return both_ended();
-  if (client_truncated_) {
+  if (state_ != State::Forwarding || to_broker_held() > 0 || broker_.fin_sent) return;
+  if (broker_.ended) return both_ended();
+  if (client_.end == ClientEnd::Truncated) {
     return terminate({Origin::Client, Reason::None, 0, "the client left without a close_notify"}, Cause::Reset);
   }
-  host_->io().end_sending(broker_);
-  broker_fin_sent_ = true;
+  host_->loop.io().end_sending(broker_.socket);
+  broker_.fin_sent = true;
   start_timer(timer_, kHalfClosedMs);
 }
 
 void Session::flush() {
-  if (state_ == State::Free || state_ == State::Ending) return;
+  if (state_ == State::Free || over()) return;
   flush_client();
-  if (state_ == State::Forwarding && torn_) return terminate(engine_->error(), Cause::Protocol);
+  if (state_ == State::Forwarding && client_.torn) return terminate(engine_->error(), Cause::Protocol);
   if (state_ == State::Forwarding) flush_broker();
 }
 
 // The broker's bytes are encrypted when they can be sent, no earlier: what was not may still be dropped.
 void Session::pass_to_client(std::span<const std::uint8_t> plain) {
-  if (client_send_.submitted() || !to_client_plain_.empty()) {
-    to_client_plain_.append(plain);
+  if (client_send_.submitted() || !client_.plain.empty()) {
+    client_.plain.append(plain);
   } else {
     encrypt(plain);
   }
 }
 
 void Session::encrypt(std::span<const std::uint8_t> plain) {
-  if (mqtt_known_) framing_.advance(plain);
+  if (mqtt_.version) mqtt_.framing.advance(plain);
   if (plain.size() >= kLargeRead) {  // its room at once, instead of record by record
-    to_client_.prepare(plain.size() + (plain.size() / kRecord + 1) * kRecordOverhead);
+    client_.to_send.prepare(plain.size() + (plain.size() / kRecord + 1) * kRecordOverhead);
   }
   // A failure is found, and told, by the next read or write of the session.
-  if (engine_->write(plain) != Step::Done) torn_ = true;
+  if (engine_->write(plain) != Step::Done) client_.torn = true;
 }
 
 void Session::flush_client() {
   if (client_send_.submitted()) return;
   // A piece at a time: what waits is then held once, as it came, and not a second time encrypted.
-  if (to_client_.empty() && to_client_sending_.empty() && !to_client_plain_.empty()) {
-    const std::size_t n = std::min(to_client_plain_.size(), kHighWater);
-    encrypt(to_client_plain_.bytes().first(n));
-    to_client_plain_.consume(n);
+  if (client_.to_send.empty() && client_.sending.empty() && !client_.plain.empty()) {
+    const std::size_t n = std::min(client_.plain.size(), kHighWater);
+    encrypt(client_.plain.bytes().first(n));
+    client_.plain.consume(n);
   }
   flush_client_ciphertext();
 }
 
 void Session::flush_client_ciphertext() {
   if (client_send_.submitted()) return;
-  if (to_client_sending_.empty()) to_client_sending_.swap(to_client_);
-  if (!to_client_sending_.empty()) host_->io().send(client_, to_client_sending_.bytes(), client_send_);
+  if (client_.sending.empty()) client_.sending.swap(client_.to_send);
+  if (!client_.sending.empty()) host_->loop.io().send(client_.socket, client_.sending.bytes(), client_send_);
 }
 
 void Session::flush_broker() {
-  if (broker_send_.submitted() || broker_fin_sent_) return;
-  if (to_broker_sending_.empty()) to_broker_sending_.swap(to_broker_);
-  if (!to_broker_sending_.empty()) host_->io().send(broker_, to_broker_sending_.bytes(), broker_send_);
+  if (broker_send_.submitted() || broker_.fin_sent) return;
+  if (broker_.sending.empty()) broker_.sending.swap(broker_.to_send);
+  if (!broker_.sending.empty()) host_->loop.io().send(broker_.socket, broker_.sending.bytes(), broker_send_);
 }
 
 void Session::on_client_send(const IoResult& result) {
   if (result.value > 0) {
-    to_client_sending_.consume(static_cast<std::size_t>(result.value));
-    broker_stream_.taken(to_client_sending_.empty());
+    client_.sending.consume(static_cast<std::size_t>(result.value));
+    broker_.stream.taken(client_.sending.empty());
   }
-  if (state_ == State::Ending) {
-    if (result.value < 0) farewell_ = Farewell::Close;
+  if (over()) {
+    if (result.value < 0) client_.farewell = Farewell::Close;
     return advance_ending();
   }
   if (state_ == State::Halted) return on_client_send_halted(result);
   if (result.value < 0) {
-    if (broker_ended_) return both_ended();
+    if (broker_.ended) return both_ended();
     return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client no longer takes data"},
-                     client_closed_ ? Cause::Closed : Cause::Reset);
+                     client_.closed() ? Cause::Closed : Cause::Reset);
   }
-  to_client_sending_.trim();  // a piece most of which was taken: another is read when little of it is left
+  client_.sending.trim();  // a piece most of which was taken: another is read when little of it is left
   flush_client();
-  if (torn_) return terminate(engine_->error(), Cause::Protocol);
-  if (broker_ended_ && to_client_held() == 0) on_broker_ended();
+  if (client_.torn) return terminate(engine_->error(), Cause::Protocol);
+  if (broker_.ended && to_client_held() == 0) on_broker_ended();
   if (state_ == State::Forwarding) resume_broker();
 }
 
 void Session::start_broker_recv() {
-  if (broker_recv_.submitted() || broker_ended_ || broker_paused_) return;
-  host_->io().recv(broker_, broker_stream_.reading(broker_stalled_), broker_recv_);
+  if (broker_recv_.submitted() || broker_.ended || broker_.paused) return;
+  host_->loop.io().recv(broker_.socket, broker_.stream.reading(broker_.stalled), broker_recv_);
 }
 
 void Session::on_broker_recv(const IoResult& result) {
-  if (state_ == State::Ending) return advance_ending();
+  if (over()) return advance_ending();
   if (state_ == State::Halted) return on_broker_recv_halted(result);
   if (merely_stopped(result.value)) return start_broker_recv();
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset);
   }
   if (result.value == 0) {
-    broker_ended_ = true;
-    if (to_client_plain_.empty()) engine_->close();
+    broker_.ended = true;
+    if (client_.plain.empty()) engine_->close();
     start_timer(timer_, kHalfClosedMs);
-    host_->wants_flush(*this);
+    host_->schedule.wants_flush(*this);
     if (to_client_held() == 0) on_broker_ended();
     return;
   }
-  host_->shard_counters().bytes_to_client.add(result.data.size());
-  if (broker_stream_.note(result)) host_->io().cancel(broker_recv_);
+  host_->loop.shard_counters().bytes_to_client.add(result.data.size());
+  if (broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
   pass_to_client(result.data);
-  if (torn_) return terminate(engine_->error(), Cause::Protocol);
-  host_->wants_flush(*this);
-  if (to_client_held() >= kHighWater && !broker_paused_) {
-    broker_paused_ = broker_stalled_ = true;
-    host_->io().cancel(broker_recv_);
+  if (client_.torn) return terminate(engine_->error(), Cause::Protocol);
+  host_->schedule.wants_flush(*this);
+  if (to_client_held() >= kHighWater && !broker_.paused) {
+    broker_.paused = broker_.stalled = true;
+    host_->loop.io().cancel(broker_recv_);
   }
   start_broker_recv();
 }
 
 // Everything of the broker's has been sent: its end is passed on, and the client may still finish.
 void Session::on_broker_ended() {
-  if (client_fin_sent_) return;
+  if (client_.fin_sent) return;
   engine_->close();  // the first time only
   flush_client();
   if (to_client_held() > 0) return;  // on_client_send() comes back here
-  host_->io().end_sending(client_);
-  client_fin_sent_ = true;
-  if (client_closed_) both_ended();
+  host_->loop.io().end_sending(client_.socket);
+  client_.fin_sent = true;
+  if (client_.closed()) both_ended();
 }
 
 // Whoever ended first is named as the one who did.
 void Session::both_ended() {
-  terminate({client_first_ ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"}, Cause::Closed);
+  terminate({client_.ended_first ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"},
+            Cause::Closed);
 }
 
 void Session::on_broker_send(const IoResult& result) {
-  if (state_ == State::Ending) return advance_ending();
+  if (over()) return advance_ending();
   if (state_ == State::Halted) return;
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
-                     broker_ended_ ? Cause::Closed : Cause::Reset);
+                     broker_.ended ? Cause::Closed : Cause::Reset);
   }
-  host_->shard_counters().bytes_to_broker.add(static_cast<std::uint64_t>(result.value));
-  to_broker_sending_.consume(static_cast<std::size_t>(result.value));
-  to_broker_sending_.trim();
-  client_stream_.taken(to_broker_sending_.empty());
+  host_->loop.shard_counters().bytes_to_broker.add(static_cast<std::uint64_t>(result.value));
+  broker_.sending.consume(static_cast<std::size_t>(result.value));
+  broker_.sending.trim();
+  client_.stream.taken(broker_.sending.empty());
   flush_broker();
   resume_client();
-  if (state_ == State::Forwarding && client_closed_) on_client_closed();
+  if (state_ == State::Forwarding && client_.closed()) on_client_closed();
 }
 
 void Session::resume_client() {
-  if (!client_paused_ || to_broker_held() > kLowWater) return;
-  client_paused_ = false;
+  if (!client_.paused || to_broker_held() > kLowWater) return;
+  client_.paused = false;
   decrypt();
-  if (state_ != State::Ending) start_client_recv();
+  if (!over()) start_client_recv();
 }
 
 void Session::resume_broker() {
-  if (!broker_paused_ || to_client_held() > kLowWater) return;
-  broker_paused_ = false;
+  if (!broker_.paused || to_client_held() > kLowWater) return;
+  broker_.paused = false;
   start_broker_recv();
 }
 

@@ -42,21 +42,21 @@ std::uint64_t AddressLimits::key_of(const sockaddr_storage& peer) const {
   return hash_.hash64(address);
 }
 
-AddressLimits::Answer AddressLimits::enter(const sockaddr_storage& peer, std::uint64_t connections_max,
-                                           std::uint64_t per_second_max, std::uint64_t now_us) {
+AddressLimits::Admission AddressLimits::enter(const sockaddr_storage& peer, std::uint64_t connections_max,
+                                              std::uint64_t per_second_max, std::uint64_t now_us) {
   const std::uint64_t key = key_of(peer);
   Stripe& stripe = stripes_[key % kStripes];
   const std::lock_guard lock(stripe.mutex);
   if (stripe.entries.size() >= stripe.sweep_at) sweep(stripe, now_us);
   Entry& entry = stripe.entries[key];
-  if (connections_max != 0 && entry.connections >= connections_max) return Answer::TooMany;
+  if (connections_max != 0 && entry.connections >= connections_max) return Admission::TooMany;
   if (per_second_max != 0) {
     const std::uint64_t spent_until = std::max(entry.spent_until_us, now_us) + kSecondUs / per_second_max;
-    if (spent_until > now_us + kSecondUs) return Answer::TooFast;
+    if (spent_until > now_us + kSecondUs) return Admission::TooFast;
     entry.spent_until_us = spent_until;
   }
   ++entry.connections;
-  return Answer::Admitted;
+  return Admission::Admitted;
 }
 
 void AddressLimits::leave(const sockaddr_storage& peer) {

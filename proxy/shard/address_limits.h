@@ -18,7 +18,7 @@ namespace sallyport {
 
 class AddressLimits {
  public:
-  enum class Answer : std::uint8_t { Admitted, TooMany, TooFast };
+  enum class Admission : std::uint8_t { Admitted, TooMany, TooFast };
 
   AddressLimits();
   AddressLimits(const AddressLimits&) = delete;
@@ -26,8 +26,8 @@ class AddressLimits {
 
   // Limits of 0 are none. An admitted connection counts until leave(), a refused one counts for nothing: who is
   // refused does not push the day of admission away. The rate allows one second's worth at once.
-  Answer enter(const sockaddr_storage& peer, std::uint64_t connections_max, std::uint64_t per_second_max,
-               std::uint64_t now_us);
+  Admission enter(const sockaddr_storage& peer, std::uint64_t connections_max, std::uint64_t per_second_max,
+                  std::uint64_t now_us);
   void leave(const sockaddr_storage& peer);
   std::size_t addresses() const;  // that it remembers
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "cache/standing/change.h"
@@ -42,6 +43,7 @@ class Reply {
   std::uint64_t sum_ = 0;
 };
 
+struct ListenerConfig;
 struct Rejection;
 struct SessionSettings;
 
@@ -81,29 +83,52 @@ struct DevicesBelow {
   std::set<std::uint64_t> devices;  // the first eight bytes of each id
 };
 
+// Which listener configurations sessions have; the shards add theirs under the lock.
+struct ConfigsInUse {
+  std::mutex mutex;
+  std::set<const ListenerConfig*> configs;
+};
+
+// What a shard may be told; each kind has what it needs, and Shard has an overload of answer() for each. What a
+// pointer leads to is the sender's, who waits for the reply.
+struct PutInForce {
+  const Notice* notice;
+};
+struct CountDevices {  // adds up in the tally
+  SessionTally* tally;
+};
+struct CountBelow {  // the answer: the sessions below the CA
+  Digest ca;
+  DevicesBelow* below;
+};
+struct ListSessions {
+  SessionQuery* query;
+};
+struct CutSession {  // the answer: 1 where it was found
+  std::uint64_t id;
+};
+struct SetListener {  // the one that settings->listener says
+  const SessionSettings* settings;
+};
+struct FindConfigs {
+  ConfigsInUse* found;
+};
+struct SetCutPace {
+  std::uint64_t per_second;
+};
+struct ListRejections {
+  std::vector<Rejection>* rejections;  // this shard's alone
+};
+struct Drain {
+  std::uint64_t limit_ms;
+};
+struct Stop {};
+
 struct Mail {
-  enum class Kind : std::uint8_t {
-    PutInForce,
-    CountDevices,  // tally
-    CountCa,       // id, below; adds up its sessions
-    ListSessions,  // sessions
-    CutSession,    // number; answers 1 where it was found
-    SetListener,   // settings, for settings->listener
-    SetCutPace,    // number a second
-    Rejections,    // rejections
-    Drain,
-    Stop,
-  } kind{};
-  const Notice* notice = nullptr;
-  Digest id{};
-  std::uint64_t number = 0;
-  SessionTally* tally = nullptr;
-  DevicesBelow* below = nullptr;
-  SessionQuery* sessions = nullptr;
-  const SessionSettings* settings = nullptr;
-  std::vector<Rejection>* rejections = nullptr;  // this shard's alone
-  std::uint64_t limit_ms = 0;
-  Reply* reply = nullptr;
+  std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, SetListener, FindConfigs, SetCutPace,
+               ListRejections, Drain, Stop>
+      what;
+  Reply* reply = nullptr;  // none: nobody waits
 };
 
 class Mailbox {

@@ -24,18 +24,20 @@ void ReplyWatch::answered(std::uint64_t now_us) {
   }
 }
 
-std::uint64_t ReplyWatch::patience_us(std::uint64_t now_us) {
+void ReplyWatch::look(std::uint64_t now_us) {
   const std::uint64_t gained = (now_us - allowed_at_us_) / kShare;
   allowance_us_ = std::min(allowance_us_ + gained, kMostAllowanceUs);
   allowed_at_us_ += gained * kShare;  // the rest counts the next time: turns are short
-  if (!pending_ || score_ < kTrusted || allowance_us_ < kMostUs) return 0;
+  if (!worth_waiting() || now_us - asked_at_us_ < kMostUs) return;
+  pending_ = false;
+  missed();
+}
+
+std::uint64_t ReplyWatch::patience_us(std::uint64_t now_us) const {
+  if (!worth_waiting()) return 0;
   // From the question on; and what is put off waits no longer for the questions after it.
   const std::uint64_t since = now_us - (putting_off() ? std::min(put_off_at_us_, asked_at_us_) : asked_at_us_);
-  if (since < kMostUs) return kMostUs - since;
-  if (now_us - asked_at_us_ < kMostUs) return 0;
-  pending_ = false;  // it was waited for in vain
-  missed();
-  return 0;
+  return since < kMostUs ? kMostUs - since : 0;
 }
 
 void ReplyWatch::waited(std::uint64_t us) {
@@ -43,6 +45,7 @@ void ReplyWatch::waited(std::uint64_t us) {
 }
 
 bool ReplyWatch::puts_off(std::uint64_t now_us) {
+  look(now_us);
   if (patience_us(now_us) > 0) {
     if (!putting_off()) put_off_at_us_ = now_us;
     return true;

@@ -31,8 +31,10 @@ class ReplyWatch {
   // The shard did something else for a while: how long the answer takes says nothing.
   void distracted() { distracted_ = true; }
 
+  // Before each decision: grants what time has earned, and notices an answer that was waited for in vain.
+  void look(std::uint64_t now_us);
   // How much longer to wait for an answer; 0: not at all. Where something is put off, as long as that may be.
-  std::uint64_t patience_us(std::uint64_t now_us);
+  std::uint64_t patience_us(std::uint64_t now_us) const;
   // How much of that patience is to be spent awake, where there is nothing else to do; and what was.
   std::uint64_t awake_us(std::uint64_t patience_us) const {
     constexpr std::uint64_t kAsleepUs = kMostUs - kAwakeUs;
@@ -40,12 +42,14 @@ class ReplyWatch {
   }
   void waited(std::uint64_t us);
   // Whether something else, which is due, is put off for an answer: never for longer than kMostUs, however many more
-  // are asked for meanwhile. All of that time is counted as spent.
+  // are asked for meanwhile. All of that time is counted as spent. Looks first.
   bool puts_off(std::uint64_t now_us);
   bool putting_off() const { return put_off_at_us_ != 0; }
   void nothing_due() { put_off_at_us_ = 0; }
 
  private:
+  // There is a question, its answer is likely to come at once, and there is time to spend on it.
+  bool worth_waiting() const { return pending_ && score_ >= kTrusted && allowance_us_ >= kMostUs; }
   void missed();
 
   const bool beside_;

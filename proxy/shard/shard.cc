@@ -155,6 +155,7 @@ void Shard::turn() {
 
 void Shard::wait(bool handshake_due) {
   using std::chrono::microseconds, std::chrono::milliseconds;
+  replies_.look(turn_began_us_);
   const std::uint64_t reply_us = replies_.patience_us(turn_began_us_);
   if (!handshake_due || nobody_speaks()) rest_.not_needed(turn_began_us_);
   if (!handshake_due) {

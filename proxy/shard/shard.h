@@ -48,7 +48,7 @@ struct ShardParts {
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
 };
 
-class Shard final : public SessionHost {
+class Shard final : public SessionAdmission, public SessionBrokers, public SessionSchedule, public SessionLoop {
  public:
   // Takes the listening sockets, one for each listener of the configuration.
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
@@ -65,30 +65,33 @@ class Shard final : public SessionHost {
   std::uint64_t closing() const { return closing_.get(); }  // halted sessions whose turn has not come
   double busy_ratio() const { return static_cast<double>(busy_permille_.get()) / 1000.0; }
 
-  // SessionHost
-  Io& io() override { return *ring_; }
-  TimerWheel& timers() override { return timers_; }
-  SessionIndex& index() override { return index_; }
-  ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
-  ShardCounters& shard_counters() override { return counters_; }
-  std::uint64_t now_us() override;
-  std::int64_t unix_now() override;
-  std::span<std::uint8_t> scratch() override { return {scratch_.get(), kScratchBytes}; }
+  // SessionAdmission
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
   Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) override;
   Reason recheck(const Verdict& verdict) override;
   bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
+  SessionIndex& index() override { return index_; }
+  // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
   Socket open_broker(const BrokerRoute& route) override;
   void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) override;
   void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
+  // SessionSchedule
   void wants_handshake(Session& session) override;
   void wants_flush(Session& session) override;
   void wants_farewell(Session& session) override;
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
+  // SessionLoop
+  Io& io() override { return *ring_; }
+  TimerWheel& timers() override { return timers_; }
+  std::uint64_t now_us() override;
+  std::int64_t unix_now() override;
+  std::span<std::uint8_t> scratch() override { return {scratch_.get(), kScratchBytes}; }
+  ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
+  ShardCounters& shard_counters() override { return counters_; }
 
  private:
   static constexpr std::size_t kScratchBytes = 17 * 1024;  // one TLS record's plaintext is at most 16 KiB
@@ -163,9 +166,16 @@ class Shard final : public SessionHost {
   // shard_mail.cc
   void on_event(const IoResult& result);
   void read_mail(const Mail& mail);
+  std::uint64_t answer(const PutInForce& mail);
+  std::uint64_t answer(const SetListener& mail);
+  std::uint64_t answer(const FindConfigs& mail);
+  std::uint64_t answer(const SetCutPace& mail);
+  std::uint64_t answer(const CutSession& mail);
+  std::uint64_t answer(const ListRejections& mail);
+  std::uint64_t answer(const Drain& mail);
+  std::uint64_t answer(const Stop& mail);
   void carry_out(const Notice& notice);
   void set_listener(const SessionSettings& settings);
-  std::uint64_t cut_session(std::uint64_t id);
   void pace_farewells();
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
@@ -175,10 +185,12 @@ class Shard final : public SessionHost {
   void shut_down_all(bool also_served);
 
   // shard_sessions.cc
-  std::uint64_t count_devices(SessionTally& tally);
-  std::uint64_t count_below(const Digest& ca, DevicesBelow& below);
+  std::uint64_t answer(const CountDevices& mail);
+  std::uint64_t answer(const CountBelow& mail);
+  std::uint64_t answer(const ListSessions& mail);
   void list_sessions(SessionQuery& query);
 
+  const SessionHost host_{*this, *this, *this, *this};
   const ShardParts parts_;
   std::uint64_t connections_max_ = 0;
   Logger& log_;

@@ -68,10 +68,10 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   // Counted also where there is no limit: one may be set while they are open.
   AddressLimits& limits = (*parts_.address_limits)[listening.number];
   switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
-    case AddressLimits::Answer::Admitted: break;
-    case AddressLimits::Answer::TooMany:
+    case AddressLimits::Admission::Admitted: break;
+    case AddressLimits::Admission::TooMany:
       return refuse_at_once(listening, socket, peer, Reason::TooManyConnections, "max_connections_per_ip");
-    case AddressLimits::Answer::TooFast:
+    case AddressLimits::Admission::TooFast:
       return refuse_at_once(listening, socket, peer, Reason::RateLimited, "max_new_per_second_per_ip");
   }
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
@@ -99,7 +99,7 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   ++handshaking_;
   session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
   session.since = unix_now();
-  session.begin(*this, listening.settings, socket, peer);
+  session.begin(host_, listening.settings, socket, peer);
 }
 
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,

@@ -11,24 +11,48 @@ void Shard::on_event(const IoResult&) {
 }
 
 void Shard::read_mail(const Mail& mail) {
-  std::uint64_t amount = 0;
-  switch (mail.kind) {
-    case Mail::Kind::PutInForce: carry_out(*mail.notice); break;
-    case Mail::Kind::CountDevices: amount = count_devices(*mail.tally); break;
-    case Mail::Kind::CountCa: amount = count_below(mail.id, *mail.below); break;
-    case Mail::Kind::ListSessions: list_sessions(*mail.sessions); break;
-    case Mail::Kind::CutSession: amount = cut_session(mail.number); break;
-    case Mail::Kind::SetListener: set_listener(*mail.settings); break;
-    case Mail::Kind::SetCutPace: cuts_per_second_ = mail.number; break;
-    case Mail::Kind::Rejections: *mail.rejections = rejections_.all(); break;
-    case Mail::Kind::Drain: drain(mail.limit_ms); break;
-    case Mail::Kind::Stop:
-      drain(0);
-      shut_down_all(true);
-      break;
-  }
+  const std::uint64_t amount = std::visit([this](const auto& what) { return answer(what); }, mail.what);
   // Last: the sender goes on, and what the mail pointed to may be gone.
   if (mail.reply != nullptr) mail.reply->answer(amount);
+}
+
+std::uint64_t Shard::answer(const PutInForce& mail) {
+  carry_out(*mail.notice);
+  return 0;
+}
+
+std::uint64_t Shard::answer(const SetListener& mail) {
+  set_listener(*mail.settings);
+  return 0;
+}
+
+std::uint64_t Shard::answer(const FindConfigs& mail) {
+  const std::lock_guard lock(mail.found->mutex);
+  for (const Session& session : slab_) {
+    if (session.state() != Session::State::Free) mail.found->configs.insert(session.settings().config);
+  }
+  return 0;
+}
+
+std::uint64_t Shard::answer(const SetCutPace& mail) {
+  cuts_per_second_ = mail.per_second;
+  return 0;
+}
+
+std::uint64_t Shard::answer(const ListRejections& mail) {
+  *mail.rejections = rejections_.all();
+  return 0;
+}
+
+std::uint64_t Shard::answer(const Drain& mail) {
+  drain(mail.limit_ms);
+  return 0;
+}
+
+std::uint64_t Shard::answer(const Stop&) {
+  drain(0);
+  shut_down_all(true);
+  return 0;
 }
 
 void Shard::carry_out(const Notice& notice) {
@@ -60,16 +84,15 @@ void Shard::set_listener(const SessionSettings& settings) {
   listening.admits.cas = settings.config->cas;
   if (!turns_mutual) return;
   for (Session& session : slab_) {
-    if (session.state() == Session::State::Free || session.settings().listener != settings.listener) continue;
+    if (!session.is_live() || session.settings().listener != settings.listener) continue;
     if (session.settings().auth == AuthMode::OneWay) session.cut(Reason::NoCertificate);
   }
   ring_->submit();
 }
 
-std::uint64_t Shard::cut_session(std::uint64_t id) {
+std::uint64_t Shard::answer(const CutSession& mail) {
   for (Session& session : slab_) {
-    if (session.id != id || session.state() == Session::State::Free || session.state() == Session::State::Ending)
-      continue;
+    if (session.id != mail.id || !session.is_live()) continue;
     session.cut_by_operator();
     ring_->submit();
     return 1;

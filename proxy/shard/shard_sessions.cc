@@ -5,7 +5,8 @@
 
 namespace sallyport {
 
-std::uint64_t Shard::count_devices(SessionTally& tally) {
+std::uint64_t Shard::answer(const CountDevices& mail) {
+  SessionTally& tally = *mail.tally;
   std::vector<std::uint64_t> counts;
   std::uint64_t total = 0;
   for (const Digest& device : *tally.devices) {
@@ -18,10 +19,10 @@ std::uint64_t Shard::count_devices(SessionTally& tally) {
   return total;
 }
 
-std::uint64_t Shard::count_below(const Digest& ca, DevicesBelow& below) {
-  const auto sessions = index_.below(ca);
-  const std::lock_guard lock(below.mutex);
-  for (const IndexEntry* entry : sessions) below.devices.insert(DigestHash()(entry->device));
+std::uint64_t Shard::answer(const CountBelow& mail) {
+  const auto sessions = index_.below(mail.ca);
+  const std::lock_guard lock(mail.below->mutex);
+  for (const IndexEntry* entry : sessions) mail.below->devices.insert(DigestHash()(entry->device));
   return sessions.size();
 }
 
@@ -35,7 +36,8 @@ std::string_view name_of(Session::State state) {
     case Session::State::Connecting: return "connecting";
     case Session::State::Forwarding: return "forwarding";
     case Session::State::Halted:
-    case Session::State::Ending: return "closing";
+    case Session::State::Ending:
+    case Session::State::Gone: return "closing";
   }
   return "";
 }
@@ -70,11 +72,16 @@ SessionInfo info_of(const Session& session) {
 
 }  // namespace
 
+std::uint64_t Shard::answer(const ListSessions& mail) {
+  list_sessions(*mail.query);
+  return 0;
+}
+
 // A bounded look at the slab: one question never holds up the sessions for long.
 void Shard::list_sessions(SessionQuery& query) {
   constexpr std::size_t kMostLookedAt = 20'000;
   const auto wanted = [&](const Session& session) {
-    if (session.state() == Session::State::Free || session.state() == Session::State::Ending) return false;
+    if (!session.is_live()) return false;
     const Verdict* verdict = proven(session);
     if (query.device && (verdict == nullptr || verdict->identity->fingerprint != *query.device)) return false;
     if (!query.ca) return true;

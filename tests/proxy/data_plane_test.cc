@@ -515,6 +515,32 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   EXPECT_FALSE(plane_->cut_session(page->sessions[0].id));
 }
 
+TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  const auto reload = [&] {
+    auto prepared = plane_->prepare_listener(
+        config_.listeners[0], AuthMode::Mutual,
+        std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+    ASSERT_TRUE(prepared);
+    plane_->install_listener(0, std::move(*prepared));
+  };
+  {
+    Device device(port_, identity);
+    ASSERT_TRUE(device.handshake());
+    device.send(connect_packet());
+    ASSERT_EQ(device.receive(15), connect_packet());
+    for (int i = 0; i < 5; ++i) reload();
+    EXPECT_EQ(plane_->retired_configs(), 1U) << "the session's, and none of those in between";
+    device.send("more");
+    EXPECT_EQ(device.receive(4), "more") << "it goes on with the one it began with";
+  }
+  EXPECT_TRUE(eventually([&] {
+    reload();
+    return plane_->retired_configs() == 0;
+  }));
+}
+
 TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
   start();
   const Identity509 other = make_ca("Another CA");

@@ -11,7 +11,7 @@
 
 namespace sallyport::test {
 
-class FakeHost final : public SessionHost {
+class FakeHost final : public SessionAdmission, public SessionBrokers, public SessionSchedule, public SessionLoop {
  public:
   explicit FakeHost(FakeIo& io) : io_(io), timers_(0) { counters_.listeners = std::vector<ListenerCounters>(1); }
 
@@ -75,9 +75,10 @@ class FakeHost final : public SessionHost {
       session.flush();
     }
     session.invariants();
-    if (gone_count > 0 && session.state() == Session::State::Ending) session.recycle();
+    if (session.state() == Session::State::Gone) session.recycle();
   }
 
+  const SessionHost parts{*this, *this, *this, *this};
   std::uint64_t now_ms = 0;
   Verdict verdict;
   Reason standing = Reason::None;

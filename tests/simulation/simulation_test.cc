@@ -117,6 +117,25 @@ std::unique_ptr<World> play(const Script& script, std::uint64_t seed = 1) {
   return world;
 }
 
+// Whatever a session is doing, one step takes it to its end, and nothing leads out of the end but the slab.
+TEST(Session, EveryStateHasAWayToTheEnd) {
+  using State = Session::State;
+  for (auto at = static_cast<int>(State::Handshaking); at <= static_cast<int>(State::Halted); ++at) {
+    EXPECT_TRUE(Session::may_become(static_cast<State>(at), State::Ending)) << at;
+    EXPECT_FALSE(Session::may_become(State::Ending, static_cast<State>(at))) << at;
+  }
+  EXPECT_FALSE(Session::may_become(State::Halted, State::Forwarding));
+  EXPECT_FALSE(Session::may_become(State::Handshaking, State::Forwarding));
+  EXPECT_FALSE(Session::may_become(State::AwaitingConnect, State::Forwarding));
+}
+
+TEST(SessionDeathTest, AStateThatTheTableDoesNotHaveIsRefused) {
+  Script script;
+  World world(script, 1);
+  EXPECT_DEATH(world.session.begin(world.host.parts, world.session.settings(), world.client_socket, {}), "may_become");
+  world.run();
+}
+
 TEST(Session, AFirstConnectionIsOfferedAKnownOneSeen) {
   Script script;
   EXPECT_EQ(play(script)->host.seen_count, 1);

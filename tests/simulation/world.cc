@@ -100,7 +100,7 @@ World::World(const Script& chosen, std::uint64_t seed) : random(seed), script(ch
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host, {0, &shared().listener, tls}, client_socket, sockaddr_storage{});
+  session.begin(host.parts, {0, &shared().listener, tls}, client_socket, sockaddr_storage{});
 }
 
 bool World::client_has_ticket() const {

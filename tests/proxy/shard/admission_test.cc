@@ -14,7 +14,7 @@
 namespace sallyport {
 namespace {
 
-using Answer = AddressLimits::Answer;
+using Admission = AddressLimits::Admission;
 using Rank = HandshakeQueue::Rank;
 constexpr std::uint64_t kSecond = 1'000'000;
 
@@ -34,13 +34,13 @@ sockaddr_storage address(const char* text) {
 TEST(AddressLimits, ConnectionsAreCountedUntilTheyLeave) {
   AddressLimits limits;
   const auto peer = address("192.0.2.1"), other = address("192.0.2.2");
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::Admitted);
-  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::TooMany);
-  EXPECT_EQ(limits.enter(other, 3, 0, 0), Answer::Admitted);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.enter(peer, 3, 0, 0), Admission::Admitted);
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Admission::TooMany);
+  EXPECT_EQ(limits.enter(other, 3, 0, 0), Admission::Admitted);
   limits.leave(peer);
-  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::Admitted);
-  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Answer::TooMany);
-  EXPECT_EQ(limits.enter(peer, 4, 0, 0), Answer::Admitted) << "a raised limit counts at once";
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Admission::Admitted);
+  EXPECT_EQ(limits.enter(peer, 3, 0, 0), Admission::TooMany);
+  EXPECT_EQ(limits.enter(peer, 4, 0, 0), Admission::Admitted) << "a raised limit counts at once";
 }
 
 TEST(AddressLimits, TheRateAllowsASecondsWorthAndThenThatManyASecond) {
@@ -48,24 +48,24 @@ TEST(AddressLimits, TheRateAllowsASecondsWorthAndThenThatManyASecond) {
   const auto peer = address("192.0.2.1");
   std::uint64_t now = 50 * kSecond;
   int admitted = 0;
-  for (int i = 0; i < 100; ++i) admitted += limits.enter(peer, 0, 10, now) == Answer::Admitted ? 1 : 0;
+  for (int i = 0; i < 100; ++i) admitted += limits.enter(peer, 0, 10, now) == Admission::Admitted ? 1 : 0;
   EXPECT_EQ(admitted, 10);
-  EXPECT_EQ(limits.enter(peer, 0, 10, now), Answer::TooFast);
+  EXPECT_EQ(limits.enter(peer, 0, 10, now), Admission::TooFast);
   // Refusals cost no allowance: ten seconds of hammering admit ten a second.
   admitted = 0;
   for (int i = 0; i < 1000; ++i)
-    admitted += limits.enter(peer, 0, 10, now += kSecond / 100) == Answer::Admitted ? 1 : 0;
+    admitted += limits.enter(peer, 0, 10, now += kSecond / 100) == Admission::Admitted ? 1 : 0;
   EXPECT_EQ(admitted, 100);
-  EXPECT_EQ(limits.enter(address("192.0.2.9"), 0, 10, now), Answer::Admitted);
+  EXPECT_EQ(limits.enter(address("192.0.2.9"), 0, 10, now), Admission::Admitted);
 }
 
 TEST(AddressLimits, AnIpv6ClientIsItsNetworkAndAMappedAddressIsIpv4) {
   AddressLimits limits;
-  EXPECT_EQ(limits.enter(address("2001:db8:1:2::1"), 1, 0, 0), Answer::Admitted);
-  EXPECT_EQ(limits.enter(address("2001:db8:1:2:ffff::7"), 1, 0, 0), Answer::TooMany);
-  EXPECT_EQ(limits.enter(address("2001:db8:1:3::1"), 1, 0, 0), Answer::Admitted);
-  EXPECT_EQ(limits.enter(address("192.0.2.1"), 1, 0, 0), Answer::Admitted);
-  EXPECT_EQ(limits.enter(address("::ffff:192.0.2.1"), 1, 0, 0), Answer::TooMany);
+  EXPECT_EQ(limits.enter(address("2001:db8:1:2::1"), 1, 0, 0), Admission::Admitted);
+  EXPECT_EQ(limits.enter(address("2001:db8:1:2:ffff::7"), 1, 0, 0), Admission::TooMany);
+  EXPECT_EQ(limits.enter(address("2001:db8:1:3::1"), 1, 0, 0), Admission::Admitted);
+  EXPECT_EQ(limits.enter(address("192.0.2.1"), 1, 0, 0), Admission::Admitted);
+  EXPECT_EQ(limits.enter(address("::ffff:192.0.2.1"), 1, 0, 0), Admission::TooMany);
 }
 
 TEST(AddressLimits, WhoLeftIsForgotten) {
@@ -75,7 +75,7 @@ TEST(AddressLimits, WhoLeftIsForgotten) {
     sockaddr_storage peer{};
     peer.ss_family = AF_INET;
     reinterpret_cast<sockaddr_in&>(peer).sin_addr.s_addr = htonl(0x0A000000U + i);
-    ASSERT_EQ(limits.enter(peer, 1, 1, now), Answer::Admitted);
+    ASSERT_EQ(limits.enter(peer, 1, 1, now), Admission::Admitted);
     limits.leave(peer);
     now += kSecond / 1000;
   }
@@ -89,7 +89,7 @@ TEST(AddressLimits, ShardsShareThem) {
   std::vector<std::thread> shards;
   for (int shard = 0; shard < 4; ++shard) {
     shards.emplace_back([&] {
-      for (int i = 0; i < 1000; ++i) admitted += limits.enter(peer, 100, 0, 0) == Answer::Admitted ? 1 : 0;
+      for (int i = 0; i < 1000; ++i) admitted += limits.enter(peer, 100, 0, 0) == Admission::Admitted ? 1 : 0;
     });
   }
   for (std::thread& shard : shards) shard.join();

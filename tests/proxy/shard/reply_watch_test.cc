@@ -23,7 +23,10 @@ struct Dialogue {
       watch.answered(now + answer_us);
     }
   }
-  std::uint64_t patience(std::uint64_t after = 0) { return watch.patience_us(now + after); }
+  std::uint64_t patience(std::uint64_t after = 0) {
+    watch.look(now + after);
+    return watch.patience_us(now + after);
+  }
 };
 
 TEST(ReplyWatch, LearnsFromPromptAnswers) {
@@ -37,6 +40,17 @@ TEST(ReplyWatch, LearnsFromPromptAnswers) {
   EXPECT_EQ(d.patience(30), kMost - 30);
   d.watch.answered(d.now + 50);
   EXPECT_EQ(d.patience(51), 0U);  // nothing is awaited
+}
+
+TEST(ReplyWatch, ToReadThePatienceChangesNothing) {
+  Dialogue d;
+  d.exchange(50, ReplyWatch::kSure);
+  d.ask();
+  d.watch.look(d.now);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(d.watch.patience_us(d.now + kMost), 0U);
+  d.watch.answered(d.now + 50);
+  d.ask();
+  EXPECT_EQ(d.patience(), kMost);
 }
 
 TEST(ReplyWatch, ABrokerFarAwayIsNotWaitedFor) {

@@ -1,0 +1,95 @@
+// What a session needs from outside, by what it is for: who may come in, the brokers, whose turn it is, time and I/O.
+// A shard is all four; the simulation makes up its own, and runs the same sessions over it. Every call is made, and
+// answered, on the session's own shard.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "proxy/config/config.h"
+#include "proxy/io/io.h"
+#include "proxy/io/timer_wheel.h"
+#include "proxy/session/counters.h"
+#include "proxy/session/session_index.h"
+#include "proxy/tls/tls_engine.h"
+
+namespace sallyport {
+
+// Where a session connects to. Chosen by SessionBrokers; the session only carries it.
+struct BrokerRoute {
+  std::size_t upstream = 0, server = 0;
+  std::uint64_t tried = 0;  // servers asked already, a bit each
+  std::uint64_t turn = 0;
+  const sockaddr* address = nullptr;  // the data plane's, for as long as it runs
+  socklen_t length = 0;
+};
+
+// What all sessions of one listener share.
+struct SessionSettings {
+  std::size_t listener = 0;
+  const ListenerConfig* config = nullptr;
+  const TlsContext* tls = nullptr;
+  AuthMode auth = AuthMode::Mutual;  // in force, whatever the file says
+};
+
+// Standing and registration: the gate and the registrar, as a session meets them.
+class SessionAdmission {
+ public:
+  virtual ~SessionAdmission() = default;
+  virtual Verdict decide(std::size_t listener, const PeerChain& peer) = 0;
+  virtual Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) = 0;
+  virtual Reason recheck(const Verdict& verdict) = 0;
+  virtual bool cuts_sessions(std::size_t listener) = 0;  // as it is configured now
+  virtual bool offer(const Verdict& verdict) = 0;        // false: the queue is full, ask again later
+  virtual void seen(const Verdict& verdict) = 0;
+  virtual SessionIndex& index() = 0;  // where a cut finds the session
+};
+
+class SessionBrokers {
+ public:
+  virtual ~SessionBrokers() = default;
+  // The `attempt`-th choice for a session; false: no server is left to try.
+  virtual bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt,
+                             BrokerRoute& route) = 0;
+  virtual Socket open_broker(const BrokerRoute& route) = 0;
+  virtual void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) = 0;
+  virtual void broker_left(const BrokerRoute& route) = 0;  // a connection that had connected is over
+};
+
+class SessionSchedule {
+ public:
+  virtual ~SessionSchedule() = default;
+  virtual void wants_handshake(Session& session) = 0;  // a step is due
+  virtual void wants_flush(Session& session) = 0;      // at the end of this turn
+  virtual void wants_farewell(Session& session) = 0;   // it is halted: farewell() when its turn has come
+  // Exactly once a session. `served`: it had reached the broker.
+  virtual void over(Session& session, const Error& error, Cause cause, bool served) = 0;
+  // Nothing is in flight any more. The host calls recycle() at the end of the turn, never from here: what
+  // called this still looks at the session.
+  virtual void gone(Session& session) = 0;
+};
+
+class SessionLoop {
+ public:
+  virtual ~SessionLoop() = default;
+  virtual Io& io() = 0;
+  virtual TimerWheel& timers() = 0;
+  virtual std::uint64_t now_us() = 0;
+  virtual std::int64_t unix_now() = 0;
+  // Room for one TLS record; its content is anybody's after the call that used it.
+  virtual std::span<std::uint8_t> scratch() = 0;
+  virtual ListenerCounters& counters(std::size_t listener) = 0;
+  virtual ShardCounters& shard_counters() = 0;
+};
+
+struct SessionHost {
+  SessionAdmission& admission;
+  SessionBrokers& brokers;
+  SessionSchedule& schedule;
+  SessionLoop& loop;
+};
+
+}  // namespace sallyport
