@@ -76,7 +76,7 @@ std::uint64_t raise_open_files() {
   return limit.rlim_cur;
 }
 
-// Every thread started later inherits the mask: signals come to wait_for_signals() alone.
+// Every thread started later inherits the mask: signals come to the main thread alone.
 sigset_t block_signals() {
   sigset_t signals;
   sigemptyset(&signals);

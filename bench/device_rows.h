@@ -19,7 +19,7 @@ inline Answer<void> write_cas(RegistryStore& store, std::uint64_t chains) {
   for (std::uint64_t chain = 1; chain <= chains; ++chain) {
     const Certificate ca = test::make_ca("CA " + std::to_string(chain)).certificate;
     store.put_ca(batch, ca.fingerprint(), {.registered_at = std::time(nullptr), .der = ca.der()});
-    store.put_chain(batch, chain, {.cas = {ca.fingerprint()}, .issuer_spki = ca.spki_hash()});
+    store.put_chain(batch, chain, {.cas = {ca.fingerprint()}, .issuing_key = ca.spki_hash()});
   }
   store.put_meta(batch, {.revision = 1, .next_chain = chains + 1});
   return store.commit(batch, true);

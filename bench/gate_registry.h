@@ -80,7 +80,7 @@ class GateRegistry {
     ChainRecord record;
     record.cas = path.cas;
     const Digest& owner_key = cas_->entry(*cas_->find(path.cas.front())).certificate.spki_hash();
-    record.issuer_spki = path.intermediates.empty() ? owner_key : path.intermediates.front().spki_hash();
+    record.issuing_key = issuing_key_of(path.intermediates, owner_key);
     for (const Certificate& certificate : path.intermediates) {
       record.intermediates.push_back(certificate.fingerprint());
       record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, certificate.not_after());

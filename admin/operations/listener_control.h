@@ -30,7 +30,7 @@ struct HostedCertificate {
 
 class ListenerControl {
  public:
-  // All outlive it. `config` is the configuration as it was read last; replace_config() changes it.
+  // All outlive it. `config` is copied; a reload changes the copy.
   ListenerControl(const Config& config, DataPlane& plane, Registrar& registrar, Logger& log)
       : config_(config), plane_(plane), registrar_(registrar), log_(log) {}
 

@@ -7,12 +7,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::array<std::pair<DeviceStatus, std::string_view>, 4> kDeviceStatuses = {{
-    {DeviceStatus::Active, "active"},
-    {DeviceStatus::Inactive, "inactive"},
-    {DeviceStatus::Pending, "pending"},
-    {DeviceStatus::Revoked, "revoked"},
-}};
+constexpr std::array kDeviceStatuses = {DeviceStatus::Active, DeviceStatus::Inactive, DeviceStatus::Pending,
+                                        DeviceStatus::Revoked};
 
 std::string_view name_of(RegisteredBy by) {
   switch (by) {
@@ -30,27 +26,17 @@ Json utc_or_null(std::int64_t at) {
 
 }  // namespace
 
-std::string_view name_of(DeviceStatus status) {
-  for (const auto& [value, name] : kDeviceStatuses) {
-    if (value == status) return name;
-  }
-  return "inactive";
-}
-
-std::string_view name_of(CaStatus status) {
-  return status == CaStatus::Active ? "active" : "inactive";
-}
-
 std::optional<DeviceStatus> device_status(std::string_view name) {
-  for (const auto& [value, known] : kDeviceStatuses) {
-    if (known == name) return value;
+  for (const DeviceStatus status : kDeviceStatuses) {
+    if (to_string(status) == name) return status;
   }
   return std::nullopt;
 }
 
 std::optional<CaStatus> ca_status(std::string_view name) {
-  if (name == "active") return CaStatus::Active;
-  if (name == "inactive") return CaStatus::Inactive;
+  for (const CaStatus status : {CaStatus::Active, CaStatus::Inactive}) {
+    if (to_string(status) == name) return status;
+  }
   return std::nullopt;
 }
 
@@ -77,7 +63,7 @@ Json to_json(const CaRecord& ca) {
           {"serial", serial_hex(bytes)},
           {"subject", certificate.subject()},
           {"cn", certificate.cn()},
-          {"status", name_of(ca.status)},
+          {"status", to_string(ca.status)},
           {"not_before", utc(certificate.not_before())},
           {"not_after", utc(certificate.not_after())},
           {"key_type", certificate.key_type_name()},
@@ -96,7 +82,7 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
                {"subject", device.subject},
                {"cn", device.cn},
                {"ca_id", to_hex(device.ca_id)},
-               {"status", name_of(device.status)},
+               {"status", to_string(device.status)},
                {"effective_status", effective ? "active" : std::string(to_string(device.standing))},
                {"not_before", utc_or_null(device.not_before)},
                {"not_after", utc_or_null(device.not_after)},
@@ -106,7 +92,7 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
                {"last_seen", utc_or_null(device.last_seen)},
                {"sessions", sessions}};
   // The device's own status speaks for itself; the reason names what lies above it.
-  if (device.status != DeviceStatus::Active) json["effective_status"] = name_of(device.status);
+  if (device.status != DeviceStatus::Active) json["effective_status"] = to_string(device.status);
   return json;
 }
 

@@ -11,8 +11,6 @@ namespace sallyport {
 
 using Json = nlohmann::ordered_json;
 
-std::string_view name_of(DeviceStatus status);
-std::string_view name_of(CaStatus status);
 std::optional<DeviceStatus> device_status(std::string_view name);
 std::optional<CaStatus> ca_status(std::string_view name);
 

@@ -25,7 +25,7 @@ struct Credential {
   KeyPtr key;
 };
 
-// Makes every file that pki_from() and the proxies under load read: server-ca.pem, server-ec.pem (chain),
+// Makes every file that DevicePki and the proxies under load read: server-ca.pem, server-ec.pem (chain),
 // server-ec.key, server-rsa.pem, server-rsa.key, device-ca.pem, device-ca.key, device-intermediate.pem,
 // device-intermediate.key, and server-{ec,rsa}-bundle.pem: chain and key in one file, as HAProxy wants them.
 void write_pki(const std::string& folder);

@@ -18,10 +18,9 @@ std::int64_t steady_ms() {
       .count();
 }
 
-Digest issuing_key_of(const PathFound& path, const CaSet& cas) {
-  if (!path.intermediates.empty()) return path.intermediates.front().spki_hash();
+Digest issuing_key(const PathFound& path, const CaSet& cas) {
   const auto owner = cas.find(path.cas.front());
-  return owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
+  return issuing_key_of(path.intermediates, owner ? cas.entry(*owner).certificate.spki_hash() : Digest{});
 }
 
 }  // namespace
@@ -32,9 +31,15 @@ std::int64_t unix_now() {
 
 Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,
                       RegistrarOptions options, Logger& log)
-    : store_(store), cache_(cache), chains_(chains), sink_(sink), options_(options), queue_(options.queue), log_(log) {
-  stats_.commit_seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
-}
+    : store_(store),
+      cache_(cache),
+      chains_(chains),
+      sink_(sink),
+      options_(options),
+      queue_(options.queue),
+      log_(log),
+      ledger_(store, log),
+      book_(chains, cache, store, ledger_, log) {}
 
 void Registrar::Impl::start() {
   started_ = true;
@@ -157,8 +162,8 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   const CaEntry& ca = cas->entry(*cas->find(owner));
   const bool by_itself = registration.by == RegisteredBy::Auto;
   if (!slot && !ca.auto_register && by_itself) return Reason::NotRegistered;
-  const Digest issuing_key = issuing_key_of(registration.path, *cas);
-  if (const Reason taken = serial_taken(key, issuing_key, accepted); taken != Reason::None) return taken;
+  const Digest signed_by = issuing_key(registration.path, *cas);
+  if (const Reason taken = serial_taken(key, signed_by, accepted); taken != Reason::None) return taken;
   for (const Accepted& other : accepted) {
     if (other.key.name == key.name && other.key.same_fingerprint(key)) return Reason::None;  // came twice
   }
@@ -170,11 +175,11 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
       return Reason::NotRegistered;
     }
   }
-  const std::uint64_t chain = chain_of(registration.path, *cas, batch);
+  const std::uint64_t chain = book_.of_path(registration.path, *cas);
   if (chain == 0) return Reason::None;  // out of chain ids: said loudly there; the device is served unregistered
   if (slot) {
     if (slot->chain == chain) {
-      refresh_chain(chain, *cas, now);  // the same chain, through another member of a renewed CA
+      book_.refresh(chain, *cas, now);  // the same chain, through another member of a renewed CA
     } else {
       accept_move(registration, key, *slot, chain, batch, accepted);
     }
@@ -193,7 +198,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   store_.put_device_text(batch, identity.fingerprint, owner,
                          {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
                           identity.key_type, registration.leaf_der});
-  accepted.push_back({identity.fingerprint, key, row, owner, issuing_key, std::nullopt});
+  accepted.push_back({identity.fingerprint, key, row, owner, signed_by, std::nullopt});
   return Reason::None;
 }
 
@@ -211,8 +216,8 @@ void Registrar::Impl::accept_move(const Registration& registration, const Device
     store_.remove_owner(batch, registration.identity.fingerprint, owner_before);
     store_.put_owner(batch, registration.identity.fingerprint, owner);
   }
-  accepted.push_back({registration.identity.fingerprint, key, row, owner, issuing_key_of(registration.path, *cas_now()),
-                      owner_before});
+  accepted.push_back(
+      {registration.identity.fingerprint, key, row, owner, issuing_key(registration.path, *cas_now()), owner_before});
 }
 
 void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
@@ -245,10 +250,10 @@ void Registrar::Impl::commit_registrations() {
   }
   if (!batch.empty()) {
     for (const Accepted& device : accepted) {
-      note(device.owner_before ? Change::Kind::DeviceMoved : Change::Kind::DeviceRegistered, device.id,
-           static_cast<std::uint8_t>(device.row.status));
+      ledger_.note(device.owner_before ? Change::Kind::DeviceMoved : Change::Kind::DeviceRegistered, device.id,
+                   static_cast<std::uint8_t>(device.row.status));
     }
-    if (const auto written = commit(batch, true); !written) {
+    if (const auto written = ledger_.commit(batch, true); !written) {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
       if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
@@ -266,7 +271,7 @@ void Registrar::Impl::commit_registrations() {
       const std::lock_guard lock(mutex_);
       stats_.refused += notice.cuts.size();
     }
-    notice.revision = meta_.revision;
+    notice.revision = ledger_.revision();
     sink_.put_in_force(notice);
   }
   // Last: who sees an empty queue sees everything that came of it.
@@ -291,49 +296,8 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   }
   if (batch.empty()) return;
   // Not synced: losing a day's mark with the power costs nothing.
-  if (const auto written = commit(batch, false); !written) log_.warn("last-seen", {{"why", written.error().what}});
-}
-
-void Registrar::Impl::note(Change::Kind kind, const Digest& id, std::uint8_t status) {
-  noted_.push_back({kind, ++meta_.revision, id, status});
-}
-
-Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
-  std::vector<Change> changes;
-  changes.swap(noted_);
-  for (AuditRecord& line : audits_) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-    line.at_us = last_audit_us_ = std::max<std::int64_t>(now_us, last_audit_us_ + 1);
-    line.revision = meta_.revision;
-    store_.put_audit(batch, line);
-  }
-  audits_.clear();
-  for (const std::uint64_t id : chains_unsaved_) store_.put_chain(batch, id, chain_rows_[id]);
-  if (!chains_unsaved_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
-  const auto begun = std::chrono::steady_clock::now();
-  auto written = store_.commit(batch, sync);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  const std::lock_guard lock(mutex_);
-  if (!written) {
-    ++stats_.store_errors;
-    meta_.revision -= changes.size();  // they did not happen
-    return written;
-  }
-  chains_unsaved_.clear();
-  chain_rows_.clear();
-  for (const Change& change : changes) {
-    // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
-    const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
-    log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
-               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", change.status}});
-  }
-  ++stats_.commits;
-  stats_.revision = meta_.revision;
-  stats_.commit_seconds_sum += seconds;
-  const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
-  ++stats_.commit_seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
-  return written;
+  if (const auto written = ledger_.commit(batch, false); !written)
+    log_.warn("last-seen", {{"why", written.error().what}});
 }
 
 // What a growing cache left behind is freed once every shard has answered a notice: each was then outside
@@ -341,7 +305,7 @@ Answer<void> Registrar::Impl::commit(RegistryStore::Batch& batch, bool sync) {
 // next time.
 void Registrar::Impl::reclaim() {
   if (cache_.retired_bytes() == 0) return;
-  sink_.put_in_force(Notice{meta_.revision, nullptr, {}});
+  sink_.put_in_force(Notice{ledger_.revision(), nullptr, {}});
   cache_.reclaim();
 }
 
@@ -365,11 +329,6 @@ void Registrar::Impl::count(DeviceStatus status, const Digest& owner, int by) {
 void Registrar::Impl::count_expiry(std::int64_t not_after, int by) {
   const std::lock_guard lock(mutex_);
   expiring_[not_after / 86400] += static_cast<std::uint64_t>(by);
-}
-
-void Registrar::Impl::audit(const Actor& by, std::string_view action, std::string target, std::string before,
-                            std::string after) {
-  audits_.push_back({0, 0, by, std::string(action), std::move(target), std::move(before), std::move(after)});
 }
 
 Registrar::Registrar(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink,

@@ -213,6 +213,7 @@ class Registrar {
 
  private:
   class Impl;
+  friend class CrlImport;
   std::unique_ptr<Impl> impl_;
 };
 

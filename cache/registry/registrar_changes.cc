@@ -8,6 +8,7 @@
 
 #include "cache/crypto/sha2.h"
 #include "cache/registry/registrar_impl.h"
+#include "cache/standing/cuts.h"
 #include "cache/x509/ca_rules.h"
 
 namespace sallyport {
@@ -28,80 +29,6 @@ CaRow row_of(const CaRecord& ca) {
 
 }  // namespace
 
-std::uint64_t Registrar::Impl::chain_of(const PathFound& path, const CaSet& cas, RegistryStore::Batch&) {
-  std::string name(path.cas.front().begin(), path.cas.front().end());
-  for (const Certificate& certificate : path.intermediates) {
-    name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
-  }
-  if (const auto known = chain_ids_.find(name); known != chain_ids_.end()) return known->second;
-  ChainRow row;
-  row.cas = path.cas;
-  for (const Certificate& certificate : path.intermediates) row.intermediates.push_back(certificate.der());
-  const auto owner = cas.find(path.cas.front());
-  const Digest owner_key = owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
-  row.issuer_spki = path.intermediates.empty() ? owner_key : path.intermediates.front().spki_hash();
-  return new_chain(std::move(row), path.intermediates, owner_key, cas);
-}
-
-// 0: every chain id was given out.
-std::uint64_t Registrar::Impl::new_chain(ChainRow row, const std::vector<Certificate>& intermediates,
-                                         const Digest& owner_key, const CaSet& cas) {
-  const std::uint64_t id = meta_.next_chain;
-  if (!add_chain(id, row, intermediates, owner_key)) {
-    log_.error("chain-ids-exhausted", {{"chains", chains_.ids().size()}});
-    return 0;
-  }
-  ++meta_.next_chain;
-  chains_unsaved_.insert(id);
-  chain_rows_[id] = std::move(row);
-  refresh_chain(id, cas, unix_now());
-  return id;
-}
-
-bool Registrar::Impl::add_chain(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
-                                const Digest& owner_key) {
-  ChainRecord record;
-  record.cas = row.cas;
-  record.issuer_spki = row.issuer_spki;
-  record.crl = row.crl;
-  std::string name = row.crl ? "crl" : "";
-  name.append(row.cas.front().begin(), row.cas.front().end());
-  for (std::size_t i = 0; i < intermediates.size(); ++i) {
-    const Certificate& certificate = intermediates[i];
-    name.append(certificate.fingerprint().begin(), certificate.fingerprint().end());
-    record.intermediates.push_back(certificate.fingerprint());
-    record.intermediate_names.push_back({issuer_serial(certificate.issuer_der(), certificate.serial()),
-                                         i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key,
-                                         certificate.subject_der(), certificate.spki_hash()});
-    Window& dates = record.intermediate_dates;
-    dates.not_before = std::max(dates.not_before, certificate.not_before());
-    dates.not_after = std::min(dates.not_after, certificate.not_after());
-  }
-  if (!chains_.add(id, std::move(record))) return false;
-  if (row.forgotten) {
-    chains_.forget(id);
-  } else {
-    chain_ids_.insert_or_assign(std::move(name), id);
-  }
-  return true;
-}
-
-void Registrar::Impl::refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now) {
-  const ChainRecord* record = chains_.record(id);
-  if (record == nullptr) return;
-  const auto owner = cas.find(record->cas.front());
-  auto window = owner ? cas.window(*owner, now) : std::nullopt;
-  const bool revoked =
-      std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
-                  [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuer_spki); });
-  if (record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
-  if (window) {
-    window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
-    window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
-  }
-  chains_.set(id, window);
-}
-
 std::shared_ptr<const CaSet> Registrar::Impl::build_ca_set(std::int64_t) {
   std::vector<CaEntry> entries;
   {
@@ -119,27 +46,10 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
   const auto before = cas_now();
   const auto after = build_ca_set(now);
   Notice notice;
-  notice.revision = meta_.revision;
+  notice.revision = ledger_.revision();
   notice.cas = after;
-  // A CA that lost its last living path takes the sessions of its devices with it, whichever CA above it
-  // was deactivated.
-  for (const CaEntry& entry : before->entries()) {
-    const Digest& id = entry.certificate.fingerprint();
-    const Reason why = after->standing_through_key(id, now);
-    if (before->standing_through_key(id, now) == Reason::None && why != Reason::None) {
-      notice.cuts.push_back({Cut::Scope::Ca, id, why});
-    }
-  }
-  for (const std::uint64_t id : chains_.ids()) refresh_chain(id, *after, now);
-  // Sessions through a CA that their client sent before it was registered are indexed by an owner above it, which may
-  // be as well as ever.
-  std::set<Digest> owners;
-  for (const std::uint64_t id : chains_.ids()) {
-    const ChainRecord* record = chains_.record(id);
-    if (record->crl || record->standing_between(*before, now) != Reason::None) continue;
-    if (record->standing_between(*after, now) != Reason::None) owners.insert(record->cas.front());
-  }
-  for (const Digest& owner : owners) notice.cuts.push_back({Cut::Scope::Ca, owner, Reason::CaInactive, true});
+  notice.cuts = cuts_between(*before, *after, chains_, now);
+  book_.refresh_all(*after, now);
   {
     const std::lock_guard lock(mutex_);
     ca_set_ = after;
@@ -163,9 +73,9 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   const CodeRow row{Sha256::of(code.code), code.expires_at, false};
   RegistryStore::Batch batch;
   store_.put_code(batch, row);
-  note(Change::Kind::CodeIssued, row.hash, 0);
-  audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
-  if (const auto written = commit(batch, true); !written) return written.error();
+  ledger_.note(Change::Kind::CodeIssued, row.hash, 0);
+  ledger_.audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
+  if (const auto written = ledger_.commit(batch, true); !written) return written.error();
   codes_[row.hash] = row;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
   hashes->insert(row.hash);
@@ -176,10 +86,10 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
 
 Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by) {
   if (const auto remains = remains_.find(record.id); remains != remains_.end()) record.devices = remains->second;
-  audit(by, "ca.register", to_hex(record.id), "", record.status == CaStatus::Active ? "active" : "inactive");
+  ledger_.audit(by, "ca.register", to_hex(record.id), "", to_string(record.status));
   store_.put_ca(batch, record.id, row_of(record));
-  note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
-  if (const auto written = commit(batch, true); !written) return written.error();
+  ledger_.note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
+  if (const auto written = ledger_.commit(batch, true); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
     cas_.insert_or_assign(record.id, record);
@@ -274,11 +184,11 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   record.status = status;
   RegistryStore::Batch batch;
   store_.put_ca(batch, id, row_of(record));
-  note(Change::Kind::CaStatusSet, id, static_cast<std::uint8_t>(status));
+  ledger_.note(Change::Kind::CaStatusSet, id, static_cast<std::uint8_t>(status));
   const bool activates = status == CaStatus::Active;
-  audit(by, activates ? "ca.activate" : "ca.deactivate", to_hex(id), activates ? "inactive" : "active",
-        activates ? "active" : "inactive");
-  const auto written = commit(batch, true);
+  ledger_.audit(by, activates ? "ca.activate" : "ca.deactivate", to_hex(id), to_string(found->second.status),
+                to_string(status));
+  const auto written = ledger_.commit(batch, true);
   if (!written && status == CaStatus::Active) return written.error();
   {
     const std::lock_guard lock(mutex_);
@@ -305,33 +215,25 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
   const DeviceCounts& devices = was.devices;
   if (!cascade && (was.status == CaStatus::Active || devices.active > 0)) {
     return Refusal{Refusal::Kind::Conflict,
-                   std::string("this CA is ") + (was.status == CaStatus::Active ? "active" : "inactive") + " and has " +
-                       std::to_string(devices.active) + " active, " + std::to_string(devices.inactive) + " inactive, " +
+                   "this CA is " + std::string(to_string(was.status)) + " and has " + std::to_string(devices.active) +
+                       " active, " + std::to_string(devices.inactive) + " inactive, " +
                        std::to_string(devices.pending) + " pending and " + std::to_string(devices.revoked) +
                        " revoked devices: deactivate it and its devices first, or delete it with --cascade"};
   }
   RegistryStore::Batch batch;
-  std::vector<std::uint64_t> forgotten;
-  for (const std::uint64_t chain : chains_.ids()) {
-    const ChainRecord* record = chains_.record(chain);
-    if (record->crl || record->cas.front() != id || chains_.forgotten(chain)) continue;
-    forgotten.push_back(chain);
-  }
-  if (auto marked = mark_forgotten(forgotten, batch); !marked) return marked.error();
+  const auto forgotten = book_.mark_forgotten(id, batch);
+  if (!forgotten) return forgotten.error();
   store_.remove_ca(batch, id);
   store_.put_purge(batch, id);
-  note(Change::Kind::CaDeleted, id, 0);
-  audit(by, cascade ? "ca.delete-cascade" : "ca.delete", to_hex(id),
-        std::string(was.status == CaStatus::Active ? "active" : "inactive") + ", " + std::to_string(devices.active) +
-            " active devices",
-        "");
-  if (const auto written = commit(batch, true); !written) {
+  ledger_.note(Change::Kind::CaDeleted, id, 0);
+  ledger_.audit(by, cascade ? "ca.delete-cascade" : "ca.delete", to_hex(id),
+                std::string(to_string(was.status)) + ", " + std::to_string(devices.active) + " active devices", "");
+  if (const auto written = ledger_.commit(batch, true); !written) {
     // It did not happen: what waits for its first batch must not be written as forgotten by the next one.
-    for (auto& [chain, row] : chain_rows_) row.forgotten = false;
+    book_.unmark(*forgotten);
     return written.error();
   }
-  for (const std::uint64_t chain : forgotten) chains_.forget(chain);
-  std::erase_if(chain_ids_, [&](const auto& known) { return chains_.forgotten(known.second); });
+  book_.forget(*forgotten);
   {
     const std::lock_guard lock(mutex_);
     stats_.devices.active -= devices.active;
@@ -345,22 +247,6 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
   purges_.push_back({id, ""});
   put_cas_in_force(unix_now());
   return was;
-}
-
-Answer<void> Registrar::Impl::mark_forgotten(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch) {
-  const std::set<std::uint64_t> wanted(chains.begin(), chains.end());
-  const auto marked = store_.each_chain([&](std::uint64_t chain, const ChainRow& row) {
-    if (wanted.count(chain) == 0) return true;
-    ChainRow forgotten = row;
-    forgotten.forgotten = true;
-    store_.put_chain(batch, chain, forgotten);
-    return true;
-  });
-  // Given out, but in no batch yet: they are written with this one.
-  for (const std::uint64_t chain : chains) {
-    if (chains_unsaved_.count(chain) != 0) chain_rows_[chain].forgotten = true;
-  }
-  return marked;
 }
 
 Answer<void> Registrar::Impl::set_server_keys(std::vector<Digest> spki_hashes) {

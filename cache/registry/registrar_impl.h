@@ -1,7 +1,8 @@
-// The registrar's inside, shared by registrar.cc (the thread, registrations), registrar_changes.cc (what
-// operators change), registrar_warm.cc (start) and registrar_reads.cc (what is asked from any thread).
-// Nobody else includes it. `mutex_` guards what readers on other threads see: the CA records, counts and
-// the CA set; the registrar's thread alone writes them.
+// The registrar's inside, shared by registrar.cc (the thread, registrations), registrar_changes.cc and
+// registrar_devices.cc (what operators change), crl_import.cc (lists), registrar_settings.cc (what it keeps for
+// others), registrar_warm.cc (start) and registrar_reads.cc (what is asked from any thread). What goes to disk beside a
+// change is the Ledger's, the chains are the ChainBook's. Nobody else includes it. `mutex_` guards what readers on
+// other threads see: the CA records, counts and the CA set; the registrar's thread alone writes them.
 #pragma once
 
 #include <atomic>
@@ -15,6 +16,8 @@
 #include <variant>
 
 #include "cache/base/work_queue.h"
+#include "cache/registry/chain_book.h"
+#include "cache/registry/ledger.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/ca_set.h"
@@ -86,16 +89,10 @@ class Registrar::Impl {
   Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by);
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
-  // A part of a list, and its end. `ca` signed it.
-  Answer<void> revoke_serials(const Crl& crl, const Digest& ca, std::size_t from, std::size_t to, CrlOutcome& outcome,
-                              const Actor& by);
-  Answer<void> finish_crl(const Crl& crl, const Digest& ca, CrlOutcome& outcome, const Actor& by);
-  void revoke_unseen(const CrlEntry& entry, const IssuerSerial& name, std::uint64_t chain, RegistryStore::Batch& batch,
-                     std::vector<Accepted>& accepted);
-  std::uint64_t crl_chain(const CaEntry& ca, const CaSet& cas);
   // Whether a registered CA signed `ca` and its CRL names it.
   bool listed_by_its_issuer(const Certificate& ca) const;
-  void refresh_chains_with_intermediates(Notice& notice);
+  // After the listed serials changed: chains through one of them end, and the sessions that came by them.
+  void end_chains_through_listed(Notice& notice);
   bool purge_some();  // false: nothing is left to purge
 
   // registrar_reads.cc
@@ -127,24 +124,8 @@ class Registrar::Impl {
                    RegistryStore::Batch& batch, std::vector<Accepted>& accepted);
   void publish(const std::vector<Accepted>& accepted);
   void commit_seen(const std::vector<Digest>& seen);
-  // Gives a change its revision and a place in the commit that follows.
-  void note(Change::Kind kind, const Digest& id, std::uint8_t status);
-  // Writes the batch and the noted changes' revision; logs them once they are written.
-  Answer<void> commit(RegistryStore::Batch& batch, bool sync);
-  // A line for the audit log, written with the commit that follows.
-  // One synced commit of what `fill` puts in the batch, with its line.
-  Answer<void> set(const Actor& by, const std::string& action, const std::string& target, const std::string& before,
-                   const std::string& after, const std::function<void(RegistryStore::Batch&)>& fill);
-  void audit(const Actor& by, std::string_view action, std::string target, std::string before, std::string after);
   void reclaim();
 
-  std::uint64_t chain_of(const PathFound& path, const CaSet& cas, RegistryStore::Batch& batch);
-  std::uint64_t new_chain(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
-                          const CaSet& cas);
-  bool add_chain(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
-                 const Digest& owner_key);
-  Answer<void> mark_forgotten(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch);
-  void refresh_chain(std::uint64_t id, const CaSet& cas, std::int64_t now);
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
@@ -190,17 +171,12 @@ class Registrar::Impl {
   std::map<Digest, DeviceCounts> remains_;          // of CAs that were deleted: revoked devices, listed serials
 
   // The registrar's alone.
+  Ledger ledger_;
+  ChainBook book_;
   CaSet::LinkMemo links_;
   std::set<Digest> server_keys_;
   std::map<Digest, CodeRow> codes_;
   std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
-  std::map<std::string, std::uint64_t> chain_ids_;  // by the encoded ChainRow's owner and intermediates
-  std::set<std::uint64_t> chains_unsaved_;          // given out, not yet in a batch that succeeded
-  std::map<std::uint64_t, ChainRow> chain_rows_;    // of the unsaved
-  MetaRow meta_;
-  std::vector<Change> noted_;
-  std::vector<AuditRecord> audits_;
-  std::int64_t last_audit_us_ = 0;
   std::set<Digest> trusted_;                     // named by the configuration
   std::set<Digest> cas_not_durable_;             // inactive in memory, active on a disk that refused to take it
   std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
@@ -213,6 +189,8 @@ class Registrar::Impl {
 
 // What a restriction is answered with where the disk refused it: it holds, until a restart.
 Refusal not_durable(const Refusal& why);
+// What the audit log calls a change to this status.
+std::string_view action_of(DeviceStatus status);
 std::int64_t unix_now();
 
 }  // namespace sallyport

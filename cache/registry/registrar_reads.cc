@@ -174,6 +174,12 @@ std::uint64_t Registrar::devices_expiring(std::int64_t from, std::int64_t to) co
 RegistrarStats Registrar::stats() const {
   const std::lock_guard lock(impl_->mutex_);
   RegistrarStats stats = impl_->stats_;
+  const CommitFigures commits = impl_->ledger_.figures();
+  stats.revision = commits.revision;
+  stats.store_errors = commits.store_errors;
+  stats.commits = commits.commits;
+  stats.commit_seconds_sum = commits.seconds_sum;
+  stats.commit_seconds_buckets = commits.seconds_buckets;
   stats.queued = impl_->queued_.load(std::memory_order_relaxed);
   return stats;
 }

@@ -1,38 +1,20 @@
-// What the registrar keeps for others: hosted server certificates, overrides of listeners, tokens, and the
-// audit log itself. Each write is one synced commit with its line in the audit log.
+// What the registrar keeps for others: hosted server certificates, overrides of listeners, tokens, and the audit log
+// itself. Each write is one synced commit with its line in the audit log, and changes nothing that the gate reads.
 #include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 
-namespace {
-
-Digest no_id() {
-  return {};
-}
-
-}  // namespace
-
-Answer<void> Registrar::Impl::set(const Actor& by, const std::string& action, const std::string& target,
-                                  const std::string& before, const std::string& after,
-                                  const std::function<void(RegistryStore::Batch&)>& fill) {
-  RegistryStore::Batch batch;
-  fill(batch);
-  note(Change::Kind::SettingChanged, no_id(), 0);
-  audit(by, action, target, before, after);
-  return commit(batch, true);
-}
-
 Answer<void> Registrar::put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->set(by, "server-certificate.add", to_hex(id), "", "hosted",
-                      [&](RegistryStore::Batch& batch) { impl_->store_.put_server_cert(batch, id, row); });
+    return impl_->ledger_.set(by, "server-certificate.add", to_hex(id), "", "hosted",
+                              [&](RegistryStore::Batch& batch) { impl_->store_.put_server_cert(batch, id, row); });
   });
 }
 
 Answer<void> Registrar::delete_server_cert(const Digest& id, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->set(by, "server-certificate.delete", to_hex(id), "hosted", "",
-                      [&](RegistryStore::Batch& batch) { impl_->store_.remove_server_cert(batch, id); });
+    return impl_->ledger_.set(by, "server-certificate.delete", to_hex(id), "hosted", "",
+                              [&](RegistryStore::Batch& batch) { impl_->store_.remove_server_cert(batch, id); });
   });
 }
 
@@ -49,7 +31,7 @@ Answer<std::vector<std::pair<Digest, ServerCertRow>>> Registrar::server_certs() 
 Answer<void> Registrar::put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
                                      const std::string& before, const std::string& after, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->set(by, action, listener, before, after, [&](RegistryStore::Batch& batch) {
+    return impl_->ledger_.set(by, action, listener, before, after, [&](RegistryStore::Batch& batch) {
       if (row.auth || row.certificate) {
         impl_->store_.put_override(batch, listener, row);
       } else {
@@ -71,15 +53,15 @@ Answer<std::vector<std::pair<std::string, OverrideRow>>> Registrar::overrides() 
 
 Answer<void> Registrar::put_token(const std::string& name, const TokenRow& row, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->set(by, "token.create", name, "", row.operates ? "operator" : "viewer",
-                      [&](RegistryStore::Batch& batch) { impl_->store_.put_token(batch, name, row); });
+    return impl_->ledger_.set(by, "token.create", name, "", row.operates ? "operator" : "viewer",
+                              [&](RegistryStore::Batch& batch) { impl_->store_.put_token(batch, name, row); });
   });
 }
 
 Answer<void> Registrar::remove_token(const std::string& name, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->set(by, "token.revoke", name, "valid", "",
-                      [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
+    return impl_->ledger_.set(by, "token.revoke", name, "valid", "",
+                              [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
   });
 }
 
@@ -97,8 +79,8 @@ Answer<void> Registrar::record(const Actor& by, const std::string& action, const
                                const std::string& after) {
   return impl_->call<void>([&]() -> Answer<void> {
     RegistryStore::Batch batch;
-    impl_->audit(by, action, target, "", after);
-    return impl_->commit(batch, true);
+    impl_->ledger_.audit(by, action, target, "", after);
+    return impl_->ledger_.commit(batch, true);
   });
 }
 

@@ -24,9 +24,7 @@ Refusal damaged(const char* what) {
 
 Answer<void> Registrar::Impl::warm() {
   const auto begun = std::chrono::steady_clock::now();
-  const auto meta = store_.meta();
-  if (!meta) return meta.error();
-  meta_ = *meta;
+  if (auto read = ledger_.warm(); !read) return read;
   if (auto read = warm_cas(); !read) return read;
   std::set<Digest> hashes;
   const auto codes = store_.each_code([&](const CodeRow& code) {
@@ -44,7 +42,7 @@ Answer<void> Registrar::Impl::warm() {
   if (auto read = warm_chains(); !read) return read;
   if (auto read = warm_devices(); !read) return read;
   // Only now: whether an intermediate is revoked is asked of the devices' cache.
-  for (const std::uint64_t id : chains_.ids()) refresh_chain(id, *set, unix_now());
+  book_.refresh_all(*set, unix_now());
   const auto purges = store_.each_purge([&](const Digest& ca) {
     purges_.push_back({ca, ""});
     return true;
@@ -90,10 +88,10 @@ Answer<void> Registrar::Impl::warm_chains() {
     const auto owner = set->find(row.cas.front());
     const Digest owner_key = owner ? set->entry(*owner).certificate.spki_hash() : Digest{};
     ChainRow complete = row;
-    if (row.issuer_spki == Digest{}) {  // written by schema 1
-      complete.issuer_spki = intermediates.empty() ? owner_key : intermediates.front().spki_hash();
+    if (row.issuing_key == Digest{}) {  // written by schema 1
+      complete.issuing_key = issuing_key_of(intermediates, owner_key);
     }
-    good = add_chain(id, complete, intermediates, owner_key);
+    good = book_.restore(id, complete, intermediates, owner_key);
     return good;
   });
   return good ? read : damaged("chain");

@@ -143,7 +143,7 @@ std::string encode(const ChainRow& row) {
   for (const Digest& id : row.cas) out.array(id);
   out.number(static_cast<std::uint32_t>(row.intermediates.size()));
   for (const std::string& der : row.intermediates) out.text(der);
-  out.array(row.issuer_spki);
+  out.array(row.issuing_key);
   out.number(static_cast<std::uint8_t>((row.crl ? 1 : 0) | (row.forgotten ? 2 : 0)));
   return out.take();
 }
@@ -154,7 +154,7 @@ bool decode(std::string_view bytes, ChainRow& row) {
   for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.cas.push_back(in.array<Digest>());
   for (auto n = in.number<std::uint32_t>(); n > 0 && in.good(); --n) row.intermediates.push_back(in.text());
   if (in.at_end()) return in.good() && !row.cas.empty();  // written by schema 1
-  row.issuer_spki = in.array<Digest>();
+  row.issuing_key = in.array<Digest>();
   const auto flags = in.number<std::uint8_t>();
   row.crl = (flags & 1) != 0;
   row.forgotten = (flags & 2) != 0;

@@ -50,7 +50,7 @@ struct CaRow {
 struct ChainRow {
   std::vector<Digest> cas;
   std::vector<std::string> intermediates;  // DER
-  Digest issuer_spki{};                    // outlives its CA: tombstones are of an issuing key
+  Digest issuing_key{};                    // outlives its CA: tombstones are of an issuing key
   bool crl = false;                        // of serials that a CRL named and nobody has shown
   bool forgotten = false;                  // its CA was deleted: what it verified is registered no more
 };
@@ -134,7 +134,7 @@ class RegistryStore {
   void remove_override(Batch& batch, std::string_view listener);
   void put_token(Batch& batch, std::string_view name, const TokenRow& row);
   void remove_token(Batch& batch, std::string_view name);
-  void put_crl(Batch& batch, const Digest& issuer_spki, const CrlRow& row);
+  void put_crl(Batch& batch, const Digest& issuing_key, const CrlRow& row);
   // A CA whose devices' rows are still to be removed.
   void put_purge(Batch& batch, const Digest& ca);
   void remove_purge(Batch& batch, const Digest& ca);
@@ -149,7 +149,7 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
-  Answer<std::optional<CrlRow>> crl(const Digest& issuer_spki) const;
+  Answer<std::optional<CrlRow>> crl(const Digest& issuing_key) const;
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;

@@ -121,11 +121,11 @@ Answer<void> RegistryStore::each_token(const std::function<bool(std::string_view
   return each_row<TokenRow>(*impl_, kTokens, "", "token", row);
 }
 
-void RegistryStore::put_crl(Batch& batch, const Digest& issuer_spki, const CrlRow& row) {
-  batch.impl_->batch.Put(impl_->families[kMeta], with(kCrlPrefix, view(issuer_spki)), records::encode(row));
+void RegistryStore::put_crl(Batch& batch, const Digest& issuing_key, const CrlRow& row) {
+  batch.impl_->batch.Put(impl_->families[kMeta], with(kCrlPrefix, view(issuing_key)), records::encode(row));
 }
-Answer<std::optional<CrlRow>> RegistryStore::crl(const Digest& issuer_spki) const {
-  return impl_->get<CrlRow>(kMeta, with(kCrlPrefix, view(issuer_spki)), "CRL record");
+Answer<std::optional<CrlRow>> RegistryStore::crl(const Digest& issuing_key) const {
+  return impl_->get<CrlRow>(kMeta, with(kCrlPrefix, view(issuing_key)), "CRL record");
 }
 
 void RegistryStore::put_purge(Batch& batch, const Digest& ca) {

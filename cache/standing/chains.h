@@ -19,14 +19,14 @@ namespace sallyport {
 struct ChainRecord {
   std::vector<Digest> cas;            // registered CAs when it was made: the owner first, then upwards
   std::vector<Digest> intermediates;  // sent by the client, from the leaf upwards
-  Digest issuer_spki{};               // the key that signed the device's certificate
+  Digest issuing_key{};               // the key that signed the device's certificate
   Window intermediate_dates;          // what the client-sent certificates allow
   bool crl = false;                   // of serials that a CRL named and nobody has shown: no device's own chain
   // Each intermediate as its issuer numbers it: what a revocation of it is found by; and what a CA that was
   // registered since is found by.
   struct Named {
     IssuerSerial name{};
-    Digest issuer_spki{};
+    Digest issuing_key{};
     std::string subject_der;
     Digest spki{};
   };
@@ -34,6 +34,11 @@ struct ChainRecord {
   // None, or why a CA registered since with the name and key of an intermediate lets nobody in.
   Reason standing_between(const CaSet& set, std::int64_t now) const;
 };
+
+// The key that signed a device's certificate: the nearest intermediate's, or else its owner's.
+inline const Digest& issuing_key_of(const std::vector<Certificate>& intermediates, const Digest& owner_key) {
+  return intermediates.empty() ? owner_key : intermediates.front().spki_hash();
+}
 
 class ChainTable {
  public:

@@ -30,6 +30,21 @@ constexpr Reason reason_of(DeviceStatus status) {
 }
 
 enum class CaStatus : std::uint8_t { Active = 1, Inactive = 2 };
+
+// As an operator reads and writes them, everywhere.
+constexpr std::string_view to_string(DeviceStatus status) {
+  switch (status) {
+    case DeviceStatus::Active: return "active";
+    case DeviceStatus::Inactive: return "inactive";
+    case DeviceStatus::Pending: return "pending";
+    case DeviceStatus::Revoked: return "revoked";
+  }
+  return "of an unknown status";
+}
+constexpr std::string_view to_string(CaStatus status) {
+  return status == CaStatus::Active ? "active" : "inactive";
+}
+
 enum class RegisteredBy : std::uint8_t { Auto = 1, Operator = 2, Crl = 3 };
 
 // What happened, once. Revisions rise by one with each change that was written and never repeat, also

@@ -39,23 +39,13 @@ std::string dates(const Identity& device) {
   return date(device.not_before) + " to " + date(device.not_after);
 }
 
-std::string_view name_of(std::uint8_t status) {
-  switch (static_cast<DeviceStatus>(status)) {
-    case DeviceStatus::Active: return "active";
-    case DeviceStatus::Inactive: return "inactive";
-    case DeviceStatus::Pending: return "pending";
-    case DeviceStatus::Revoked: return "revoked";
-  }
-  return "of an unknown status";
-}
-
 // The registered CAs upwards, nearest first.
 std::string path_text(const CaSet& cas, std::size_t owner, std::int64_t now) {
   std::string text;
   for (const Digest& id : cas.path_ids(owner, now)) {
     const CaEntry& ca = cas.entry(*cas.find(id));
     text += (text.empty() ? "CA " : " <- CA ") + to_hex(id).substr(0, 12) + " (" + ca.certificate.cn() + ", " +
-            (ca.status == CaStatus::Active ? "active" : "inactive") + ", " + dates(ca.certificate) + ")";
+            std::string(to_string(ca.status)) + ", " + dates(ca.certificate) + ")";
   }
   return text;
 }
@@ -66,7 +56,8 @@ void say_looked_up(Trace* trace, const Identity& device, const std::optional<Slo
   trace->step(2,
               "serial " + serial_hex({serial, device.serial.size()}) + " of its issuer, fingerprint " +
                   to_hex(device.fingerprint),
-              slot ? "a registered device, " + std::string(name_of(slot->status)) : "not registered");
+              slot ? "a registered device, " + std::string(to_string(static_cast<DeviceStatus>(slot->status)))
+                   : "not registered");
 }
 
 void say_path(Trace* trace, const PathSearch& search, const CaSet& cas, std::int64_t now) {
@@ -213,11 +204,6 @@ PathFound path_of(const PathSearch& search, const CaSet& cas, std::int64_t now) 
   return path;
 }
 
-Digest issuing_key(const PathSearch& search, const CaSet& cas) {
-  return search.intermediates.empty() ? cas.entry(*search.owner).certificate.spki_hash()
-                                      : search.intermediates.front().spki_hash();
-}
-
 // What will be registered, and whose key has to be proven, is what OpenSSL reads.
 bool says_the_same(const Certificate& leaf, const PlainLeaf& plain) {
   const ASN1_BIT_STRING* key = X509_get0_pubkey_bitstr(leaf.x509());
@@ -247,7 +233,7 @@ Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const
     if (slot.same_fingerprint(key)) return;
     const ChainRecord* chain = chains.record(state.chain);
     // Two CAs may share a name: only the same issuing key makes it the same serial number.
-    if (chain != nullptr && chain->issuer_spki != issuing_key) return;
+    if (chain != nullptr && chain->issuing_key != issuing_key) return;
     const auto status = static_cast<DeviceStatus>(state.status);
     if (status == DeviceStatus::Revoked) {
       reason = Reason::DeviceRevoked;
@@ -406,7 +392,7 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     say(trace, 5, "the intermediates the client sent", "one of them is revoked");
     return refuse(std::move(verdict), Reason::CaInactive);
   }
-  const Reason serial = serial_reason(verdict.key, issuing_key(search, cas));
+  const Reason serial = serial_reason(verdict.key, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
   if (serial != Reason::None) return refuse(std::move(verdict), serial);
   const bool device = is_a_device(leaf, *verdict.identity, cas);
@@ -425,58 +411,6 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   verdict.good_until = std::min(leaf.not_after(), verdict.path->not_after);
   say(trace, 8, "admission", verdict.pending ? "waits for approval" : registered ? "moved to this path" : "registers");
   return verdict;
-}
-
-Reason DeviceGate::recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const {
-  if (!verdict.admitted()) return verdict.reason;
-  if (!verdict.identity) return Reason::InternalError;
-  if (now > verdict.identity->not_after) return Reason::Expired;
-  const auto slot = slot_of(verdict.key);
-  if (slot && !verdict.pending) {
-    if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
-  }
-  if (verdict.known) {
-    if (!slot) return Reason::NotRegistered;
-    if (chains_.alive(slot->chain, now)) {
-      const ChainRecord* chain = chains_.record(slot->chain);
-      if (chain == nullptr) return Reason::InternalError;
-      const Reason between = chain->standing_between(cas, now);
-      return between != Reason::None ? between : cas.standing_of(chain->cas.front(), now);
-    }
-    // Its CA may have been renewed: another certificate with the same key carries a live session on. What the
-    // client sent between must still hold by itself.
-    const ChainRecord* chain = chains_.record(slot->chain);
-    if (chain == nullptr || verdict.chain_cas.empty()) return Reason::CaInactive;
-    const Reason standing = cas.standing_through_key(chain->cas.front(), now);
-    if (standing != Reason::None) return standing;
-    if (const Reason between = chain->standing_between(cas, now); between != Reason::None) return between;
-    if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
-    const bool revoked = std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
-                                     [&](const auto& named) { return listed(named.name, named.issuer_spki); });
-    return revoked ? Reason::CaInactive : Reason::None;
-  }
-  if (!verdict.path || verdict.path->cas.empty()) return Reason::InternalError;
-  const Reason above =
-      slot ? cas.standing_through_key(verdict.path->cas.front(), now) : cas.standing_of(verdict.path->cas.front(), now);
-  if (above != Reason::None) return above;
-  for (const Certificate& sent : verdict.path->intermediates) {
-    const Reason between = cas.standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
-    if (between != Reason::None) return between;
-  }
-  if (now > verdict.path->not_after && !slot) return Reason::Expired;
-  if (slot) {  // registered meanwhile, with these very bytes
-    if (chains_.alive(slot->chain, now)) return Reason::None;
-    return cas.standing_through_key(verdict.path->cas.front(), now) == Reason::None &&
-                   verdict.path->intermediates.empty()
-               ? Reason::None
-               : Reason::CaInactive;
-  }
-  const Digest key = verdict.path->intermediates.empty()
-                         ? cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash()
-                         : verdict.path->intermediates.front().spki_hash();
-  const Digest& owner_key = cas.entry(*cas.find(verdict.path->cas.front())).certificate.spki_hash();
-  if (intermediate_revoked(verdict.path->intermediates, owner_key)) return Reason::CaInactive;
-  return serial_reason(verdict.key, key);
 }
 
 }  // namespace sallyport

@@ -120,6 +120,11 @@ class DeviceGate {
   // Steps 4 to 8.
   Verdict decide_path(const Certificate& leaf, const PeerChain& peer, const CaSet& cas, const Admits& admits,
                       std::int64_t now, bool registered, Verdict verdict, Trace* trace) const;
+  // device_gate_recheck.cc: each of them of a device in another situation.
+  Reason recheck_chain(const SlotState& slot, const CaSet& cas, std::int64_t now) const;
+  Reason recheck_registered(const SlotState& slot, const PathFound& path, const CaSet& cas, std::int64_t now) const;
+  Reason recheck_new(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
+  static Reason standing_of_sent(const PathFound& path, const CaSet& cas, std::int64_t now);
   // Step 6: whether other bytes hold this serial of this issuing key.
   Reason serial_reason(const DeviceKey& key, const Digest& issuing_key) const;
 

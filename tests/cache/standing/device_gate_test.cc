@@ -51,19 +51,6 @@ Identity509 leaf_of(const Identity509& issuer, const std::function<void(Leaf&)>&
   return make(leaf, &issuer, make_key(kind));
 }
 
-struct Row {
-  const char* name;
-  std::function<void(GateWorld&)> state;
-  std::function<Certificate()> leaf;
-  std::vector<const Certificate*> sent;
-  Reason expected;
-  std::int64_t now = kNow;
-};
-
-void PrintTo(const Row& row, std::ostream* out) {
-  *out << row.name;
-}
-
 Certificate device() {
   return pki().device.certificate;
 }
@@ -72,6 +59,21 @@ Certificate below_mid() {
 }
 void root_only(GateWorld& w) {
   w.trust(pki().root.certificate);
+}
+
+// What is registered, who comes with what beside its certificate, and when; a row says what differs from a good device
+// of an active root.
+struct Row {
+  const char* name;
+  std::function<void(GateWorld&)> state = root_only;
+  std::function<Certificate()> leaf = device;
+  std::vector<const Certificate*> sent = {};
+  Reason expected = Reason::None;
+  std::int64_t now = kNow;
+};
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.name;
 }
 
 std::vector<Row> rows() {
@@ -83,204 +85,163 @@ std::vector<Row> rows() {
     return [change] { return leaf_of(p.root, change).certificate; };
   };
   std::vector<Row> all = {
-      {"AValidDevice", root_only, device, {}, Reason::None},
-      {"ItsChainSentAlong", root_only, device, {root}, Reason::None},
-      {"AnUnregisteredCa", [](GateWorld&) {}, device, {root}, Reason::CaUnknown},
-      {"AnotherCaRegistered", [&](GateWorld& w) { w.trust(p.other.certificate); }, device, {root}, Reason::CaUnknown},
-      {"ANamesakeOfItsCa", [&](GateWorld& w) { w.trust(p.namesake.certificate); }, device, {}, Reason::BadSignature},
-      {"BothNamesakes",
-       [&](GateWorld& w) {
-         w.trust(p.namesake.certificate);
-         w.trust(p.root.certificate);
-       },
-       device,
-       {},
-       Reason::None},
-      {"AnInactiveCa",
-       [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Inactive); },
-       device,
-       {},
-       Reason::CaInactive},
-      {"AnIntermediateSent", root_only, below_mid, {mid}, Reason::None},
-      {"AnIntermediateNotSent", root_only, below_mid, {}, Reason::CaUnknown},
-      {"TwoIntermediatesSentInAnyOrder",
-       root_only,
-       [&] { return p.below_deep.certificate; },
-       {mid, deep},
-       Reason::None},
-      {"ARegisteredIntermediateIsAnAnchor",
-       [&](GateWorld& w) { w.trust(p.mid.certificate); },
-       below_mid,
-       {},
-       Reason::None},
-      {"AnInactiveIntermediateUnderAnActiveRoot",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate);
-         w.trust(p.mid.certificate, CaStatus::Inactive);
-       },
-       below_mid,
-       {mid},
-       Reason::CaInactive},
-      {"AnInactiveRootAboveAnActiveIntermediateLeftOut",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.trust(p.mid.certificate);
-       },
-       below_mid,
-       {},
-       Reason::CaInactive},
-      {"AnInactiveRootAndACrossSignedCopyOfIt",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.trust(p.other.certificate);
-       },
-       device,
-       {&p.root_by_other.certificate},
-       Reason::CaInactive},
-      {"AnInactiveIntermediateAndACrossSignedCopyOfIt",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate);
-         w.trust(p.mid.certificate, CaStatus::Inactive);
-         w.trust(p.other.certificate);
-       },
-       below_mid,
-       {&p.mid_by_other.certificate},
-       Reason::CaInactive},
-      {"OfTwoCertificatesWithOneKeyOneActiveSuffices",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.trust(p.root_renewed.certificate);
-       },
-       device,
-       {},
-       Reason::None},
-      {"ACrossSignedIntermediateThroughItsLivingRoot",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.trust(p.other.certificate);
-         w.trust(p.mid.certificate);
-         w.trust(p.mid_by_other.certificate);
-       },
-       below_mid,
-       {},
-       Reason::None},
-      {"AnExpiredDevice", root_only, device, {}, Reason::Expired, kNow + 400 * kDay},
-      {"AnExpiredCa", root_only, device, {}, Reason::Expired, kNow + 4000 * kDay},
-      {"ADeviceOfTomorrow",
-       root_only,
-       with([](Leaf& leaf) { leaf.not_before = kNow + kDay; }),
-       {},
-       Reason::NotYetValid},
-      {"NothingIsValidYet", root_only, device, {}, Reason::NotYetValid, kNow - 10 * kDay},
-      {"ForServersOnly",
-       root_only,
-       with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; }),
-       {},
-       Reason::BadPurpose},
-      {"ForServersAndClients",
-       root_only,
-       with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth,clientAuth"; }),
-       {},
-       Reason::None},
-      {"TheGuidesKeyUsage",
-       root_only,
-       with([](Leaf& leaf) {
+      {.name = "AValidDevice"},
+      {.name = "ItsChainSentAlong", .sent = {root}},
+      {.name = "AnUnregisteredCa", .state = [](GateWorld&) {}, .sent = {root}, .expected = Reason::CaUnknown},
+      {.name = "AnotherCaRegistered",
+       .state = [&](GateWorld& w) { w.trust(p.other.certificate); },
+       .sent = {root},
+       .expected = Reason::CaUnknown},
+      {.name = "ANamesakeOfItsCa",
+       .state = [&](GateWorld& w) { w.trust(p.namesake.certificate); },
+       .expected = Reason::BadSignature},
+      {.name = "BothNamesakes",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.namesake.certificate);
+             w.trust(p.root.certificate);
+           }},
+      {.name = "AnInactiveCa",
+       .state = [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Inactive); },
+       .expected = Reason::CaInactive},
+      {.name = "AnIntermediateSent", .leaf = below_mid, .sent = {mid}},
+      {.name = "AnIntermediateNotSent", .leaf = below_mid, .expected = Reason::CaUnknown},
+      {.name = "TwoIntermediatesSentInAnyOrder", .leaf = [&] { return p.below_deep.certificate; }, .sent = {mid, deep}},
+      {.name = "ARegisteredIntermediateIsAnAnchor",
+       .state = [&](GateWorld& w) { w.trust(p.mid.certificate); },
+       .leaf = below_mid},
+      {.name = "AnInactiveIntermediateUnderAnActiveRoot",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate);
+             w.trust(p.mid.certificate, CaStatus::Inactive);
+           },
+       .leaf = below_mid,
+       .sent = {mid},
+       .expected = Reason::CaInactive},
+      {.name = "AnInactiveRootAboveAnActiveIntermediateLeftOut",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.trust(p.mid.certificate);
+           },
+       .leaf = below_mid,
+       .expected = Reason::CaInactive},
+      {.name = "AnInactiveRootAndACrossSignedCopyOfIt",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.trust(p.other.certificate);
+           },
+       .sent = {&p.root_by_other.certificate},
+       .expected = Reason::CaInactive},
+      {.name = "AnInactiveIntermediateAndACrossSignedCopyOfIt",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate);
+             w.trust(p.mid.certificate, CaStatus::Inactive);
+             w.trust(p.other.certificate);
+           },
+       .leaf = below_mid,
+       .sent = {&p.mid_by_other.certificate},
+       .expected = Reason::CaInactive},
+      {.name = "OfTwoCertificatesWithOneKeyOneActiveSuffices",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.trust(p.root_renewed.certificate);
+           }},
+      {.name = "ACrossSignedIntermediateThroughItsLivingRoot",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.trust(p.other.certificate);
+             w.trust(p.mid.certificate);
+             w.trust(p.mid_by_other.certificate);
+           },
+       .leaf = below_mid},
+      {.name = "AnExpiredDevice", .expected = Reason::Expired, .now = kNow + 400 * kDay},
+      {.name = "AnExpiredCa", .expected = Reason::Expired, .now = kNow + 4000 * kDay},
+      {.name = "ADeviceOfTomorrow",
+       .leaf = with([](Leaf& leaf) { leaf.not_before = kNow + kDay; }),
+       .expected = Reason::NotYetValid},
+      {.name = "NothingIsValidYet", .expected = Reason::NotYetValid, .now = kNow - 10 * kDay},
+      {.name = "ForServersOnly",
+       .leaf = with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; }),
+       .expected = Reason::BadPurpose},
+      {.name = "ForServersAndClients",
+       .leaf = with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth,clientAuth"; })},
+      {.name = "TheGuidesKeyUsage",
+       .leaf = with([](Leaf& leaf) {
          leaf.key_usage = "digitalSignature,nonRepudiation,keyEncipherment,dataEncipherment,keyCertSign";
-       }),
-       {},
-       Reason::None},
-      {"NoExtensionsAtAll", root_only, with([](Leaf& leaf) { leaf.version1 = true; }), {}, Reason::None},
-      {"ACaAsADevice", root_only, with([](Leaf& leaf) { leaf.ca = true; }), {}, Reason::NotADevice},
-      {"TheRegisteredCaItself", root_only, [&] { return p.root.certificate; }, {}, Reason::NotADevice},
-      {"TheServersKey",
-       [&](GateWorld& w) { root_only(w), w.server_key(p.device.certificate); },
-       device,
-       {},
-       Reason::NotADevice},
-      {"AVerificationCertificate",
-       [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
-       with([](Leaf& leaf) {
+       })},
+      {.name = "NoExtensionsAtAll", .leaf = with([](Leaf& leaf) { leaf.version1 = true; })},
+      {.name = "ACaAsADevice", .leaf = with([](Leaf& leaf) { leaf.ca = true; }), .expected = Reason::NotADevice},
+      {.name = "TheRegisteredCaItself", .leaf = [&] { return p.root.certificate; }, .expected = Reason::NotADevice},
+      {.name = "TheServersKey",
+       .state = [&](GateWorld& w) { root_only(w), w.server_key(p.device.certificate); },
+       .expected = Reason::NotADevice},
+      {.name = "AVerificationCertificate",
+       .state = [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
+       .leaf = with([](Leaf& leaf) {
          leaf.version1 = true;
          leaf.cn = "c0de";
        }),
-       {},
-       Reason::NotADevice},
-      {"ACodeAmongSeveralNames",
-       [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
-       with([](Leaf& leaf) { leaf.more_cns = {"c0de"}; }),
-       {},
-       Reason::NotADevice},
-      {"SignedWithSha1", root_only, with([](Leaf& leaf) { leaf.sha1 = true; }), {}, Reason::BadChain},
-      {"NotRegisteredAutomatically",
-       [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Active, false); },
-       device,
-       {},
-       Reason::NotRegistered},
-      {"RegisteredByHandWhereNoneRegisterThemselves",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Active, false);
-         w.enroll(p.device.certificate, p.root.certificate);
-       },
-       device,
-       {},
-       Reason::None},
-      {"ADeactivatedDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
-       device,
-       {},
-       Reason::DeviceInactive},
-      {"APendingDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Pending); },
-       device,
-       {},
-       Reason::DevicePending},
-      {"ARevokedDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
-       device,
-       {},
-       Reason::DeviceRevoked},
-      {"ItsOwnStatusComesBeforeItsCa",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.enroll(device(), *root, DeviceStatus::Inactive);
-       },
-       device,
-       {},
-       Reason::DeviceInactive},
-      {"AKnownDeviceOfAnInactiveCa",
-       [&](GateWorld& w) {
-         w.trust(p.root.certificate, CaStatus::Inactive);
-         w.enroll(device(), *root);
-       },
-       device,
-       {},
-       Reason::CaInactive},
-      {"AKnownDeviceThatExpired",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
-       device,
-       {},
-       Reason::Expired,
-       kNow + 400 * kDay},
-      {"OtherBytesWithTheSerialOfARegisteredDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
-       [&] { return rewrite_signature(p.device.certificate); },
-       {},
-       Reason::SerialConflict},
-      {"OtherBytesWithTheSerialOfARevokedDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
-       [&] { return rewrite_signature(p.device.certificate); },
-       {},
-       Reason::DeviceRevoked},
-      {"OtherBytesWithTheSerialOfADeactivatedDevice",
-       [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
-       [&] { return rewrite_signature(p.device.certificate); },
-       {},
-       Reason::SerialConflict},
-      {"TheRewrittenSignatureAloneIsValid",
-       root_only,
-       [&] { return rewrite_signature(p.device.certificate); },
-       {},
-       Reason::None},
+       .expected = Reason::NotADevice},
+      {.name = "ACodeAmongSeveralNames",
+       .state = [](GateWorld& w) { root_only(w), w.issued_code("c0de"); },
+       .leaf = with([](Leaf& leaf) { leaf.more_cns = {"c0de"}; }),
+       .expected = Reason::NotADevice},
+      {.name = "SignedWithSha1", .leaf = with([](Leaf& leaf) { leaf.sha1 = true; }), .expected = Reason::BadChain},
+      {.name = "NotRegisteredAutomatically",
+       .state = [&](GateWorld& w) { w.trust(p.root.certificate, CaStatus::Active, false); },
+       .expected = Reason::NotRegistered},
+      {.name = "RegisteredByHandWhereNoneRegisterThemselves",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Active, false);
+             w.enroll(p.device.certificate, p.root.certificate);
+           }},
+      {.name = "ADeactivatedDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
+       .expected = Reason::DeviceInactive},
+      {.name = "APendingDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Pending); },
+       .expected = Reason::DevicePending},
+      {.name = "ARevokedDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
+       .expected = Reason::DeviceRevoked},
+      {.name = "ItsOwnStatusComesBeforeItsCa",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.enroll(device(), *root, DeviceStatus::Inactive);
+           },
+       .expected = Reason::DeviceInactive},
+      {.name = "AKnownDeviceOfAnInactiveCa",
+       .state =
+           [&](GateWorld& w) {
+             w.trust(p.root.certificate, CaStatus::Inactive);
+             w.enroll(device(), *root);
+           },
+       .expected = Reason::CaInactive},
+      {.name = "AKnownDeviceThatExpired",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
+       .expected = Reason::Expired,
+       .now = kNow + 400 * kDay},
+      {.name = "OtherBytesWithTheSerialOfARegisteredDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root); },
+       .leaf = [&] { return rewrite_signature(p.device.certificate); },
+       .expected = Reason::SerialConflict},
+      {.name = "OtherBytesWithTheSerialOfARevokedDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Revoked); },
+       .leaf = [&] { return rewrite_signature(p.device.certificate); },
+       .expected = Reason::DeviceRevoked},
+      {.name = "OtherBytesWithTheSerialOfADeactivatedDevice",
+       .state = [&](GateWorld& w) { root_only(w), w.enroll(device(), *root, DeviceStatus::Inactive); },
+       .leaf = [&] { return rewrite_signature(p.device.certificate); },
+       .expected = Reason::SerialConflict},
+      {.name = "TheRewrittenSignatureAloneIsValid", .leaf = [&] { return rewrite_signature(p.device.certificate); }},
   };
   return all;
 }

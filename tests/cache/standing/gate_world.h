@@ -47,7 +47,7 @@ class GateWorld {
               const std::vector<Certificate>& intermediates = {}) {
     ChainRecord record;
     record.cas = {owner.fingerprint()};
-    record.issuer_spki = intermediates.empty() ? owner.spki_hash() : intermediates.front().spki_hash();
+    record.issuing_key = issuing_key_of(intermediates, owner.spki_hash());
     for (const Certificate& certificate : intermediates) {
       record.intermediates.push_back(certificate.fingerprint());
       record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, certificate.not_after());

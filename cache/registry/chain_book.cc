@@ -1,0 +1,147 @@
+#include "cache/registry/chain_book.h"
+
+#include <algorithm>
+#include <ctime>
+#include <set>
+#include <utility>
+
+namespace sallyport {
+
+namespace {
+
+// What makes a chain this one: whether it is of a list, its owner, and the certificates between.
+std::string name_of(bool crl, const Digest& owner, const std::vector<Certificate>& intermediates) {
+  std::string name = crl ? "crl" : "";
+  name.append(owner.begin(), owner.end());
+  for (const Certificate& each : intermediates) name.append(each.fingerprint().begin(), each.fingerprint().end());
+  return name;
+}
+
+}  // namespace
+
+std::uint64_t ChainBook::of_path(const PathFound& path, const CaSet& cas) {
+  if (const auto known = ids_.find(name_of(false, path.cas.front(), path.intermediates)); known != ids_.end()) {
+    return known->second;
+  }
+  ChainRow row;
+  row.cas = path.cas;
+  for (const Certificate& certificate : path.intermediates) row.intermediates.push_back(certificate.der());
+  const auto owner = cas.find(path.cas.front());
+  const Digest owner_key = owner ? cas.entry(*owner).certificate.spki_hash() : Digest{};
+  row.issuing_key = issuing_key_of(path.intermediates, owner_key);
+  return make(std::move(row), path.intermediates, owner_key, cas);
+}
+
+std::uint64_t ChainBook::of_crl(const CaEntry& ca, const CaSet& cas) {
+  const Digest& id = ca.certificate.fingerprint();
+  if (const auto known = ids_.find(name_of(true, id, {})); known != ids_.end()) return known->second;
+  ChainRow row;
+  row.cas = {id};
+  row.crl = true;
+  row.issuing_key = ca.certificate.spki_hash();
+  return make(std::move(row), {}, ca.certificate.spki_hash(), cas);
+}
+
+std::uint64_t ChainBook::make(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
+                              const CaSet& cas) {
+  const std::uint64_t id = ledger_.next_chain();
+  if (!restore(id, row, intermediates, owner_key)) {
+    log_.error("chain-ids-exhausted", {{"chains", chains_.ids().size()}});
+    return 0;
+  }
+  ledger_.add_chain(std::move(row));
+  refresh(id, cas, std::time(nullptr));
+  return id;
+}
+
+bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+                        const Digest& owner_key) {
+  ChainRecord record;
+  record.cas = row.cas;
+  record.issuing_key = row.issuing_key;
+  record.crl = row.crl;
+  for (std::size_t i = 0; i < intermediates.size(); ++i) {
+    const Certificate& certificate = intermediates[i];
+    record.intermediates.push_back(certificate.fingerprint());
+    record.intermediate_names.push_back({issuer_serial(certificate.issuer_der(), certificate.serial()),
+                                         i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key,
+                                         certificate.subject_der(), certificate.spki_hash()});
+    Window& dates = record.intermediate_dates;
+    dates.not_before = std::max(dates.not_before, certificate.not_before());
+    dates.not_after = std::min(dates.not_after, certificate.not_after());
+  }
+  std::string name = name_of(row.crl, row.cas.front(), intermediates);
+  if (!chains_.add(id, std::move(record))) return false;
+  if (row.forgotten) {
+    chains_.forget(id);
+  } else {
+    ids_.insert_or_assign(std::move(name), id);
+  }
+  return true;
+}
+
+void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
+  const ChainRecord* record = chains_.record(id);
+  if (record == nullptr) return;
+  const auto owner = cas.find(record->cas.front());
+  auto window = owner ? cas.window(*owner, now) : std::nullopt;
+  const bool revoked =
+      std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
+                  [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuing_key); });
+  if (record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
+  if (window) {
+    window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
+    window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
+  }
+  chains_.set(id, window);
+}
+
+void ChainBook::refresh_all(const CaSet& cas, std::int64_t now) {
+  for (const std::uint64_t id : chains_.ids()) refresh(id, cas, now);
+}
+
+std::vector<Digest> ChainBook::refresh_with_intermediates(const CaSet& cas, std::int64_t now) {
+  std::set<Digest> owners;
+  for (const std::uint64_t id : chains_.ids()) {
+    const ChainRecord* record = chains_.record(id);
+    if (record->crl || record->intermediates.empty()) continue;
+    const bool alive = chains_.alive(id, now);
+    refresh(id, cas, now);
+    if (alive && !chains_.alive(id, now)) owners.insert(record->cas.front());
+  }
+  return {owners.begin(), owners.end()};
+}
+
+Answer<std::vector<std::uint64_t>> ChainBook::mark_forgotten(const Digest& owner, RegistryStore::Batch& batch) {
+  std::vector<std::uint64_t> of_owner;
+  for (const std::uint64_t chain : chains_.ids()) {
+    const ChainRecord* record = chains_.record(chain);
+    if (record->crl || record->cas.front() != owner || chains_.forgotten(chain)) continue;
+    of_owner.push_back(chain);
+  }
+  const std::set<std::uint64_t> wanted(of_owner.begin(), of_owner.end());
+  const auto marked = store_.each_chain([&](std::uint64_t chain, const ChainRow& row) {
+    if (wanted.count(chain) == 0) return true;
+    ChainRow forgotten = row;
+    forgotten.forgotten = true;
+    store_.put_chain(batch, chain, forgotten);
+    return true;
+  });
+  if (!marked) return marked.error();
+  // Given out, but in no batch yet: they are written with this one.
+  for (auto& [chain, row] : ledger_.unsaved_chains()) row.forgotten = row.forgotten || wanted.count(chain) != 0;
+  return of_owner;
+}
+
+void ChainBook::forget(const std::vector<std::uint64_t>& chains) {
+  for (const std::uint64_t chain : chains) chains_.forget(chain);
+  std::erase_if(ids_, [&](const auto& known) { return chains_.forgotten(known.second); });
+}
+
+void ChainBook::unmark(const std::vector<std::uint64_t>& chains) {
+  for (auto& [chain, row] : ledger_.unsaved_chains()) {
+    if (std::find(chains.begin(), chains.end(), chain) != chains.end()) row.forgotten = false;
+  }
+}
+
+}  // namespace sallyport

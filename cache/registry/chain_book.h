@@ -1,0 +1,58 @@
+// The chains that devices were verified through, as the registrar keeps them: finds or makes the chain of a path or of
+// a CA's list, knows which are alive, and forgets those of a deleted CA. The only writer of the chain table. The
+// registrar's thread alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cache/base/log.h"
+#include "cache/registry/ledger.h"
+#include "cache/registry/registry_store.h"
+#include "cache/standing/ca_set.h"
+#include "cache/standing/chains.h"
+#include "cache/standing/device_gate.h"
+#include "cache/standing/status_cache.h"
+
+namespace sallyport {
+
+class ChainBook {
+ public:
+  // All outlive it.
+  ChainBook(ChainTable& chains, const StatusCache& cache, RegistryStore& store, Ledger& ledger, Logger& log)
+      : chains_(chains), cache_(cache), store_(store), ledger_(ledger), log_(log) {}
+
+  // 0: every chain id was given out, which is logged.
+  std::uint64_t of_path(const PathFound& path, const CaSet& cas);
+  std::uint64_t of_crl(const CaEntry& ca, const CaSet& cas);
+  // A row that was read at the start. False: its id is out of range.
+  bool restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+               const Digest& owner_key);
+
+  // Whether it is alive, and when, by the CAs and the listed serials as they are now.
+  void refresh(std::uint64_t id, const CaSet& cas, std::int64_t now);
+  void refresh_all(const CaSet& cas, std::int64_t now);
+  // Those with certificates that clients sent, after the listed serials changed: the owners of those that ended.
+  std::vector<Digest> refresh_with_intermediates(const CaSet& cas, std::int64_t now);
+
+  // Deleting a CA: its chains' rows are marked in the batch, and forgotten in the table once it is written; or, where
+  // it could not be, the mark is taken back.
+  Answer<std::vector<std::uint64_t>> mark_forgotten(const Digest& owner, RegistryStore::Batch& batch);
+  void forget(const std::vector<std::uint64_t>& chains);
+  void unmark(const std::vector<std::uint64_t>& chains);
+
+ private:
+  std::uint64_t make(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
+                     const CaSet& cas);
+
+  ChainTable& chains_;
+  const StatusCache& cache_;
+  RegistryStore& store_;
+  Ledger& ledger_;
+  Logger& log_;
+  std::map<std::string, std::uint64_t> ids_;  // by owner and intermediates
+};
+
+}  // namespace sallyport

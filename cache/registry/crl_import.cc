@@ -1,0 +1,213 @@
+#include "cache/registry/crl_import.h"
+
+#include <algorithm>
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kCrlEntries = 4096;  // of one part
+
+// The id of a serial nobody has shown: no certificate's SHA-256, as nobody can choose one.
+Digest unseen_id(const IssuerSerial& name, const Digest& issuing_key) {
+  const std::string key(issuing_key.begin(), issuing_key.end());
+  const std::string serial(name.begin(), name.end());
+  const IssuerSerial first = issuer_serial("sallyport unseen 1" + key, serial);
+  const IssuerSerial second = issuer_serial("sallyport unseen 2" + key, serial);
+  Digest id{};
+  std::copy(first.begin(), first.end(), id.begin());
+  std::copy(second.begin(), second.end(), id.begin() + first.size());
+  return id;
+}
+
+Refusal deleted_meanwhile() {
+  return {Refusal::Kind::Conflict, "the CA of this CRL was deleted meanwhile"};
+}
+
+DeviceStatus wanted(const CrlEntry& entry) {
+  return entry.hold ? DeviceStatus::Inactive : DeviceStatus::Revoked;
+}
+
+}  // namespace
+
+CrlImport::CrlImport(Registrar::Impl& registrar, const Crl& crl, const Digest& ca, const Actor& by)
+    : registrar_(registrar), crl_(crl), by_(by) {
+  outcome_.ca = ca;
+  outcome_.entries = crl.entries().size();
+}
+
+Answer<void> CrlImport::take(std::size_t from, std::size_t to) {
+  const auto cas = registrar_.cas_now();
+  const auto issuer = cas->find(outcome_.ca);
+  if (!issuer) return deleted_meanwhile();
+  Part part;
+  part.chain = registrar_.book_.of_crl(cas->entry(*issuer), *cas);
+  if (part.chain == 0) return Refusal{Refusal::Kind::Unavailable, "no chain id is left for this CRL"};
+  part.issuing_key = registrar_.chains_.record(part.chain)->issuing_key;
+  for (std::size_t i = from; i < to; ++i) {
+    if (const auto taken = take_entry(part, crl_.entries()[i]); !taken) return taken;
+  }
+  return write(part);
+}
+
+Answer<void> CrlImport::take_entry(Part& part, const CrlEntry& entry) {
+  const IssuerSerial name = issuer_serial(crl_.issuer_der(), entry.serial);
+  if (!in_force(name, part.issuing_key)) return add_unseen(part, entry, name), Answer<void>();
+  const auto found = change_registered(part, entry, name);
+  if (!found) return found.error();
+  if (!found->stored) {
+    add_unseen(part, entry, name);  // an earlier import put it in force while the disk was full: there is no row yet
+  } else if (!found->changes) {
+    ++outcome_.known;
+  }
+  return {};
+}
+
+// Whether the cache has this serial of this key: a registered device's, or one that a list named before.
+bool CrlImport::in_force(const IssuerSerial& name, const Digest& issuing_key) const {
+  bool taken = false;
+  registrar_.cache_.each_of_name(
+      registrar_.cache_.key(name, Digest{}).name, [&](const DeviceKey&, const SlotState& state) {
+        const ChainRecord* record = registrar_.chains_.record(state.chain);
+        const bool revoked = state.status == static_cast<std::uint8_t>(DeviceStatus::Revoked);
+        const bool counts = revoked || !registrar_.chains_.forgotten(state.chain);
+        taken = taken || (record != nullptr && record->issuing_key == issuing_key && counts);
+      });
+  return taken;
+}
+
+// Which device it is only the index of serials knows.
+Answer<CrlImport::Found> CrlImport::change_registered(Part& part, const CrlEntry& entry, const IssuerSerial& name) {
+  Found found;
+  Answer<void> trouble;
+  const auto read = registrar_.store_.each_id_of_serial(entry.serial, "", [&](const Digest& id) {
+    const auto row = registrar_.store_.device(id);
+    if (!row) return trouble = row.error(), false;
+    if (!row->has_value() || (*row)->name != name || registrar_.gone(id, **row)) return true;
+    const ChainRecord* record = registrar_.chains_.record((*row)->chain);
+    if (record == nullptr || record->issuing_key != part.issuing_key) return true;
+    found.stored = true;
+    const DeviceKey key = registrar_.cache_.key(name, id);
+    const DeviceStatus now = registrar_.status_now(key, **row);
+    DeviceRow next = **row;
+    next.status = now == DeviceStatus::Revoked ? now : wanted(entry);  // revoked is final
+    if (now == next.status && (*row)->status == next.status) return true;
+    found.changes = true;
+    registrar_.store_.put_device(part.batch, id, next);
+    part.changed.push_back({id, key, next, record->cas.front(), part.issuing_key, std::nullopt});
+    part.before.push_back((*row)->status);
+    return true;
+  });
+  if (!read) return read.error();
+  if (!trouble) return trouble.error();
+  return found;
+}
+
+void CrlImport::add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial& name) {
+  const ChainRecord& record = *registrar_.chains_.record(part.chain);
+  DeviceRow row;
+  row.status = wanted(entry);
+  row.registered_by = RegisteredBy::Crl;
+  row.chain = part.chain;
+  row.not_after = INT64_MAX;  // nobody knows it
+  row.registered_at = unix_now();
+  row.name = name;
+  const Digest id = unseen_id(name, part.issuing_key);
+  const DeviceKey key = registrar_.cache_.key(name, id);
+  if (registrar_.status_now(key, row) == DeviceStatus::Revoked) row.status = DeviceStatus::Revoked;  // which is final
+  registrar_.store_.put_device(part.batch, id, row);
+  registrar_.store_.put_device_text(part.batch, id, record.cas.front(), {entry.serial, "", "", "", ""});
+  part.unseen.push_back({id, key, row, record.cas.front(), part.issuing_key, std::nullopt});
+}
+
+Answer<void> CrlImport::write(Part& part) {
+  if (part.batch.empty()) return {};
+  for (std::size_t i = 0; i < part.changed.size(); ++i) {
+    const Registrar::Impl::Accepted& device = part.changed[i];
+    registrar_.ledger_.note(Change::Kind::DeviceStatusSet, device.id, static_cast<std::uint8_t>(device.row.status));
+    registrar_.ledger_.audit(by_, action_of(device.row.status), to_hex(device.id), to_string(part.before[i]),
+                             to_string(device.row.status));
+  }
+  const auto written = registrar_.ledger_.commit(part.batch, true);
+  if (!written && part.changed.empty()) return written;
+  Notice notice{registrar_.ledger_.revision(), nullptr, {}};
+  for (const Registrar::Impl::Accepted& device : part.changed) {
+    registrar_.put_status(device.key, device.row, device.owner);
+    ++(device.row.status == DeviceStatus::Revoked ? outcome_.revoked : outcome_.held);
+    notice.cuts.push_back({Cut::Scope::Device, device.id, reason_of(device.row.status)});
+  }
+  for (const Registrar::Impl::Accepted& serial : part.unseen) {
+    registrar_.put_status(serial.key, serial.row, serial.owner);
+  }
+  outcome_.unseen += part.unseen.size();
+  registrar_.sink_.put_in_force(notice);
+  registrar_.reclaim();
+  return written ? written : not_durable(written.error());
+}
+
+Answer<void> CrlImport::deactivate_cas(const CaSet& cas, const Digest& issuing_key) {
+  for (const CaEntry& entry : cas.entries()) {
+    const Certificate& ca = entry.certificate;
+    const bool inactive = entry.status != CaStatus::Active && registrar_.cas_not_durable_.count(ca.fingerprint()) == 0;
+    if (inactive || ca.issuer_der() != crl_.issuer_der()) continue;
+    if (ca.self_issued() && ca.spki_hash() == issuing_key) continue;
+    const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
+    if (!serial_listed(registrar_.cache_, registrar_.chains_, name, issuing_key)) continue;
+    if (const auto set = registrar_.set_ca_status(ca.fingerprint(), CaStatus::Inactive, by_); !set) return set.error();
+    ++outcome_.cas;
+  }
+  return {};
+}
+
+Answer<void> CrlImport::finish() {
+  const auto cas = registrar_.cas_now();
+  const auto issuer = cas->find(outcome_.ca);
+  if (!issuer) return deleted_meanwhile();
+  const Digest issuing_key = cas->entry(*issuer).certificate.spki_hash();
+  if (const auto set = deactivate_cas(*cas, issuing_key); !set) return set;
+  RegistryStore::Batch batch;
+  // Of two that were imported at once the newer one is remembered.
+  const auto last = registrar_.store_.crl(issuing_key);
+  const bool older = last && last->has_value() && crl_.older_than((*last)->number, (*last)->this_update);
+  if (!older) registrar_.store_.put_crl(batch, issuing_key, {crl_.number(), crl_.this_update()});
+  registrar_.ledger_.note(Change::Kind::CrlImported, outcome_.ca, 0);
+  registrar_.ledger_.audit(by_, "crl.import", to_hex(outcome_.ca), "",
+                           std::to_string(outcome_.entries) + " entries, " + std::to_string(outcome_.revoked) +
+                               " revoked, " + std::to_string(outcome_.held) + " held, " +
+                               std::to_string(outcome_.unseen) + " not seen yet");
+  const auto written = registrar_.ledger_.commit(batch, true);
+  Notice notice{registrar_.ledger_.revision(), nullptr, {}};
+  registrar_.end_chains_through_listed(notice);
+  registrar_.sink_.put_in_force(notice);
+  return written;
+}
+
+// Whose list it is is looked up on the caller's thread, from a snapshot; what it changes, on the registrar's.
+Answer<CrlOutcome> Registrar::import_crl(const Crl& crl, const Actor& by) {
+  const auto cas = impl_->cas_now();
+  const std::vector<std::size_t>* groups = cas->groups_of(crl.issuer_der());
+  if (groups == nullptr) {
+    return Refusal{Refusal::Kind::NotFound, "no registered CA has the name of this CRL's issuer: register it first"};
+  }
+  const CaSet::Group* signer = nullptr;
+  for (const std::size_t group : *groups) {
+    if (crl.signed_by(cas->group(group).key)) signer = &cas->group(group);
+  }
+  if (signer == nullptr) {
+    return Refusal{Refusal::Kind::Invalid, "the CRL's signature does not fit any registered CA of its issuer's name"};
+  }
+  const auto last = impl_->store_.crl(signer->spki_hash);
+  if (!last) return last.error();
+  if (last->has_value() && crl.older_than((*last)->number, (*last)->this_update)) {
+    return Refusal{Refusal::Kind::Conflict, "a newer CRL of this CA was imported already: this one is a replay"};
+  }
+  CrlImport import(*impl_, crl, cas->entry(signer->members.front()).certificate.fingerprint(), by);
+  for (std::size_t at = 0; at < import.entries(); at += kCrlEntries) {
+    const std::size_t to = std::min(at + kCrlEntries, import.entries());
+    if (const auto done = impl_->call<void>([&] { return import.take(at, to); }); !done) return done.error();
+  }
+  if (const auto done = impl_->call<void>([&] { return import.finish(); }); !done) return done.error();
+  return import.outcome();
+}
+
+}  // namespace sallyport

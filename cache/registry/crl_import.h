@@ -1,0 +1,56 @@
+// A revocation list put in force, part by part, so that a deactivation never waits for the whole of a long one. A part
+// that was written stays: importing the list again completes it. Made for one import on the thread of whoever asked;
+// take() and finish() run on the registrar's. Included by the registrar's sources alone.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "cache/registry/registrar_impl.h"
+#include "cache/x509/crl.h"
+
+namespace sallyport {
+
+class CrlImport {
+ public:
+  // `ca`: the registered CA whose key signed it. All outlive the import.
+  CrlImport(Registrar::Impl& registrar, const Crl& crl, const Digest& ca, const Actor& by);
+
+  std::size_t entries() const { return crl_.entries().size(); }
+  // Entries [from, to): their serials are revoked, or held; in force also where the disk refuses them.
+  Answer<void> take(std::size_t from, std::size_t to);
+  // Behind the last part. The list may also name CAs that its issuer signed: registered ones become inactive, and
+  // chains through a revoked certificate that clients sent end here. Its number is remembered.
+  Answer<void> finish();
+
+  const CrlOutcome& outcome() const { return outcome_; }
+
+ private:
+  // A part on its way to one commit.
+  struct Part {
+    RegistryStore::Batch batch;
+    std::uint64_t chain = 0;  // of serials that nobody has shown
+    Digest issuing_key{};
+    std::vector<Registrar::Impl::Accepted> changed, unseen;
+    std::vector<DeviceStatus> before;  // of those that changed
+  };
+  // What the registry had of a serial.
+  struct Found {
+    bool stored = false;   // it has a row
+    bool changes = false;  // and the list changes it
+  };
+
+  bool in_force(const IssuerSerial& name, const Digest& issuing_key) const;
+  Answer<Found> change_registered(Part& part, const CrlEntry& entry, const IssuerSerial& name);
+  void add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial& name);
+  Answer<void> take_entry(Part& part, const CrlEntry& entry);
+  Answer<void> write(Part& part);
+  Answer<void> deactivate_cas(const CaSet& cas, const Digest& issuing_key);
+
+  Registrar::Impl& registrar_;
+  const Crl& crl_;
+  const Actor& by_;
+  CrlOutcome outcome_;
+};
+
+}  // namespace sallyport

@@ -1,0 +1,85 @@
+#include "cache/registry/ledger.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <utility>
+
+#include "cache/registry/registrar.h"
+
+namespace sallyport {
+
+Ledger::Ledger(RegistryStore& store, Logger& log) : store_(store), log_(log) {
+  figures_.seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
+}
+
+Answer<void> Ledger::warm() {
+  const auto meta = store_.meta();
+  if (!meta) return meta.error();
+  meta_ = *meta;
+  return {};
+}
+
+void Ledger::note(Change::Kind kind, const Digest& id, std::uint8_t status) {
+  noted_.push_back({kind, ++meta_.revision, id, status});
+}
+
+void Ledger::audit(const Actor& by, std::string_view action, std::string target, std::string_view before,
+                   std::string_view after) {
+  audits_.push_back({0, 0, by, std::string(action), std::move(target), std::string(before), std::string(after)});
+}
+
+void Ledger::add_chain(ChainRow row) {
+  unsaved_chains_[meta_.next_chain++] = std::move(row);
+}
+
+Answer<void> Ledger::commit(RegistryStore::Batch& batch, bool sync) {
+  const std::vector<Change> changes = std::exchange(noted_, {});
+  for (AuditRecord& line : std::exchange(audits_, {})) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    line.at_us = last_audit_us_ = std::max<std::int64_t>(now_us, last_audit_us_ + 1);
+    line.revision = meta_.revision;
+    store_.put_audit(batch, line);
+  }
+  for (const auto& [id, row] : unsaved_chains_) store_.put_chain(batch, id, row);
+  if (!unsaved_chains_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
+  const auto begun = std::chrono::steady_clock::now();
+  auto written = store_.commit(batch, sync);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  const std::lock_guard lock(mutex_);
+  if (!written) {
+    ++figures_.store_errors;
+    meta_.revision -= changes.size();
+    return written;
+  }
+  unsaved_chains_.clear();
+  for (const Change& change : changes) {
+    // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
+    const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
+    log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
+               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", change.status}});
+  }
+  ++figures_.commits;
+  figures_.revision = meta_.revision;
+  figures_.seconds_sum += seconds;
+  const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
+  ++figures_.seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
+  return written;
+}
+
+Answer<void> Ledger::set(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
+                         std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill) {
+  RegistryStore::Batch batch;
+  fill(batch);
+  note(Change::Kind::SettingChanged, Digest{}, 0);
+  audit(by, action, target, before, after);
+  return commit(batch, true);
+}
+
+CommitFigures Ledger::figures() const {
+  const std::lock_guard lock(mutex_);
+  return figures_;
+}
+
+}  // namespace sallyport
