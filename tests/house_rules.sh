@@ -85,6 +85,9 @@ sources cache proxy admin | grep '\.h$' | xargs grep -hoE '^(struct|class|enum c
   sed -E 's/^(struct|enum class|class) ([A-Za-z0-9_]+).*/\2/' | sort | uniq -d | rule "two headers define a type of this name"
 git ls-files -co --exclude-standard cache proxy admin | grep -E '(util|common|helper|manager|misc)[^/]*\.(h|cc)$' | rule "a name that says nothing"
 
+# A sabotage that no longer applies shows nothing.
+tests/mutants.sh --check | rule "a mutant that cannot be applied"
+
 # Nothing logs what must stay secret.
 sources cache proxy admin | in_files '(info|warn|error|debug|write)\(.*(key_pem|private_key|password|token|payload)' | rule "a secret in a log line"
 
