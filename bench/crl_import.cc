@@ -1,8 +1,8 @@
 // What does an imported revocation list cost an entry, of serials that nobody has shown?
 //
 // Expected, from the pieces: parsing an entry below 1 us; three rows (device, text, index) of 200 bytes in a batch of
-// 4096, some 8 us with RocksDB's tables, and a slot of the cache, below 1 us: 10 us an entry, a second for a hundred
-// thousand. A deactivation waits for one part of 4096 at most.
+// 4096, some 18 us with RocksDB's log and tables, and a slot of the cache, below 1 us: 20 us an entry, two seconds for
+// a hundred thousand. A deactivation waits for one part of 4096 at most.
 #include <openssl/x509.h>
 
 #include <ctime>

@@ -4,9 +4,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_engine.h"
 
@@ -55,21 +52,11 @@ BIO* TlsCallbacks::make_bio(void* engine) {
 int TlsCallbacks::bio_read(BIO* bio, char* into, int size) {
   TlsEngine& engine = *engine_of(bio);
   BIO_clear_retry_flags(bio);
-  if (!engine.torn_.empty()) {
-    const std::size_t n = std::min(engine.torn_.size(), static_cast<std::size_t>(size));
-    std::memcpy(into, engine.torn_.data(), n);
-    engine.torn_.consume(n);
-    return static_cast<int>(n);
-  }
-  if (engine.input_.empty()) {
-    if (engine.input_ended_) return 0;
-    BIO_set_retry_read(bio);
-    return -1;
-  }
-  const std::size_t n = std::min(engine.input_.size(), static_cast<std::size_t>(size));
-  std::memcpy(into, engine.input_.data(), n);
-  engine.input_ = engine.input_.subspan(n);
-  return static_cast<int>(n);
+  const std::size_t n = engine.input_.read({reinterpret_cast<std::uint8_t*>(into), static_cast<std::size_t>(size)});
+  if (n > 0) return static_cast<int>(n);
+  if (engine.input_.ended()) return 0;
+  BIO_set_retry_read(bio);
+  return -1;
 }
 
 int TlsCallbacks::bio_write(BIO* bio, const char* from, int size) {
@@ -81,7 +68,7 @@ long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
   const TlsEngine& engine = *engine_of(bio);
   switch (command) {
     case BIO_CTRL_FLUSH: return 1;
-    case BIO_CTRL_EOF: return engine.input_ended_ && engine.input_.empty() ? 1 : 0;
+    case BIO_CTRL_EOF: return engine.input_.ended() && engine.input_.empty() ? 1 : 0;
     default: return 0;
   }
 }

@@ -36,29 +36,10 @@ TlsEngine::~TlsEngine() {
   SSL_CTX_free(context_);
 }
 
-void TlsEngine::lend(std::span<const std::uint8_t> ciphertext) {
-  input_ = ciphertext;
-}
-std::size_t TlsEngine::unread() const {
-  return input_.size();
-}
-void TlsEngine::end_of_input() {
-  input_ended_ = true;
-}
-
-// What is held back is as if it had not arrived.
 Step TlsEngine::handshake(Pace pace) {
-  const std::span<const std::uint8_t> lent = input_;
-  const bool ended = input_ended_;
-  if (pace == Pace::OneRecord && lent.size() > RecordCipher::kHeaderBytes) {
-    const std::size_t record = RecordCipher::kHeaderBytes + (std::size_t{lent[3]} << 8 | lent[4]);
-    input_ = lent.first(std::min(record, lent.size()));
-  }
-  const std::span<const std::uint8_t> held_back = lent.subspan(input_.size());
-  input_ended_ = ended && held_back.empty();
+  if (pace == Pace::OneRecord) input_.hold_back_all_but_one_record();
   const Step step = shake();
-  input_ = {input_.data(), input_.size() + held_back.size()};
-  input_ended_ = ended;
+  input_.release();
   return step;
 }
 
@@ -89,15 +70,14 @@ std::size_t hello_bytes(std::span<const std::uint8_t> bytes) {
 
 // Done once either has the handshake.
 Step TlsEngine::choose() {
-  if (server_ != nullptr && !input_ended_) {
-    const std::span<const std::uint8_t> record = next_record();
+  if (server_ != nullptr && !input_.ended()) {
+    const std::span<const std::uint8_t> record = input_.next_record(hello_bytes);
     if (record.empty()) return Step::WantInput;
     if (begins_hello(record) && begin_ours(record)) {
-      torn_.release();
+      input_.done_with_record();
       return Step::Done;
     }
-    // What came of it goes to OpenSSL as it came.
-    if (torn_.empty()) input_ = {record.data(), record.size() + input_.size()};
+    input_.put_back(record);  // it goes to OpenSSL as it came
   }
   if (begin_openssl()) return Step::Done;
   error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
@@ -163,38 +143,14 @@ bool TlsEngine::begin_openssl() {
   return true;
 }
 
-// The next record of a handshake, whole, off the front of what was lent; empty where it is not whole yet, and then it
-// is kept. Good until the next call.
-std::span<const std::uint8_t> TlsEngine::next_record() {
-  const auto record_bytes = [this](std::span<const std::uint8_t> bytes) {
-    return ours_ != nullptr ? ours_->record_bytes(bytes) : hello_bytes(bytes);
-  };
-  if (torn_.empty()) {
-    const std::size_t bytes = record_bytes(input_);
-    if (input_.size() >= bytes) {
-      const auto record = input_.first(bytes);
-      input_ = input_.subspan(bytes);
-      return record;
-    }
-  }
-  while (!input_.empty()) {
-    const std::size_t bytes = record_bytes(torn_.bytes());
-    if (torn_.size() == bytes) break;
-    const std::size_t n = std::min(input_.size(), bytes - torn_.size());
-    torn_.append(input_.first(n));
-    input_ = input_.subspan(n);
-  }
-  const bool whole = torn_.size() == record_bytes(torn_.bytes());
-  return whole ? torn_.bytes() : std::span<const std::uint8_t>();
-}
-
 Step TlsEngine::shake_ours() {
   for (;;) {
-    const std::span<const std::uint8_t> record = next_record();
-    if (record.empty()) return input_ended_ ? not_proven(Step::Truncated) : Step::WantInput;
+    const std::span<const std::uint8_t> record =
+        input_.next_record([this](std::span<const std::uint8_t> bytes) { return ours_->record_bytes(bytes); });
+    if (record.empty()) return input_.ended() ? not_proven(Step::Truncated) : Step::WantInput;
     const Step step = ours_->read(record);
     clear_errors();
-    torn_.release();
+    input_.done_with_record();
     switch (step) {
       case Step::WantInput: break;
       case Step::Done: return finish_ours();
@@ -350,7 +306,7 @@ Step TlsEngine::step_after(int outcome) {
   const char* text = code != 0 ? ERR_reason_error_string(code) : nullptr;
   clear_errors();
   switch (kind) {
-    case SSL_ERROR_WANT_READ: return input_ended_ ? Step::Truncated : Step::WantInput;
+    case SSL_ERROR_WANT_READ: return input_.ended() ? Step::Truncated : Step::WantInput;
     case SSL_ERROR_ZERO_RETURN: return Step::Closed;
     case SSL_ERROR_SYSCALL: return Step::Truncated;
     default: break;
@@ -364,8 +320,8 @@ Step TlsEngine::step_after(int outcome) {
 Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
   n = 0;
   if (records_.active()) {
-    const Step step = records_.read(input_, into, n, output_);
-    if (step == Step::WantInput && input_ended_) return Step::Truncated;
+    const Step step = records_.read(input_.lent(), into, n, output_);
+    if (step == Step::WantInput && input_.ended()) return Step::Truncated;
     if (step == Step::Failed) {
       const char* text = ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, records_.failure()));
       error_ = {Origin::Client, Reason::TlsError, records_.failure(), text != nullptr ? text : "TLS failed"};
@@ -379,8 +335,8 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
 }
 
 bool TlsEngine::drained() const {
-  if (records_.active()) return !input_ended_ && records_.missing(input_) > 0;
-  return ssl_ != nullptr && input_.empty() && !input_ended_ && SSL_pending(ssl_) == 0;
+  if (records_.active()) return !input_.ended() && records_.missing(input_.lent()) > 0;
+  return ssl_ != nullptr && input_.empty() && !input_.ended() && SSL_pending(ssl_) == 0;
 }
 
 std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {

@@ -16,6 +16,7 @@
 #include "cache/base/result.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/io/byte_buffer.h"
+#include "proxy/tls/engine_input.h"
 #include "proxy/tls/own_handshake.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/tls/tls_records.h"
@@ -36,10 +37,10 @@ class TlsEngine {
 
   // Lends ciphertext for the calls that follow, until the next lend(). What the engine has not read is
   // unread(): the caller keeps those bytes and lends them again, first, next time.
-  void lend(std::span<const std::uint8_t> ciphertext);
-  std::size_t unread() const;
-  std::span<const std::uint8_t> rest() const { return input_; }  // those bytes
-  void end_of_input();  // the peer's TCP FIN: after the lent bytes there is nothing more
+  void lend(std::span<const std::uint8_t> ciphertext) { input_.lend(ciphertext); }
+  std::size_t unread() const { return input_.lent().size(); }
+  std::span<const std::uint8_t> rest() const { return input_.lent(); }  // those bytes
+  void end_of_input() { input_.end(); }  // the peer's TCP FIN: after the lent bytes there is nothing more
 
   // How much of the lent ciphertext a step of the handshake takes: with OneRecord the client's certificate, its
   // signature and its Finished are a step each, and WantInput may leave whole records unread().
@@ -81,7 +82,6 @@ class TlsEngine {
   Step step_after(int outcome);
   bool take_over(std::size_t output_before);
   void settle();
-  std::span<const std::uint8_t> next_record();
 
   // Whose handshake it is: neither's until the ClientHello has come, and neither's once records_ is active.
   std::unique_ptr<OwnHandshake> ours_;
@@ -94,10 +94,8 @@ class TlsEngine {
   const Resumption* resumption_;
   Verifier* verifier_;
   ByteBuffer& output_;
-  ByteBuffer torn_;  // of a handshake record that is not whole yet; OpenSSL, where it takes over, reads it first
-  std::span<const std::uint8_t> input_;
+  EngineInput input_;
   std::uint64_t sealed_by_client_ = 0;  // the records that OpenSSL has read with the client's key of TLS 1.2
-  bool input_ended_ = false;
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
