@@ -11,6 +11,7 @@
 
 #include "bench/scale.h"
 #include "bench/tls_pair.h"
+#include "proxy/tls/handshake_crypto.h"
 
 namespace sallyport::bench {
 namespace {
@@ -61,6 +62,12 @@ BENCHMARK_CAPTURE(handshake, tls13_full_intermediate, Shape{.intermediate = true
 BENCHMARK_CAPTURE(handshake, tls13_full_unknown_intermediate, Shape{.known = false, .intermediate = true})
     ->Apply(in_microseconds);
 BENCHMARK_CAPTURE(handshake, tls13_full_rsa_server, Shape{.server_key = kRsa})->Apply(in_microseconds);
+BENCHMARK_CAPTURE(handshake, tls13_full_x25519, Shape{.groups = "X25519"})->Apply(in_microseconds);
+// Only where OpenSSL has ML-KEM: since 3.5.
+[[maybe_unused]] const bool kWithMlKem =
+    has_post_quantum_exchange() &&
+    benchmark::RegisterBenchmark("handshake/tls13_full_x25519mlkem768", handshake, Shape{.groups = "X25519MLKEM768"})
+            ->Apply(in_microseconds) != nullptr;
 BENCHMARK_CAPTURE(handshake, tls13_resumed, Shape{.resumed = true})->Apply(in_microseconds);
 BENCHMARK_CAPTURE(handshake, tls12_full_no_ticket, Shape{.version = kV12, .tickets = false})->Apply(in_microseconds);
 BENCHMARK_CAPTURE(handshake, tls12_full, Shape{.version = kV12})->Apply(in_microseconds);

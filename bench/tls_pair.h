@@ -57,6 +57,7 @@ struct Shape {
   bool resumed = false;
   bool intermediate = false;  // the device sends one
   test::Kind server_key = test::Kind::P256;
+  const char* groups = "";  // the client's; empty: OpenSSL's own list
 };
 
 class TlsServer {
@@ -78,7 +79,8 @@ class TlsServer {
   const TlsContext* context() const { return context_.get(); }
   GateVerifier& verifier() { return verifier_; }
   test::TlsClient::Options client_options() const {
-    test::TlsClient::Options options{.device = &device_, .trust = &server_ca_.certificate, .version = shape_.version};
+    test::TlsClient::Options options{
+        .device = &device_, .trust = &server_ca_.certificate, .version = shape_.version, .groups = shape_.groups};
     if (shape_.intermediate) options.intermediates.push_back(&intermediate_.certificate);
     return options;
   }

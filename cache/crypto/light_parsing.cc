@@ -38,12 +38,12 @@ const std::vector<Wanted>& wanted() {
       {OSSL_OP_KDF, {}},  // our own: light_tls_kdf.h
       {OSSL_OP_RAND, {"CTR-DRBG", "SEED-SRC"}},
       // Of certificates' keys and of the exchanges in tls_context.cc; HMAC for the binders of TLS 1.3.
-      {OSSL_OP_KEYMGMT, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448", "X25519", "HMAC"}},
+      {OSSL_OP_KEYMGMT, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448", "X25519", "HMAC", "ML-KEM-768", "X25519MLKEM768"}},
       {OSSL_OP_KEYEXCH, {"ECDH", "X25519"}},
       {OSSL_OP_SIGNATURE, {"ECDSA", "RSA", "ED25519", "ED448", "HMAC"}},
       {OSSL_OP_DECODER, {"EC", "RSA", "RSA-PSS", "ED25519", "ED448"}},
       {OSSL_OP_ASYM_CIPHER, {}},
-      {OSSL_OP_KEM, {}},
+      {OSSL_OP_KEM, {"ML-KEM-768", "X25519MLKEM768"}},  // since OpenSSL 3.5
   };
   return all;
 }

@@ -1,7 +1,9 @@
 #include "proxy/tls/client_hello.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <iterator>
 
 #include "proxy/tls/hello_fields.h"
 #include "proxy/tls/wire_reader.h"
@@ -15,8 +17,6 @@ using Bytes = std::span<const std::uint8_t>;
 constexpr std::size_t kKeyName = 16;
 constexpr std::uint8_t kHandshakeRecord = 22, kClientHello = 1;
 
-constexpr std::size_t kX25519 = static_cast<std::size_t>(Group::X25519), kX25519Bytes = 32;
-constexpr std::size_t kP256 = static_cast<std::size_t>(Group::P256), kP256Bytes = 65;
 constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
 constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
 constexpr std::size_t kPskDheKe = 1;
@@ -28,21 +28,36 @@ bool prefers_aes(Bytes suites) {
   return aes128 < suites.size() && place_of(kChaCha20, suites) > std::min(aes128, place_of(kAes256Gcm, suites));
 }
 
-bool read_key_share(Bytes content, PlainHello& hello) {
+// What we answer a share for, and how long it is; the first is preferred.
+struct KnownShare {
+  Group group;
+  std::size_t bytes;
+};
+constexpr KnownShare kKnownShares[] = {{Group::X25519MlKem768, kMlKemKeyBytes + kX25519ShareBytes},
+                                       {Group::X25519, kX25519ShareBytes},
+                                       {Group::P256, kP256ShareBytes}};
+
+bool read_key_share(Bytes content, bool post_quantum, PlainHello& hello) {
   WireReader reader(content);
   WireReader shares(reader.vector(2));
-  Bytes x25519, p256;
+  std::array<Bytes, std::size(kKnownShares)> found;
   while (!shares.empty()) {
     const std::size_t group = shares.number(2);
     const Bytes key = shares.vector(2);
-    if (group != kX25519 && group != kP256) continue;
-    Bytes& share = group == kX25519 ? x25519 : p256;
-    if (!share.empty() || key.size() != (group == kX25519 ? kX25519Bytes : kP256Bytes)) return false;
-    share = key;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (group != static_cast<std::size_t>(kKnownShares[i].group)) continue;
+      if (!found[i].empty() || key.size() != kKnownShares[i].bytes) return false;
+      found[i] = key;
+    }
   }
-  hello.group = x25519.empty() ? Group::P256 : Group::X25519;
-  hello.share = x25519.empty() ? p256 : x25519;
-  return reader.whole() && !shares.missing() && !hello.share.empty();
+  if (!reader.whole() || shares.missing()) return false;
+  for (std::size_t i = post_quantum ? 0 : 1; i < found.size(); ++i) {
+    if (found[i].empty()) continue;
+    hello.group = kKnownShares[i].group;
+    hello.share = found[i];
+    return true;
+  }
+  return false;
 }
 
 bool read_psk_modes(Bytes content, PlainHello& hello) {
@@ -67,12 +82,12 @@ bool read_pre_shared_key(Bytes content, PlainHello& hello) {
 }
 
 // False: OpenSSL's to judge.
-bool read_extension(std::size_t type, Bytes content, PlainHello& hello, Bytes& groups) {
+bool read_extension(std::size_t type, Bytes content, bool post_quantum, PlainHello& hello, Bytes& groups) {
   switch (type) {
     case kServerName: return (hello.server_name = host_name(content)).has_value();
     case kSupportedVersions: return is_in(kTls13, numbers(content, 1));
     case kSupportedGroups: groups = numbers(content, 2); return true;
-    case kKeyShare: return read_key_share(content, hello);
+    case kKeyShare: return read_key_share(content, post_quantum, hello);
     case kPskKeyExchangeModes: return read_psk_modes(content, hello);
     case kSignatureAlgorithms: hello.signature_schemes = numbers(content, 2); return !hello.signature_schemes.empty();
     case kPreSharedKey: return read_pre_shared_key(content, hello);
@@ -116,7 +131,18 @@ bool PlainHello::offers(std::uint16_t signature_scheme) const {
   return is_in(signature_scheme, signature_schemes);
 }
 
-std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message) {
+bool has_share_for(Group group, std::span<const std::uint8_t> key_share) {
+  WireReader reader(key_share);
+  WireReader shares(reader.vector(2));
+  bool found = false;
+  while (!shares.empty()) {
+    found = shares.number(2) == static_cast<std::size_t>(group) || found;
+    shares.vector(2);
+  }
+  return found;
+}
+
+std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message, bool post_quantum) {
   WireReader reader(message);
   if (reader.number(1) != kClientHello) return std::nullopt;
   WireReader fields(reader.vector(3));
@@ -137,7 +163,8 @@ std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message) {
     const std::size_t type = extensions.number(2);
     const Bytes content = extensions.vector(2);
     const std::uint64_t bit = type < 64 ? std::uint64_t{1} << type : 0;
-    if ((seen & bit) != 0 || hello.ticket || !read_extension(type, content, hello, groups)) return std::nullopt;
+    if ((seen & bit) != 0 || hello.ticket || !read_extension(type, content, post_quantum, hello, groups))
+      return std::nullopt;
     seen |= bit;
   }
   constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedVersions | std::uint64_t{1} << kSupportedGroups |

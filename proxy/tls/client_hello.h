@@ -2,6 +2,7 @@
 // OpenSSL's to judge.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,8 +16,11 @@ namespace sallyport {
 // when many wait; what a ticket is worth is decided in the handshake.
 std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes);
 
-// The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7.
-enum class Group : std::uint16_t { P256 = 23, X25519 = 29 };
+// The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7; the last is
+// draft-ietf-tls-ecdhe-mlkem's, X25519 and ML-KEM-768 (FIPS 203) at once.
+enum class Group : std::uint16_t { P256 = 23, X25519 = 29, X25519MlKem768 = 4588 };
+inline constexpr std::size_t kX25519ShareBytes = 32, kP256ShareBytes = 65;
+inline constexpr std::size_t kMlKemKeyBytes = 1184, kMlKemCiphertextBytes = 1088;  // FIPS 203, table 3
 
 // The one ticket of a pre_shared_key extension: RFC 8446, section 4.2.11.
 struct OfferedTicket {
@@ -29,8 +33,8 @@ struct OfferedTicket {
 // TLS_AES_128_GCM_SHA256 and a share for X25519 or P-256. The spans point into the message.
 struct PlainHello {
   std::span<const std::uint8_t> session_id;         // to be echoed
-  Group group = Group::X25519;                      // of the share that is answered: X25519 where there are both
-  std::span<const std::uint8_t> share;              // 32 bytes, or for P-256 65; not checked to be a point
+  Group group = Group::X25519;                      // of the share that is answered
+  std::span<const std::uint8_t> share;              // of its size; not checked to be a point or a key
   std::span<const std::uint8_t> signature_schemes;  // two bytes each
   std::optional<std::string_view> server_name;      // not checked to be one
   bool takes_tickets = false;                       // psk_dhe_ke, RFC 8446, section 4.2.9
@@ -41,7 +45,10 @@ struct PlainHello {
 
 // Nothing for a message (RFC 8446, section 4.1.2) that is not one, or that asks for more or other: an older version,
 // another cipher or group first, several tickets, early data, a cookie, a fragment length, other signatures in
-// certificates, or anything that is there twice.
-std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message);
+// certificates, or anything that is there twice. Of several shares the one for X25519MLKEM768 is answered, where
+// `post_quantum` says that we can, then X25519's, then P-256's.
+std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message, bool post_quantum);
+// Whether the content of a key_share extension has a share for this group.
+bool has_share_for(Group group, std::span<const std::uint8_t> key_share);
 
 }  // namespace sallyport

@@ -16,6 +16,8 @@ namespace sallyport {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
+constexpr const char* kMlKem = "ML-KEM-768";
+
 using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
 
 // A key of the group, never used as one: OpenSSL 3.0 sets a curve up for each key that is not made after another.
@@ -161,9 +163,46 @@ bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Secret256& shared
          EVP_PKEY_derive(deriving.get(), shared.data(), &length) == 1 && length == shared.size();
 }
 
+bool has_post_quantum_exchange() {
+  static const bool has = [] {
+    const NoErrorsLeft errors;
+    const KeyContextPtr known(EVP_PKEY_CTX_new_from_name(light_parsing_context(), kMlKem, nullptr));
+    return known && EVP_PKEY_keygen_init(known.get()) == 1;
+  }();
+  return has;
+}
+
+namespace {
+
+// FIPS 203, section 6.2, of the peer's encapsulation key: the ciphertext goes to `share`. False for what is no key.
+bool encapsulate(Bytes key, std::vector<std::uint8_t>& share, Secret256& shared) {
+  const NoErrorsLeft errors;
+  const KeyPtr theirs(EVP_PKEY_new_raw_public_key_ex(light_parsing_context(), kMlKem, nullptr, key.data(), key.size()));
+  const KeyContextPtr making = context_of(theirs.get());
+  share.resize(kMlKemCiphertextBytes);
+  std::size_t share_bytes = share.size(), shared_bytes = shared.size();
+  return making && EVP_PKEY_encapsulate_init(making.get(), nullptr) == 1 &&
+         EVP_PKEY_encapsulate(making.get(), share.data(), &share_bytes, shared.data(), &shared_bytes) == 1 &&
+         share_bytes == share.size() && shared_bytes == shared.size();
+}
+
+}  // namespace
+
+// draft-ietf-tls-ecdhe-mlkem, section 4: both shares, and both secrets, ML-KEM's first.
 bool exchange_keys(Group group, Bytes peer, KeyExchange& made) {
-  const KeyPtr own = make_exchange_key(group, made.share);
-  return own && derive_shared(group, own, peer, made.shared);
+  if (group != Group::X25519MlKem768) {
+    const KeyPtr own = make_exchange_key(group, made.share);
+    return own && derive_shared(group, own, peer, made.shared);
+  }
+  if (peer.size() != kMlKemKeyBytes + kX25519ShareBytes) return false;
+  std::vector<std::uint8_t> classical;
+  const KeyPtr own = make_exchange_key(Group::X25519, classical);
+  if (!own || !derive_shared(Group::X25519, own, peer.last(kX25519ShareBytes), made.shared) ||
+      !encapsulate(peer.first(kMlKemKeyBytes), made.share, made.shared_post_quantum)) {
+    return false;
+  }
+  made.share.insert(made.share.end(), classical.begin(), classical.end());
+  return true;
 }
 
 TranscriptSigner::TranscriptSigner(const EVP_PKEY* key, std::uint16_t scheme) : scheme_(scheme) {

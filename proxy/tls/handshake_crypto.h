@@ -34,8 +34,11 @@ inline constexpr std::array<std::uint16_t, 14> kAcceptedSchemes = {
 struct KeyExchange {
   std::vector<std::uint8_t> share;  // ours
   Secret256 shared;
+  Secret256 shared_post_quantum;  // ML-KEM's, of X25519MLKEM768
 };
 bool exchange_keys(Group group, std::span<const std::uint8_t> peer, KeyExchange& made);
+// Whether X25519MLKEM768 can be answered: OpenSSL has ML-KEM since 3.5.
+bool has_post_quantum_exchange();
 // The same in two steps, as TLS 1.2 takes them (RFC 8422, sections 5.4 and 5.10): the key and its share, or null; then
 // what it and the peer's share come to.
 KeyPtr make_exchange_key(Group group, std::vector<std::uint8_t>& share);

@@ -51,8 +51,10 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const ServerCredentia
   if (greeting.empty()) return false;
   schedule_.add(greeting);
   RecordKey writing;
-  if (!schedule_.derive_handshake(exchange.shared) ||
-      !derive_record_key(schedule_.client_handshake(), kKeyBytes, reading_) ||
+  const bool derived = hello.group == Group::X25519MlKem768
+                           ? schedule_.derive_handshake(exchange.shared_post_quantum, exchange.shared)
+                           : schedule_.derive_handshake(exchange.shared);
+  if (!derived || !derive_record_key(schedule_.client_handshake(), kKeyBytes, reading_) ||
       !derive_record_key(schedule_.server_handshake(), kKeyBytes, writing)) {
     return false;
   }

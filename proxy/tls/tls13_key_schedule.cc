@@ -1,5 +1,9 @@
 #include "proxy/tls/tls13_key_schedule.h"
 
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <array>
 #include <optional>
 
 namespace sallyport {
@@ -36,7 +40,16 @@ bool Tls13KeySchedule::begin_with(const Secret256& ticket_secret) {
          expand_label(early, "derived", sha256()->of_nothing_bytes(), early_);
 }
 
-bool Tls13KeySchedule::derive_handshake(Bytes shared) {
+bool Tls13KeySchedule::derive_handshake(Bytes shared, Bytes and_behind) {
+  struct Both : std::array<std::uint8_t, 64> {
+    ~Both() { OPENSSL_cleanse(data(), size()); }
+  } both;
+  if (!and_behind.empty()) {
+    if (shared.size() + and_behind.size() > both.size()) return false;
+    const auto at = std::copy(shared.begin(), shared.end(), both.begin());
+    const auto end = std::copy(and_behind.begin(), and_behind.end(), at);
+    shared = {both.data(), static_cast<std::size_t>(end - both.begin())};
+  }
   const Bytes salt = resumes_ ? Bytes(early_) : derived_early_secret();
   const TranscriptHash hash = transcript();
   return !salt.empty() && hmac(*sha256(), salt, shared, handshake_) &&

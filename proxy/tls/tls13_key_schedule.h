@@ -22,8 +22,8 @@ class Tls13KeySchedule {
 
   // First of all, where a ticket with this secret is honoured.
   bool begin_with(const Secret256& ticket_secret);
-  // After the ServerHello; `shared`: what the key exchange came to.
-  bool derive_handshake(std::span<const std::uint8_t> shared);
+  // After the ServerHello; `shared`: what the key exchange came to, in one or two parts, one behind the other.
+  bool derive_handshake(std::span<const std::uint8_t> shared, std::span<const std::uint8_t> and_behind = {});
   // After the server's Finished.
   bool derive_application();
   // After the client's Finished: the secret of the ticket with this nonce (section 4.6.1).

@@ -4,6 +4,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "cache/crypto/openssl_ptr.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/handshake_crypto.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_engine.h"
 
@@ -100,6 +103,16 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
   return 0;
 }
 
+int TlsCallbacks::on_client_hello(SSL* ssl, int*, void*) {
+  const unsigned char* shares = nullptr;
+  std::size_t length = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_key_share, &shares, &length) == 1 &&
+      has_share_for(Group::X25519MlKem768, {shares, length}) && SSL_set1_groups_list(ssl, kPostQuantumGroups) != 1) {
+    clear_errors();  // the handshake goes on with the others
+  }
+  return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
   const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
   if (engine == nullptr) return {true, nullptr};
@@ -114,6 +127,7 @@ bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
 }
 
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
+  if (has_post_quantum_exchange()) SSL_CTX_set_client_hello_cb(context, &TlsCallbacks::on_client_hello, nullptr);
   if (mutual) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_cert_verify_callback(context, &TlsCallbacks::verify, nullptr);

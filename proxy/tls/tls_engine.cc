@@ -11,6 +11,7 @@
 
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/client_hello.h"
+#include "proxy/tls/handshake_crypto.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls12_handshake.h"
 #include "proxy/tls/tls12_key_schedule.h"
@@ -96,7 +97,7 @@ bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
 
 // The handshake that has answered the ClientHello `message`, or null where OpenSSL may.
 std::unique_ptr<OwnHandshake> TlsEngine::answer(std::span<const std::uint8_t> message) {
-  if (const auto hello = plain_hello(message)) return answer13(*hello, message);
+  if (const auto hello = plain_hello(message, has_post_quantum_exchange())) return answer13(*hello, message);
   const auto hello = plain_hello12(message);
   if (!hello) return nullptr;
   auto begun = std::make_unique<Tls12Handshake>(*server_, resumption_, verifier_, verdict_, output_);

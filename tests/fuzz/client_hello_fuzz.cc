@@ -26,9 +26,10 @@ void within(const std::optional<std::string_view>& name, Bytes whole) {
 }
 
 void check(const sallyport::PlainHello& hello, Bytes whole) {
-  if (hello.share.size() != (hello.group == sallyport::Group::X25519 ? 32u : 65u) || hello.session_id.size() > 32 ||
-      hello.signature_schemes.empty())
-    __builtin_trap();
+  const std::size_t share = hello.group == sallyport::Group::X25519 ? 32
+                            : hello.group == sallyport::Group::P256 ? 65
+                                                                    : 1184 + 32;
+  if (hello.share.size() != share || hello.session_id.size() > 32 || hello.signature_schemes.empty()) __builtin_trap();
   within(hello.share, whole);
   within(hello.session_id, whole);
   within(hello.signature_schemes, whole);
@@ -51,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   within(key, whole);
   constexpr std::size_t kRecordHeader = 5;
   if (size < kRecordHeader) return 0;
-  const auto hello13 = sallyport::plain_hello(whole.subspan(kRecordHeader));
+  const auto hello13 = sallyport::plain_hello(whole.subspan(kRecordHeader), true);
   const auto hello12 = sallyport::plain_hello12(whole.subspan(kRecordHeader));
   if (hello13 && hello12) __builtin_trap();  // it is of one version
   if (hello13) check(*hello13, whole);

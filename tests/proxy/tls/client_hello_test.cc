@@ -12,7 +12,7 @@ namespace {
 std::optional<PlainHello> read(const Hello& hello) {
   static Bytes message;  // the answer points into it
   message = hello.message();
-  return plain_hello(message);
+  return plain_hello(message, true);
 }
 
 TEST(PlainHello, SaysWhatItSays) {
@@ -70,7 +70,7 @@ TEST(PlainHello, OneTicketMayBeOffered) {
   const Bytes whole = hello.message();
   EXPECT_EQ(found->ticket->binders_at, whole.size() - 35);
   EXPECT_EQ(whole[found->ticket->binders_at - 1], 6) << "up to the ticket's age";
-  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n))) << n;
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n), true)) << n;
   *hello.find(45) = vector_of({0}, 1);
   const auto without_exchange = read(hello);
   ASSERT_TRUE(without_exchange);
@@ -245,11 +245,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(PlainHello, NoBeginningOfOneIsOne) {
   const Bytes whole = Hello().message();
-  ASSERT_TRUE(plain_hello(whole));
-  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n))) << n;
+  ASSERT_TRUE(plain_hello(whole, true));
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(plain_hello(std::span(whole).first(n), true)) << n;
   Bytes other = whole;
   other[0] = 2;
-  EXPECT_FALSE(plain_hello(other));
+  EXPECT_FALSE(plain_hello(other, true));
 }
 
 }  // namespace
