@@ -52,8 +52,8 @@ Answer<void> check_key_files(const Config& config) {
     const auto key = SealingKey::load(config.registry.key_file);
     if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
   }
-  if (config.admin.tls) {
-    const auto loaded = load_server_certificate(*config.admin.tls, std::time(nullptr));
+  if (const auto tls = config.admin.tls()) {
+    const auto loaded = load_server_certificate(*tls, std::time(nullptr));
     if (!loaded) return Refusal{loaded.error().kind, "admin.certificate: " + loaded.error().what};
   }
   return {};
@@ -177,7 +177,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   }
   std::string admin_address;
   if (config.admin.address) {
-    const auto bound = network_server.listen_tcp(*config.admin.address, api, config.admin.tls);
+    const auto bound = network_server.listen_tcp(*config.admin.address, api, config.admin.tls());
     if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
     admin_address = *bound;
   }

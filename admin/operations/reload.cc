@@ -7,6 +7,7 @@
 
 #include "cache/base/file.h"
 #include "cache/x509/ca_rules.h"
+#include "proxy/config/settings.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -14,30 +15,6 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kLargestBundle = std::size_t{64} << 20;
-
-bool same(const Endpoint& a, const Endpoint& b) {
-  return a.text() == b.text();
-}
-
-bool same(const UpstreamConfig& a, const UpstreamConfig& b) {
-  return a.name == b.name && a.balance == b.balance && a.source == b.source && a.health_interval == b.health_interval &&
-         std::equal(a.servers.begin(), a.servers.end(), b.servers.begin(), b.servers.end(),
-                    [](const Endpoint& x, const Endpoint& y) { return same(x, y); });
-}
-
-bool same(const std::optional<Endpoint>& a, const std::optional<Endpoint>& b) {
-  return a.has_value() == b.has_value() && (!a || same(*a, *b));
-}
-bool same(const std::optional<CertificateFiles>& a, const std::optional<CertificateFiles>& b) {
-  return a.has_value() == b.has_value() && (!a || (a->chain == b->chain && a->key == b->key));
-}
-
-// Listeners are found by their name; their order in the file does not matter.
-const ListenerConfig* find(const std::vector<ListenerConfig>& listeners, const std::string& name) {
-  const auto found = std::find_if(listeners.begin(), listeners.end(),
-                                  [&](const ListenerConfig& listener) { return listener.name == name; });
-  return found == listeners.end() ? nullptr : &*found;
-}
 
 }  // namespace
 
@@ -69,37 +46,6 @@ Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
     }
   }
   return all;
-}
-
-std::vector<std::string> needs_restart(const Config& now, const Config& next) {
-  std::vector<std::string> keys;
-  const auto differs = [&](bool different, const std::string& key) {
-    if (different) keys.push_back(key);
-  };
-  differs(now.state_dir != next.state_dir, "state_dir");
-  differs(now.shards != next.shards, "proxy.shards");
-  differs(now.registry.queue != next.registry.queue, "registry.queue");
-  differs(now.admin.socket != next.admin.socket, "admin.socket");
-  differs(!same(now.admin.address, next.admin.address), "admin.address");
-  differs(!same(now.admin.tls, next.admin.tls), "admin.certificate, admin.key");
-  differs(now.admin.backup_dir != next.admin.backup_dir, "admin.backup_dir");
-  differs(!same(now.metrics, next.metrics), "metrics.address");
-  const bool upstreams = now.upstreams.size() == next.upstreams.size() &&
-                         std::equal(now.upstreams.begin(), now.upstreams.end(), next.upstreams.begin(),
-                                    [](const UpstreamConfig& a, const UpstreamConfig& b) { return same(a, b); });
-  differs(!upstreams, "upstream");
-  for (const ListenerConfig& listener : now.listeners) {
-    const ListenerConfig* other = find(next.listeners, listener.name);
-    differs(other == nullptr, "listener " + listener.name + " (removed)");
-    if (other == nullptr) continue;
-    differs(!same(listener.address, other->address), "listener " + listener.name + ": address");
-    differs(listener.protocol != other->protocol, "listener " + listener.name + ": protocol");
-    differs(upstreams && listener.upstream != other->upstream, "listener " + listener.name + ": upstream");
-  }
-  for (const ListenerConfig& listener : next.listeners) {
-    differs(find(now.listeners, listener.name) == nullptr, "listener " + listener.name + " (added)");
-  }
-  return keys;
 }
 
 void Reload::run() {
@@ -142,36 +88,27 @@ Answer<void> Reload::can_trust(const std::vector<Certificate>& cas, std::size_t 
 
 // All that can fail by what the files say comes first.
 Answer<void> Reload::apply(const Config& next) {
-  const auto trusted = trusted_cas(next.registry);
+  const Config changed = changed_at_once(config_, next);
+  const auto trusted = trusted_cas(changed.registry);
   if (!trusted) return trusted.error();
-  if (auto fit = can_trust(*trusted, next.registry.max_cas); !fit) return fit;
-  std::vector<ListenerConfig> listeners;
-  for (const ListenerConfig& now : config_.listeners) {
-    const ListenerConfig* other = find(next.listeners, now.name);
-    ListenerConfig merged = other != nullptr ? *other : now;
-    merged.address = now.address;
-    merged.protocol = now.protocol;
-    merged.upstream = now.upstream;
-    listeners.push_back(std::move(merged));
-  }
-  if (config_.admin.address && config_.admin.tls) {
-    if (auto read = load_server_certificate(*config_.admin.tls, std::time(nullptr)); !read) {
+  if (auto fit = can_trust(*trusted, changed.registry.max_cas); !fit) return fit;
+  const auto tls = config_.admin.address ? config_.admin.tls() : std::nullopt;
+  if (tls) {
+    if (auto read = load_server_certificate(*tls, std::time(nullptr)); !read) {
       return Refusal{read.error().kind, "admin.certificate: " + read.error().what};
     }
   }
-  if (auto changed = listeners_.reload(listeners, next.registry.key_file); !changed) return changed;
-  RegistryConfig registry = next.registry;
-  registry.queue = config_.registry.queue;
-  auto done =
-      registrar_.set_options({registry.auto_register, registry.max_cas, registry.max_devices_per_ca, registry.queue});
+  if (auto done = listeners_.reload(changed.listeners, changed.registry.key_file); !done) return done;
+  auto done = registrar_.set_options({changed.registry.auto_register, changed.registry.max_cas,
+                                      changed.registry.max_devices_per_ca, changed.registry.queue});
   if (!done) return done;
   if (auto added = registrar_.trust(*trusted); !added) return added;
-  if (config_.admin.address && config_.admin.tls) {
-    if (auto read = network_server_.reload_tls(*config_.admin.tls); !read) return read;
+  if (tls) {
+    if (auto read = network_server_.reload_tls(*tls); !read) return read;
   }
-  plane_.set_cut_pace(next.cuts_per_second);
-  log_.set(next.log_level, next.log_format);
-  config_.drain = next.drain;
+  plane_.set_cut_pace(changed.cuts_per_second);
+  log_.set(changed.log_level, changed.log_format);
+  config_.drain = changed.drain;
   return {};
 }
 

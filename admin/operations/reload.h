@@ -1,5 +1,6 @@
 // SIGHUP: the configuration file and every certificate file are read again. What can change without a restart
-// does, all of it or nothing; what cannot is named in the log. The main thread.
+// does, all of it or nothing; what cannot is named in the log. Which key is which stands in the table of settings
+// (proxy/config/settings.h). The main thread.
 #pragma once
 
 #include <functional>
@@ -47,8 +48,5 @@ class Reload {
   Log& log_;
   Logger& main_log_;
 };
-
-// The keys that differ and need a restart, as the file writes them.
-std::vector<std::string> needs_restart(const Config& now, const Config& next);
 
 }  // namespace sallyport

@@ -1,5 +1,6 @@
 // The configuration as the data plane sees it: what the contract says in its section 4, parsed, checked and with
-// every default filled in. Read by proxy/config/config.cc from TOML; plain values afterwards.
+// every default filled in. Read by proxy/config/config.cc from TOML; plain values afterwards. Each member has its row
+// in the table of settings (settings.h), which the compiler checks.
 #pragma once
 
 #include <chrono>
@@ -37,7 +38,8 @@ struct ListenerConfig {
   Endpoint address;  // port 0: the kernel chooses, the log and `listener list` say which
   AuthMode auth = AuthMode::Mutual;
   Protocol protocol = Protocol::Mqtt;
-  std::size_t upstream = 0;                    // index into Config::upstreams
+  std::string upstream_name;                   // as the file writes it
+  std::size_t upstream = 0;                    // its index in Config::upstreams
   std::vector<CertificateFiles> certificates;  // the first is the default
   TlsMin tls_min = TlsMin::V12;
   bool resumption = true;
@@ -71,8 +73,9 @@ struct RegistryConfig {
 struct AdminConfig {
   std::string socket = "/run/sallyport/admin.sock";
   std::optional<Endpoint> address;  // API over the network: needs tokens, and TLS unless it is loopback
-  std::optional<CertificateFiles> tls;
-  std::string backup_dir;  // the only place where `backup` over the network writes
+  std::string certificate, key;     // of the address; both or neither
+  std::string backup_dir;           // the only place where `backup` over the network writes
+  std::optional<CertificateFiles> tls() const;
 };
 
 struct Config {

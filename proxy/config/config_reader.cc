@@ -1,7 +1,6 @@
 #include "proxy/config/config_reader.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace sallyport {
 
@@ -23,56 +22,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-struct Unit {
-  std::string_view suffix;
-  std::uint64_t factor;
-};
-
-// A whole number followed by one of `units`; false for anything else, overflow included.
-bool scaled(std::string_view text, std::initializer_list<Unit> units, std::uint64_t& out) {
-  std::uint64_t count = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (failure != std::errc() || end == text.data()) return false;
-  const std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
-  for (const Unit& unit : units) {
-    if (suffix != unit.suffix) continue;
-    if (count > std::uint64_t{INT64_MAX} / unit.factor) return false;
-    out = count * unit.factor;
-    return true;
-  }
-  return false;
-}
-
 }  // namespace
-
-Answer<Endpoint> parse_endpoint(std::string_view text) {
-  Endpoint endpoint;
-  if (text.substr(0, 5) == "unix:") {
-    endpoint.unix_path = text.substr(5);
-    // sun_path takes 108 bytes with its terminator: unix(7).
-    if (endpoint.unix_path.empty() || endpoint.unix_path.size() > 107) {
-      return Refusal{Refusal::Kind::Invalid, "a unix socket path takes 1 to 107 bytes"};
-    }
-    return endpoint;
-  }
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos || colon == 0) {
-    return Refusal{Refusal::Kind::Invalid, "expected \"host:port\" or \"unix:/path\""};
-  }
-  std::string_view host = text.substr(0, colon);
-  const std::string_view digits = text.substr(colon + 1);
-  if (host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return Refusal{Refusal::Kind::Invalid, "an IPv6 address goes in brackets: \"[::1]:8883\""};
-  }
-  const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), endpoint.port);
-  if (failure != std::errc() || end != digits.data() + digits.size() || host.empty()) {
-    return Refusal{Refusal::Kind::Invalid, "the port must be a number from 0 to 65535"};
-  }
-  endpoint.host = host;
-  return endpoint;
-}
 
 std::string TableReader::quoted(std::string_view key) const {
   std::string out = "'";
@@ -96,103 +46,47 @@ void TableReader::problem(const toml::node* where, std::string message) {
 }
 
 void TableReader::missing(std::string_view key, std::string_view why) {
-  problem(&table_, quoted(key) + " is missing: " + std::string(why));
+  problem(at(key), quoted(key) + " is missing: " + std::string(why));
 }
 
-void TableReader::unsupported(const toml::node* node, std::string_view key) {
-  problem(node, quoted(key) + " is not supported by this version yet: remove it or leave it at its default");
+void TableReader::out_of_range(const Setting& setting) {
+  problem(at(setting.key), quoted(setting.key) + " must be " + range_of(setting));
 }
 
-void TableReader::text(std::string_view key, std::string& into) {
-  const toml::node* node = find(key);
+// The same words in the same order; how they are laid out does not matter.
+void TableReader::only_default(const Setting& setting) {
+  const toml::node* node = find(setting.key);
   if (node == nullptr) return;
-  if (auto value = node->value_exact<std::string>()) {
-    into = std::move(*value);
-  } else {
-    problem(node, quoted(key) + " must be a string");
+  const toml::table wanted = toml::parse("v = " + std::string(setting.only_value));
+  const auto same = [&](const auto& a) {
+    using Node = std::remove_cvref_t<decltype(a)>;
+    const auto* b = wanted.get("v")->as<Node>();
+    return b != nullptr && a == *b;
+  };
+  const bool at_default = node->visit([&](const auto& a) { return same(a); });
+  if (!at_default) {
+    problem(node, quoted(setting.key) +
+                      " is not supported by this version yet: remove it or leave it at its default, " +
+                      std::string(setting.only_value));
   }
 }
 
-void TableReader::flag(std::string_view key, bool& into) {
-  const toml::node* node = find(key);
-  if (node == nullptr) return;
-  if (const auto value = node->value_exact<bool>()) {
-    into = *value;
-  } else {
-    problem(node, quoted(key) + " must be true or false");
-  }
+void TableReader::must_be_there(const Setting& setting) {
+  const toml::node* node = table_.get(setting.key);
+  const bool empty = node == nullptr || (node->is_string() && node->as_string()->get().empty()) ||
+                     (node->is_array() && node->as_array()->empty());
+  if (empty) missing(setting.key, setting.needed);
 }
 
-void TableReader::texts(std::string_view key, std::vector<std::string>& into) {
-  const toml::node* node = find(key);
-  if (node == nullptr) return;
-  const toml::array* array = node->as_array();
-  if (array == nullptr) {
-    problem(node, quoted(key) + " must be a list of strings");
-    return;
-  }
-  std::vector<std::string> values;
-  for (const toml::node& element : *array) {
-    if (auto value = element.value_exact<std::string>()) {
-      values.push_back(std::move(*value));
-    } else {
-      problem(&element, quoted(key) + " must hold strings only");
-    }
-  }
-  into = std::move(values);
-}
-
-bool TableReader::integer(std::string_view key, std::int64_t& into, std::int64_t smallest, std::int64_t largest) {
+bool TableReader::text(std::string_view key, std::string& into) {
   const toml::node* node = find(key);
   if (node == nullptr) return false;
-  const auto value = node->value_exact<std::int64_t>();
-  if (!value) {
-    problem(node, quoted(key) + " must be a whole number");
-    return false;
+  if (auto value = node->value_exact<std::string>()) {
+    into = std::move(*value);
+    return true;
   }
-  if (*value < smallest || *value > largest) {
-    problem(node, quoted(key) + " must be between " + std::to_string(smallest) + " and " + std::to_string(largest));
-    return false;
-  }
-  into = *value;
-  return true;
-}
-
-void TableReader::duration(std::string_view key, std::chrono::milliseconds& into) {
-  const toml::node* node = find(key);
-  if (node == nullptr) return;
-  const auto value = node->value_exact<std::string>();
-  std::uint64_t ms = 0;
-  constexpr std::uint64_t kYear = 366ULL * 86'400'000;
-  if (!value || !scaled(*value, {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}, ms) ||
-      ms == 0 || ms > kYear) {
-    problem(node, quoted(key) + " must be a duration such as \"250ms\", \"10s\", \"5m\" or \"24h\", up to a year");
-    return;
-  }
-  into = std::chrono::milliseconds(static_cast<std::int64_t>(ms));
-}
-
-void TableReader::size(std::string_view key, std::size_t& into) {
-  const toml::node* node = find(key);
-  if (node == nullptr) return;
-  const auto value = node->value_exact<std::string>();
-  std::uint64_t bytes = 0;
-  if (!value || !scaled(*value, {{"B", 1}, {"KiB", 1U << 10}, {"MiB", 1U << 20}, {"GiB", 1U << 30}}, bytes)) {
-    problem(node, quoted(key) + " must be a size such as \"512B\", \"64KiB\" or \"4MiB\"");
-    return;
-  }
-  into = bytes;
-}
-
-void TableReader::endpoint(std::string_view key, Endpoint& into) {
-  std::string written;
-  text(key, written);
-  if (written.empty()) return;
-  if (auto parsed = parse_endpoint(written)) {
-    into = *parsed;
-  } else {
-    problem(at(key), quoted(key) + " \"" + written + "\": " + parsed.error().what);
-  }
+  problem(node, quoted(key) + " must be a string");
+  return false;
 }
 
 void TableReader::finish() {

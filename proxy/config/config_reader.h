@@ -1,18 +1,18 @@
-// Reads one TOML table strictly: each key is asked for once with its type, and what nobody asked for is
-// an unknown key. Every finding goes into one list with its position, so that a person fixes a file in
-// one round. Only config.cc includes this; toml++ stays behind it.
+// Reads one TOML table strictly, by the rows of the table of settings: what no row names is an unknown key. Every
+// finding goes into one list with its position, so that a person fixes a file in one round. config_reader.cc has
+// the table, read_value.cc the kinds of values. toml++ stays behind it.
 #pragma once
 
 #include <toml++/toml.h>
 
-#include <chrono>
 #include <cstdint>
-#include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/config/setting_row.h"
 
 namespace sallyport {
 
@@ -21,65 +21,38 @@ class TableReader {
   TableReader(const toml::table& table, std::string path, std::vector<ConfigProblem>& problems)
       : table_(table), path_(std::move(path)), problems_(problems) {}
 
-  void text(std::string_view key, std::string& into);
-  void flag(std::string_view key, bool& into);
-  void texts(std::string_view key, std::vector<std::string>& into);
-  void duration(std::string_view key, std::chrono::milliseconds& into);  // "250ms" "10s" "5m" "24h" "30d"
-  void size(std::string_view key, std::size_t& into);                    // "512B" "64KiB" "4MiB" "1GiB"
-  void endpoint(std::string_view key, Endpoint& into);
-
-  template <class Integer>
-  void number(std::string_view key, Integer& into, Integer smallest = 0,
-              Integer largest = std::numeric_limits<Integer>::max()) {
-    std::int64_t value = 0;
-    const auto limit = static_cast<std::uint64_t>(largest);
-    const auto top = limit > std::uint64_t{INT64_MAX} ? INT64_MAX : static_cast<std::int64_t>(limit);
-    if (integer(key, value, static_cast<std::int64_t>(smallest), top)) into = static_cast<Integer>(value);
-  }
-
-  // A word out of a closed list.
-  template <class Enum>
-  void word(std::string_view key, Enum& into, std::initializer_list<std::pair<std::string_view, Enum>> words) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return;
-    const auto value = node->value_exact<std::string>();
-    std::string expected;
-    for (const auto& [name, meaning] : words) {
-      if (value && *value == name) {
-        into = meaning;
-        return;
+  // Every key of the table into `owner`. What is missing, of another type or out of its range is reported; so is a
+  // key that is not carried out yet where it is not at its default, for a setting that is silently ignored would be
+  // worse than a refusal to start; so is every key that no row has.
+  template <class Owner>
+  void read(std::span<const Row<Owner>> rows, Owner& owner) {
+    for (const Row<Owner>& row : rows) {
+      if (row.read == nullptr) {
+        only_default(row);
+      } else {
+        row.read(*this, row, owner);
+        if (!row.needed.empty()) must_be_there(row);
       }
-      expected += (expected.empty() ? "\"" : ", \"") + std::string(name) + "\"";
     }
-    problem(node, quoted(key) + " must be one of " + expected);
+    finish();
   }
 
-  // A key of the contract that this version does not carry out yet: only its default may be written, for
-  // a security setting that is silently ignored would be worse than a refusal to start.
-  void only_default(std::string_view key, const toml::value<std::string>& value) { only(key, value); }
-  void only_default(std::string_view key, const toml::value<std::int64_t>& value) { only(key, value); }
-  void only_default(std::string_view key, const toml::value<bool>& value) { only(key, value); }
-
+  bool text(std::string_view key, std::string& into);  // false: it is absent or no text
   // Marks `key` as known and returns its node, or null.
   const toml::node* find(std::string_view key);
-  const toml::table& table() const { return table_; }
   // Where the table, or the key in it, stands.
   const toml::node* at(std::string_view key) const;
   void problem(const toml::node* where, std::string message);
   void missing(std::string_view key, std::string_view why);
+  void out_of_range(const Setting& setting);
   // Reports every key that nobody asked for.
   void finish();
+  std::vector<ConfigProblem>& problems() { return problems_; }
+  std::string quoted(std::string_view key) const;
 
  private:
-  template <class T>
-  void only(std::string_view key, const toml::value<T>& value) {
-    const toml::node* node = find(key);
-    if (node == nullptr) return;
-    if (node->value_exact<T>() != value.get()) unsupported(node, key);
-  }
-  bool integer(std::string_view key, std::int64_t& into, std::int64_t smallest, std::int64_t largest);
-  void unsupported(const toml::node* node, std::string_view key);
-  std::string quoted(std::string_view key) const;
+  void only_default(const Setting& setting);
+  void must_be_there(const Setting& setting);
 
   const toml::table& table_;
   std::string path_;  // "listener" for messages; empty at the top

@@ -4,6 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <regex>
+
+#include "proxy/config/setting_row.h"
+
 namespace sallyport {
 namespace {
 
@@ -149,7 +155,7 @@ servers = ["127.0.0.1:0"]
                                     HasSubstr("x.toml:5:12: there is no [[upstream]] called 'u'"),
                                     HasSubstr("x.toml:6:21: 'listener.handshake_timeout' must be a duration"),
                                     HasSubstr("x.toml:7:19: 'listener.max_connections' must be between 0"),
-                                    HasSubstr("x.toml:10:11: 'upstream.servers' \"127.0.0.1:0\"")));
+                                    HasSubstr("x.toml:10:12: 'upstream.servers' \"127.0.0.1:0\"")));
 }
 
 TEST(Config, ADuplicateKeyAndBrokenTomlHavePositions) {
@@ -208,6 +214,179 @@ TEST(Config, ClientIdBalanceNeedsAConnectToReadItFrom) {
   std::string text(kSmallest);
   text.insert(text.find("upstream = "), "protocol = \"tcp\"\n");
   EXPECT_THAT(problems_of(text + "balance = \"client-id\"\n"), ElementsAre(HasSubstr("client-id")));
+}
+
+// A file that says `line` in `table`, and beside it what a file must say.
+std::string saying(const Setting& setting, std::string_view value) {
+  std::string text, listener = "[[listener]]\n", upstream = "[[upstream]]\n", other;
+  const std::string line = std::string(setting.key) + " = " + std::string(value) + "\n";
+  for (const SettingText& each : setting_texts()) {
+    const Setting& needed = *each.setting;
+    if (needed.needed.empty() || &needed == &setting) continue;
+    (needed.table == "listener" ? listener : upstream) +=
+        std::string(needed.key) + " = " + std::string(needed.example) + "\n";
+  }
+  if (setting.table.empty()) {
+    text = line;
+  } else if (setting.table == "listener") {
+    listener += line;
+  } else if (setting.table == "upstream") {
+    upstream += line;
+  } else {
+    other = "[" + std::string(setting.table) + "]\n" + line;
+  }
+  return text + listener + upstream + other;
+}
+
+// Every value of a configuration, by its key, as the file writes it.
+std::map<std::string, std::string> values(const Config& config) {
+  std::map<std::string, std::string> all;
+  const auto note = [&](const auto& rows, const auto& owner) {
+    for (const auto& row : rows) {
+      if (row.write != nullptr) all[std::string(row.table) + "." + std::string(row.key)] = row.write(row, owner);
+    }
+  };
+  note(top_rows(), config);
+  note(proxy_rows(), config);
+  note(listener_rows(), config.listeners.at(0));
+  note(upstream_rows(), config.upstreams.at(0));
+  note(registry_rows(), config.registry);
+  note(admin_rows(), config.admin);
+  note(metrics_rows(), config);
+  note(log_rows(), config);
+  return all;
+}
+
+std::string without_spaces(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text;
+}
+
+TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
+  // Of a file that says only what it must.
+  std::map<std::string, std::string> before;
+  for (const SettingText& each : setting_texts()) {
+    if (before.empty()) before = values(parse_config(saying(*each.setting, each.fallback), "x.toml").config);
+    if (each.setting->applies == Applies::NotYet) continue;
+    SCOPED_TRACE(each.name);
+    ASSERT_FALSE(each.setting->example.empty());
+    std::string text = saying(*each.setting, each.setting->example);
+    if (each.name == "upstream.name") text = saying(*each.setting, "\"broker\"");
+    // These two go together.
+    if (each.name == "admin.certificate") text += "key = \"k\"\n";
+    if (each.name == "admin.key") text += "certificate = \"c\"\n";
+    const ConfigReport report = parse_config(text, "x.toml");
+    ASSERT_THAT(report.problems, IsEmpty()) << to_string(report.problems.at(0), "x.toml") << "\n" << text;
+    auto after = values(report.config);
+    const std::string key = std::string(each.setting->table) + "." + std::string(each.setting->key);
+    EXPECT_EQ(without_spaces(after.at(key)), without_spaces(std::string(each.setting->example)));
+    if (!each.setting->needed.empty()) continue;
+    EXPECT_NE(after.at(key), before.at(key)) << "the example is the default";
+    for (const auto& [other, value] : before) {
+      const bool goes_along = key.substr(0, 6) == "admin." && (other == "admin.key" || other == "admin.certificate");
+      if (other != key && !goes_along) {
+        EXPECT_EQ(after.at(other), value) << "two rows lead to one member: " << other;
+      }
+    }
+  }
+}
+
+TEST(Settings, EveryDefaultMayBeWritten) {
+  for (const SettingText& each : setting_texts()) {
+    if (!each.setting->needed.empty()) continue;
+    EXPECT_THAT(problems_of(saying(*each.setting, each.fallback)), IsEmpty()) << each.name;
+  }
+}
+
+TEST(Settings, WhatIsNotBuiltYetIsRefusedUnlessAtItsDefault) {
+  std::size_t not_built = 0;
+  for (const SettingText& each : setting_texts()) {
+    if (each.setting->applies != Applies::NotYet) continue;
+    ++not_built;
+    for (const char* value : {"\"x\"", "7", "true", "[\"x\"]", "{ x = 1 }", "1.5"}) {
+      EXPECT_THAT(problems_of(saying(*each.setting, value)),
+                  ElementsAre(HasSubstr("'" + each.name + "' is not supported by this version yet")))
+          << value;
+    }
+  }
+  EXPECT_GE(not_built, 4U);
+}
+
+TEST(Settings, WhatAFileMustSayIsMissedByItsName) {
+  for (const SettingText& each : setting_texts()) {
+    if (each.setting->needed.empty()) continue;
+    std::string text = saying(*each.setting, "");
+    text.erase(text.find(std::string(each.setting->key) + " = \n"), each.setting->key.size() + 4);
+    EXPECT_THAT(problems_of(text), testing::Contains(HasSubstr("'" + each.name + "' is missing: "))) << text;
+  }
+}
+
+TEST(Settings, EachEndOfARangeIsAccepted) {
+  for (const SettingText& each : setting_texts()) {
+    if (each.setting->takes != Takes::Number || each.setting->applies == Applies::NotYet) continue;
+    EXPECT_THAT(problems_of(saying(*each.setting, std::to_string(each.setting->least))), IsEmpty()) << each.name;
+    if (each.setting->most == 0) continue;
+    EXPECT_THAT(problems_of(saying(*each.setting, std::to_string(each.setting->most))), IsEmpty()) << each.name;
+    EXPECT_THAT(problems_of(saying(*each.setting, std::to_string(each.setting->most + 1))),
+                ElementsAre(HasSubstr("'" + each.name + "' must be between")));
+  }
+  EXPECT_THAT(problems_of(with("[admin]\nsocket = \"\"\n")), ElementsAre(HasSubstr("must be 1 to 107 bytes long")));
+}
+
+TEST(Settings, TheCommentedFileIsAcceptedAsItStandsAndWithEveryLine) {
+  const std::string file = default_config();
+  const ConfigReport report = parse_config(file, "x.toml");
+  ASSERT_THAT(problems_of(file), IsEmpty());
+  // A comment has a space behind its #, a default has none.
+  const std::string all = std::regex_replace(file, std::regex("\n#(?! )"), "\n");
+  ASSERT_NE(all, file);
+  ASSERT_THAT(problems_of(all), IsEmpty());
+  EXPECT_EQ(values(parse_config(all, "x.toml").config), values(report.config));
+  for (const SettingText& each : setting_texts()) {
+    EXPECT_THAT(all, HasSubstr("\n" + std::string(each.setting->key) + " = "));
+  }
+}
+
+TEST(Settings, AReloadTakesWhatItsRowSaysAndNamesTheRest) {
+  for (const SettingText& each : setting_texts()) {
+    if (each.setting->applies == Applies::NotYet || each.name == "listener.name") continue;
+    SCOPED_TRACE(each.name);
+    const Setting& setting = *each.setting;
+    Config now = parse_config(kSmallest, "x.toml").config;
+    Config next = now;
+    // Any other value will do: that of the example, or of another listener.
+    const std::string example = each.name == "upstream.name" ? "\"broker\"" : std::string(setting.example);
+    Config other = parse_config(saying(setting, example), "x.toml").config;
+    const auto put = [&](const auto& rows, const auto& from, auto& to) {
+      for (const auto& row : rows) {
+        if (static_cast<const Setting*>(&row) == &setting) row.keep(from, to);
+      }
+    };
+    if (each.name == "listener.upstream") other.listeners[0].upstream_name = "another";
+    if (each.name == "upstream.name") other.upstreams[0].name = "another";
+    if (each.name == "upstream.servers") other.upstreams[0].servers[0].port = 7;
+    if (each.name == "listener.address") other.listeners[0].address.port = 7;
+    put(top_rows(), other, next);
+    put(proxy_rows(), other, next);
+    put(listener_rows(), other.listeners[0], next.listeners[0]);
+    put(upstream_rows(), other.upstreams[0], next.upstreams[0]);
+    put(registry_rows(), other.registry, next.registry);
+    put(admin_rows(), other.admin, next.admin);
+    put(metrics_rows(), other, next);
+    put(log_rows(), other, next);
+    ASSERT_NE(values(now), values(next));
+    const Config changed = changed_at_once(now, next);
+    if (setting.applies == Applies::AtOnce) {
+      EXPECT_THAT(needs_restart(now, next), IsEmpty());
+      EXPECT_EQ(values(changed), values(next));
+    } else {
+      std::string named = each.name;
+      if (setting.table == "upstream") named = "upstream";
+      if (setting.table == "listener") named = "listener mqtts: " + std::string(setting.key);
+      EXPECT_THAT(needs_restart(now, next), ElementsAre(named));
+      EXPECT_EQ(values(changed), values(now));
+    }
+  }
 }
 
 }  // namespace

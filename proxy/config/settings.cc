@@ -1,0 +1,447 @@
+#include "proxy/config/settings.h"
+
+#include "proxy/config/setting_row.h"
+
+namespace sallyport {
+
+namespace {
+
+using enum Applies;
+
+constexpr std::uint64_t kMillion = 1'000'000;
+constexpr std::uint64_t kSocketPath = 107;  // sun_path takes 108 bytes with its terminator: unix(7)
+constexpr std::string_view kEngines[] = {"auto", "openssl"};
+constexpr std::string_view kReadyWhen[] = {"always", "any-upstream", "all-upstreams"};
+constexpr std::string_view kClones[] = {"allow", "alert", "refuse-new", "cut-old"};
+constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
+
+// A key of the contract whose work has not landed: it does nothing at `only_value`, and no other is accepted.
+template <class Owner>
+constexpr Row<Owner> not_yet(Setting setting) {
+  setting.applies = NotYet;
+  return {setting};
+}
+
+constexpr Row<Config> kTop[] = {
+    row<&Config::state_dir>({.key = "state_dir",
+                             .least = 1,
+                             .most = 4095,
+                             .example = "\"/srv/sallyport\"",
+                             .says = "The folder of the registry: CAs, devices, tokens, the audit log. It is made "
+                                     "private to the user that runs Sallyport."}),
+};
+
+constexpr Row<Config> kProxy[] = {
+    row<&Config::shards>({.table = "proxy",
+                          .key = "shards",
+                          .most = 1024,
+                          .example = "2",
+                          .says = "How many shards serve connections, each a thread of its own. 0: one for each CPU "
+                                  "this process may use."}),
+    not_yet<Config>({.table = "proxy",
+                     .key = "tls_engine",
+                     .takes = Takes::Word,
+                     .words = kEngines,
+                     .only_value = "\"auto\"",
+                     .says = "Which TLS implementation serves the listeners."}),
+    row<&Config::drain>({.table = "proxy",
+                         .key = "drain",
+                         .applies = AtOnce,
+                         .example = "\"10s\"",
+                         .says = "How long sessions may go on after SIGTERM before they are closed."}),
+    not_yet<Config>({.table = "proxy",
+                     .key = "drain_delay",
+                     .takes = Takes::Duration,
+                     .only_value = "\"0s\"",
+                     .says = "For how long listeners go on accepting after /readyz fails."}),
+    row<&Config::cuts_per_second>({.table = "proxy",
+                                   .key = "cuts_per_second",
+                                   .applies = AtOnce,
+                                   .least = 1,
+                                   .most = kMillion,
+                                   .example = "200",
+                                   .says = "The pace at which each shard closes sessions that were cut. No byte of "
+                                           "them passes meanwhile."}),
+    not_yet<Config>({.table = "proxy",
+                     .key = "ready_when",
+                     .takes = Takes::Word,
+                     .words = kReadyWhen,
+                     .only_value = "\"always\"",
+                     .says = "Which upstreams must be reachable for /readyz."}),
+};
+
+constexpr Row<ListenerConfig> kListener[] = {
+    row<&ListenerConfig::name>({.table = "listener",
+                                .key = "name",
+                                .needed = "logs, metrics and commands call the listener by it",
+                                .example = "\"mqtts\"",
+                                .says = "The name by which logs, metrics and commands call the listener."}),
+    row<&ListenerConfig::address>({.table = "listener",
+                                   .key = "address",
+                                   .needed = "where to listen, for example \"0.0.0.0:8883\"",
+                                   .example = "\"0.0.0.0:8883\"",
+                                   .says = "Where to listen. With port 0 the kernel chooses one; the log and "
+                                           "`sallyport listener list` say which."}),
+    row<&ListenerConfig::auth>(
+        {.table = "listener",
+         .key = "auth",
+         .applies = AtOnce,
+         .example = "\"one-way\"",
+         .says = "\"mutual\" asks every device for its certificate; \"one-way\" asks for none."}),
+    row<&ListenerConfig::protocol>({.table = "listener",
+                                    .key = "protocol",
+                                    .example = "\"tcp\"",
+                                    .says = "\"mqtt\" awaits a CONNECT and checks it; \"tcp\" passes bytes only."}),
+    row<&ListenerConfig::upstream_name>({.table = "listener",
+                                         .key = "upstream",
+                                         .needed = "the name of an [[upstream]]",
+                                         .example = "\"broker\"",
+                                         .says = "The name of the [[upstream]] this listener leads to."}),
+    row<&ListenerConfig::certificates>(
+        {.table = "listener",
+         .key = "certificates",
+         .applies = AtOnce,
+         .needed = "at least one { chain = \"FILE\", key = \"FILE\" }",
+         .example = "[ { chain = \"/etc/sallyport/server_chain.crt\", key = \"/etc/sallyport/server_pkcs8.key\" } ]",
+         .says = "PEM files of the server certificates, each with its issuers behind it, and of their private keys. "
+                 "Of several one is chosen by SNI and key type; the first is the default. Files that change are read "
+                 "again by themselves."}),
+    row<&ListenerConfig::tls_min>({.table = "listener",
+                                   .key = "tls_min",
+                                   .applies = AtOnce,
+                                   .example = "\"1.3\"",
+                                   .says = "The oldest TLS version that is accepted."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "tls_engine",
+                             .takes = Takes::Word,
+                             .words = kEngines,
+                             .only_value = "\"auto\"",
+                             .says = "Which TLS implementation serves this listener."}),
+    row<&ListenerConfig::resumption>({.table = "listener",
+                                      .key = "resumption",
+                                      .applies = AtOnce,
+                                      .example = "false",
+                                      .says = "Whether devices get TLS tickets. A ticket is honoured only while its "
+                                              "device is in good standing."}),
+    row<&ListenerConfig::cas>(
+        {.table = "listener",
+         .key = "cas",
+         .applies = AtOnce,
+         .example = "[\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]",
+         .says = "The ids of the CAs whose devices this listener admits, as `sallyport ca list` shows them. Empty: "
+                 "those of all."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "client_id",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "A template, for example \"{cn}\", that the client id must equal."}),
+    row<&ListenerConfig::handshake_timeout>({.table = "listener",
+                                             .key = "handshake_timeout",
+                                             .applies = AtOnce,
+                                             .example = "\"5s\"",
+                                             .says = "How long a TLS handshake may take."}),
+    row<&ListenerConfig::connect_timeout>({.table = "listener",
+                                           .key = "connect_timeout",
+                                           .applies = AtOnce,
+                                           .example = "\"5s\"",
+                                           .says = "How long the whole CONNECT may take after the handshake."}),
+    row<&ListenerConfig::max_connect_bytes>({.table = "listener",
+                                             .key = "max_connect_size",
+                                             .takes = Takes::Size,
+                                             .applies = AtOnce,
+                                             .least = 64,
+                                             .most = 16U << 20,
+                                             .example = "\"16KiB\"",
+                                             .says = "The largest CONNECT that is accepted, its Will included."}),
+    row<&ListenerConfig::max_connections>({.table = "listener",
+                                           .key = "max_connections",
+                                           .applies = AtOnce,
+                                           .example = "50000",
+                                           .says = "How many connections the listener holds at once. 0: what the "
+                                                   "open-file limit allows."}),
+    row<&ListenerConfig::max_connections_per_ip>(
+        {.table = "listener",
+         .key = "max_connections_per_ip",
+         .applies = AtOnce,
+         .example = "100",
+         .says = "How many connections one address may hold; an IPv6 address counts as its /64. 0: no limit. Leave it "
+                 "at 0 behind a load balancer, whose address every device has."}),
+    row<&ListenerConfig::max_new_per_second_per_ip>(
+        {.table = "listener",
+         .key = "max_new_per_second_per_ip",
+         .applies = AtOnce,
+         .most = kMillion,
+         .example = "20",
+         .says = "How many new connections one address may make in a second, all of them at once included. Those "
+                 "beyond it are refused before TLS. 0: no limit."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "max_sessions_per_device",
+                             .takes = Takes::Number,
+                             .only_value = "0",
+                             .says = "How many sessions one certificate may hold. 0: no limit."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "max_connects_per_minute_per_device",
+                             .takes = Takes::Number,
+                             .only_value = "0",
+                             .says = "How often one certificate may connect in a minute. 0: no limit."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "proxy_protocol_from",
+                             .takes = Takes::Texts,
+                             .only_value = "[]",
+                             .says = "Networks of balancers whose PROXY header is required and believed."}),
+    not_yet<ListenerConfig>({.table = "listener",
+                             .key = "idle_timeout",
+                             .takes = Takes::Duration,
+                             .only_value = "\"0s\"",
+                             .says = "How long a session may pass no byte either way. 0s: for ever."}),
+    not_yet<ListenerConfig>(
+        {.table = "listener",
+         .key = "clones",
+         .takes = Takes::Word,
+         .words = kClones,
+         .only_value = "\"allow\"",
+         .says = "What to do when one certificate comes from two addresses or with two client ids."}),
+    row<&ListenerConfig::max_handshakes_per_shard>(
+        {.table = "listener",
+         .key = "max_handshakes_per_shard",
+         .applies = AtOnce,
+         .least = 1,
+         .most = 65536,
+         .example = "64",
+         .says = "How many handshakes with work to do a shard takes on; at the limit it pauses accepting. Silent peers "
+                 "have a bound of their own, four times this, and the oldest of them makes room."}),
+    row<&ListenerConfig::cut_sessions>({.table = "listener",
+                                        .key = "cut_sessions",
+                                        .applies = AtOnce,
+                                        .example = "false",
+                                        .says = "Whether a device that loses its good standing is disconnected at "
+                                                "once. false: it is refused when it connects again."}),
+};
+
+constexpr Row<UpstreamConfig> kUpstream[] = {
+    row<&UpstreamConfig::name>({.table = "upstream",
+                                .key = "name",
+                                .needed = "listeners refer to the upstream by it",
+                                .example = "\"broker\"",
+                                .says = "The name by which listeners refer to the upstream."}),
+    row<&UpstreamConfig::servers>({.table = "upstream",
+                                   .key = "servers",
+                                   .needed = "at least one \"host:port\" or \"unix:/path\" of a broker",
+                                   .example = "[\"127.0.0.1:1883\"]",
+                                   .says = "The brokers: \"host:port\" or \"unix:/path\"."}),
+    row<&UpstreamConfig::balance>({.table = "upstream",
+                                   .key = "balance",
+                                   .example = "\"round-robin\"",
+                                   .says = "How a server is chosen. \"client-id\": the same one for the same client "
+                                           "id, which takes protocol = \"mqtt\"."}),
+    row<&UpstreamConfig::source>({.table = "upstream",
+                                  .key = "source",
+                                  .example = "[\"127.0.0.2\", \"127.0.0.3\"]",
+                                  .says = "Local addresses to connect from, in turns. One gives about 28,000 "
+                                          "connections to a server. Empty: the kernel chooses."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "username",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "A template, for example \"{cn}\", that replaces the user name."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "client_id",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "A template, for example \"{cn}\", that replaces the client id."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "user_properties",
+                             .takes = Takes::Flag,
+                             .only_value = "false",
+                             .says = "Whether MQTT 5 brokers get the device's identity as user properties."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "proxy_protocol",
+                             .takes = Takes::Flag,
+                             .only_value = "false",
+                             .says = "Whether the broker gets a PROXY v2 header."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "proxy_protocol_certificate",
+                             .takes = Takes::Flag,
+                             .only_value = "false",
+                             .says = "Whether that header carries the whole certificate."}),
+    not_yet<UpstreamConfig>(
+        {.table = "upstream", .key = "tls", .takes = Takes::Table, .only_value = "{}", .says = "TLS to the broker."}),
+    row<&UpstreamConfig::health_interval>({.table = "upstream",
+                                           .key = "health_interval",
+                                           .example = "\"10s\"",
+                                           .says = "How often a server that is down is tried again."}),
+    not_yet<UpstreamConfig>({.table = "upstream",
+                             .key = "server_reference",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "Where MQTT 5 clients are sent when Sallyport drains."}),
+};
+
+constexpr Row<RegistryConfig> kRegistry[] = {
+    row<&RegistryConfig::auto_register>({.table = "registry",
+                                         .key = "auto_register",
+                                         .applies = AtOnce,
+                                         .example = "false",
+                                         .says = "Whether devices of a CA that was registered without a choice of its "
+                                                 "own register themselves."}),
+    row<&RegistryConfig::trusted_cas>({.table = "registry",
+                                       .key = "trusted_cas",
+                                       .applies = AtOnce,
+                                       .example = "[\"/etc/sallyport/fleet-ca.pem\"]",
+                                       .says = "PEM files, or folders of *.pem and *.crt. These CAs are registered at "
+                                               "the start without a proof of possession."}),
+    row<&RegistryConfig::max_cas>({.table = "registry",
+                                   .key = "max_cas",
+                                   .applies = AtOnce,
+                                   .least = 1,
+                                   .most = 100'000,
+                                   .example = "50",
+                                   .says = "How many CAs can be registered."}),
+    row<&RegistryConfig::max_devices_per_ca>({.table = "registry",
+                                              .key = "max_devices_per_ca",
+                                              .applies = AtOnce,
+                                              .example = "1000000",
+                                              .says = "How many devices one CA can have. 0: no limit."}),
+    row<&RegistryConfig::queue>({.table = "registry",
+                                 .key = "queue",
+                                 .least = 1,
+                                 .most = 1U << 24,
+                                 .example = "4096",
+                                 .says = "How many new devices may wait to be written. Those that find it full are "
+                                         "served, and registered when they connect again."}),
+    row<&RegistryConfig::key_file>({.table = "registry",
+                                    .key = "key_file",
+                                    .applies = AtOnce,
+                                    .example = "\"/etc/sallyport/seal.key\"",
+                                    .says = "The key that encrypts hosted server keys at rest: 64 hex digits in a file "
+                                            "of mode 0600 (`openssl rand -hex 32`). Empty: none can be hosted."}),
+    not_yet<RegistryConfig>({.table = "registry",
+                             .key = "max_registrations_per_second_per_ca",
+                             .takes = Takes::Number,
+                             .only_value = "0",
+                             .says = "How many devices one CA may register in a second. 0: no limit."}),
+    not_yet<RegistryConfig>({.table = "registry",
+                             .key = "shared",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "One registry for many machines."}),
+    not_yet<RegistryConfig>({.table = "registry",
+                             .key = "node",
+                             .takes = Takes::Text,
+                             .only_value = "\"\"",
+                             .says = "This machine's name in the shared registry."}),
+    not_yet<RegistryConfig>({.table = "registry",
+                             .key = "stale_after",
+                             .takes = Takes::Duration,
+                             .only_value = "\"0s\"",
+                             .says = "How long the shared registry may be out of reach."}),
+    not_yet<RegistryConfig>({.table = "registry",
+                             .key = "stale",
+                             .takes = Takes::Word,
+                             .words = kStale,
+                             .only_value = "\"serve\"",
+                             .says = "What to do after that."}),
+};
+
+constexpr Row<AdminConfig> kAdmin[] = {
+    row<&AdminConfig::socket>({.table = "admin",
+                               .key = "socket",
+                               .least = 1,
+                               .most = kSocketPath,
+                               .example = "\"/run/sallyport/other.sock\"",
+                               .says = "The unix socket of the API, mode 0660. Whoever may open it is an operator."}),
+    row<&AdminConfig::address>({.table = "admin",
+                                .key = "address",
+                                .example = "\"127.0.0.1:8443\"",
+                                .says = "host:port of the API over the network. It asks for a token, and needs "
+                                        "certificate and key unless it is loopback. Empty: there is none."}),
+    row<&AdminConfig::certificate>({.table = "admin",
+                                    .key = "certificate",
+                                    .example = "\"/etc/sallyport/admin_chain.crt\"",
+                                    .says = "PEM file with the certificate of that address, its issuers behind it. A "
+                                            "reload reads the file again."}),
+    row<&AdminConfig::key>({.table = "admin",
+                            .key = "key",
+                            .example = "\"/etc/sallyport/admin_pkcs8.key\"",
+                            .says = "PEM file with its private key. A reload reads the file again."}),
+    row<&AdminConfig::backup_dir>({.table = "admin",
+                                   .key = "backup_dir",
+                                   .example = "\"/var/backups/sallyport\"",
+                                   .says = "The only folder into which a backup over the network writes; it is made "
+                                           "private. Empty: no backups over the network."}),
+};
+
+constexpr Row<Config> kMetrics[] = {
+    row<&Config::metrics>({.table = "metrics",
+                           .key = "address",
+                           .example = "\"127.0.0.1:9885\"",
+                           .says = "host:port of /metrics, /livez and /readyz, which ask for no token."}),
+};
+
+constexpr Row<Config> kLog[] = {
+    row<&Config::log_level>({.table = "log",
+                             .key = "level",
+                             .applies = AtOnce,
+                             .example = "\"warn\"",
+                             .says = "The least important lines that are written."}),
+    row<&Config::log_format>(
+        {.table = "log", .key = "format", .applies = AtOnce, .example = "\"json\"", .says = "How lines are written."}),
+};
+
+// No gap: every member of a struct has a row. What counts is how many initialisers an aggregate takes.
+struct Anything {
+  template <class T>
+  operator T() const;  // NOLINT(google-explicit-constructor)
+};
+template <class Owner, class... Members>
+constexpr std::size_t members() {
+  if constexpr (requires { Owner{Members{}..., Anything{}}; }) {
+    return members<Owner, Members..., Anything>();
+  } else {
+    return sizeof...(Members);
+  }
+}
+template <class Owner>
+constexpr std::size_t with_member(std::span<const Row<Owner>> rows) {
+  std::size_t count = 0;
+  for (const Row<Owner>& each : rows) count += each.read != nullptr ? 1 : 0;
+  return count;
+}
+constexpr std::size_t kIndex = 1;   // ListenerConfig::upstream follows from upstream_name
+constexpr std::size_t kTables = 4;  // Config's listeners, upstreams, registry and admin
+static_assert(members<ListenerConfig>() == with_member<ListenerConfig>(kListener) + kIndex, "a member has no row");
+static_assert(members<UpstreamConfig>() == with_member<UpstreamConfig>(kUpstream), "a member has no row");
+static_assert(members<RegistryConfig>() == with_member<RegistryConfig>(kRegistry), "a member has no row");
+static_assert(members<AdminConfig>() == with_member<AdminConfig>(kAdmin), "a member has no row");
+static_assert(members<Config>() == kTables + with_member<Config>(kTop) + with_member<Config>(kProxy) +
+                                       with_member<Config>(kMetrics) + with_member<Config>(kLog),
+              "a member has no row");
+
+}  // namespace
+
+std::span<const Row<Config>> top_rows() {
+  return kTop;
+}
+std::span<const Row<Config>> proxy_rows() {
+  return kProxy;
+}
+std::span<const Row<ListenerConfig>> listener_rows() {
+  return kListener;
+}
+std::span<const Row<UpstreamConfig>> upstream_rows() {
+  return kUpstream;
+}
+std::span<const Row<RegistryConfig>> registry_rows() {
+  return kRegistry;
+}
+std::span<const Row<AdminConfig>> admin_rows() {
+  return kAdmin;
+}
+std::span<const Row<Config>> metrics_rows() {
+  return kMetrics;
+}
+std::span<const Row<Config>> log_rows() {
+  return kLog;
+}
+
+}  // namespace sallyport

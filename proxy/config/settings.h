@@ -1,0 +1,71 @@
+// The table of settings: one row for each key of the configuration file. It drives the parser, what a reload changes
+// at once, the reference page, `sallyport config` and the commented file. A key is added here, and nowhere else but
+// in its struct in config.h: settings.cc does not compile while a member of one of those structs has no row.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/config/config.h"
+
+namespace sallyport {
+
+// What is written behind the key.
+enum class Takes : std::uint8_t {
+  Text,
+  Flag,
+  Number,
+  Duration,      // "250ms" "10s" "5m" "24h" "30d"
+  Size,          // "512B" "64KiB" "4MiB" "1GiB"
+  Word,          // one of a closed list
+  Address,       // "host:port"
+  Servers,       // a list of "host:port" and "unix:/path"
+  Texts,         // a list of texts
+  CaIds,         // a list of ids of CAs
+  Certificates,  // a list of { chain, key }
+  Table,         // { key = value, … }
+};
+
+enum class Applies : std::uint8_t {
+  AtOnce,        // a reload changes it
+  AfterRestart,  // a reload names it in the log
+  NotYet,        // a key of the contract that this version does not carry out: only its default may be written
+};
+
+struct Setting {
+  std::string_view table;  // "proxy", "listener", …; empty at the top of the file
+  std::string_view key;
+  Takes takes = Takes::Text;
+  Applies applies = Applies::AfterRestart;
+  // Numbers and bytes as they are, durations in ms, the length of a text; both 0: what the type allows.
+  std::uint64_t least = 0, most = 0;
+  std::span<const std::string_view> words = {};
+  std::string_view needed = {};      // why a file must say it; empty: there is a default
+  std::string_view example = {};     // another value than the default, as the file writes it
+  std::string_view only_value = {};  // NotYet: the default, as the file writes it
+  std::string_view says = {};        // one or two sentences for the operator
+};
+
+// Everything of one row as text, for people.
+struct SettingText {
+  const Setting* setting;
+  std::string name;      // "listener.auth"
+  std::string type;      // "duration"
+  std::string fallback;  // as the file writes it; empty: the file must say it
+  std::string range;     // "1ms to 366d"
+  std::string applies;   // "at once"
+};
+
+std::vector<SettingText> setting_texts();  // in the order of the contract
+// A configuration file with a comment and the default of every key; what only the operator knows is an example.
+std::string default_config();
+
+// The keys that differ between two configurations and take a restart, as the file writes them.
+std::vector<std::string> needs_restart(const Config& now, const Config& next);
+// `now`, and of `next` what changes at once. Listeners are those of `now`.
+Config changed_at_once(const Config& now, const Config& next);
+
+}  // namespace sallyport
