@@ -370,10 +370,7 @@ std::vector<Rejection> DataPlane::rejections() {
   std::map<std::string, Rejection> merged;
   for (std::vector<Rejection>& part : parts) {
     for (Rejection& seen : part) {
-      const std::string key = seen.fingerprint.empty()
-                                  ? seen.peer.substr(0, seen.peer.rfind(':')) + std::string(to_string(seen.reason))
-                                  : seen.fingerprint;
-      const auto [at, fresh] = merged.try_emplace(key, seen);
+      const auto [at, fresh] = merged.try_emplace(seen.key(), seen);
       if (fresh) continue;
       Rejection& known = at->second;
       const std::uint64_t count = known.count + seen.count;

@@ -185,6 +185,7 @@ HttpResponse AdminApi::explain(const Call& call) {
   const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
   return ok({{"admitted", verdict.admitted()},
              {"reason", verdict.admitted() ? Json(nullptr) : Json(std::string(to_string(verdict.reason)))},
+             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(row_of(verdict.reason).what_to_do))},
              {"id", to_hex(leaf.fingerprint())},
              {"subject", leaf.subject()},
              {"serial", serial_hex({serial, leaf.serial().size()})},

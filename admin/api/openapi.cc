@@ -10,8 +10,16 @@ namespace {
 
 struct Member {
   const char* name;
-  const char* type;  // "string", "integer", "boolean", "array", "object"; with '?': may be null or absent
+  const char* type;  // "string", "integer", "boolean", "array", "object", "reason"; with '?': may be null or absent
 };
+
+// A string of the closed list of reasons.
+Json reason_schema(bool optional) {
+  Json names = Json::array();
+  for (std::size_t i = 1; i < kReasonCount; ++i) names.push_back(std::string(kReasons[i].name));
+  if (optional) names.push_back(nullptr);
+  return {{"type", optional ? Json::array({"string", "null"}) : Json("string")}, {"enum", std::move(names)}};
+}
 
 Json schema(const std::vector<Member>& members) {
   Json properties = Json::object();
@@ -20,7 +28,8 @@ Json schema(const std::vector<Member>& members) {
     std::string type = member.type;
     const bool optional = type.back() == '?';
     if (optional) type.pop_back();
-    properties[member.name] = {{"type", optional ? Json::array({type, "null"}) : Json(type)}};
+    properties[member.name] = type == "reason" ? reason_schema(optional)
+                                               : Json{{"type", optional ? Json::array({type, "null"}) : Json(type)}};
     if (!optional) required.push_back(member.name);
   }
   return {{"type", "object"}, {"properties", std::move(properties)}, {"required", std::move(required)}};
@@ -88,13 +97,14 @@ Json schemas() {
                                  {"failures_omitted", "integer"}});
   all["ExplainRequest"] = schema({{"chain", "string"}, {"listener", "string?"}, {"at", "string?"}});
   all["Explanation"] = schema({{"admitted", "boolean"},
-                               {"reason", "string?"},
+                               {"reason", "reason?"},
+                               {"what_to_do", "string?"},
                                {"id", "string"},
                                {"subject", "string"},
                                {"serial", "string"},
                                {"at", "string"},
                                {"steps", "array"}});
-  all["Rejection"] = schema({{"reason", "string"},
+  all["Rejection"] = schema({{"reason", "reason"},
                              {"listener", "string"},
                              {"peer", "string"},
                              {"subject", "string"},

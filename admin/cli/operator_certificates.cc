@@ -273,6 +273,7 @@ int Operator::explain(const ExplainOptions& options) {
               << '\n';
   }
   std::cout << (admitted ? "admitted" : "refused: " + text(reply.json, "reason")) << '\n';
+  if (!admitted) std::cout << "to do: " << text(reply.json, "what_to_do") << '\n';
   return admitted ? kDone : kFailed;
 }
 

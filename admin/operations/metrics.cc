@@ -140,7 +140,7 @@ void collect_listeners(std::vector<MetricFamily>& all, const Config& config, con
     for (std::size_t l = 0; l < config.listeners.size(); ++l) {
       for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
         rejections.add(
-            {{"listener", name(l)}, {"reason", std::string(kReasonNames[reason])}},
+            {{"listener", name(l)}, {"reason", std::string(kReasons[reason].name)}},
             sum(shards, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].rejections[reason]; }));
       }
     }

@@ -184,10 +184,9 @@ ConnectProgress parse_connect(std::span<const std::uint8_t> bytes, std::size_t m
 
 std::size_t write_connack_refusal(MqttVersion version, Reason reason, std::span<std::uint8_t> out) {
   const bool v5 = version == MqttVersion::V5;
-  std::uint8_t code = v5 ? 0x87 : 0x05;  // not authorized
-  if (reason == Reason::BrokerUnavailable) code = v5 ? 0x88 : 0x03;
-  if (reason == Reason::ClientIdMismatch) code = v5 ? 0x85 : 0x02;
-  if (reason == Reason::ShuttingDown) code = v5 ? 0x8B : 0x03;
+  const Connack own = row_of(reason).connack;
+  const Connack connack = own.v5 == 0 ? kNotAuthorized : own;
+  const std::uint8_t code = v5 ? connack.v5 : connack.v311;
   const std::uint8_t packet[] = {0x20, static_cast<std::uint8_t>(v5 ? 3 : 2), 0x00, code, 0x00};
   const std::size_t size = v5 ? 5 : 4;
   CHECK(out.size() >= size);

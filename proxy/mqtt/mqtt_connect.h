@@ -36,8 +36,7 @@ struct ConnectProgress {
 ConnectProgress parse_connect(std::span<const std::uint8_t> bytes, std::size_t max_bytes);
 
 // A CONNACK that refuses, for the client's version. `out` takes at least 8 bytes; returns the length.
-// reason: broker_unavailable 0x03/0x88, client_id_mismatch 0x02/0x85, bad_identity 0x05/0x87,
-// device_pending 0x05/0x87, and for what else an operator adds: 0x05/0x87.
+// The code stands in the row of the reason; where that has none the client is not authorized.
 std::size_t write_connack_refusal(MqttVersion version, Reason reason, std::span<std::uint8_t> out);
 
 }  // namespace sallyport

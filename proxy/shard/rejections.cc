@@ -2,7 +2,8 @@
 
 namespace sallyport {
 
-void Rejections::add(const std::string& key, const Rejection& seen) {
+void Rejections::add(const Rejection& seen) {
+  const std::string key = seen.key();
   Shelf& shelf = seen.fingerprint.empty() ? without_ : with_certificate_;
   const auto found = shelf.by_key.find(key);
   if (found != shelf.by_key.end()) {

@@ -24,6 +24,12 @@ struct Rejection {
   std::string fingerprint;  // hex; empty: no certificate was seen
   std::uint64_t count = 0;
   std::int64_t first = 0, last = 0;  // Unix seconds
+
+  // Whose refusals are counted together: a certificate's, or those of an address (without its port) for one reason.
+  std::string key() const {
+    if (!fingerprint.empty()) return fingerprint;
+    return peer.substr(0, peer.rfind(':')) + " " + std::string(to_string(reason));
+  }
 };
 
 class Rejections {
@@ -31,8 +37,7 @@ class Rejections {
   static constexpr std::size_t kMost = 4096;        // of each kind
   static constexpr std::size_t kLongestText = 256;  // a stranger's subject must not fill the memory
 
-  // `key` tells who was refused: a fingerprint, or an address without its port.
-  void add(const std::string& key, const Rejection& seen);
+  void add(const Rejection& seen);
   std::vector<Rejection> all() const;
 
  private:

@@ -142,15 +142,13 @@ void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const 
   seen.listener = listener.name;
   seen.peer = peer_text(peer);
   seen.last = unix_now();
-  std::string key = seen.peer.substr(0, seen.peer.rfind(':')) + " " + std::string(to_string(reason));
   if (identity != nullptr) {
     seen.subject = identity->subject;
     const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
     seen.serial = serial_hex({serial, identity->serial.size()});
     seen.fingerprint = to_hex(identity->fingerprint);
-    key = seen.fingerprint;
   }
-  rejections_.add(key, seen);
+  rejections_.add(seen);
 }
 
 void Shard::drain(std::uint64_t limit_ms) {

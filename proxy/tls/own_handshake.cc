@@ -17,16 +17,6 @@ constexpr std::size_t kMostMessage = 16384;
 // OpenSSL's MAX_EMPTY_RECORDS.
 constexpr std::uint8_t kMostNothings = 32;
 
-// The alert each refusal is answered with: the contract, section 6.
-std::uint8_t alert_for(Reason reason) {
-  switch (reason) {
-    case Reason::DeviceRevoked: return SSL_AD_CERTIFICATE_REVOKED;
-    case Reason::Expired: return SSL_AD_CERTIFICATE_EXPIRED;
-    case Reason::CaUnknown: return SSL_AD_UNKNOWN_CA;
-    default: return SSL_AD_CERTIFICATE_UNKNOWN;
-  }
-}
-
 std::string_view text_of(int reason) {
   const char* text = ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, reason));
   return text != nullptr ? text : "TLS failed";
@@ -114,9 +104,10 @@ Step OwnHandshake::read_messages() {
   return Step::WantInput;
 }
 
-Step OwnHandshake::judge(std::span<const Bytes> ders, std::uint8_t alert_without) {
+Step OwnHandshake::judge(std::span<const Bytes> ders, Alert alert_without) {
   if (ders.empty()) {
-    return fail(alert_without, {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"});
+    return fail(static_cast<std::uint8_t>(alert_without),
+                {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"});
   }
   auto parsed = parse(ders);
   if (!parsed) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
@@ -126,7 +117,7 @@ Step OwnHandshake::judge(std::span<const Bytes> ders, std::uint8_t alert_without
       parsed->plain ? PeerChain{.plain = &*parsed->plain, .behind = ders.subspan(1)}
                     : PeerChain{.leaf = sk_X509_value(parsed->chain.get(), 0), .sent = parsed->chain.get()});
   if (!verdict_->admitted()) {
-    return fail(alert_for(verdict_->reason),
+    return fail(static_cast<std::uint8_t>(certificate_alert(verdict_->reason)),
                 {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"});
   }
   client_key_ = std::move(parsed->key);

@@ -60,7 +60,7 @@ class OwnHandshake {
   Step read_sealed(RecordKey& key, std::span<const std::uint8_t> record);
   bool in_message() const { return !messages_.empty(); }  // part of one has come
   // What a client without certificate is told is the version's.
-  Step judge(std::span<const std::span<const std::uint8_t>> ders, std::uint8_t alert_without);
+  Step judge(std::span<const std::span<const std::uint8_t>> ders, Alert alert_without);
   Step check(Proof proof);
   // A record that says nothing, of which there may be a few.
   Step nothing(TlsFailure where_too_many);

@@ -138,7 +138,7 @@ Step Tls12Handshake::on_message(HandshakeType type, Bytes message) {
 Step Tls12Handshake::on_certificate(Bytes body) {
   const auto ders = read_certificates12(body);
   if (!ders) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  const Step step = judge(*ders, SSL_AD_HANDSHAKE_FAILURE);
+  const Step step = judge(*ders, row_of(Reason::NoCertificate).alert12);
   if (step != Step::Failed) expects_ = Expects::ClientKeyExchange;
   return step;
 }

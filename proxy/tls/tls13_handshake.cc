@@ -134,7 +134,7 @@ Step Tls13Handshake::on_certificate(Bytes body) {
   const auto sent = read_certificates(body);
   if (!sent) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
   if (sent->with_extensions) return fail({SSL_R_UNSOLICITED_EXTENSION, SSL_AD_UNSUPPORTED_EXTENSION});
-  const Step step = judge(sent->ders, SSL_AD_CERTIFICATE_REQUIRED);
+  const Step step = judge(sent->ders, row_of(Reason::NoCertificate).alert);
   if (step == Step::Failed) return step;
   expects_ = Expects::CertificateVerify;
   return step;

@@ -30,13 +30,12 @@ const BIO_METHOD* bio_method() {
   return method;
 }
 
-// The alert each refusal is answered with (the contract, section 6), as the X509_V_ERR_* that OpenSSL maps
-// to it. A code that its table does not know yields certificate_unknown.
-int verify_error_for(Reason reason) {
-  switch (reason) {
-    case Reason::DeviceRevoked: return X509_V_ERR_CERT_REVOKED;
-    case Reason::Expired: return X509_V_ERR_CERT_HAS_EXPIRED;
-    case Reason::CaUnknown: return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+// The X509_V_ERR_* that OpenSSL maps to an alert. A code that its table does not know yields certificate_unknown.
+int verify_error_for(Alert alert) {
+  switch (alert) {
+    case Alert::CertificateRevoked: return X509_V_ERR_CERT_REVOKED;
+    case Alert::CertificateExpired: return X509_V_ERR_CERT_HAS_EXPIRED;
+    case Alert::UnknownCa: return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
     default: return X509_V_ERR_EXCLUDED_VIOLATION;
   }
 }
@@ -99,7 +98,7 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
     X509_STORE_CTX_set_error(store_context, X509_V_OK);
     return 1;
   }
-  X509_STORE_CTX_set_error(store_context, verify_error_for(engine->verdict_->reason));
+  X509_STORE_CTX_set_error(store_context, verify_error_for(certificate_alert(engine->verdict_->reason)));
   return 0;
 }
 

@@ -1,4 +1,5 @@
 // Who may ask what; how an import reads its stream; and that the description is the API.
+#include <algorithm>
 #include <fstream>
 #include <set>
 
@@ -174,6 +175,17 @@ TEST_F(ApiTest, TheDescriptionIsTheTable) {
       if (schema.empty() || schema.find('/') != std::string_view::npos) continue;
       EXPECT_TRUE(described["components"]["schemas"].contains(std::string(schema))) << schema;
     }
+  }
+}
+
+TEST_F(ApiTest, EveryReasonIsInTheDescription) {
+  const Json schemas = AdminApi::openapi()["components"]["schemas"];
+  for (const char* object : {"Rejection", "Explanation"}) {
+    const Json& names = schemas[object]["properties"]["reason"]["enum"];
+    for (std::size_t i = 1; i < kReasonCount; ++i) {
+      EXPECT_NE(std::find(names.begin(), names.end(), std::string(kReasons[i].name)), names.end()) << kReasons[i].name;
+    }
+    EXPECT_EQ(std::find(names.begin(), names.end(), "none"), names.end());
   }
 }
 

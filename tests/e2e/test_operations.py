@@ -136,7 +136,8 @@ def test_explain_says_what_a_connection_gets(server, root, work):
         assert (shown["admitted"], shown["reason"]) == (False, reason), shown
         assert shown["id"] == identity.id and shown["serial"] == identity.serial and len(shown["steps"]) >= 2
         text = server.cli("explain", identity.chain_file, status=1).stdout.splitlines()
-        assert text[-1] == f"refused: {reason}" and len(text) == len(shown["steps"]) + 1
+        assert text[-2:] == [f"refused: {reason}", f"to do: {shown['what_to_do']}"] and shown["what_to_do"]
+        assert len(text) == len(shown["steps"]) + 2
         with server.refuses(reason):
             refusal(server.port, identity)
     pending = explained(server, approving.issue(), status=1)

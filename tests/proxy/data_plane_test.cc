@@ -560,9 +560,10 @@ TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
     Rejection seen;
     seen.fingerprint = std::to_string(i);
     seen.subject.assign(100'000, 'x');
-    bounded.add(seen.fingerprint, seen);
+    bounded.add(seen);
     seen.fingerprint.clear();
-    bounded.add("peer " + std::to_string(i), seen);
+    seen.peer = std::to_string(i) + ":1";
+    bounded.add(seen);
   }
   const auto all = bounded.all();
   EXPECT_EQ(all.size(), 2 * Rejections::kMost);

@@ -122,5 +122,20 @@ TEST(MqttConnect, RefusalsSpeakTheClientsDialect) {
   EXPECT_EQ(out[3], 2);
 }
 
+// MQTT 3.1.1 has five codes that refuse (section 3.2.2.3); those of MQTT 5 begin at 0x80 (section 3.2.2.2).
+TEST(MqttConnect, EveryReasonIsRefusedWithTheCodeOfItsRow) {
+  std::uint8_t out[8];
+  for (const ReasonRow& row : kReasons) {
+    const Connack codes = row.connack.v5 == 0 ? kNotAuthorized : row.connack;
+    EXPECT_EQ(row.connack.v311 == 0, row.connack.v5 == 0) << row.name;
+    write_connack_refusal(MqttVersion::V311, row.reason, out);
+    EXPECT_EQ(out[3], codes.v311) << row.name;
+    EXPECT_TRUE(out[3] >= 1 && out[3] <= 5) << row.name;
+    write_connack_refusal(MqttVersion::V5, row.reason, out);
+    EXPECT_EQ(out[3], codes.v5) << row.name;
+    EXPECT_GE(out[3], 0x80) << row.name;
+  }
+}
+
 }  // namespace
 }  // namespace sallyport

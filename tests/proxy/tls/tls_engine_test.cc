@@ -94,17 +94,16 @@ TEST_P(Versions, EachRefusalHasTheContractsAlert) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
   const Identity509 device = make_device("d", ca);
-  const std::vector<std::pair<Reason, int>> rows = {{Reason::DeviceRevoked, SSL_AD_CERTIFICATE_REVOKED},
-                                                    {Reason::Expired, SSL_AD_CERTIFICATE_EXPIRED},
-                                                    {Reason::CaUnknown, SSL_AD_UNKNOWN_CA},
-                                                    {Reason::CaInactive, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::DeviceInactive, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::SerialConflict, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::NotYetValid, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::BadSignature, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::NotADevice, SSL_AD_CERTIFICATE_UNKNOWN},
-                                                    {Reason::InternalError, SSL_AD_CERTIFICATE_UNKNOWN}};
-  for (const auto& [reason, alert] : rows) {
+  EXPECT_EQ(row_of(Reason::DeviceRevoked).alert, Alert::CertificateRevoked);
+  EXPECT_EQ(row_of(Reason::Expired).alert, Alert::CertificateExpired);
+  EXPECT_EQ(row_of(Reason::CaUnknown).alert, Alert::UnknownCa);
+  EXPECT_EQ(row_of(Reason::CaInactive).alert, Alert::CertificateUnknown);
+  for (const ReasonRow& row : kReasons) {
+    const Reason reason = row.reason;
+    // What a certificate is refused for; NoCertificate has a test of its own.
+    if (row.alert == Alert::None || reason == Reason::NoCertificate) continue;
+    const bool v13 = GetParam().version == TLS1_3_VERSION;
+    const int alert = static_cast<int>(v13 ? row.alert : row.alert12);
     Says no(reason);
     Joined joined(server, &no, client(&device));
     EXPECT_EQ(joined.shake(), Step::Failed) << to_string(reason);
@@ -123,6 +122,8 @@ TEST_P(Versions, NoCertificateIsItsOwnReason) {
   EXPECT_EQ(yes.asked, 0);
   EXPECT_EQ(joined.client.alert(),
             GetParam().version == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE);
+  const ReasonRow& row = row_of(Reason::NoCertificate);
+  EXPECT_EQ(joined.client.alert(), static_cast<int>(GetParam().version == TLS1_3_VERSION ? row.alert : row.alert12));
 }
 
 TEST_P(Versions, ACertificateWithoutItsKeyIsRefused) {
