@@ -31,7 +31,7 @@ proxy             cache/base cache/standing cache/registry proxy/config proxy/tl
 admin/http        cache/base proxy/config proxy/tls
 admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
 admin/api         cache/crypto cache/standing cache/registry proxy admin/http admin/operations
-admin/cli         cache/base cache/x509 admin/operations
+admin/cli         cache/base cache/x509 cache/registry proxy/io proxy/config admin/operations
 admin             cache/crypto cache/standing cache/registry proxy/config proxy/tls proxy admin/http admin/operations admin/api admin/cli
 '
 declare -A may_include=()

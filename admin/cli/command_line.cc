@@ -5,6 +5,7 @@
 #include <functional>
 #include <iostream>
 
+#include "admin/cli/about.h"
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/operations/backup.h"
@@ -13,6 +14,7 @@ namespace sallyport {
 
 namespace {
 
+constexpr const char* kDefaultConfig = "/etc/sallyport/sallyport.toml";
 constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
 
 // The one command that was chosen; CLI11's callbacks set it, so that nothing runs before all is parsed.
@@ -21,7 +23,8 @@ using Chosen = std::function<int()>;
 struct Parsed {
   OperatorOptions options;
   std::string output = "table";
-  std::string config;
+  std::string config = kDefaultConfig;
+  bool default_config = false;
   std::string ttl = "24h";
   std::string reference;
   CaRegisterOptions registration;
@@ -263,16 +266,20 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
 
 void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   CLI::App* run = app.add_subcommand("serve", "run in the foreground; SIGTERM drains and ends");
-  run->add_option("--config", parsed.config, "the configuration file")->required();
+  run->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   run->callback([&parsed, &server] { parsed.chosen = [&] { return server.serve(parsed.config); }; });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
-  check_command->add_option("--config", parsed.config, "the configuration file")->required();
+  check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });
-  app.add_subcommand("version", "print the version")->callback([&parsed] {
-    parsed.chosen = [] {
-      std::cout << "sallyport " << SALLYPORT_VERSION << '\n';
-      return 0;
+  CLI::App* config = app.add_subcommand("config", "the reference of every key of the configuration file");
+  config->add_flag("--default", parsed.default_config, "a commented file with every default");
+  config->callback([&parsed] {
+    parsed.chosen = [&] {
+      return parsed.default_config ? print_default_config() : print_config_reference(parsed.output == "json");
     };
+  });
+  app.add_subcommand("version", "version, commit, build date, and the libraries it runs with")->callback([&parsed] {
+    parsed.chosen = [&] { return print_version(parsed.output == "json"); };
   });
 }
 
@@ -295,12 +302,10 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
   return {};
 }
 
-}  // namespace
-
-int run_command_line(int argc, char** argv, const ServerCommands& server) {
-  Parsed parsed;
+// Every command. `parsed` and `server` outlive `app`.
+void define(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   parsed.options.socket = kDefaultSocket;
-  CLI::App app("Sallyport: mutual TLS, device status and registration in front of your MQTT broker", "sallyport");
+  app.description("Sallyport: mutual TLS, device status and registration in front of your MQTT broker");
   app.require_subcommand(1);
   add_client_options(app, parsed);
   app.fallthrough();  // before and after the command alike; inherited by what is added from here on
@@ -311,6 +316,48 @@ int run_command_line(int argc, char** argv, const ServerCommands& server) {
   add_certificate_commands(app, parsed);
   add_listener_commands(app, parsed);
   add_watching_commands(app, parsed);
+}
+
+CommandText::Option text_of(const CLI::Option& option) {
+  CommandText::Option text;
+  text.positional = option.get_positional();
+  text.name = option.get_name(text.positional, true);
+  text.help = option.get_description();
+  text.fallback = option.get_default_str();
+  text.environment = option.get_envname();
+  text.required = option.get_required();
+  text.many = option.get_expected_max() > 1;
+  if (option.get_type_size() > 0) text.value = option.get_type_name();
+  return text;
+}
+
+void describe(const CLI::App& app, const std::string& name, std::vector<CommandText>& all) {
+  CommandText text{name, app.get_description(), {}};
+  for (const CLI::Option* option : app.get_options()) {
+    if (option != app.get_help_ptr()) text.options.push_back(text_of(*option));
+  }
+  all.push_back(std::move(text));
+  for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; })) {
+    describe(*below, (name.empty() ? "" : name + " ") + below->get_name(), all);
+  }
+}
+
+}  // namespace
+
+std::vector<CommandText> command_texts() {
+  Parsed parsed;
+  const ServerCommands none{};
+  CLI::App app("", "sallyport");
+  define(app, parsed, none);
+  std::vector<CommandText> all;
+  describe(app, "", all);
+  return all;
+}
+
+int run_command_line(int argc, char** argv, const ServerCommands& server) {
+  Parsed parsed;
+  CLI::App app("", "sallyport");
+  define(app, parsed, server);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

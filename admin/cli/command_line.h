@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace sallyport {
 
@@ -11,6 +12,24 @@ struct ServerCommands {
   int (*serve)(const std::string& config_path);
   int (*check)(const std::string& config_path);
 };
+
+// One command with what it takes, for the reference page.
+struct CommandText {
+  struct Option {
+    std::string name;  // "-o,--output", or "ID" for what stands without a name
+    std::string help;
+    std::string value;        // "TEXT", "table|json"; empty for a flag
+    std::string fallback;     // empty: none
+    std::string environment;  // the variable that may stand in its place
+    bool positional = false;
+    bool required = false;
+    bool many = false;
+  };
+  std::string name;  // "ca register"; empty for what stands before every command
+  std::string help;
+  std::vector<Option> options;
+};
+std::vector<CommandText> command_texts();
 
 // Returns the exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration.
 int run_command_line(int argc, char** argv, const ServerCommands& server);

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import re
 import socket
@@ -35,12 +36,59 @@ def config(work, tmp_path, site):
 
 
 def test_version():
-    """One line, exit 0."""
+    """What a bug report needs: commit, date, compiler and the libraries it runs with; `--version` is one line."""
     done = run("version")
     assert done.returncode == 0 and re.match(r"sallyport \d+\.\d+", done.stdout)
+    facts = json.loads(run("version", "-o", "json").stdout)
+    assert set(facts) == {"version", "commit", "build_date", "compiler", "openssl", "rocksdb", "liburing"}
+    assert done.stdout.startswith(f"sallyport {facts['version']}\n")
+    shown = dict(line.split(None, 1) for line in done.stdout.splitlines()[1:])
+    assert shown == {key: value for key, value in facts.items() if key != "version"}
+    assert re.fullmatch(r"unknown|[0-9a-f]{12,40}(-dirty)?", facts["commit"]), facts
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", facts["build_date"]), facts
+    assert all(re.match(r"\d+\.\d+", facts[each]) for each in ("openssl", "rocksdb", "liburing")), facts
+    assert run("--version").stdout == f"sallyport {facts['version']}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve"], ["check"], ["ca"], ["ca", "register", "one"],
+def test_the_reference_of_the_configuration():
+    """`config` names every key with its default; -o json says the same to a program."""
+    done = run("config")
+    settings = json.loads(run("config", "-o", "json").stdout)
+    assert done.returncode == 0 and len(settings) > 60
+    for each in settings:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(each["key"] + " "))
+        assert (each["default"] or "-") in line
+        assert each["range"] in " ".join(done.stdout.split())
+        assert each["description"] and each["applies"] in {"at_once", "after_restart", "not_yet"}
+        assert each["required"] == (each["default"] is None)
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+def test_the_commented_file_is_accepted(tmp_path, site):
+    """`config --default`: check asks only for the certificate, which nobody else can know; with one it says ok."""
+    text = run("config", "--default").stdout
+    path = tmp_path / "sallyport.toml"
+    path.write_text(text)
+    if not os.path.exists("/etc/sallyport/server_chain.crt"):
+        done = run("check", "--config", str(path))
+        lines = done.stderr.splitlines()
+        assert done.returncode == 2 and len(lines) == 1 and "/etc/sallyport/server_chain.crt" in lines[0], done.stderr
+    path.write_text(text.replace("/etc/sallyport/server_chain.crt", str(site.chain_file), 1)
+                    .replace("/etc/sallyport/server_pkcs8.key", str(site.key_file), 1))
+    done = run("check", "--config", str(path))
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert not re.search(r"[ \t]$", text, re.M) and max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.skipif(os.path.exists("/etc/sallyport/sallyport.toml"), reason="this machine has a configuration")
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_default_file_is_named_where_it_is_absent(command):
+    done = run(command)
+    assert done.returncode == 2 and not done.stdout
+    assert "/etc/sallyport/sallyport.toml" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["ca"], ["ca", "register", "one"],
                                        ["device", "list", "--nonsense"], ["device", "list", "-o", "xml"],
                                        ["device", "deactivate"], ["ca", "list", "--status", "maybe"],
                                        ["ca", "code", "--ttl", "soon"]])
