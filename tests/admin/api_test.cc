@@ -4,6 +4,8 @@
 #include <set>
 
 #include "admin/operations/backup.h"
+#include "admin/operations/metric_table.h"
+#include "admin/operations/metrics.h"
 #include "cache/base/file.h"
 #include "tests/admin/api_world.h"
 
@@ -186,6 +188,29 @@ TEST_F(ApiTest, EveryReasonIsInTheDescription) {
       EXPECT_NE(std::find(names.begin(), names.end(), std::string(kReasons[i].name)), names.end()) << kReasons[i].name;
     }
     EXPECT_EQ(std::find(names.begin(), names.end(), "none"), names.end());
+  }
+}
+
+TEST_F(ApiTest, EveryMetricOfTheTableIsOnThePageWithItsLabels) {
+  config_.listeners.resize(1);
+  config_.listeners[0].name = "mqtts";
+  const Metrics metrics(config_, plane_, *registrar_, log_);
+  const auto families = metrics.Collect();
+  ASSERT_EQ(families.size(), metric_rows().size());
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < families.size(); ++i) {
+    const MetricRow& row = metric_rows()[i];
+    EXPECT_EQ(families[i].name, "sallyport_" + std::string(row.name));
+    EXPECT_TRUE(names.insert(families[i].name).second) << families[i].name << " stands twice";
+    EXPECT_EQ(families[i].name.ends_with("_total"), row.type == prometheus::MetricType::Counter) << families[i].name;
+    EXPECT_FALSE(row.help.empty());
+    for (const auto& metric : families[i].metric) {
+      ASSERT_EQ(metric.label.size(), row.labels.size()) << families[i].name;
+      for (std::size_t label = 0; label < row.labels.size(); ++label) {
+        EXPECT_EQ(metric.label[label].name, row.labels[label]) << families[i].name;
+        EXPECT_FALSE(metric.label[label].value.empty());
+      }
+    }
   }
 }
 

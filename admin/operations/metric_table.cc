@@ -1,0 +1,367 @@
+#include "admin/operations/metric_table.h"
+
+#include <limits>
+
+#include "admin/operations/build_info.h"
+#include "cache/base/check.h"
+#include "cache/base/text.h"
+
+namespace sallyport {
+
+namespace {
+
+using prometheus::MetricType;
+using Values = MetricValues;
+using Sources = MetricSources;
+
+template <class Pick>
+std::uint64_t sum(const Sources& from, Pick pick) {
+  std::uint64_t total = 0;
+  for (const ShardCounters* shard : from.shards) total += pick(*shard).get();
+  return total;
+}
+
+std::vector<std::uint64_t> counts_of(const Latency& latency) {
+  std::vector<std::uint64_t> counts;
+  for (const Cell& bucket : latency.buckets) counts.push_back(bucket.get());
+  return counts;
+}
+
+void add_latency(Values& values, const std::vector<std::string>& labels, const std::vector<std::uint64_t>& counts,
+                 std::uint64_t sum_us) {
+  values.add_histogram(labels, kLatencyBoundsUs, counts, 1e-6, static_cast<double>(sum_us) * 1e-6);
+}
+
+// One histogram of all shards.
+template <class Pick>
+void add_latency_of_shards(Values& values, const std::vector<std::string>& labels, const Sources& from, Pick pick) {
+  std::vector<std::uint64_t> counts(kLatencyBoundsUs.size() + 1);
+  std::uint64_t sum_us = 0;
+  for (const ShardCounters* shard : from.shards) {
+    const Latency& latency = pick(*shard);
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += latency.buckets[i].get();
+    sum_us += latency.sum_us.get();
+  }
+  add_latency(values, labels, counts, sum_us);
+}
+
+// A value of each listener.
+template <class Pick>
+void add_listeners(Values& values, const Sources& from, Pick pick) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    values.add({from.config.listeners[l].name},
+               sum(from, [&](const ShardCounters& s) -> const Cell& { return pick(s.listeners[l]); }));
+  }
+}
+
+// Calls `visit` for each server of each upstream, with its labels.
+template <class Visit>
+void each_server(const Sources& from, Visit visit) {
+  for (std::size_t u = 0; u < from.config.upstreams.size(); ++u) {
+    const UpstreamConfig& upstream = from.config.upstreams[u];
+    for (std::size_t s = 0; s < upstream.servers.size(); ++s) {
+      visit(u, s, std::vector<std::string>{upstream.name, upstream.servers[s].text()});
+    }
+  }
+}
+
+void in_force(Values& values, const Sources& from) {
+  const Latency& latency = from.plane.cut_latency();
+  add_latency(values, {}, counts_of(latency), latency.sum_us.get());
+}
+
+void certificates_end(Values& values, const Sources& from) {
+  for (const ListenerInfo& listener : from.plane.listeners()) {
+    for (std::size_t i = 0; i < listener.certificates.size(); ++i) {
+      values.add({listener.name, to_hex(listener.certificates[i])}, static_cast<double>(listener.not_after[i]));
+    }
+  }
+}
+
+void cut_sessions(Values& values, const Sources& from) {
+  add_latency_of_shards(values, {}, from, [](const ShardCounters& s) -> const Latency& { return s.cut; });
+}
+
+void accepted(Values& values, const Sources& from) {
+  add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.accepted; });
+}
+
+void open_sessions(Values& values, const Sources& from) {
+  add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.sessions_open; });
+}
+
+void rejections(Values& values, const Sources& from) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
+      values.add({from.config.listeners[l].name, std::string(kReasons[reason].name)},
+                 sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].rejections[reason]; }));
+    }
+  }
+}
+
+void connects(Values& values, const Sources& from) {
+  for (std::size_t version = 0; version < kMqttVersionNames.size(); ++version) {
+    std::uint64_t total = 0;
+    for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+      total += sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].mqtt_connects[version]; });
+    }
+    values.add({std::string(kMqttVersionNames[version])}, total);
+  }
+}
+
+void handshakes(Values& values, const Sources& from) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    for (std::size_t version = 0; version < kTlsVersionNames.size(); ++version) {
+      for (std::size_t kind = 0; kind < kHandshakeKindNames.size(); ++kind) {
+        values.add(
+            {from.config.listeners[l].name, std::string(kTlsVersionNames[version]),
+             std::string(kHandshakeKindNames[kind])},
+            sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].handshakes[version][kind]; }));
+      }
+    }
+  }
+}
+
+void handshake_time(Values& values, const Sources& from) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    add_latency_of_shards(values, {from.config.listeners[l].name}, from,
+                          [&](const ShardCounters& s) -> const Latency& { return s.listeners[l].handshake; });
+  }
+}
+
+void sessions_ended(Values& values, const Sources& from) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    for (std::size_t origin = 0; origin < 3; ++origin) {
+      for (std::size_t cause = 0; cause < kCauseCount; ++cause) {
+        values.add(
+            {from.config.listeners[l].name, std::string(to_string(static_cast<Origin>(origin))),
+             std::string(kCauseNames[cause])},
+            sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].ended[origin][cause]; }));
+      }
+    }
+  }
+}
+
+void upstream_up(Values& values, const Sources& from) {
+  each_server(from, [&](std::size_t u, std::size_t server, const std::vector<std::string>& labels) {
+    const auto up = sum(from, [&](const ShardCounters& s) -> const Cell& { return s.upstreams[u][server].up; });
+    values.add(labels, up > 0 ? 1.0 : 0.0);
+  });
+}
+
+void upstream_connect(Values& values, const Sources& from) {
+  each_server(from, [&](std::size_t u, std::size_t server, const std::vector<std::string>& labels) {
+    add_latency_of_shards(values, labels, from,
+                          [&](const ShardCounters& s) -> const Latency& { return s.upstreams[u][server].connect; });
+  });
+}
+
+void bytes(Values& values, const Sources& from) {
+  values.add({"to_broker"}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.bytes_to_broker; }));
+  values.add({"to_client"}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.bytes_to_client; }));
+}
+
+void busy_ratio(Values& values, const Sources& from) {
+  const auto info = from.plane.shard_info();
+  for (std::size_t i = 0; i < info.size(); ++i) values.add({std::to_string(i)}, info[i].busy_ratio);
+}
+
+void add_shard_time(Values& values, const Sources& from, Cell ShardCounters::*time_us) {
+  for (std::size_t i = 0; i < from.shards.size(); ++i) {
+    values.add({std::to_string(i)}, static_cast<double>((from.shards[i]->*time_us).get()) * 1e-6);
+  }
+}
+
+void devices(Values& values, const Sources& from) {
+  values.add({"active"}, from.registrar.devices.active);
+  values.add({"inactive"}, from.registrar.devices.inactive);
+  values.add({"pending"}, from.registrar.devices.pending);
+  values.add({"revoked"}, from.registrar.devices.revoked);
+}
+
+void cas(Values& values, const Sources& from) {
+  values.add({"active"}, from.registrar.cas_active);
+  values.add({"inactive"}, from.registrar.cas_inactive);
+}
+
+void commit_time(Values& values, const Sources& from) {
+  values.add_histogram({}, kCommitBuckets, from.registrar.commit_seconds_buckets, 1.0,
+                       from.registrar.commit_seconds_sum);
+}
+
+const MetricRow kRows[] = {
+    {"status_in_force_seconds",
+     MetricType::Histogram,
+     {},
+     "From a durable change of standing until no byte of the sessions it cut passes.",
+     in_force},
+    {"server_certificate_not_after_seconds",
+     MetricType::Gauge,
+     {"listener", "id"},
+     "When a server certificate ends, in Unix seconds.",
+     certificates_end},
+    {"status_cut_seconds",
+     MetricType::Histogram,
+     {},
+     "From a durable change of standing to the last session it cut being closed, by shard.",
+     cut_sessions},
+    {"connections_accepted_total", MetricType::Counter, {"listener"}, "TCP connections accepted.", accepted},
+    {"sessions_open", MetricType::Gauge, {"listener"}, "Connections open now, in whatever state.", open_sessions},
+    {"rejections_total", MetricType::Counter, {"listener", "reason"}, "Connections refused, by reason.", rejections},
+    {"mqtt_connects_total",
+     MetricType::Counter,
+     {"version"},
+     "Well-formed CONNECT packets, by MQTT version.",
+     connects},
+    {"handshakes_total",
+     MetricType::Counter,
+     {"listener", "version", "kind"},
+     "TLS handshakes that finished.",
+     handshakes},
+    {"handshake_seconds",
+     MetricType::Histogram,
+     {"listener"},
+     "From accept to the end of the handshake.",
+     handshake_time},
+    {"sessions_ended_total",
+     MetricType::Counter,
+     {"listener", "origin", "cause"},
+     "Sessions that had reached the broker and ended.",
+     sessions_ended},
+    {"upstream_up",
+     MetricType::Gauge,
+     {"upstream", "server"},
+     "1 where at least one shard reaches the server.",
+     upstream_up},
+    {"upstream_connect_seconds",
+     MetricType::Histogram,
+     {"upstream", "server"},
+     "Time to connect to a broker.",
+     upstream_connect},
+    {"bytes_total", MetricType::Counter, {"direction"}, "Plaintext forwarded.", bytes},
+    {"registrations_offered_total",
+     MetricType::Counter,
+     {},
+     "First connections whose device was handed to the registrar.",
+     [](Values& values, const Sources& from) {
+       values.add({}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.registrations_offered; }));
+     }},
+    {"registrations_deferred_total",
+     MetricType::Counter,
+     {},
+     "First connections served while the registration queue was full.",
+     [](Values& values, const Sources& from) {
+       values.add({}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.registrations_deferred; }));
+     }},
+    {"shard_busy_ratio",
+     MetricType::Gauge,
+     {"shard"},
+     "Share of time a shard was not waiting for the kernel.",
+     busy_ratio},
+    {"shard_busy_seconds_total",
+     MetricType::Counter,
+     {"shard"},
+     "Time in which a shard was not waiting for the kernel.",
+     [](Values& values, const Sources& from) { add_shard_time(values, from, &ShardCounters::busy_us); }},
+    {"shard_seconds_total",
+     MetricType::Counter,
+     {"shard"},
+     "Time in which a shard has run, waiting included.",
+     [](Values& values, const Sources& from) { add_shard_time(values, from, &ShardCounters::total_us); }},
+    {"devices", MetricType::Gauge, {"status"}, "Registered devices, by their own status.", devices},
+    {"cas", MetricType::Gauge, {"status"}, "Registered CAs, by status.", cas},
+    {"ca_not_after_seconds",
+     MetricType::Gauge,
+     {"ca"},
+     "When the CA ends, in Unix seconds.",
+     [](Values& values, const Sources& from) {
+       for (const CaRecord& ca : from.cas) {
+         values.add({to_hex(ca.id)}, static_cast<double>(ca.certificate.not_after()));
+       }
+     }},
+    {"registrations_total",
+     MetricType::Counter,
+     {"ca"},
+     "Devices written to the registry since the start.",
+     [](Values& values, const Sources& from) {
+       for (const CaRecord& ca : from.cas) values.add({to_hex(ca.id)}, ca.registered_since_start);
+     }},
+    {"registrations_refused_total",
+     MetricType::Counter,
+     {},
+     "Registrations refused when they were to be written: losers of a race.",
+     [](Values& values, const Sources& from) { values.add({}, from.registrar.refused); }},
+    {"registry_store_errors_total",
+     MetricType::Counter,
+     {},
+     "Commits the disk refused.",
+     [](Values& values, const Sources& from) { values.add({}, from.registrar.store_errors); }},
+    {"registration_queue_depth",
+     MetricType::Gauge,
+     {},
+     "Devices waiting to be written.",
+     [](Values& values, const Sources& from) { values.add({}, from.registrar.queued); }},
+    {"registration_commit_seconds", MetricType::Histogram, {}, "One synced batch of the registrar.", commit_time},
+    {"warmup_seconds",
+     MetricType::Gauge,
+     {},
+     "How long the cache took to warm at the start.",
+     [](Values& values, const Sources& from) { values.add({}, from.registrar.warmup_seconds); }},
+    {"log_lines_dropped_total",
+     MetricType::Counter,
+     {},
+     "Log lines lost because the output stalled.",
+     [](Values& values, const Sources& from) { values.add({}, from.log.dropped()); }},
+    {"build_info",
+     MetricType::Gauge,
+     {"version"},
+     "Which build this is.",
+     [](Values& values, const Sources&) { values.add({kBuildInfo.version}, 1.0); }},
+};
+
+}  // namespace
+
+MetricValues::MetricValues(const MetricRow& row) : row_(row) {
+  family_.name = "sallyport_" + std::string(row.name);
+  family_.help = row.help;
+  family_.type = row.type;
+}
+
+prometheus::ClientMetric MetricValues::labelled(const std::vector<std::string>& labels) const {
+  CHECK(labels.size() == row_.labels.size());
+  prometheus::ClientMetric metric;
+  for (std::size_t i = 0; i < labels.size(); ++i) metric.label.push_back({std::string(row_.labels[i]), labels[i]});
+  return metric;
+}
+
+void MetricValues::add(const std::vector<std::string>& labels, double value) {
+  prometheus::ClientMetric metric = labelled(labels);
+  if (row_.type == MetricType::Counter) {
+    metric.counter.value = value;
+  } else {
+    metric.gauge.value = value;
+  }
+  family_.metric.push_back(std::move(metric));
+}
+
+template <class Bounds>
+void MetricValues::add_histogram(const std::vector<std::string>& labels, const Bounds& bounds,
+                                 const std::vector<std::uint64_t>& counts, double scale, double sum) {
+  prometheus::ClientMetric metric = labelled(labels);
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    below += counts[i];
+    const double bound =
+        i < std::size(bounds) ? static_cast<double>(bounds[i]) * scale : std::numeric_limits<double>::infinity();
+    metric.histogram.bucket.push_back({below, bound});
+  }
+  metric.histogram.sample_count = below;
+  metric.histogram.sample_sum = sum;
+  family_.metric.push_back(std::move(metric));
+}
+
+std::span<const MetricRow> metric_rows() {
+  return kRows;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,60 @@
+// The table of metrics (the contract, section 7): one row each, with its name, type, labels, help and where its values
+// come from. The metrics page and the reference page are made from it; a metric is added there and nowhere else.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/registry/registrar.h"
+#include "proxy/data_plane.h"
+
+namespace sallyport {
+
+// What values are taken from, gathered once for each look at the page.
+struct MetricSources {
+  const Config& config;
+  const DataPlane& plane;
+  const Log& log;
+  RegistrarStats registrar;
+  std::vector<CaRecord> cas;
+  std::vector<const ShardCounters*> shards;
+};
+
+struct MetricRow;
+
+// The values of one metric, under construction.
+class MetricValues {
+ public:
+  explicit MetricValues(const MetricRow& row);
+  // `labels`: the values of the row's labels, in their order.
+  void add(const std::vector<std::string>& labels, double value);
+  void add(const std::vector<std::string>& labels, std::uint64_t value) { add(labels, static_cast<double>(value)); }
+  // `counts` for each bucket, not cumulative; one more than `bounds`, which are seconds after `scale`.
+  template <class Bounds>
+  void add_histogram(const std::vector<std::string>& labels, const Bounds& bounds,
+                     const std::vector<std::uint64_t>& counts, double scale, double sum);
+  prometheus::MetricFamily take() { return std::move(family_); }
+
+ private:
+  prometheus::ClientMetric labelled(const std::vector<std::string>& labels) const;
+
+  const MetricRow& row_;
+  prometheus::MetricFamily family_;
+};
+
+struct MetricRow {
+  std::string_view name;  // behind sallyport_
+  prometheus::MetricType type;
+  std::vector<std::string_view> labels;
+  std::string_view help;  // no backslash and no line end: the serializer writes it as it is
+  void (*collect)(MetricValues&, const MetricSources&);
+};
+
+std::span<const MetricRow> metric_rows();
+
+}  // namespace sallyport
