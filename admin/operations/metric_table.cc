@@ -242,7 +242,7 @@ const MetricRow kRows[] = {
     {"registrations_offered_total",
      MetricType::Counter,
      {},
-     "First connections whose device was handed to the registrar.",
+     "First connections whose device was offered to the registrar.",
      [](Values& values, const Sources& from) {
        values.add({}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.registrations_offered; }));
      }},

@@ -172,7 +172,7 @@ constexpr Row<ListenerConfig> kListener[] = {
          .applies = AtOnce,
          .most = kMillion,
          .example = "20",
-         .says = "How many new connections one address may make in a second, all of them at once included. Those "
+         .says = "How many new connections one address may make in a second; it may make them all at once. Those "
                  "beyond it are refused before TLS. 0: no limit."}),
     not_yet<ListenerConfig>({.table = "listener",
                              .key = "max_sessions_per_device",
@@ -308,7 +308,7 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                  .most = 1U << 24,
                                  .example = "4096",
                                  .says = "How many new devices may wait to be written. Those that find it full are "
-                                         "served, and registered when they connect again."}),
+                                         "served, and offered again while their session lasts."}),
     row<&RegistryConfig::key_file>({.table = "registry",
                                     .key = "key_file",
                                     .applies = AtOnce,

@@ -291,6 +291,29 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
   }
 }
 
+template <class Enum>
+std::string_view word(Enum value) {
+  return kWordsOf<Enum>.at(static_cast<std::size_t>(value));
+}
+
+TEST(Settings, WordsStandInTheOrderOfTheirEnumerators) {
+  EXPECT_EQ(word(AuthMode::Mutual), "mutual");
+  EXPECT_EQ(word(AuthMode::OneWay), "one-way");
+  EXPECT_EQ(word(Protocol::Mqtt), "mqtt");
+  EXPECT_EQ(word(Protocol::Tcp), "tcp");
+  EXPECT_EQ(word(TlsMin::V12), "1.2");
+  EXPECT_EQ(word(TlsMin::V13), "1.3");
+  EXPECT_EQ(word(Balance::LeastConnections), "least-connections");
+  EXPECT_EQ(word(Balance::RoundRobin), "round-robin");
+  EXPECT_EQ(word(Balance::ClientId), "client-id");
+  EXPECT_EQ(word(Level::Debug), "debug");
+  EXPECT_EQ(word(Level::Info), "info");
+  EXPECT_EQ(word(Level::Warn), "warn");
+  EXPECT_EQ(word(Level::Error), "error");
+  EXPECT_EQ(word(LogFormat::Text), "text");
+  EXPECT_EQ(word(LogFormat::Json), "json");
+}
+
 TEST(Settings, EveryDefaultMayBeWritten) {
   for (const SettingText& each : setting_texts()) {
     if (!each.setting->needed.empty()) continue;
