@@ -1,4 +1,4 @@
-# The Debian 12 packages Sallyport is built, run and tested with. Sourced by demo.sh, tests/run.sh and
+# The packages of Debian 12 and 13 Sallyport is built, run and tested with. Sourced by demo.sh, tests/run.sh and
 # bench/compare.sh, so that a machine on which nothing was installed by hand gets everything from here.
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
@@ -7,7 +7,7 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates
   libgmp-dev"
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
-TEST_PACKAGES="clang libclang-rt-14-dev clang-format ccache procps
+TEST_PACKAGES="clang libclang-rt-dev clang-format ccache procps
   python3 python3-pytest python3-cryptography python3-paho-mqtt gnutls-bin libnss3-tools"
 
 # install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.
