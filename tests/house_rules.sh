@@ -53,7 +53,7 @@ done
 
 # Each library has its room.
 sources cache proxy admin | grep -v '^proxy/io/ring' | in_files '#include <liburing' | rule "liburing outside proxy/io/ring*"
-sources cache proxy admin | grep -v '^proxy/tls/record_cipher\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher.cc"
+sources cache proxy admin | grep -v '^proxy/tls/record_cipher_ipsec_mb\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher_ipsec_mb.cc"
 sources cache proxy admin | grep -v '^cache/crypto/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
 sources cache proxy admin | grep -v '^proxy/tls/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls/tls_*"
 sources cache proxy admin | grep -v '^cache/registry/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
