@@ -25,6 +25,14 @@ int data_index() {
   return index;
 }
 
+std::int64_t made_at(const SSL_SESSION* session) {
+#if OPENSSL_VERSION_PREREQ(3, 3)
+  return SSL_SESSION_get_time_ex(session);
+#else
+  return SSL_SESSION_get_time(session);
+#endif
+}
+
 // DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
 // SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
 Wiped without_certificate(const Wiped& der) {
@@ -224,8 +232,7 @@ std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {
   std::size_t length = 0;
   if (SSL_SESSION_get0_ticket_appdata(session, &data, &length) != 1 || data == nullptr) return std::nullopt;
   auto ticket = decode_ticket({static_cast<const char*>(data), length});
-  if (ticket && ticket->listener != listener_) ticket.reset();
-  return ticket;
+  return ticket && ticket->listener == listener_ ? std::move(ticket) : std::nullopt;
 }
 
 // What OpenSSL looks at, too, in ssl_get_prev_session() and tls_parse_ctos_psk() of its ssl/.
@@ -241,7 +248,7 @@ std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std
   unsigned int id_length = 0;
   const unsigned char* id_context = SSL_SESSION_get0_id_context(session.get(), &id_length);
   const std::string_view context(reinterpret_cast<const char*>(id_context), id_length);
-  const std::int64_t age = now - SSL_SESSION_get_time(session.get());
+  const std::int64_t age = now - made_at(session.get());
   if (context != id_context_ || age > SSL_SESSION_get_timeout(session.get())) return std::nullopt;
   SSL_SESSION_get_master_key(session.get(), secret.data(), secret.size());
   return said_by(session.get());
