@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "cache/crypto/light_ec_decoder.h"
+#include "cache/crypto/light_self_test.h"
 #include "cache/crypto/light_tls_kdf.h"
 #include "cache/crypto/light_x25519.h"
+#include "cache/crypto/openssl_insides.h"
 
 namespace sallyport {
 
@@ -142,12 +144,23 @@ OSSL_LIB_CTX* make() {
   for (const Wanted& each : wanted()) made.algorithms.emplace(each.operation, those(each));
   OSSL_LIB_CTX* context = OSSL_LIB_CTX_new();
   if (context == nullptr) return nullptr;
-  if (OSSL_PROVIDER_add_builtin(context, "light", &initialise) == 1 &&
-      OSSL_PROVIDER_load(context, "light") != nullptr) {
-    return context;
+  if (OSSL_PROVIDER_add_builtin(context, "light", &initialise) != 1 ||
+      OSSL_PROVIDER_load(context, "light") == nullptr) {
+    OSSL_LIB_CTX_free(context);
+    return nullptr;
   }
+  const std::string_view failed = light_self_test(context);
+  if (failed.empty()) return context;
+  give_up_openssl_insides(failed);
   OSSL_LIB_CTX_free(context);
   return nullptr;
+}
+
+OSSL_LIB_CTX* made_if_it_may_be() {
+  if (!openssl_insides_hold()) return nullptr;
+  OSSL_LIB_CTX* const made = make();
+  if (made == nullptr) give_up_openssl_insides("the light context cannot be made");
+  return made;
 }
 
 using ParamsPtr = std::unique_ptr<OSSL_PARAM, OpensslFree<&OSSL_PARAM_free>>;
@@ -169,8 +182,8 @@ KeyPtr lightly_held(KeyPtr key) {
 }
 
 OSSL_LIB_CTX* light_parsing_context() {
-  static OSSL_LIB_CTX* const context = make();
-  return context;
+  static OSSL_LIB_CTX* const context = made_if_it_may_be();
+  return openssl_insides_hold() ? context : nullptr;
 }
 
 }  // namespace sallyport

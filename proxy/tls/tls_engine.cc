@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/handshake_crypto.h"
@@ -282,7 +283,7 @@ std::optional<std::uint64_t> application_records(std::span<const std::uint8_t> b
 // only records. `output_before` is what was in the output before the client's Finished was read. Each record since then
 // has used a sequence number of the server's key, which must never be used again.
 bool TlsEngine::take_over(std::size_t output_before) {
-  if (SSL_has_pending(ssl_) != 0) return false;
+  if (!openssl_insides_hold() || SSL_has_pending(ssl_) != 0) return false;
   const SSL_SESSION* session = SSL_get_session(ssl_);
   if (session == nullptr || SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED) {
     return false;

@@ -11,6 +11,7 @@
 #include <ctime>
 #include <span>
 
+#include "cache/crypto/openssl_insides.h"
 #include "proxy/tls/tls_session_ticket.h"
 
 namespace sallyport {
@@ -171,7 +172,11 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
 }
 
 bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
-  const SSL_SESSION* session = SSL_get_session(ssl);
+  SSL_SESSION* session = SSL_get_session(ssl);
+  if (!openssl_insides_hold()) {  // as SSL_CTX_set_session_ticket_cb(3) does it: the ticket has the certificate in it
+    SSL_SESSION_set_timeout(session, static_cast<long>(lifetime));
+    return SSL_SESSION_set1_ticket_appdata(session, body.data(), body.size()) == 1;
+  }
   const bool whole_records = SSL_SESSION_get_max_fragment_length(session) == TLSEXT_max_fragment_length_DISABLED;
   const SessionPtr light =
       SSL_version(ssl) >= TLS1_3_VERSION && whole_records ? of_tls13(session) : without_certificate(session);

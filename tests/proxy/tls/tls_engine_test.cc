@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include "cache/crypto/openssl_insides.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/ticket_keys.h"
 #include "tests/proxy/tls/joined.h"
@@ -307,7 +308,8 @@ TEST_P(Resuming, ATicketCarriesTheIdentityAndStandingIsAskedAgain) {
   const unsigned char* ticket = nullptr;
   std::size_t length = 0;
   SSL_SESSION_get0_ticket(session.get(), &ticket, &length);
-  EXPECT_LT(length, 600U) << "the certificate alone has " << device.certificate.der().size();
+  // OpenSSL's own way leaves the certificate in it.
+  EXPECT_LT(length, openssl_insides_hold() ? 600U : 600U + device.certificate.der().size());
   for (int round = 0; round < 3; ++round) {
     auto joined = again(server, &yes, session.get());
     ASSERT_EQ(last_step, Step::Done) << joined->engine.error().what;
