@@ -15,7 +15,7 @@
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
-#include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/registry/sealed.h"
@@ -25,6 +25,7 @@
 #include "proxy/config/config.h"
 #include "proxy/data_plane.h"
 #include "proxy/tls/tls_files.h"
+#include "proxy/tls/tls_self_test.h"
 
 namespace sallyport {
 
@@ -204,13 +205,18 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
 }  // namespace
 
 int serve(const std::string& config_path) {
-  light_parsing_context();  // before anything else makes OpenSSL gather the names of all it knows
+  settle_openssl_insides();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
   const sigset_t signals = block_signals();  // before the first thread, the log's, is started
   Log log(report.config.log_level, report.config.log_format);
   Logger& main_log = log.logger();
+  if (const std::string_view why = openssl_insides_refusal(); !why.empty()) {
+    main_log.warn("openssl-only", {{"version", openssl_version()},
+                                   {"why", why},
+                                   {"means", "every handshake and record is OpenSSL's own: slower, and more memory"}});
+  }
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);

@@ -1,0 +1,67 @@
+"""With an OpenSSL that no test has seen, `serve` leaves its insides alone, says so once, and serves."""
+
+import os
+
+import pytest
+
+from harness.device import Device, client_context, refusal
+from harness.server import listener
+
+SHIM = os.environ.get("SALLYPORT_UNKNOWN_OPENSSL", "")
+
+
+@pytest.fixture(scope="module")
+def server(broker, serve, site, root):
+    """Started with a library before OpenSSL's that says 3.99 when it is asked for its version."""
+    assert os.path.exists(SHIM), "SALLYPORT_UNKNOWN_OPENSSL names no file: run this through ctest"
+    os.environ["LD_PRELOAD"] = SHIM
+    try:
+        running = serve([listener(site)], broker)
+    finally:
+        del os.environ["LD_PRELOAD"]
+    root.register(running)
+    return running
+
+
+def test_one_line_says_so(server):
+    lines = server.lines("openssl-only")
+    assert len(lines) == 1
+    assert lines[0].fields["why"] == "this version is not among those tested"
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_devices_are_served_resumed_and_refused(server, root, tls):
+    """A device registers itself, publishes, comes back by a ticket, and is refused once it is deactivated."""
+    identity = root.issue("device " + tls)
+    context = client_context(identity, tls)
+    with Device(server.port, context=context) as device:
+        assert device.connect("first") == 0
+        device.subscribe("t")
+        device.publish("t", b"x" * 40_000)
+        assert device.message()
+        session = device.tls.session
+        server.registered(identity)
+        device.close_notify()
+    before = server.metric("handshakes_total", kind="resumed", version=tls)
+    with Device(server.port, context=Again(context, session)) as device:
+        assert device.connect("again") == 0
+        assert device.tls.session_reused
+        device.ping()
+    assert server.metric("handshakes_total", kind="resumed", version=tls) == before + 1
+    server.cli("device", "deactivate", identity.id, "--yes")
+    assert refusal(server.port, identity, tls)
+
+
+class Again:
+    """An SSLContext that offers a session."""
+
+    def __init__(self, context, session):
+        self.context, self.session = context, session
+
+    def wrap_socket(self, sock, **options):
+        return self.context.wrap_socket(sock, session=self.session, **options)
+
+
+def test_with_the_openssl_that_is_here_it_says_nothing(broker, serve_once, site):
+    running = serve_once([listener(site)], broker)
+    assert running.lines("openssl-only") == []
