@@ -23,7 +23,7 @@ if [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && [ ! -e "$policy" ]; then
   made_policy=yes
 fi
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $BENCH_PACKAGES || die "the packages could not be installed; see above"
+install_packages $BUILD_PACKAGES $DEVELOP_PACKAGES $BENCH_PACKAGES || die "the packages could not be installed; see above"
 if [ ${#missing[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
   as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo)

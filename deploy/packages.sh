@@ -2,9 +2,9 @@
 # bench/compare.sh, so that a machine on which nothing was installed by hand gets everything from here.
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
-  librocksdb-dev prometheus-cpp-dev libbenchmark-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libspdlog-dev libfmt-dev libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev
-  libgmp-dev"
+  librocksdb-dev prometheus-cpp-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
+  libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev"
+DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev clang-format ccache procps
