@@ -19,6 +19,9 @@
 namespace sallyport {
 
 bool openssl_insides_hold();
+// Whether a live connection's session can be exchanged as well, which some of those versions do not allow. Where not,
+// what OpenSSL keeps stays: the peer's certificate, in the connections it has not handed over and in its tickets.
+bool openssl_exchanges_sessions();
 // Why they do not; empty where they do.
 std::string_view openssl_insides_refusal();
 // From here on they do not, for good. Whoever finds that something does not hold says so before the first listener.

@@ -19,7 +19,8 @@ class SessionSwap {
   SessionSwap(const SessionSwap&) = delete;
   SessionSwap& operator=(const SessionSwap&) = delete;
 
-  // Puts `session` in the place of the connection's own. False: it has kept its own.
+  // Puts `session` in the place of the connection's own. False: it has kept its own, as where OpenSSL does not allow it
+  // (openssl_exchanges_sessions()).
   bool put(SSL* ssl, SSL_SESSION* session);
   // After the handshake: puts one that all connections of this version and cipher share in its place. Harmless
   // where it cannot be done; what the client negotiated for its records (RFC 6066, section 4) stays in force.
