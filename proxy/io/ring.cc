@@ -1,6 +1,5 @@
 #include "proxy/io/ring.h"
 
-#include <immintrin.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +15,15 @@
 namespace sallyport {
 
 namespace {
+
+// Tells the processor that a loop waits.
+void look_again() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // as long as a pause on amd64; a yield takes no time at all
+#endif
+}
 
 Refusal explain(int error, const char* call) {
   std::string what = std::string("io_uring is refused (") + call + ": " + std::strerror(error) + "): ";
@@ -244,7 +252,7 @@ void Ring::stay_awake(std::chrono::steady_clock::time_point until) {
     for (int look = 0; look < kLooks; ++look) {
       const std::atomic_ref<unsigned> flags(*ring_.sq.kflags);
       if ((flags.load(std::memory_order_relaxed) & IORING_SQ_TASKRUN) != 0 || io_uring_cq_ready(&ring_) > 0) return;
-      _mm_pause();
+      look_again();
     }
   } while (std::chrono::steady_clock::now() < until);
 }
