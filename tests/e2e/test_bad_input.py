@@ -194,7 +194,7 @@ def test_a_chain_of_50(server, root, work, kind, reason):
         assert refusal(server.port, device) != "silent"
 
 
-FORGED = "x\n2026-01-01T00:00:00.000Z info rejected listener=forged reason=none"
+FORGED = "x\n2026-01-01T00:00:00.000Z info rejected listener=forged"  # a CN has 64 characters at most
 NAMES = {"newline": FORGED, "carriage return": "x\r" + FORGED[2:], "NUL": "admin\0.example.com",
          "escape": "\x1b[2J\x1b[31mred", "bidi": "\u202eevil", "quotes": 'x" reason="none', "long": "y" * 60}
 
