@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rules of the house that grep can check (DESIGN.md section 1, STYLE.md): each finding is printed, one
+# The rules of the house that grep can check (CONTRIBUTING.md): each finding is printed, one
 # is enough to fail. Run from the top of the tree.
 set -u
 shopt -s lastpipe  # what `rule` counts at the end of a pipe is counted here

@@ -1,4 +1,4 @@
-// The API (the contract, section 5): one table of routes, each with its role, its parameters and its handler;
+// The API (admin/docs/api.md): one table of routes, each with its role, its parameters and its handler;
 // the OpenAPI description is made from the same table. Stateless between requests; called by the HTTP server's
 // workers, several at once. Every change answers after it is durable and in force, for the registrar says so.
 // admin_api.cc has the table and the way in; api_cas.cc, api_devices.cc, api_listeners.cc and api_server.cc the

@@ -1,5 +1,5 @@
 // What the API's handlers share: answers, refusals as problem documents, and how requests name CAs and devices
-// (the contract, section 1).
+// (admin/docs/README.md).
 #pragma once
 
 #include <optional>

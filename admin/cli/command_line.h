@@ -1,4 +1,4 @@
-// The command line as CLI11 sees it: names, options and help of every command (the contract, section 3),
+// The command line as CLI11 sees it: names, options and help of every command (admin/docs/commands.md),
 // and nothing else. What they do is in Operator, and in the commands that main() hands over.
 #pragma once
 

@@ -145,7 +145,7 @@ Answer<void> HttpServer::listen_unix(const std::string& path, HttpHandler& handl
   failure = {};
   Local::acceptor acceptor(impl_->io);
   acceptor.open(Local(), failure);
-  // The socket must never exist with a wider mode than the contract's 0660, not even for a moment.
+  // The socket must never exist with a wider mode than 0660, not even for a moment.
   const mode_t before = ::umask(0117);
   if (!failure) acceptor.bind(Local::endpoint(path), failure);
   ::umask(before);

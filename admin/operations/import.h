@@ -25,7 +25,7 @@ Examined examine_device(const DeviceGate& gate, const CaSet& cas, const Certific
 
 struct ImportFailure {
   std::uint64_t line = 0;  // of its -----BEGIN, from 1
-  std::string reason;      // of the contract's list, or "unreadable"
+  std::string reason;      // of the closed list, or "unreadable"
   std::string detail;      // subject and what is wrong
 };
 

@@ -1,4 +1,4 @@
-// The table of metrics (the contract, section 7): one row each, with its name, type, labels, help and where its values
+// The table of metrics (admin/docs/metrics.md): one row each, with its name, type, labels, help and where its values
 // come from. The metrics page and the reference page are made from it; a metric is added there and nowhere else.
 #pragma once
 

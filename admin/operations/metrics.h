@@ -1,4 +1,4 @@
-// The metrics page (the contract, section 7): the rows of the table of metrics (metric_table.h), each asked for its
+// The metrics page (admin/docs/metrics.md): the rows of the table of metrics (metric_table.h), each asked for its
 // values when scraped, as one prometheus-cpp Collectable; and /livez and /readyz beside it. Served on the metrics
 // address and on the admin socket. Reads only; called by the HTTP server's workers.
 #pragma once

@@ -1,4 +1,4 @@
-// The API's JSON objects (the contract, section 5), made from what the lower floors return. Pure.
+// The API's JSON objects (admin/docs/api.md), made from what the lower floors return. Pure.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,7 +1,7 @@
-// The closed list of reasons for which Sallyport refuses or ends something (the contract, section 6), one row each: its
+// The closed list of reasons for which Sallyport refuses or ends something (admin/docs/reasons.md), one row each: its
 // name, which is the metric label, the log field and what `explain` prints; the TLS alert and the CONNACK code the
 // peer is told; and what an operator can do. Both TLS engines, MQTT, the API and the reference page read it here.
-// Adding to it changes the contract.
+// Adding to it changes what operators rely on.
 #pragma once
 
 #include <array>

@@ -2,7 +2,7 @@
 // Shards offer it first-time devices through bounded queues, the admin side calls it and waits. It takes
 // whatever queued during the last sync, checks it again against the state as it is NOW, writes one
 // synced batch, publishes, puts in force through the ChangeSink, and only then answers: the order of a
-// change everywhere is durable -> in force -> acknowledged. DESIGN.md sections 2 and 3.
+// change everywhere is durable -> in force -> acknowledged. README.md has the rules.
 #pragma once
 
 #include <chrono>
@@ -197,7 +197,7 @@ class Registrar {
   // Newest first, from `before_us` downwards to `since_us`, at most `limit`.
   Answer<std::vector<AuditRecord>> audit(std::int64_t since_us, std::int64_t before_us, std::size_t limit) const;
 
-  // Public keys of the certificates this server presents: no device may use them (DESIGN.md 3.7).
+  // Public keys of the certificates this server presents: no device may use them.
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
 
   // Reading; any thread, from the store, does not wait for the registrar.

@@ -159,7 +159,7 @@ Validation validate(const Certificate& leaf, const std::vector<Certificate>& int
     return {X509_V_ERR_UNSPECIFIED, 0};
   X509_STORE_CTX_set0_trusted_stack(context.get(), trusted.get());
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(context.get());
-  // A registered intermediate is an anchor by itself. Not X509_STRICT: DESIGN.md 3.5.
+  // A registered intermediate is an anchor by itself. Not X509_STRICT: step 5 in README.md.
   X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
   X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_CLIENT);
   X509_VERIFY_PARAM_set_auth_level(param, kSecurityLevel);

@@ -1,4 +1,4 @@
-// THE decision: is this device in good standing now? DESIGN.md section 3, steps 2 to 8. It reads the
+// THE decision: is this device in good standing now? Its steps are in README.md. It reads the
 // status cache, the chains and one CA-set snapshot, changes nothing, takes no lock, and is called by
 // every shard in its TLS verify callback; `explain` runs the same code with a Trace. Known devices cost
 // two hashes and a look-up; unknown ones a path building and validation by OpenSSL.
@@ -98,11 +98,11 @@ class DeviceGate {
   Verdict decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
                  Trace* trace = nullptr) const;
 
-  // The second look (DESIGN.md 3.8): does the standing on which `verdict` admitted the device still hold?
+  // The second look: does the standing on which `verdict` admitted the device still hold?
   // Reads only the device's slot, its chain's state, `cas` and the dates; no signature is checked.
   Reason recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
 
-  // A session resumed from a ticket (DESIGN.md 3.10): the identity was proven when the ticket was issued; its
+  // A session resumed from a ticket (step 10 in README.md): the identity was proven when the ticket was issued; its
   // status, chain and dates are looked up now. `chain_id` 0: it was not registered yet. Anything but good
   // standing through the same chain refuses, and a full handshake follows.
   Verdict resume(const Identity& identity, std::uint64_t chain_id, const CaSet& cas, const Admits& admits,

@@ -1,4 +1,4 @@
-// From a leaf upwards to the nearest registered CA: DESIGN.md section 3.4. Registered CAs come first at
+// From a leaf upwards to the nearest registered CA: step 4 in README.md. Registered CAs come first at
 // every level and a registered key decides it; else a certificate the client sent, as untrusted path
 // material. Bounded in certificates, in signature checks and in what one of them costs, whatever the client sends.
 #pragma once

@@ -1,5 +1,5 @@
 // Which certificates may be registered as CAs, and what proves that an operator holds a CA's key
-// (DESIGN.md, "Life-cycle rules"). Pure.
+// (cache/registry/README.md, "Rules of the life cycle"). Pure.
 #pragma once
 
 #include <cstdint>

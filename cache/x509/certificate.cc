@@ -17,7 +17,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kDerLimit = 64 * 1024;
-constexpr std::size_t kSerialLimit = 128;  // the contract, section 1
+constexpr std::size_t kSerialLimit = 128;  // an operator can type no longer one
 constexpr std::size_t kBundleLimit = 10'000;
 constexpr int kExponentBits = 32;  // as much as Windows' CryptoAPI and its keys hold; nearly all keys have 65537
 

@@ -1,4 +1,4 @@
-// The configuration as the data plane sees it: what the contract says in its section 4, parsed, checked and with
+// The configuration as the data plane sees it: what admin/docs/configuration.md says, parsed, checked and with
 // every default filled in. Read by proxy/config/config.cc from TOML; plain values afterwards. Each member has its row
 // in the table of settings (settings.h), which the compiler checks.
 #pragma once

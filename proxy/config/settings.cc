@@ -15,7 +15,7 @@ constexpr std::string_view kReadyWhen[] = {"always", "any-upstream", "all-upstre
 constexpr std::string_view kClones[] = {"allow", "alert", "refuse-new", "cut-old"};
 constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
 
-// A key of the contract whose work has not landed: it does nothing at `only_value`, and no other is accepted.
+// A key that is promised and not built yet: it does nothing at `only_value`, and no other is accepted.
 template <class Owner>
 constexpr Row<Owner> not_yet(Setting setting) {
   setting.applies = NotYet;

@@ -32,7 +32,7 @@ enum class Takes : std::uint8_t {
 enum class Applies : std::uint8_t {
   AtOnce,        // a reload changes it
   AfterRestart,  // a reload names it in the log
-  NotYet,        // a key of the contract that this version does not carry out: only its default may be written
+  NotYet,        // a key that this version does not carry out yet: only its default may be written
 };
 
 struct Setting {
@@ -59,7 +59,7 @@ struct SettingText {
   std::string applies;   // "at once"
 };
 
-std::vector<SettingText> setting_texts();  // in the order of the contract
+std::vector<SettingText> setting_texts();  // in the order of admin/docs/configuration.md
 // A configuration file with a comment and the default of every key; what only the operator knows is an example.
 std::string default_config();
 

@@ -89,7 +89,7 @@ void Session::on_established() {
   counters.handshake.record(host_->loop.now_us() - began_us_);
   become(State::AwaitingConnect);
   if (mutual) {
-    // In the index before its standing is looked up again: no cut can fall between (DESIGN.md 3.8).
+    // In the index before its standing is looked up again: no cut can fall between.
     entry_.device = decided->identity->fingerprint;
     entry_.cas = decided->chain_cas;
     host_->admission.index().add(entry_);

@@ -12,7 +12,7 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-// As much as OpenSSL is allowed for a client's certificates: 240 of them cost 32 ms (DESIGN.md section 4).
+// As much as OpenSSL is allowed for a client's certificates: 240 of them cost 32 ms (proxy/tls/README.md).
 constexpr std::size_t kMostMessage = 16384;
 // OpenSSL's MAX_EMPTY_RECORDS.
 constexpr std::uint8_t kMostNothings = 32;

@@ -1,4 +1,4 @@
-// What a TLS ticket of ours carries (DESIGN.md 3.10): who the device is and where the ticket may be used, never
+// What a TLS ticket of ours carries (README.md): who the device is and where the ticket may be used, never
 // its certificate. Standing is not in it: that is looked up when it comes back. Pure.
 #pragma once
 

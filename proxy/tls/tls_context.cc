@@ -26,7 +26,7 @@ constexpr const char* kTls12Ciphers =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 // SHA-256 has instructions of its own where SHA-384 has none: 25 us of a handshake. RFC 8446, section 9.1, asks for it.
 constexpr const char* kTls13Ciphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-// 240 client certificates cost 32 ms inside one handshake step before any callback (DESIGN.md section 4).
+// 240 client certificates cost 32 ms inside one handshake step before any callback (proxy/tls/README.md).
 constexpr long kClientCertificateBytes = 16384;
 constexpr int kSecurityLevel = 2;
 

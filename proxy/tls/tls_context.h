@@ -1,7 +1,6 @@
 // The server side of one listener's TLS: certificates (several, chosen by SNI and key type), versions,
 // ciphers, groups, bounds. Immutable after creation; shared by every shard. Engines made from it may outlive
-// it: everything their handshakes need belongs to the SSL_CTX they hold. DESIGN.md section 4, "Bounds in
-// OpenSSL".
+// it: everything their handshakes need belongs to the SSL_CTX they hold. README.md has the bounds.
 #pragma once
 
 #include <openssl/types.h>

@@ -1,7 +1,7 @@
 // TLS with no socket in it. One engine serves one connection: ciphertext is lent to it, plaintext comes
 // out; plaintext goes in, ciphertext lands in the output buffer. The ClientHello decides who makes the
 // handshake: Tls13Handshake or Tls12Handshake where it asks for what they do, otherwise OpenSSL, whose
-// custom BIO reads from the lent bytes and appends to the output (DESIGN.md section 4, "BIO"). The
+// custom BIO reads from the lent bytes and appends to the output (README.md). The
 // device's standing is decided inside the handshake by the Verifier. After a handshake with AES-GCM
 // there is no SSL object and TlsRecords goes on. Runs on its shard's thread only.
 #pragma once

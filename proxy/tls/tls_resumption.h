@@ -1,4 +1,4 @@
-// TLS tickets (DESIGN.md 3.10 and section 4): stateless, small, without the certificate, sealed with keys the
+// TLS tickets (README.md): stateless, small, without the certificate, sealed with keys the
 // shards share. Installs OpenSSL's callbacks on a context and does what they ask; issues those of our own
 // handshakes, and opens those of TLS 1.3. In the product included by tls_context.cc, tls_engine.cc and
 // tls12_handshake.cc alone.

@@ -26,7 +26,7 @@ SSL_CTX* SessionSwap::bare(const SSL* ssl) {
 }
 
 // SSL_set_session() resets a live connection whose method is not its context's: so for the moment of the call it
-// gets a context of its own version (DESIGN.md section 4).
+// gets a context of its own version (proxy/tls/README.md).
 bool SessionSwap::put(SSL* ssl, SSL_SESSION* session) {
   if (!openssl_exchanges_sessions()) return false;
   SSL_CTX* own = SSL_get_SSL_CTX(ssl);

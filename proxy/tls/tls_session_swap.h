@@ -1,5 +1,5 @@
 // Exchanges the SSL_SESSION of a live connection. OpenSSL keeps in it what only a resumption would need, above all
-// the peer's parsed certificate: kilobytes for as long as the connection lives (DESIGN.md section 4, "BIO"). One
+// the peer's parsed certificate: kilobytes for as long as the connection lives (README.md). One
 // belongs to each TlsContext and lives as long as any connection made from it. Any thread. Included by the tls_*
 // files alone.
 #pragma once

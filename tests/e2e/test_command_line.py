@@ -232,7 +232,7 @@ def test_tables_are_plain_when_piped(server):
 
 
 def test_json_is_the_apis_own_objects(server, root):
-    """The fields of the contract, all of them."""
+    """Every field that is promised."""
     device = next(iter(server.devices().values()))
     assert set(device) >= {"id", "serial", "subject", "cn", "ca_id", "status", "effective_status", "not_before",
                            "not_after", "key_type", "registered_at", "registered_by", "last_seen", "sessions"}

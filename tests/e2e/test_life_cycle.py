@@ -314,7 +314,7 @@ def test_a_ca_is_registered_through_the_api(server, work):
 # Devices
 
 def test_a_device_is_found_shown_and_downloaded_alike(server, root):
-    """By id, prefix, serial in any spelling; every member the contract names; the certificate's own bytes."""
+    """By id, prefix, serial in any spelling; every member that is promised; the certificate's own bytes."""
     identity = root.issue("well known")
     known(server, identity)
     for reference in (identity.id, identity.id[:8], identity.id[:9].upper(), identity.serial, spelled(identity.serial)):

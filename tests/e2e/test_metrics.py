@@ -93,7 +93,7 @@ def test_probes_and_nothing_else(server):
 
 
 def test_the_admin_socket_carries_the_api(server, root):
-    """The paths of the contract, problem documents for what is wrong, probes too."""
+    """The promised paths, problem documents for what is wrong, probes too."""
     status, kind, cas = unix_http.ask(server.socket, "GET", "/v1/cas")
     assert status == 200 and kind.startswith("application/json")
     assert [each["id"] for each in cas["items"]] == [root.id] and not cas["next_page_token"]

@@ -17,8 +17,8 @@ from harness.unix_http import UnixConnection
 from harness.wait import until
 
 NOTHING = "00" * 32
-# What the contract promises, section 5 (without those of the metrics address).
-CONTRACT = """
+# What is promised to operators (without the paths of the metrics address).
+PROMISED = """
 POST   /v1/registration-codes
 GET    /v1/cas                  POST /v1/cas                     GET /v1/cas/{id}         DELETE /v1/cas/{id}
 GET    /v1/cas/{id}/certificate POST /v1/cas/{id}/activate       POST /v1/cas/{id}/deactivate
@@ -136,12 +136,12 @@ def document(server):
 
 
 def test_the_document(document):
-    """OpenAPI 3.1, every path of the contract with its parameters, every reference resolves, no two operations share
+    """OpenAPI 3.1, every promised path with its parameters, every reference resolves, no two operations share
     an id, every placeholder is a parameter."""
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
     assert document["info"]["title"] and document["info"]["version"]
     all_of_them = operations(document)
-    promised = set(re.findall(r"(GET|POST|PUT|DELETE)\s+(/\S+)", CONTRACT))
+    promised = set(re.findall(r"(GET|POST|PUT|DELETE)\s+(/\S+)", PROMISED))
     assert len(promised) >= 35 and not promised - set(all_of_them), promised - set(all_of_them)
     ids = [each["operationId"] for each in all_of_them.values()]
     assert len(set(ids)) == len(ids)

@@ -1,4 +1,4 @@
-// What operators do to CAs and devices, by the rules of DESIGN.md's "Life-cycle rules": deleting, revoking,
+// What operators do to CAs and devices, by the rules of the life cycle (cache/registry/README.md): deleting, revoking,
 // registering before they come, CRLs; what stays behind; and what the audit log says of it.
 #include <openssl/x509v3.h>
 

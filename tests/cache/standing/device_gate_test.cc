@@ -1,4 +1,4 @@
-// THE decision, row by row: a chain, a state of the registry, a time, and the verdict DESIGN.md section 3
+// THE decision, row by row: a chain, a state of the registry, a time, and the verdict cache/standing/README.md
 // expects.
 #include "cache/standing/device_gate.h"
 
