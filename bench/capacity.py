@@ -12,13 +12,12 @@ import re
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from comparison.peers import LOAD, TOP, PeerFailed, Running, Sallyport, raise_open_files
+from comparison.peers import TOP, PeerFailed, Running, Sallyport, raise_open_files
 from comparison.run import Bench
 
 CROWD = 10_000

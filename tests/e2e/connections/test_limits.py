@@ -15,11 +15,11 @@ import pytest
 
 from harness.authority import Authority
 from harness.device import Device, Ended, admitted, client_context, plain, refusal, reset
+from harness.load import LOAD, Pki, Sink
+from harness.reloading import Reloading
 from harness.server import BINARY, listener
 from harness.wait import stays, until
 from harness.witness import Witness
-from test_load import LOAD, Pki, Sink
-from test_operations import Reloading
 
 TOO_MANY, TOO_FAST = "too_many_connections", "rate_limited"
 PER_IP = {TOO_MANY: "max_connections_per_ip", TOO_FAST: "max_new_per_second_per_ip"}

@@ -9,26 +9,20 @@ import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import packet
 from harness.broker import free_port
 from harness.device import admitted
-from harness.server import BINARY, listener
+from harness.load import LOAD, Pki, Sink, said_by
+from harness.server import listener
 from harness.wait import until
 
-LOAD = Path(BINARY).parent / "bench" / "load"
 TLS = ["1.2", "1.3"]
 MQTT = {"3.1.1": 4, "5": 5}
 
 pytestmark = pytest.mark.skipif(not os.access(LOAD, os.X_OK), reason=f"there is no load generator at {LOAD}")
-
-
-def said_by(*arguments, timeout=30):
-    """Runs load; its exit status and what it said."""
-    return subprocess.run([LOAD, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
 
 
 def report_of(done, status):
@@ -38,38 +32,6 @@ def report_of(done, status):
     report = json.loads(done.stdout)
     assert report["ok"] is (status == 0) and (report["errors"] == {}) is (status == 0), report
     return report
-
-
-class Sink:
-    """`load sink` on a port of its own choice."""
-
-    def __init__(self, listen="127.0.0.1:0"):
-        self.process = subprocess.Popen([LOAD, "sink", "--listen", listen], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        assert line.startswith("listening on "), line
-        self.address = line.split()[-1]
-        self.port = int(self.address.rsplit(":", 1)[1])
-
-    def stop(self):
-        self.process.terminate()
-        status = self.process.wait(10)
-        self.process.stdout.close()
-        return status
-
-
-class Pki:
-    """A folder of `load pki`; also a listener's certificate, as harness.server.listener takes it."""
-
-    def __init__(self, folder, key="ec"):
-        if not Path(folder).exists():
-            done = said_by("pki", "--out", folder)
-            assert done.returncode == 0, done.stderr
-        self.folder = Path(folder)
-        self.chain_file, self.key_file = str(folder / f"server-{key}.pem"), str(folder / f"server-{key}.key")
-
-    @property
-    def device_ca(self):
-        return str(self.folder / "device-ca.pem")
 
 
 class Growth:

@@ -15,7 +15,7 @@ from harness.server import BINARY, listener
 BUILD = Path(BINARY).parent
 FILL = BUILD / "bench" / "registry_fill"
 os.environ["SALLYPORT_BUILD"] = str(BUILD)  # what the comparison is to measure
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 
 from comparison import devices, report  # noqa: E402
 from comparison.peers import TOP, Running  # noqa: E402
