@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .peers import CIPHER_TLS12, CIPHER_TLS13, PeerFailed
+from .peers import CIPHER_TLS12, CIPHER_TLS13, PeerFailed, groups_with
 from .records import Check
 
 CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04fair"
@@ -42,11 +42,11 @@ def make_witnesses(pki):
     return folder
 
 
-def converse(port, tls, key, *arguments):
+def converse(port, tls, key, groups, *arguments):
     """What s_client printed after a CONNECT was sent, up to a CONNACK and a moment more, or its end."""
     cipher = ["-tls1_2", "-cipher", CIPHER_TLS12[key]] if tls == "1.2" else ["-tls1_3", "-ciphersuites", CIPHER_TLS13]
     client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-ign_eof", "-msg",
-                               "-groups", "X25519:P-256", *cipher, *map(str, arguments)],
+                               "-groups", groups, *cipher, *map(str, arguments)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = b""
     try:
@@ -77,24 +77,27 @@ def first(pattern, said):
     return found.group(1).decode() if found else ""
 
 
-def check(peer, folder, tickets=0, key="ec", tls="1.3", intermediate=False):
+def check(peer, folder, tickets=0, key="ec", tls="1.3", intermediate=False, group="X25519"):
     """Raises PeerFailed, or returns what was agreed on."""
+    groups = groups_with(group)
     for who, arguments in (("without a certificate", ()),
                            ("with a stranger's certificate",
                             ("-cert", folder / "stranger.pem", "-key", folder / "stranger.key"))):
-        if CONNACK in converse(peer.port, tls, key, *arguments):
+        if CONNACK in converse(peer.port, tls, key, groups, *arguments):
             raise PeerFailed(f"a client {who} is let in: no fair comparison")
     name = "below" if intermediate else "device"
     known = ["-cert", folder / f"{name}.pem", "-key", folder / f"{name}.key"]
     if intermediate:
         known += ["-cert_chain", folder.parent / "device-intermediate.pem"]
-    said = converse(peer.port, tls, key, *known)
+    said = converse(peer.port, tls, key, groups, *known)
     if CONNACK not in said:
         raise PeerFailed(f"a device is not let in: {said[-300:].decode(errors='replace')}")
     issued = said.count(b", NewSessionTicket")
     agreed = Check(peer.name, key, intermediate, first(rb"(TLSv1\.\d), Cipher is", said),
-                   first(rb"Cipher is (\S+)", said), first(rb"Server Temp Key: (\w+)", said), issued,
+                   first(rb"Cipher is (\S+)", said),
+                   # Which words it is depends on OpenSSL's version.
+                   first(rb"(?:Server Temp Key|Peer Temp Key|Negotiated TLS1.3 group): (\w+)", said), issued,
                    as_wanted=issued == tickets)
-    if agreed.group != "X25519":
-        raise PeerFailed(f"the key exchange is {agreed.group}, not X25519: no fair comparison")
+    if agreed.group != group:
+        raise PeerFailed(f"the key exchange is {agreed.group}, not {group}: no fair comparison")
     return agreed

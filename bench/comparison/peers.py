@@ -24,6 +24,8 @@ SALLYPORT = BUILD / "sallyport"
 LOAD = BUILD / "bench/load"
 
 CIPHER_TLS13 = "TLS_AES_128_GCM_SHA256"
+GROUPS = "X25519:prime256v1"
+POST_QUANTUM = "X25519MLKEM768"  # since OpenSSL 3.5
 CIPHER_TLS12 = {"ec": "ECDHE-ECDSA-AES128-GCM-SHA256", "rsa": "ECDHE-RSA-AES128-GCM-SHA256"}
 
 
@@ -96,6 +98,16 @@ def output_of(*command):
     return (done.stdout + done.stderr).strip()
 
 
+def groups_with(group):
+    """What both sides offer where `group` is to be agreed on, best first."""
+    return GROUPS if group == "X25519" else f"{group}:{GROUPS}"
+
+
+def has_post_quantum():
+    """Whether the OpenSSL that all of them use has X25519MLKEM768."""
+    return POST_QUANTUM in output_of("openssl", "list", "-kem-algorithms")
+
+
 def raise_open_files():
     """The soft limit becomes the hard one, for the children too; returns it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -152,7 +164,7 @@ class Peer:
     def command(self, config):
         raise NotImplementedError
 
-    def values(self, folder, broker_port, tickets, key):
+    def values(self, folder, broker_port, tickets, key, groups):
         """What the placeholders of the templates stand for."""
         metrics_port = free_port()
         return {
@@ -161,7 +173,7 @@ class Peer:
             "CERTIFICATE": self._pki / f"server-{key}.pem", "KEY": self._pki / f"server-{key}.key",
             "BUNDLE": self._pki / f"server-{key}-bundle.pem", "DEVICE_CA": self._pki / "device-ca.pem",
             "CIPHERS_TLS12": CIPHER_TLS12[key], "CIPHERS_TLS13": CIPHER_TLS13,
-            "TICKETS": tickets, "TICKETS_ON_OFF": "on" if tickets else "off",
+            "GROUPS": groups, "TICKETS": tickets, "TICKETS_ON_OFF": "on" if tickets else "off",
             "TICKETS_TRUE_FALSE": "true" if tickets else "false", "NO_TICKETS": "" if tickets else "no-tls-tickets",
             "NO_TICKETS_AT_ALL": "" if tickets else "Options = -SessionTicket",
             "USER": self.user_line if os.geteuid() == 0 else "",
@@ -174,15 +186,16 @@ class Peer:
         target.write_text(text)
         return target
 
-    def start(self, broker_port, tickets=0, key="ec"):
-        """Starts it in front of `broker_port`, issuing `tickets` per handshake, with an "ec" or "rsa" server key."""
+    def start(self, broker_port, tickets=0, key="ec", groups=GROUPS):
+        """Starts it in front of `broker_port`, issuing `tickets` per handshake, with an "ec" or "rsa" server key; `groups` are
+        the key exchanges it offers, best first."""
         if not self.binary():
             raise PeerFailed(f"{self.program} is not installed")
         self._starts += 1
         folder = self._folder / f"{self.name}-{self._starts}"
         folder.mkdir(parents=True)
         self.port = free_port()
-        values = self.values(folder, broker_port, tickets, key)
+        values = self.values(folder, broker_port, tickets, key, groups)
         config = self.render(self.template, folder / self.template, values)
         openssl = self.render("openssl.cnf", folder / "openssl.cnf", values)
         began = time.monotonic()
@@ -283,8 +296,8 @@ class Sallyport(Peer):
     def environment(self, openssl):
         return {}
 
-    def values(self, folder, broker_port, tickets, key):
-        values = super().values(folder, broker_port, tickets, key)
+    def values(self, folder, broker_port, tickets, key, groups):
+        values = super().values(folder, broker_port, tickets, key, groups)
         self._metrics_port = values["METRICS_PORT"]
         return {**values, "STATE": self._state or folder / "state", **self._more}
 
@@ -294,8 +307,8 @@ class Sallyport(Peer):
             return {series: float(value)
                     for series, value in re.findall(r"^sallyport_(\S+) (\S+)$", answer.read().decode(), re.M)}
 
-    def start(self, broker_port, tickets=0, key="ec"):
-        super().start(broker_port, tickets, key)
+    def start(self, broker_port, tickets=0, key="ec", groups=GROUPS):
+        super().start(broker_port, tickets, key, groups)
         time.sleep(0.1)
         return self
 

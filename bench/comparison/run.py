@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from .check import check, make_witnesses
-from .peers import LOAD, PeerFailed, Sink, output_of
+from .peers import GROUPS, LOAD, PeerFailed, Sink, groups_with, output_of
 from .records import Record
 from .scenarios import arguments_of, tls_arguments
 
@@ -34,10 +34,10 @@ class Bench:
         if not (self.pki / "server-ec-bundle.pem").exists():
             raise PeerFailed(f"load pki failed: {said}")
         self._witnesses = make_witnesses(self.pki)
-        self.checks = {}  # (peer, tickets, key, tls, intermediate) -> what was agreed on
+        self.checks = {}  # (peer, tickets, key, tls, intermediate, group) -> what was agreed on
 
     @contextlib.contextmanager
-    def front(self, peer_class, tickets=0, key="ec", **settings):
+    def front(self, peer_class, tickets=0, key="ec", groups=GROUPS, **settings):
         """A started peer in front of a sink of its own; stopped at the end whatever happens. `settings`: the peer's."""
         with contextlib.ExitStack() as stack:
             port = 0
@@ -48,15 +48,15 @@ class Bench:
             peer = peer_class(self.running, self.pki, self.folder / f"{time.monotonic_ns():x}", self.files,
                               **settings)
             stack.callback(peer.stop)
-            yield peer.start(port, tickets, key)
+            yield peer.start(port, tickets, key, groups)
 
     def ensure_fair(self, peer, scenario):
         """The peer of this scenario's configuration refuses strangers and speaks what is pinned: asked once."""
         intermediate = "--intermediate" in scenario.load
         wanted = scenario.tickets if scenario.tickets < 2 or peer.name != "Sallyport" else 1
-        asked = (peer.name, wanted, scenario.key, scenario.tls, intermediate)
+        asked = (peer.name, wanted, scenario.key, scenario.tls, intermediate, scenario.group)
         if asked not in self.checks:
-            agreed = check(peer, self._witnesses, wanted, scenario.key, scenario.tls, intermediate)
+            agreed = check(peer, self._witnesses, wanted, scenario.key, scenario.tls, intermediate, scenario.group)
             if not agreed.as_wanted:
                 raise PeerFailed(f"it issues {agreed.tickets} tickets, not {wanted}: no fair comparison")
             self.checks[asked] = agreed
@@ -90,7 +90,7 @@ class Bench:
             record.problem = "not possible: what is received here comes from the sink"
             return record
         try:
-            with self.front(peer_class, scenario.tickets, scenario.key) as peer:
+            with self.front(peer_class, scenario.tickets, scenario.key, groups_with(scenario.group)) as peer:
                 self.ensure_fair(peer, scenario)
                 arguments = arguments_of(scenario, self.quick) + tls_arguments(scenario)
                 record.result, record.problem = self.load(arguments, peer.port, peer.process.pid)

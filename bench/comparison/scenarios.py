@@ -6,7 +6,7 @@ run it shows and the goal: Sallyport's share of the best peer's figure.
 
 from dataclasses import dataclass
 
-from .peers import CIPHER_TLS12, CIPHER_TLS13
+from .peers import CIPHER_TLS12, CIPHER_TLS13, POST_QUANTUM, groups_with, has_post_quantum
 
 CPU = "proxy_cpu_us_per_unit"
 MOST_IDLE = 10000
@@ -30,6 +30,7 @@ class Scenario:
     tickets: int = 0  # how many a full handshake issues; Sallyport knows one or none
     key: str = "ec"
     tls: str = "1.3"
+    group: str = "X25519"  # of the key exchange
     resumes: bool = False
     floor: bool = False  # also measured without proxy and TLS
     broker: bool = True  # a peer that is the broker as well can do it
@@ -59,6 +60,8 @@ def scenarios(files):
     idle = str(idle_connections(files))
     return [
         handshake("handshake-tls13", "full TLS 1.3 mutual handshake + CONNECT + close, known device, P-256", 0.60),
+        *([handshake("handshake-post-quantum", f"the same, known device, with {POST_QUANTUM}", 0.60,
+                     group=POST_QUANTUM)] if has_post_quantum() else []),
         Scenario("handshake-first", (Row("the same, first connection (registration included)", CPU, "µs", 0.85),),
                  ("handshake", "--mode", "first", "--count", "4000"), ("--count", "1000"), 7),
         handshake("handshake-tickets", "with one ticket issued", 0.45, tickets=1),
@@ -109,7 +112,7 @@ def arguments_of(scenario, quick):
 
 def tls_arguments(scenario):
     cipher = CIPHER_TLS12[scenario.key] if scenario.tls == "1.2" else CIPHER_TLS13
-    return ["--tls", scenario.tls, "--cipher", cipher, "--group", "X25519:P-256"]
+    return ["--tls", scenario.tls, "--cipher", cipher, "--group", groups_with(scenario.group)]
 
 
 def figure(result, metric):
