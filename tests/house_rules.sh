@@ -51,6 +51,24 @@ for file in $(sources cache proxy admin); do
   done
 done
 
+# Each room says what it is; the first page is for strangers; a clone is complete.
+for room in cache proxy admin bench deploy tests "${!may_include[@]}"; do
+  [ -f "$room/README.md" ] || { finding "$room/ has no README.md"; continue; }
+  lines=$(wc -l <"$room/README.md")
+  [ "$lines" -le 120 ] || finding "$room/README.md has $lines lines: two pages at most"
+done
+lines=$(wc -l <README.md)
+[ "$lines" -le 150 ] || finding "README.md has $lines lines: at most 150"
+# shellcheck disable=SC2016
+git ls-files -co --exclude-standard | grep -v '^tests/house_rules.sh$' | xargs grep -nE '\.\./shared|\b(DESIGN|CONTRACT|STYLE)\.md|/work/' 2>/dev/null |
+  rule "a place that a clone does not have"
+# Links of the pages lead somewhere.
+for page in $(git ls-files -co --exclude-standard '*.md'); do
+  for link in $(grep -oE '\]\([^)#: ]+\)' "$page" | sed 's/^](//; s/)$//'); do
+    [ -e "$(dirname "$page")/$link" ] || finding "$page links to $link, which is not there"
+  done
+done
+
 # Each library has its room.
 sources cache proxy admin | grep -v '^proxy/io/ring' | in_files '#include <liburing' | rule "liburing outside proxy/io/ring*"
 sources cache proxy admin | grep -v '^proxy/tls/record_cipher_ipsec_mb\.cc' | in_files '#include <intel-ipsec-mb' | rule "libipsec-mb outside record_cipher_ipsec_mb.cc"
