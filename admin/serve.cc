@@ -115,6 +115,8 @@ void drain(const sigset_t& signals, DataPlane& plane, const Config& config, Logg
   plane.join();
 }
 
+constexpr std::string_view kNoListener = "there is no [[listener]]: devices cannot connect";
+
 void say_what_runs(const Config& config, const DataPlane& plane, std::uint64_t open_files, const Registrar& registrar,
                    const std::string& admin_address, Logger& log) {
   for (const ListenerInfo& listener : plane.listeners()) {
@@ -124,6 +126,7 @@ void say_what_runs(const Config& config, const DataPlane& plane, std::uint64_t o
                            {"protocol", listener.protocol},
                            {"upstream", listener.upstream}});
   }
+  if (config.listeners.empty()) log.warn("no-listener", {{"what", kNoListener}});
   const RegistrarStats stats = registrar.stats();
   log.info("ready",
            {{"version", SALLYPORT_VERSION},
@@ -239,6 +242,7 @@ int check(const std::string& config_path) {
   }
   if (const auto files = check_key_files(report.config); !files)
     return fail(kConfig, config_path + ": " + files.error().what);
+  if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';
   std::cout << config_path << ": ok, " << report.config.listeners.size() << " listener(s), "
             << report.config.upstreams.size() << " upstream(s)\n";
   return kDone;

@@ -121,7 +121,6 @@ void read_all(const toml::table& root, ConfigReport& report) {
   });
   fill("metrics", metrics_rows(), config);
   fill("log", log_rows(), config);
-  if (listeners.empty()) top.problem(&root, "there is no [[listener]]: nothing to serve");
   top.read(top_rows(), config);
   join(listeners, upstreams, config, problems);
 }

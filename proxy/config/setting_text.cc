@@ -99,7 +99,9 @@ std::string entry(const SettingText& text) {
   if (setting.applies == Applies::AtOnce) facts += "; a reload changes it";
   if (setting.applies == Applies::NotYet) facts += "; " + text.applies;
   out += comment(facts + ".", 100);
-  if (text.fallback.empty()) return out + std::string(setting.key) + " = " + std::string(setting.example) + "\n";
+  if (text.fallback.empty()) {  // only of [[listener]] and [[upstream]]
+    return out + "# Needed.\n#" + std::string(setting.key) + " = " + std::string(setting.example) + "\n";
+  }
   return out + "#" + std::string(setting.key) + " = " + text.fallback + "\n";
 }
 
@@ -180,9 +182,9 @@ std::vector<SettingText> setting_texts() {
 
 std::string default_config() {
   std::string out = comment(
-      "The configuration of Sallyport. Lines that begin with #key show the default. The other "
-      "lines are examples of what only you know: put your own in their place. `sallyport "
-      "check` says what is wrong; SIGHUP makes a running Sallyport read the file again.",
+      "The configuration of Sallyport. Lines that begin with #key show the default. [[listener]] and [[upstream]] are "
+      "an example: take the # from both and from the keys marked \"needed\", and put your own values in their place. "
+      "`sallyport check` says what is wrong; SIGHUP makes a running Sallyport read the file again.",
       100);
   std::string table;
   for (const SettingText& text : setting_texts()) {
@@ -190,7 +192,7 @@ std::string default_config() {
     if (setting.table != table) {
       table = setting.table;
       const bool many = table == "listener" || table == "upstream";
-      out += "\n\n" + (many ? "[[" + table + "]]\n" : "[" + table + "]\n");
+      out += "\n\n" + (many ? "#[[" + table + "]]\n" : "[" + table + "]\n");
     }
     out += "\n" + entry(text);
   }

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -65,19 +66,35 @@ def test_the_reference_of_the_configuration():
 
 
 def test_the_commented_file_is_accepted(tmp_path, site):
-    """`config --default`: check asks only for the certificate, which nobody else can know; with one it says ok."""
+    """`config --default`: check accepts it as it stands and says that nothing is served yet; with the example taken
+    and a certificate put in, it says ok and no more."""
     text = run("config", "--default").stdout
     path = tmp_path / "sallyport.toml"
     path.write_text(text)
+    done = run("check", "--config", str(path))
+    assert done.returncode == 0 and "0 listener(s)" in done.stdout, done.stderr
+    assert done.stderr.splitlines() == [f"sallyport: {path}: there is no [[listener]]: devices cannot connect"]
+    taken = re.sub(r"^# Needed\.\n#", "# Needed.\n", text.replace("\n#[[", "\n[["), flags=re.M)
+    path.write_text(taken)
+    done = run("check", "--config", str(path))
     if not os.path.exists("/etc/sallyport/server_chain.crt"):
-        done = run("check", "--config", str(path))
         lines = done.stderr.splitlines()
         assert done.returncode == 2 and len(lines) == 1 and "/etc/sallyport/server_chain.crt" in lines[0], done.stderr
-    path.write_text(text.replace("/etc/sallyport/server_chain.crt", str(site.chain_file), 1)
+    path.write_text(taken.replace("/etc/sallyport/server_chain.crt", str(site.chain_file), 1)
                     .replace("/etc/sallyport/server_pkcs8.key", str(site.key_file), 1))
     done = run("check", "--config", str(path))
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert not re.search(r"[ \t]$", text, re.M) and max(map(len, text.splitlines())) <= 120
+
+
+def test_a_server_without_listeners(serve_once, broker, root):
+    """It serves its operators, who may register CAs before the first listener is there, and says that it has none."""
+    server = serve_once([], broker)
+    assert server.lines("no-listener")
+    root.register(server)
+    assert server.json("status")["sessions"] == 0
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
 
 
 @pytest.mark.skipif(os.path.exists("/etc/sallyport/sallyport.toml"), reason="this machine has a configuration")
