@@ -4,7 +4,8 @@
 #
 #   tests/elsewhere.sh trixie [ARGS...]        Debian 13: tests/run.sh ARGS... in it
 #   tests/elsewhere.sh trixie demo [ARGS...]   deploy/demo.sh ARGS... in it
-#   tests/elsewhere.sh trixie shell [COMMAND...]   a shell in it, or a command, at the copy of the tree
+#   tests/elsewhere.sh arm64                   cross-built for arm64; unit and simulation tests under qemu
+#   tests/elsewhere.sh trixie|arm64 shell [COMMAND...]   a shell in it, or a command, at the copy of the tree
 #
 #   --dir DIR      before the platform: where chroots are kept, one folder each; default /var/tmp/sallyport-elsewhere
 #   --minutes N    before the platform: the run is ended after so long and has failed; default 180
@@ -15,7 +16,7 @@ set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 
 die() { printf 'elsewhere: %s\n' "$*" >&2; exit 1; }
-usage() { sed -n '5,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '5,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
 dir=/var/tmp/sallyport-elsewhere
@@ -24,7 +25,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --dir) dir=${2:-}; shift 2 || usage ;;
     --minutes) minutes=${2:-}; shift 2 || usage ;;
-    trixie) break ;;
+    trixie | arm64) break ;;
     *) usage ;;
   esac
 done
@@ -35,6 +36,7 @@ what=tests
 case "${1:-}" in
   demo | shell) what=$1; shift ;;
 esac
+[ "$platform" = trixie ] || [ "$what" != demo ] || usage
 case "$dir/" in "$top"/*) die "$dir is inside the tree: choose another folder with --dir" ;; esac
 [ "$(id -u)" -eq 0 ] || die "making a chroot needs root: run it with sudo"
 
@@ -100,6 +102,7 @@ make_root() {
 settle_root() {
   local archive=$1 security
   security=$(mirror Debian-Security)
+  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/elsewhere"  # it can be made again
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
   apt_network >"$root/etc/apt/apt.conf.d/90elsewhere"
   cp -r /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/" 2>/dev/null
@@ -108,6 +111,7 @@ settle_root() {
     echo "deb $archive trixie-updates main"
     [ -z "$security" ] || echo "deb $security trixie-security main"
   } >"$root/etc/apt/sources.list"
+  [ "$platform" != arm64 ] || inside dpkg --add-architecture arm64
   inside update-ca-certificates >"$log" 2>&1
   inside bash -c 'apt-get update -qq && apt-get dist-upgrade -y -qq -o Dpkg::Use-Pty=0' >>"$log" 2>&1 || {
     tail -n 15 "$log" >&2
@@ -115,44 +119,46 @@ settle_root() {
   }
 }
 
-# A checkout of HEAD, which keeps its build/, and over it what differs from HEAD here.
+# The files of this tree, in a repository that is at the same commit and keeps its build/. Only what differs is copied,
+# and dated now: what was built there last is newer than the sources here.
 copy_tree() {
   local tree=$root/src/sallyport file
   mkdir -p "$tree"
-  {
-    git -C "$tree" init -q &&
-      git -C "$tree" fetch -q "$top" HEAD &&
-      git -C "$tree" checkout -q -f --detach FETCH_HEAD &&
-      git -C "$tree" clean -fdq
-  } || die "the tree could not be copied to $tree"
-  { git -C "$top" diff --name-only --no-renames -z HEAD && git -C "$top" ls-files -o --exclude-standard -z; } |
-    while IFS= read -r -d '' file; do
-      if [ -e "$top/$file" ]; then
-        mkdir -p "$(dirname "$tree/$file")" && cp -p "$top/$file" "$tree/$file"
-      else
-        rm -f "$tree/$file"
-      fi
-    done
+  { git -C "$tree" init -q && git -C "$tree" fetch -q "$top" HEAD && git -C "$tree" reset -q FETCH_HEAD; } ||
+    die "the tree could not be copied to $tree"
+  git -C "$top" ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
+    [ -e "$top/$file" ] || continue
+    cmp -s "$top/$file" "$tree/$file" || (cd "$top" && cp --parents --preserve=mode "$file" "$tree/")
+  done
+  git -C "$tree" ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
+    [ -e "$top/$file" ] || rm -f "${tree:?}/$file"
+  done
 }
 
-archive=$(mirror Debian)
-[ -n "$archive" ] || die "apt has no Debian mirror here: its sources need a line for Debian's archive (run apt-get update first)"
-[ -d "$root" ] || make_root "$archive"
-settle_root "$archive"
-copy_tree
+# One function, read whole before it begins: the script may be edited while it runs.
+main() {
+  local archive status
+  archive=$(mirror Debian)
+  [ -n "$archive" ] || die "apt has no Debian mirror here: its sources need a line for Debian's archive (run apt-get update first)"
+  [ -d "$root" ] || make_root "$archive"
+  settle_root "$archive"
+  copy_tree
 
-say "$platform: $what"
-case "$platform-$what" in
-  trixie-tests) inside ./tests/run.sh "$@" ;;
-  trixie-demo) inside ./deploy/demo.sh "$@" ;;
-  *-shell) [ $# -gt 0 ] || set -- bash; inside "$@" ;;
-esac
-status=$?
-[ "$status" -ne 124 ] || echo "elsewhere: ended after $minutes minutes" >&2
-[ "$what" != shell ] || exit "$status"
-if [ "$status" -eq 0 ]; then
-  echo "elsewhere: $platform $what passed in $SECONDS s"
-else
-  echo "elsewhere: $platform $what FAILED after $SECONDS s (exit status $status)"
-fi
-exit "$status"
+  say "$platform: $what"
+  case "$platform-$what" in
+    trixie-tests) inside ./tests/run.sh "$@" ;;
+    trixie-demo) inside ./deploy/demo.sh "$@" ;;
+    arm64-tests) inside ./tests/arm64.sh "$@" ;;
+    *-shell) [ $# -gt 0 ] || set -- bash; inside "$@" ;;
+  esac
+  status=$?
+  [ "$status" -ne 124 ] || echo "elsewhere: ended after $minutes minutes" >&2
+  [ "$what" != shell ] || exit "$status"
+  if [ "$status" -eq 0 ]; then
+    echo "elsewhere: $platform $what passed in $SECONDS s"
+  else
+    echo "elsewhere: $platform $what FAILED after $SECONDS s (exit status $status)"
+  fi
+  return "$status"
+}
+main "$@"; exit $?
