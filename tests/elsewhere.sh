@@ -61,6 +61,9 @@ apt_network() {
   apt-config dump | grep -iE '^(Acquire::(https?|ftp)::[^ ]*|Acquire::(Check-Valid-Until|Retries|ForceIPv[46])[^ ]*) '
 }
 
+# contained UNSHARE-ARGS...: in a mount namespace of its own, and killed when this script dies, even by SIGKILL.
+contained() { setpriv --pdeathsig KILL unshare --mount --propagation private "$@"; }
+
 # inside COMMAND...: runs it in the chroot, at the copy of the tree where there is one.
 inside() {
   local name passed=()
@@ -68,7 +71,7 @@ inside() {
     passed+=("$name=${!name}")
   done
   # shellcheck disable=SC2016  # expanded by the inner shell
-  timeout --foreground -k 10 "${minutes}m" unshare --mount --propagation private --pid --fork --kill-child bash -c '
+  contained --pid --fork --kill-child timeout --foreground -k 10 "${minutes}m" bash -c '
     root=$1; shift
     mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" &&
       mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" || exit 1
@@ -89,7 +92,7 @@ make_root() {
   local http_proxy=${http_proxy:-}
   eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
   [ -z "$http_proxy" ] || export http_proxy
-  timeout --foreground -k 10 60m unshare --mount --propagation private debootstrap --variant=minbase \
+  contained --pid --fork --kill-child --mount-proc timeout --foreground -k 10 60m debootstrap --variant=minbase \
     --include=ca-certificates,git --cache-dir="$dir/archives" \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$making" "$archive" >"$log" 2>&1 || {
     tail -n 15 "$log" >&2
