@@ -1,5 +1,5 @@
 // Whether the light context does what OpenSSL's default context does, tried where they could differ: what of it is
-// ours, and what of OpenSSL's it calls from its tables. Under a millisecond. light_parsing.cc asks once.
+// ours, and what of OpenSSL's it calls from its tables. A few milliseconds. light_parsing.cc asks once.
 #pragma once
 
 #include <openssl/types.h>

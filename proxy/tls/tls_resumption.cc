@@ -173,8 +173,7 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
 
 bool Resumption::replace_session(SSL* ssl, const std::string& body, std::int64_t lifetime) {
   SSL_SESSION* session = SSL_get_session(ssl);
-  if (!openssl_exchanges_sessions()) {  // as SSL_CTX_set_session_ticket_cb(3) does it: the ticket has the certificate
-                                        // in it
+  if (!openssl_exchanges_sessions()) {  // as SSL_CTX_set_session_ticket_cb(3) has it: the certificate is in the ticket
     SSL_SESSION_set_timeout(session, static_cast<long>(lifetime));
     return SSL_SESSION_set1_ticket_appdata(session, body.data(), body.size()) == 1;
   }

@@ -7,7 +7,7 @@
 
 namespace sallyport {
 
-// What does not hold; empty where all of it does. Takes some 20 ms. Leaves OpenSSL's error queue empty.
+// What does not hold; empty where all of it does. Takes some 60 ms. Leaves OpenSSL's error queue empty.
 std::string_view tls_self_test();
 
 // Asks for it where the insides are relied on, and gives them up where it fails.
