@@ -50,7 +50,7 @@ class Admin:
         left_out = ("SALLYPORT_SOCKET", "SALLYPORT_URL", "SALLYPORT_TOKEN", "SSL_CERT_FILE")
         env = {key: value for key, value in os.environ.items() if key not in left_out}
         done = subprocess.run([BINARY, *arguments, *flags], capture_output=True, text=True, timeout=120,
-                              env={**env, "SALLYPORT_SOCKET": "/nonexistent/admin.sock", **environment})
+                              env={**env, "SALLYPORT_SOCKET": "/dev/null/admin.sock", **environment})
         assert done.returncode == status, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
