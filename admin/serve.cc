@@ -191,7 +191,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
   admin_server.start();
   if (config.admin.address) network_server.start();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
-  probes.set(Probes::Phase::Ready);
+  probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
   wait_for_end(signals, plane, listeners, reload);
   probes.set(Probes::Phase::Draining);

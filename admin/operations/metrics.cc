@@ -25,6 +25,7 @@ HttpResponse Probes::handle(const HttpRequest& request) {
     switch (phase_.load()) {
       case Phase::Starting: return {503, "text/plain", "warming: the registry is being read\n"};
       case Phase::Ready: return {200, "text/plain", "ok\n"};
+      case Phase::NoListener: return {503, "text/plain", "there is no [[listener]]: devices cannot connect\n"};
       case Phase::Draining: return {503, "text/plain", "draining\n"};
     }
   }

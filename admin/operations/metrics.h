@@ -35,7 +35,7 @@ class Probes final : public HttpHandler {
   explicit Probes(const Metrics& metrics) : metrics_(metrics) {}
   HttpResponse handle(const HttpRequest& request) override;
 
-  enum class Phase : std::uint8_t { Starting, Ready, Draining };
+  enum class Phase : std::uint8_t { Starting, Ready, NoListener, Draining };
   void set(Phase phase) { phase_ = phase; }
 
  private:

@@ -55,6 +55,12 @@ void Reload::run() {
                     {{"what", "the file is not used, nothing has changed"}, {"why", to_string(problem, path_)}});
   }
   if (!report.ok()) return;
+  // Whoever means it takes the listeners out and restarts; a file that was cut off in the middle means nothing.
+  if (report.config.listeners.empty() && !config_.listeners.empty()) {
+    main_log_.error("reload", {{"what", "the file is not used, nothing has changed"},
+                               {"why", path_ + ": there is no [[listener]]: to serve none, restart"}});
+    return;
+  }
   const std::vector<std::string> restart = needs_restart(config_, report.config);
   if (const auto applied = apply(report.config); !applied) {
     main_log_.error("reload", {{"what", "nothing has changed"}, {"why", applied.error().what}});

@@ -1,6 +1,9 @@
 #include "proxy/config/config.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include "cache/base/file.h"
@@ -99,6 +102,7 @@ void read_all(const toml::table& root, ConfigReport& report) {
   Problems& problems = report.problems;
   Config& config = report.config;
   TableReader top(root, "", problems);
+  if (root.empty()) top.problem(&root, "the file says nothing: `sallyport config --default` prints one to begin with");
   Tables listeners, upstreams;
   const auto fill = [&](std::string_view name, auto rows, auto& owner) {
     one_table(top, name,
@@ -145,7 +149,13 @@ ConfigReport parse_config(std::string_view text, std::string_view file_name) {
     read_all(root, report);
   } catch (const toml::parse_error& error) {
     const toml::source_position begin = error.source().begin;
-    report.problems.push_back({begin.line, begin.column, std::string(error.description())});
+    std::string message(error.description());
+    // What a value without quotes is taken for.
+    for (const std::string_view taken_for :
+         {"determine value type", "parsing time", "parsing date", "parsing floating"}) {
+      if (message.find(taken_for) != std::string::npos) message += "; a text goes in double quotes";
+    }
+    report.problems.push_back({begin.line, begin.column, std::move(message)});
   }
   std::stable_sort(report.problems.begin(), report.problems.end(), [](const auto& a, const auto& b) {
     return std::pair(a.line, a.column) < std::pair(b.line, b.column);
@@ -158,13 +168,18 @@ ConfigReport load_config(const std::string& path) {
   const auto text = read_file(path, kLargest);
   if (text) return parse_config(*text, path);
   ConfigReport report;
-  report.problems.push_back({0, 0, text.error().what.substr(path.size() + 2)});
+  std::string message = text.error().what.substr(path.size() + 2);
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+    message += ": name the file with --config, or begin with `sallyport config --default`";
+  }
+  report.problems.push_back({0, 0, std::move(message)});
   return report;
 }
 
 std::string to_string(const ConfigProblem& problem, std::string_view file_name) {
-  return std::string(file_name) + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " +
-         problem.message;
+  std::string at(file_name);
+  if (problem.line > 0) at += ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column);
+  return at + ": " + problem.message;
 }
 
 }  // namespace sallyport

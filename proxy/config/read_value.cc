@@ -103,6 +103,10 @@ Answer<Endpoint> parse_endpoint(std::string_view text) {
     }
     return endpoint;
   }
+  if (const std::size_t scheme = text.find("://"); scheme != std::string_view::npos) {
+    return Refusal{Refusal::Kind::Invalid,
+                   "write \"host:port\" without \"" + std::string(text.substr(0, scheme + 3)) + "\""};
+  }
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) {
     return Refusal{Refusal::Kind::Invalid, "expected \"host:port\" or \"unix:/path\""};

@@ -31,7 +31,7 @@ inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = {"debug", "in
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<LogFormat> = {"text", "json"};
 
-// One overload for each type a member may have: config_reader.cc reads, setting_text.cc writes.
+// One overload for each type a member may have: read_value.cc reads, setting_text.cc writes.
 void read_value(TableReader& reader, const Setting& setting, std::string& into);
 void read_value(TableReader& reader, const Setting& setting, bool& into);
 void read_value(TableReader& reader, const Setting& setting, unsigned& into);

@@ -80,11 +80,11 @@ def broker(work, request):
 def _servers(folder):
     started = []
 
-    def start(listeners, broker=None, **tables):
+    def start(listeners, broker=None, ready=200, **tables):
         server = Sallyport(folder / f"s{len(started)}", listeners, broker, **tables)
         started.append(server)
         _living.append(server)
-        return server.start()
+        return server.start(ready=ready)
 
     yield start
     failures = []

@@ -86,21 +86,21 @@ class Sallyport:
             **tables}))
 
     # Life
-    def start(self, timeout=20.0):
+    def start(self, timeout=20.0, ready=200):
         self._starts_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         with open(self.log_file, "ab") as log, open(self.error_file, "ab") as errors:
             self.process = subprocess.Popen([BINARY, "serve", "--config", self.config], stdout=log, stderr=errors)
-        until("readyz", self._ready, timeout)
+        until("readyz", lambda: self._ready(ready), timeout)
         self.ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in self.json("listener", "list")}
         return self
 
-    def _ready(self):
+    def _ready(self, ready):
         if self.process.poll() is not None:
             raise AssertionError(f"sallyport ended with {self.process.returncode}: {self.errors()}\n{self.log()}")
         for line in self.lines():
             if line.event == "warming":
                 self.metrics_address = line.fields["metrics"]
-                return self.probe("readyz") == 200
+                return self.probe("readyz") == ready and bool(self.lines("ready"))
         return False
 
     def signal(self, which):

@@ -404,6 +404,7 @@ def test_a_bad_file_changes_nothing(reloading, root):
                              (lambda text: re.sub(r'chain = "[^"]*"', 'chain = "/nonexistent.crt"', text),
                               "/nonexistent.crt"),
                              (lambda text: "", "sallyport.toml"),
+                             (lambda text: "[registry]\nauto_register = false\n", "there is no [[listener]]"),
                              (lambda text: "\0\xff" * 1000, "sallyport.toml")):
             Path(server.config).write_text(spoil(good.replace("cut_sessions = false", "cut_sessions = true")))
             lines = file.reload(good=False)

@@ -13,9 +13,11 @@
 namespace sallyport {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 constexpr std::string_view kSmallest = R"(
 [[listener]]
@@ -205,8 +207,18 @@ TEST(Config, WrongTypesAndWordsSayWhatIsExpected) {
   EXPECT_THAT(problems_of("listener = 3\n"), testing::Contains(HasSubstr("write each one as [[listener]]")));
 }
 
+TEST(Config, WhatIsOftenTypedWronglySaysHowItIsWritten) {
+  EXPECT_THAT(problems_of("state_dir = /var/lib\n" + std::string(kSmallest)), ElementsAre(HasSubstr("double quotes")));
+  std::string text(kSmallest);
+  text.replace(text.find("\"127.0.0.1"), 1, "\"mqtt://");
+  EXPECT_THAT(problems_of(text), ElementsAre(HasSubstr("write \"host:port\" without \"mqtt://\"")));
+}
+
 TEST(Config, AFileThatCannotBeReadIsAProblem) {
-  EXPECT_THAT(load_config("/nowhere/x.toml").problems.at(0).message, HasSubstr("No such file"));
+  const ConfigReport report = load_config("/nowhere/x.toml");
+  ASSERT_EQ(report.problems.size(), 1U);
+  EXPECT_THAT(to_string(report.problems[0], "/nowhere/x.toml"),
+              AllOf(StartsWith("/nowhere/x.toml: "), HasSubstr("No such file"), HasSubstr("--config")));
   EXPECT_FALSE(load_config("/").ok());
 }
 
