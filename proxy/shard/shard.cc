@@ -199,6 +199,7 @@ void Shard::recycle() {
   for (Session* session : graveyard_) {
     const std::size_t listener = session->settings().listener;
     count_closed(*session);
+    forget_config(session->settings().config);
     session->recycle();
     session->invariants();
     counters_.listeners[listener].sessions_open.sub();

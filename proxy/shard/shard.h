@@ -159,6 +159,8 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void pace_accepting();
   bool bound_silent_peers(const ListenerConfig& listener);
   void leave_handshaking(Session& session);
+  void count_config(const ListenerConfig* config);
+  void forget_config(const ListenerConfig* config);
   void start_probes();
   void on_probe_due(Probe& probe);
   void on_probe_answer(Probe& probe, const IoResult& result);
@@ -215,6 +217,8 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   std::unique_ptr<std::uint8_t[]> scratch_;
 
   std::deque<Session> slab_;
+  // How many sessions have each listener configuration: the ones in force, and those they replaced.
+  std::vector<std::pair<const ListenerConfig*, std::uint64_t>> configs_;
   std::vector<Session*> free_, graveyard_, to_flush_;
   HandshakeQueue handshake_queue_;
   Session* oldest_handshaking_ = nullptr;

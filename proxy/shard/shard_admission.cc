@@ -99,7 +99,23 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   ++handshaking_;
   session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
   session.since = unix_now();
+  count_config(listening.settings.config);
   session.begin(host_, listening.settings, socket, peer);
+}
+
+// A handful: one for each listener, and one more for each reload that sessions from before have outlived.
+void Shard::count_config(const ListenerConfig* config) {
+  for (auto& [each, sessions] : configs_) {
+    if (each == config) return void(++sessions);
+  }
+  configs_.emplace_back(config, 1);
+}
+
+void Shard::forget_config(const ListenerConfig* config) {
+  const auto found =
+      std::find_if(configs_.begin(), configs_.end(), [&](const auto& each) { return each.first == config; });
+  CHECK(found != configs_.end());
+  if (--found->second == 0) configs_.erase(found);
 }
 
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,

@@ -28,9 +28,7 @@ std::uint64_t Shard::answer(const SetListener& mail) {
 
 std::uint64_t Shard::answer(const FindConfigs& mail) {
   const std::lock_guard lock(mail.found->mutex);
-  for (const Session& session : slab_) {
-    if (session.state() != Session::State::Free) mail.found->configs.insert(session.settings().config);
-  }
+  for (const auto& [config, sessions] : configs_) mail.found->configs.insert(config);
   return 0;
 }
 
