@@ -9,6 +9,22 @@
 
 namespace sallyport {
 
+namespace {
+
+// What the log says of it; "-" where a change is of nothing that has a status.
+std::string_view status_name(const Change& change) {
+  switch (change.kind) {
+    case Change::Kind::DeviceRegistered:
+    case Change::Kind::DeviceMoved:
+    case Change::Kind::DeviceStatusSet: return to_string(static_cast<DeviceStatus>(change.status));
+    case Change::Kind::CaRegistered:
+    case Change::Kind::CaStatusSet: return to_string(static_cast<CaStatus>(change.status));
+    default: return "-";
+  }
+}
+
+}  // namespace
+
 Ledger::Ledger(RegistryStore& store, Logger& log) : store_(store), log_(log) {
   figures_.seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
 }
@@ -58,7 +74,7 @@ Answer<void> Ledger::commit(RegistryStore::Batch& batch, bool sync) {
     // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
     const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
     log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
-               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", change.status}});
+               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", status_name(change)}});
   }
   ++figures_.commits;
   figures_.revision = meta_.revision;

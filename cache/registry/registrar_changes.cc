@@ -185,8 +185,9 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   RegistryStore::Batch batch;
   store_.put_ca(batch, id, row_of(record));
   ledger_.note(Change::Kind::CaStatusSet, id, static_cast<std::uint8_t>(status));
-  const bool activates = status == CaStatus::Active;
-  ledger_.audit(by, activates ? "ca.activate" : "ca.deactivate", to_hex(id), to_string(found->second.status),
+  // Where the disk refused the first time, no line says what it was before.
+  const CaStatus before = cas_not_durable_.count(id) != 0 ? CaStatus::Active : found->second.status;
+  ledger_.audit(by, status == CaStatus::Active ? "ca.activate" : "ca.deactivate", to_hex(id), to_string(before),
                 to_string(status));
   const auto written = ledger_.commit(batch, true);
   if (!written && status == CaStatus::Active) return written.error();
@@ -218,7 +219,9 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
                    "this CA is " + std::string(to_string(was.status)) + " and has " + std::to_string(devices.active) +
                        " active, " + std::to_string(devices.inactive) + " inactive, " +
                        std::to_string(devices.pending) + " pending and " + std::to_string(devices.revoked) +
-                       " revoked devices: deactivate it and its devices first, or delete it with --cascade"};
+                       " revoked devices: deactivate " +
+                       (was.status == CaStatus::Active ? "it and its devices" : "its devices") +
+                       " first, or delete it with --cascade"};
   }
   RegistryStore::Batch batch;
   const auto forgotten = book_.mark_forgotten(id, batch);

@@ -67,7 +67,9 @@ Refusal explain_open(const std::string& dir, const rocksdb::Status& status) {
 Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env) {
   std::error_code failure;
   std::filesystem::create_directories(dir, failure);
-  if (failure) return unavailable("state_dir " + dir + " cannot be created: " + failure.message());
+  if (failure)
+    return unavailable("state_dir " + dir + " cannot be created: " + failure.message() +
+                       ": make it for this user, or choose another state_dir");
   if (::chmod(dir.c_str(), 0700) != 0) {
     return unavailable("state_dir " + dir + " cannot be made private: " + std::strerror(errno));
   }

@@ -249,6 +249,7 @@ TEST_F(LifeCycle, CaDeactivatedAgainAfterAFullDisk) {
   env_.disk_full = false;
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->set_ca_status(id, CaStatus::Inactive, by_)); }));
   const std::size_t lines = audit().size();
+  EXPECT_THAT(audit().front(), HasSubstr(" active > inactive")) << "the only line there is says what it was";
   ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive, by_));
   EXPECT_EQ(audit().size(), lines) << "it is durable now: nothing is left to write";
   restart();
