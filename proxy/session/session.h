@@ -82,7 +82,7 @@ class Session final : public Verifier {
   void handshake_step(TlsEngine::Pace pace);  // the host's turn for it has come
   void flush();                               // the end of a turn
   // The device lost its standing. From here on none of its bytes reaches the broker, and of the broker's it gets at
-  // most the rest of the packet it is in the middle of.
+  // most what was encrypted already and the rest of the packet it is in the middle of.
   void cut(Reason why);
   void cut_by_operator();
   void farewell();   // the host, after wants_farewell()

@@ -2,9 +2,9 @@
 // force is not: halt() stops both directions at once; farewell(), when its turn has come, says what the protocol has
 // for it (MQTT 5: DISCONNECT at a packet boundary) and ends the session.
 //
-// What was handed to the kernel before the halt is on its way. Beyond that a client of MQTT 5 gets the rest of the
-// packet it is in the middle of, if it comes within 100 ms: without it no DISCONNECT could be understood. Nobody else
-// gets another byte.
+// What was encrypted before the halt is on its way: it cannot be taken back without breaking the TLS stream. Beyond
+// that a client of MQTT 5 gets the rest of the packet it is in the middle of, if it comes within 100 ms: without it no
+// DISCONNECT could be understood. Nobody else gets another byte.
 #include <algorithm>
 
 #include "cache/base/check.h"

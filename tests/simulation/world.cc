@@ -82,7 +82,33 @@ const ListenerConfig& World::listener() {
   return shared().listener;
 }
 
-World::World(const Script& chosen, std::uint64_t seed) : random(seed), script(chosen) {
+namespace {
+
+std::unique_ptr<Session> lived_before() {
+  Script earlier;
+  earlier.mqtt5 = true;
+  earlier.brokers = 2;
+  earlier.broken_brokers = 1;
+  World world(earlier, 1, std::make_unique<Session>());
+  const auto served = [&] { return world.session.state() == Session::State::Forwarding && !world.client_got.empty(); };
+  while (!served() && world.turn()) {
+  }
+  EXPECT_TRUE(served()) << "an earlier life that was none: " << world.story();
+  EXPECT_EQ(world.session.client_id(), "c");
+  world.session.cut(Reason::DeviceInactive);
+  world.run();
+  world.check();
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+  return std::move(world.owned);
+}
+
+}  // namespace
+
+World::World(const Script& chosen, std::uint64_t seed)
+    : World(chosen, seed, seed % 4 == 1 ? lived_before() : std::make_unique<Session>()) {}
+
+World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> used)
+    : random(seed), script(chosen), owned(std::move(used)), session(*owned) {
   client_socket = io.open(0);
   client = std::make_unique<TlsClient>(TlsClient::Options{.device = &shared().device, .version = script.version});
   client_sends = connect_packet(script.mqtt5) + noise(random, script.client_bytes);
@@ -101,6 +127,9 @@ World::World(const Script& chosen, std::uint64_t seed) : random(seed), script(ch
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
   session.begin(host.parts, {0, &shared().listener, tls}, client_socket, sockaddr_storage{});
+  EXPECT_EQ(session.client_id(), "");
+  EXPECT_FALSE(session.mqtt_version().has_value());
+  EXPECT_EQ(session.verdict(), nullptr);
 }
 
 bool World::client_has_ticket() const {

@@ -579,5 +579,66 @@ TEST(GateRecheck, SeesWhatChangedSinceTheHandshake) {
   }
 }
 
+// An intermediate of the client's that ends in two days, and a device below it that does not.
+struct ShortLived {
+  Identity509 intermediate = make(short_leaf(), &pki().root);
+  Identity509 device = make_device("below a short-lived one", intermediate);
+  std::vector<Certificate> sent{intermediate.certificate};
+
+  static Leaf short_leaf() {
+    Leaf leaf = Pki::ca_leaf();
+    leaf.cn = "Short-lived";
+    leaf.not_after = kNow + 2 * kDay;
+    return leaf;
+  }
+};
+
+TEST(GateRecheck, ANewDeviceEndsWithTheIntermediateThatItSent) {
+  GateWorld world;
+  root_only(world);
+  const ShortLived made;
+  const Verdict verdict = world.ask(made.device.certificate, made.sent);
+  EXPECT_EQ(world.again(verdict), Reason::None);
+  EXPECT_EQ(world.again(verdict, kNow + 3 * kDay), Reason::Expired);
+  world.enroll(made.device.certificate, pki().root.certificate, DeviceStatus::Active, made.sent);
+  EXPECT_EQ(world.again(verdict), Reason::None) << "registered in between";
+  EXPECT_EQ(world.again(verdict, kNow + 3 * kDay), Reason::CaInactive) << "its chain is dead";
+}
+
+TEST(GateRecheck, ARevokedIntermediateEndsANewDeviceAndAKnownOne) {
+  Pki& p = pki();
+  GateWorld world;
+  root_only(world);
+  world.trust(p.root_renewed.certificate);
+  const Verdict fresh = world.ask(below_mid(), {p.mid.certificate});
+  world.enroll(p.mid.certificate, p.root.certificate, DeviceStatus::Revoked);
+  EXPECT_EQ(world.again(fresh), Reason::CaInactive);
+
+  GateWorld other;
+  root_only(other);
+  other.trust(p.root_renewed.certificate);
+  other.enroll(below_mid(), p.root.certificate, DeviceStatus::Active, {p.mid.certificate});
+  const Verdict known = other.ask(below_mid(), {p.mid.certificate});
+  ASSERT_TRUE(known.known);
+  other.set(p.root.certificate, CaStatus::Inactive);
+  EXPECT_EQ(other.again(known), Reason::None) << "the renewed CA carries it on";
+  other.enroll(p.mid.certificate, p.root.certificate, DeviceStatus::Revoked);
+  EXPECT_EQ(other.again(known), Reason::CaInactive);
+}
+
+TEST(GateRecheck, ARenewedCaDoesNotOutliveTheIntermediateBelowIt) {
+  Pki& p = pki();
+  GateWorld world;
+  root_only(world);
+  world.trust(p.root_renewed.certificate);
+  const ShortLived made;
+  world.enroll(made.device.certificate, p.root.certificate, DeviceStatus::Active, made.sent);
+  const Verdict known = world.ask(made.device.certificate, made.sent);
+  ASSERT_TRUE(known.known);
+  world.set(p.root.certificate, CaStatus::Inactive);
+  EXPECT_EQ(world.again(known), Reason::None);
+  EXPECT_EQ(world.again(known, kNow + 3 * kDay), Reason::Expired);
+}
+
 }  // namespace
 }  // namespace sallyport::test

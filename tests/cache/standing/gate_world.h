@@ -48,9 +48,14 @@ class GateWorld {
     ChainRecord record;
     record.cas = {owner.fingerprint()};
     record.issuing_key = issuing_key_of(intermediates, owner.spki_hash());
-    for (const Certificate& certificate : intermediates) {
-      record.intermediates.push_back(certificate.fingerprint());
-      record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, certificate.not_after());
+    for (std::size_t i = 0; i < intermediates.size(); ++i) {
+      const Certificate& at = intermediates[i];
+      record.intermediates.push_back(at.fingerprint());
+      record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, at.not_after());
+      const bool topmost = i + 1 == intermediates.size();
+      record.intermediate_names.push_back({issuer_serial(at.issuer_der(), at.serial()),
+                                           topmost ? owner.spki_hash() : intermediates[i + 1].spki_hash(),
+                                           at.subject_der(), at.spki_hash()});
     }
     chains_.add(next_chain_, record);
     cache_.put(key(device), {static_cast<std::uint32_t>(next_chain_), static_cast<std::uint8_t>(status), 0});
