@@ -221,6 +221,7 @@ def test_the_broker_dies_and_comes_back(serve_once, work, site, root):
 
     until("connections succeed again", back, 5, pause=0.2)
     until("the upstream is up again", lambda: server.metric("upstream_up") == 1, 5)
+    assert server.metric("sessions_ended_total", cause="timeout") == 0
     broker.stop()
 
 

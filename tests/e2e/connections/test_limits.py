@@ -319,7 +319,7 @@ class Burst:
 
     def __init__(self, server, name, source):
         self.server, self.name, self.source = server, name, source
-        self.socks, self.began = [], time.monotonic()
+        self.socks, self.began, self.intervals = [], time.monotonic(), set()
         self.accepted = server.metric("connections_accepted_total", listener=name)
         self.refusals = server.rejections(name).get(TOO_FAST, 0)
 
@@ -331,6 +331,7 @@ class Burst:
             reset(sock)
 
     def knock(self, count=1):
+        self.intervals.add(int((time.monotonic() - self.began) * RATE))
         self.socks += [plain(self.server.ports[self.name], self.source) for _ in range(count)]
 
     def let_in(self):
@@ -353,7 +354,9 @@ def test_a_burst_then_the_rate(server, address):
             burst.knock()
             time.sleep(0.02)
         let_in, seconds = burst.let_in()
-        assert RATE < let_in <= RATE + seconds * RATE + 1, (let_in, seconds)
+        # Half of the intervals in which it knocked: on a busy machine some are accepted together.
+        least = RATE + len(burst.intervals) // 2
+        assert RATE < least <= let_in <= RATE + seconds * RATE + 1, (let_in, seconds)
         print(f"{let_in} of {len(burst.socks)} in {seconds:.2f} s")
 
 
@@ -404,7 +407,15 @@ def test_at_one_a_second(server, root, address):
     identity = root.issue("patient")
     began = time.monotonic()
     assert enters(server, "slow", identity, address)
-    until("it gets in again", lambda: enters(server, "slow", identity, address), 5)
+    inside = time.monotonic()
+
+    def again():
+        tried = time.monotonic()
+        entered = enters(server, "slow", identity, address)
+        assert entered or tried - inside < 1.5, "a second passed and it is still refused"
+        return entered
+
+    until("it gets in again", again, 5)
     assert time.monotonic() - began > 0.9
 
 
@@ -589,6 +600,7 @@ def test_a_reconnect_storm(serve_once, work, root, resumption, mode, tls):
         print(f"{report['seconds']:.1f} s, p99 {report['latency_us']['p99'] / 1e6:.1f} s, "
               f"witness {echo.count} pings, longest {echo.longest * 1e3:.0f} ms")
         assert echo.count > 10
+        assert echo.longest < report["seconds"], "a session stood still as long as the storm lasted"
     finally:
         if echo is not None:
             echo.device.close()

@@ -48,6 +48,7 @@ def test_deactivating_cuts_live_sessions_and_no_further_byte_passes(server, work
     ca = Authority(work / f"cut-{what}", f"CA whose {what} is cut")
     ca_id = ca.register(server)
     talker, listener_device, bystander = ca.issue("talker"), ca.issue("listener"), root.issue("bystander")
+    timeouts = server.metric("sessions_ended_total", cause="timeout")
     with admitted(server.port, root.issue("observer")) as observer, admitted(server.port, bystander) as witness:
         observer.subscribe("cut/" + what)
         chatter = Chatter(server.port, talker, "cut/" + what)
@@ -76,6 +77,7 @@ def test_deactivating_cuts_live_sessions_and_no_further_byte_passes(server, work
         assert server.json("device", "show", talker.id)["sessions"] == 0
         assert refusal(server.port, talker) == "certificate_unknown"
     assert server.metric("sessions_ended_total", cause="cut") >= 2
+    assert server.metric("sessions_ended_total", cause="timeout") == timeouts
 
 
 def test_a_cut_session_ends_with_close_notify(server, root):

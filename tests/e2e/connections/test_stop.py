@@ -35,7 +35,7 @@ def test_without_sessions_it_ends_at_once(serve_once, broker, site, root, which)
 def test_live_sessions_go_on_while_it_drains(serve_once, broker, site, root):
     """Messages still pass, new connections are not accepted, readiness says so, liveness not; when the last session
     leaves, the process ends with 0."""
-    server = started(serve_once, broker, site, root, "30s")
+    server = started(serve_once, broker, site, root, "1h")
     with admitted(server.port, root.issue("patient")) as device:
         device.subscribe("drain")
         draining(server)

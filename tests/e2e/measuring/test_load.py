@@ -222,7 +222,7 @@ def test_idle(server, load):
     each = (report["pss_kib_after"] - report["pss_kib_before"]) / 100
     assert report["pss_kib_per_unit"] == pytest.approx(each, abs=0.01)
     assert each < 100
-    assert 0 <= report["proxy_cpu_seconds"] < 10
+    assert 0 <= report["proxy_cpu_seconds"] <= report["seconds"] * os.cpu_count()
 
 
 # --- messages
