@@ -245,7 +245,24 @@ AdminApi::Match AdminApi::match(std::string_view method, std::string_view path) 
   return best;
 }
 
-std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, const Caller* caller) const {
+// A filter that is spelt wrongly must not answer with everything.
+std::optional<HttpResponse> unknown_parameter(const AdminApi::Route& route, std::string_view query) {
+  while (!query.empty()) {
+    const std::size_t end = query.find('&');
+    const std::string_view pair = query.substr(0, end);
+    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+    const std::string_view name = pair.substr(0, pair.find('='));
+    if (pair.empty() || std::find(route.query.begin(), route.query.end(), name) != route.query.end()) continue;
+    std::string known;
+    for (const std::string_view each : route.query) (known += known.empty() ? "" : ", ") += each;
+    return invalid("there is no parameter '" + std::string(name.substr(0, kLoggedBytes)) + "' here: this path takes " +
+                   (known.empty() ? "none" : known));
+  }
+  return std::nullopt;
+}
+
+std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::string_view query,
+                                                  const Caller* caller) const {
   // Strangers learn nothing, not even which paths there are.
   if (caller == nullptr) {
     return problem(401, "unauthorized",
@@ -258,7 +275,7 @@ std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, const Call
   if (match.route->role == Role::Operator && !caller->operates) {
     return problem(403, "forbidden", "this token only reads: changes take one with the role operator");
   }
-  return std::nullopt;
+  return unknown_parameter(*match.route, query);
 }
 
 HttpPlan AdminApi::plan(const HttpRequest& head) {
@@ -266,7 +283,7 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
   const auto caller = parts_.access.caller(head);
   const Match found = match(head.method, head.path);
-  plan.refused = refusal_for(found, caller ? &*caller : nullptr);
+  plan.refused = refusal_for(found, head.query, caller ? &*caller : nullptr);
   if (plan.refused) {
     const std::lock_guard lock(log_mutex_);
     log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
@@ -292,7 +309,7 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
   // Again: a token may have been revoked while the body came.
   const auto caller = parts_.access.caller(request);
   Match found = match(request.method, request.path);
-  if (auto refusal = refusal_for(found, caller ? &*caller : nullptr)) return std::move(*refusal);
+  if (auto refusal = refusal_for(found, request.query, caller ? &*caller : nullptr)) return std::move(*refusal);
   const Call call{request, *caller, std::move(found.args)};
   HttpResponse response = (this->*found.route->handler)(call);
   if (request.method != "GET") {

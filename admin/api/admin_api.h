@@ -74,7 +74,7 @@ class AdminApi final : public HttpHandler {
   };
   static Match match(std::string_view method, std::string_view path);
   // Null: go on.
-  std::optional<HttpResponse> refusal_for(const Match& match, const Caller* caller) const;
+  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
 
   HttpResponse describe(const Call& call);
   // api_cas.cc

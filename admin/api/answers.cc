@@ -145,7 +145,11 @@ Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view re
       }
     }
   }
-  if (found.empty()) return Refusal{Refusal::Kind::NotFound, "no device matches '" + std::string(reference) + "'"};
+  if (found.empty()) {
+    const bool too_short = reference.size() < kPrefixDigits;
+    return Refusal{Refusal::Kind::NotFound, "no device matches '" + std::string(reference) + "'" +
+                                                (too_short ? ": the beginning of an id takes at least 8 digits" : "")};
+  }
   if (found.size() == 1) return std::move(found.front());
   std::vector<Digest> ids;
   for (const DeviceRecord& device : found) ids.push_back(device.id);

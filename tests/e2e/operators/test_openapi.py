@@ -311,6 +311,22 @@ def test_every_operation_refuses_with_a_problem_document(server, document):
     assert server.json("audit") == before
 
 
+def test_every_operation_refuses_an_unknown_parameter(server, document):
+    """A filter that is spelt wrongly must not answer with everything: 400, and it says what there is."""
+    checker = Checker(document)
+    before = server.json("audit")
+    for (method, path), operation in operations(document).items():
+        target = re.sub(r"\{\w+\}", NOTHING, path) + "?Status=active"
+        status, kind, raw = call(server, method, target, "{}" if method in ("POST", "PUT") else None)
+        assert status == 400, (method, target, status, raw)
+        checker.refusal(operation, status, kind, raw, f"{method} {target}")
+        named = [each["name"] for each in operation["parameters"] if each["in"] == "query"]
+        detail = json.loads(raw)["detail"]
+        assert "'Status'" in detail and all(each in detail for each in named or ["none"]), detail
+    assert call(server, "GET", "/v1/cas?status=active&")[0] == 200
+    assert server.json("audit") == before
+
+
 def test_registering_a_device_twice_is_documented(server, document, root):
     """The second time says that nothing was made; that status is in the description as well."""
     root.register(server)
