@@ -224,11 +224,13 @@ std::string hex(std::uint8_t code) {
 DocPage reasons() {
   std::string text = page(
       "Reject reasons",
-      "Every connection that is refused, and every session that is cut, has one reason out of this list. It is the "
-      "label of\n"
+      "Every connection that is refused, and every session that is cut, has one reason out of this list. Of a refusal "
+      "it is the label of\n"
       "`sallyport_rejections_total`, the field `reason` of the log line `rejected`, and what `sallyport explain` and "
       "`sallyport\n"
-      "rejections` print. The peer learns no more than the alert or the code: the alert where TLS is under way, the "
+      "rejections` print; of a session that was cut, the field `reason` of the log line `ended`, and\n"
+      "`sallyport_sessions_ended_total` counts it. The peer learns no more than the alert or the code: the alert where "
+      "TLS is under way, the "
       "CONNACK where\n"
       "its CONNECT was read and the broker has not answered it. A session that is cut later ends with close_notify, "
       "and "

@@ -43,7 +43,10 @@ def parse(arguments, names):
     where.add_argument("--record", action="store_true", help="keep the results: in bench/RESULTS.md and beside it")
     where.add_argument("--out", type=Path, help="where the Markdown goes (default: build/compare/RESULTS.md)")
     parser.add_argument("--render", type=Path, metavar="FILE.json", help="run nothing: show this earlier run again")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.record and (options.only or options.peers or options.quick):
+        parser.error("--record keeps a full run: leave out --only, --peers and --quick")
+    return options
 
 
 def first_line(path, beginning, otherwise="unknown"):
