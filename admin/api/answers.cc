@@ -108,6 +108,22 @@ Answer<std::size_t> limit_of(const HttpRequest& request) {
   return limit;
 }
 
+HttpResponse page_of(Json all, const char* key, const HttpRequest& request) {
+  const auto limit = limit_of(request);
+  if (!limit) return refused(limit.error());
+  const std::string token = query_value(request.query, "page_token");
+  auto at = all.begin();
+  if (!token.empty()) {
+    at = std::find_if(all.begin(), all.end(), [&](const Json& each) { return each[key] == token; });
+    if (at == all.end()) return invalid("the page_token is not one of a list answer");
+    ++at;
+  }
+  Json items = Json::array();
+  for (; at != all.end() && items.size() < *limit; ++at) items.push_back(std::move(*at));
+  const std::string next = at == all.end() ? "" : items.back()[key].get<std::string>();
+  return ok({{"items", std::move(items)}, {"next_page_token", next}});
+}
+
 Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view reference) {
   if (const auto id = full_id(reference)) return registrar.ca(*id);
   if (!is_hex(reference)) return bad_reference("CA");

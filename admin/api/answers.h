@@ -18,6 +18,8 @@ inline constexpr std::size_t kMatchesShown = 5;
 HttpResponse ok(const Json& json, unsigned status = 200);
 HttpResponse refused(const Refusal& refusal);
 HttpResponse invalid(std::string_view what);
+// One page of a list that is short and whole in memory, in its order; page_token is the `key` of the last one shown.
+HttpResponse page_of(Json all, const char* key, const HttpRequest& request);
 
 bool is_hex(std::string_view text);
 std::optional<Digest> full_id(std::string_view text);

@@ -50,12 +50,12 @@ Json to_json(const SessionInfo& session, const std::vector<ListenerInfo>& listen
 
 }  // namespace
 
-HttpResponse AdminApi::list_server_certificates(const Call&) {
+HttpResponse AdminApi::list_server_certificates(const Call& call) {
   const auto all = parts_.listeners.certificates();
   if (!all) return refused(all.error());
   Json items = Json::array();
   for (const HostedCertificate& hosted : *all) items.push_back(to_json(hosted));
-  return ok({{"items", std::move(items)}, {"next_page_token", ""}});
+  return page_of(std::move(items), "id", call.request);
 }
 
 HttpResponse AdminApi::add_server_certificate(const Call& call) {
@@ -95,10 +95,10 @@ HttpResponse AdminApi::delete_server_certificate(const Call& call) {
   return removed ? ok(to_json(*removed)) : refused(removed.error());
 }
 
-HttpResponse AdminApi::list_listeners(const Call&) {
+HttpResponse AdminApi::list_listeners(const Call& call) {
   Json items = Json::array();
   for (const ListenerInfo& listener : parts_.plane.listeners()) items.push_back(to_json(listener));
-  return ok({{"items", std::move(items)}, {"next_page_token", ""}});
+  return page_of(std::move(items), "name", call.request);
 }
 
 HttpResponse AdminApi::listener_answer(const std::string& name, const Answer<void>& done) {

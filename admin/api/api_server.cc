@@ -125,10 +125,10 @@ HttpResponse AdminApi::status(const Call&) {
              {"revision", stats.revision}});
 }
 
-HttpResponse AdminApi::list_tokens(const Call&) {
+HttpResponse AdminApi::list_tokens(const Call& call) {
   Json items = Json::array();
   for (const TokenInfo& token : parts_.access.list()) items.push_back(to_json(token));
-  return ok({{"items", std::move(items)}, {"next_page_token", ""}});
+  return page_of(std::move(items), "name", call.request);
 }
 
 HttpResponse AdminApi::create_token(const Call& call) {

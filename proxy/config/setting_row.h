@@ -73,7 +73,7 @@ std::string range_of(const Setting& setting);
 
 template <class Owner>
 struct Row : Setting {
-  // All null where the key is not carried out yet.
+  bool has_member = false;  // false where the key is not carried out yet: then the rest is null
   void (*read)(TableReader&, const Setting&, Owner&) = nullptr;
   std::string (*write)(const Setting&, const Owner&) = nullptr;
   void (*keep)(const Owner& from, Owner& to) = nullptr;
@@ -108,7 +108,7 @@ template <auto Member, class Owner = decltype(owner_of(Member))>
 constexpr Row<Owner> row(Setting setting) {
   if (setting.takes != Takes::Size) setting.takes = default_takes(Member);
   setting.words = words_of(Member);
-  return {setting,
+  return {setting, true,
           [](TableReader& reader, const Setting& self, Owner& owner) { read_value(reader, self, owner.*Member); },
           [](const Setting& self, const Owner& owner) { return written(self, owner.*Member); },
           [](const Owner& from, Owner& to) { to.*Member = from.*Member; }};

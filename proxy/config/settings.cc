@@ -404,7 +404,7 @@ constexpr std::size_t members() {
 template <class Owner>
 constexpr std::size_t with_member(std::span<const Row<Owner>> rows) {
   std::size_t count = 0;
-  for (const Row<Owner>& each : rows) count += each.read != nullptr ? 1 : 0;
+  for (const Row<Owner>& each : rows) count += each.has_member ? 1 : 0;
   return count;
 }
 constexpr std::size_t kIndex = 1;   // ListenerConfig::upstream follows from upstream_name
