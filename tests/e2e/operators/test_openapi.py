@@ -329,7 +329,7 @@ def test_every_operation_refuses_an_unknown_parameter(server, document):
 
 def test_a_short_list_has_pages_too(server):
     """Page by page it is the same list; a token that no answer gave is refused."""
-    for name in ("page one", "page two", "page three"):
+    for name in ("page-one", "page-two", "page-three"):
         server.cli("token", "create", "--name", name, "--role", "viewer", "--yes")
     for path in ("/v1/tokens", "/v1/listeners", "/v1/server-certificates"):
         whole = json.loads(call(server, "GET", path + "?limit=1000")[2])
