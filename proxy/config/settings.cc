@@ -1,5 +1,7 @@
 #include "proxy/config/settings.h"
 
+#include <cstdlib>
+
 #include "proxy/config/setting_row.h"
 
 namespace sallyport {
@@ -391,7 +393,9 @@ constexpr Row<Config> kLog[] = {
 // No gap: every member of a struct has a row. What counts is how many initialisers an aggregate takes.
 struct Anything {
   template <class T>
-  operator T() const;  // NOLINT(google-explicit-constructor)
+  operator T() const {  // NOLINT(google-explicit-constructor)
+    std::abort();       // nobody calls it: clang asks for a body
+  }
 };
 template <class Owner, class... Members>
 constexpr std::size_t members() {
