@@ -363,7 +363,9 @@ int run_command_line(int argc, char** argv, const ServerCommands& server) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const std::string unknown = unknown_command(app, argc, argv);
+    const bool is_file = unknown.empty() && std::string_view(argv[argc - 1]).ends_with(".toml");
     std::cerr << "sallyport: " << (unknown.empty() ? error.what() : unknown)
+              << (is_file ? "; the configuration is named with --config FILE" : "")
               << "; see `sallyport --help`, and `sallyport COMMAND --help`\n";
     return kUsage;
   }

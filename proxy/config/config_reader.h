@@ -27,7 +27,7 @@ class TableReader {
   template <class Owner>
   void read(std::span<const Row<Owner>> rows, Owner& owner) {
     for (const Row<Owner>& row : rows) {
-      if (row.read == nullptr) {
+      if (!row.has_member) {
         only_default(row);
       } else {
         row.read(*this, row, owner);

@@ -117,6 +117,13 @@ def test_wrong_usage_is_exit_2(arguments):
     assert done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("command", ["serve", "check", "config"])
+def test_a_file_without_its_flag_says_how_it_is_named(command):
+    done = run(command, "some.toml")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "some.toml" in done.stderr and "--config FILE" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["status"], ["ca", "code"], ["device", "list"], ["listener", "list"]])
 def test_an_unreachable_socket_is_exit_1_and_one_helpful_line(arguments, tmp_path):
     """It names the path and what to do, from --socket and from the environment."""
