@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/asio/connect.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -21,6 +22,9 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using Local = asio::local::stream_protocol;
 using Tcp = asio::ip::tcp;
+// TCP and unix sockets are one type once they are connected: what Beast makes of a stream takes long to compile.
+using Plain = beast::basic_stream<asio::generic::stream_protocol>;
+using Tls = beast::ssl_stream<Plain>;
 using boost::system::error_code;
 
 namespace {
@@ -81,13 +85,10 @@ void fill(Request& request, std::string_view method, const std::string& target, 
   request.keep_alive(false);
 }
 
-beast::basic_stream<Local>& lowest(beast::basic_stream<Local>& stream) {
+Plain& lowest(Plain& stream) {
   return stream;
 }
-beast::tcp_stream& lowest(beast::tcp_stream& stream) {
-  return stream;
-}
-beast::tcp_stream& lowest(beast::ssl_stream<beast::tcp_stream>& stream) {
+Plain& lowest(Tls& stream) {
   return stream.next_layer();
 }
 
@@ -113,10 +114,11 @@ Answer<ApiAnswer> with_stream(const ApiAddress& address, Speak speak) {
   error_code failure;
   if (address.url.empty()) {
     if (address.socket.size() > 107) return Refusal{Refusal::Kind::Invalid, "the socket path is longer than 107 bytes"};
-    beast::basic_stream<Local> stream(io);
-    stream.socket().connect(Local::endpoint(address.socket), failure);
+    Local::socket socket(io);
+    socket.connect(Local::endpoint(address.socket), failure);
     if (failure) return unreachable(address.socket, failure);
-    return speak(io, stream, address.socket);
+    Plain plain(std::move(socket));
+    return speak(io, plain, address.socket);
   }
   const auto url = parse_url(address.url);
   if (!url) return url.error();
@@ -135,13 +137,14 @@ Answer<ApiAnswer> with_stream(const ApiAddress& address, Speak speak) {
   tcp.async_connect(found, [&](error_code connected, const Tcp::endpoint&) { failure = connected; });
   io.run();
   if (failure) return unavailable("cannot reach sallyport at " + address.url + ": " + failure.message());
-  if (!url->tls) return speak(io, tcp, address.url);
+  Plain plain(tcp.release_socket());
+  if (!url->tls) return speak(io, plain, address.url);
   asio::ssl::context context(asio::ssl::context::tls_client);
   context.set_default_verify_paths(failure);
   context.set_verify_mode(asio::ssl::verify_peer);
-  beast::ssl_stream<beast::tcp_stream> stream(std::move(tcp), context);
+  Tls stream(std::move(plain), context);
   stream.set_verify_callback(asio::ssl::host_name_verification(url->host), failure);
-  beast::get_lowest_layer(stream).expires_after(kPatience);
+  lowest(stream).expires_after(kPatience);
   stream.async_handshake(asio::ssl::stream_base::client, [&](error_code shaken) { failure = shaken; });
   io.restart();
   io.run();

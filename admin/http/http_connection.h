@@ -2,10 +2,7 @@
 // it, takes the body, answers. Included by http_server.cc alone; Beast stays in these two.
 #pragma once
 
-#include <sys/socket.h>
-
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -50,35 +47,15 @@ struct Server {
   }
 };
 
-using Tcp = asio::ip::tcp;
-using Local = asio::local::stream_protocol;
-using PlainTcp = beast::basic_stream<Tcp>;
-using PlainLocal = beast::basic_stream<Local>;
-using TlsTcp = beast::ssl_stream<PlainTcp>;
+// TCP and unix sockets are one type from here on: what Beast makes of a stream takes long to compile.
+using Plain = beast::basic_stream<asio::generic::stream_protocol>;
+using Tls = beast::ssl_stream<Plain>;
 
-inline PlainTcp& lowest(PlainTcp& stream) {
+inline Plain& lowest(Plain& stream) {
   return stream;
 }
-inline PlainLocal& lowest(PlainLocal& stream) {
-  return stream;
-}
-inline PlainTcp& lowest(TlsTcp& stream) {
+inline Plain& lowest(Tls& stream) {
   return stream.next_layer();
-}
-
-inline HttpPeer peer_of(PlainTcp& stream) {
-  error_code failure;
-  const auto remote = stream.socket().remote_endpoint(failure);
-  return {false, "", failure ? "unknown" : remote.address().to_string() + ":" + std::to_string(remote.port())};
-}
-inline HttpPeer peer_of(PlainLocal& stream) {
-  ucred credentials{};
-  socklen_t length = sizeof credentials;
-  // unix(7): who connected, as the kernel saw it then.
-  if (::getsockopt(stream.socket().native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
-    return {true, "uid unknown", "socket"};
-  }
-  return {true, "uid " + std::to_string(credentials.uid), "socket pid " + std::to_string(credentials.pid)};
 }
 
 // One client. Lives as long as an operation of it is pending; all members belong to the io thread, except
@@ -86,13 +63,13 @@ inline HttpPeer peer_of(PlainLocal& stream) {
 template <class Stream>
 class Connection final : public Waiting, public std::enable_shared_from_this<Connection<Stream>> {
  public:
-  Connection(Server& server, HttpHandler& handler, Stream stream)
+  Connection(Server& server, HttpHandler& handler, HttpPeer peer, Stream stream)
       : server_(server),
         handler_(handler),
         stream_(std::move(stream)),
         buffer_(server.limits.header_bytes + 64 * 1024) {
     ++server_.connections;
-    request_.peer = peer_of(lowest(stream_));
+    request_.peer = std::move(peer);
   }
   ~Connection() override {
     leave_waiting();
@@ -101,7 +78,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
 
   void begin() {
     place_ = server_.waiting.insert(server_.waiting.end(), this);
-    if constexpr (std::is_same_v<Stream, TlsTcp>) {
+    if constexpr (std::is_same_v<Stream, Tls>) {
       lowest(stream_).expires_after(server_.limits.request_time);
       stream_.async_handshake(asio::ssl::stream_base::server, [self = this->shared_from_this()](error_code failure) {
         if (!failure) self->wait_for_request();
@@ -288,7 +265,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   // answer with it: so stop sending, and swallow for a moment.
   void say_goodbye() {
     if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);  // may be given up for another
-    if constexpr (std::is_same_v<Stream, TlsTcp>) {
+    if constexpr (std::is_same_v<Stream, Tls>) {
       lowest(stream_).expires_after(std::chrono::seconds(1));
       stream_.async_shutdown([self = this->shared_from_this()](error_code) {});
     } else {

@@ -1,8 +1,11 @@
 #include "admin/http/http_server.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -20,6 +23,8 @@ using namespace http_detail;
 
 namespace {
 
+using Tcp = asio::ip::tcp;
+using Local = asio::local::stream_protocol;
 using TlsPtr = std::unique_ptr<asio::ssl::context>;
 
 // Checked as a listener's files are; asio then reads them again for itself.
@@ -32,6 +37,21 @@ Answer<TlsPtr> tls_from(const CertificateFiles& files) {
   if (!failure) context->use_private_key_file(files.key, asio::ssl::context::pem, failure);
   if (failure) return Refusal{Refusal::Kind::Invalid, files.chain + ": " + failure.message()};
   return context;
+}
+
+HttpPeer peer_of(const Tcp::socket& socket) {
+  error_code failure;
+  const auto remote = socket.remote_endpoint(failure);
+  return {false, "", failure ? "unknown" : remote.address().to_string() + ":" + std::to_string(remote.port())};
+}
+HttpPeer peer_of(Local::socket& socket) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  // unix(7): who connected, as the kernel saw it then.
+  if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) {
+    return {true, "uid unknown", "socket"};
+  }
+  return {true, "uid " + std::to_string(credentials.uid), "socket pid " + std::to_string(credentials.pid)};
 }
 
 template <class Protocol>
@@ -59,14 +79,12 @@ class Listener {
 
  private:
   void serve(typename Protocol::socket socket) {
-    if constexpr (std::is_same_v<Protocol, Tcp>) {
-      if (tls_ != nullptr) {
-        TlsTcp stream(PlainTcp(std::move(socket)), *tls_);
-        return std::make_shared<Connection<TlsTcp>>(server_, handler_, std::move(stream))->begin();
-      }
+    HttpPeer peer = peer_of(socket);
+    Plain plain(std::move(socket));
+    if (tls_ == nullptr) {
+      return std::make_shared<Connection<Plain>>(server_, handler_, std::move(peer), std::move(plain))->begin();
     }
-    using Plain = beast::basic_stream<Protocol>;
-    std::make_shared<Connection<Plain>>(server_, handler_, Plain(std::move(socket)))->begin();
+    std::make_shared<Connection<Tls>>(server_, handler_, std::move(peer), Tls(std::move(plain), *tls_))->begin();
   }
 
   // Out of descriptors, most likely: accepting again at once would spin.
@@ -93,8 +111,8 @@ Refusal cannot_listen(const std::string& where, const error_code& failure) {
 class HttpServer::Impl : public Server {
  public:
   using Server::Server;
-  std::vector<std::unique_ptr<Listener<asio::ip::tcp>>> tcp;
-  std::vector<std::unique_ptr<Listener<asio::local::stream_protocol>>> local;
+  std::vector<std::unique_ptr<Listener<Tcp>>> tcp;
+  std::vector<std::unique_ptr<Listener<Local>>> local;
   std::vector<std::string> socket_files;
   std::thread thread;
 };
@@ -106,7 +124,6 @@ HttpServer::~HttpServer() {
 
 Answer<std::string> HttpServer::listen_tcp(const Endpoint& address, HttpHandler& handler,
                                            const std::optional<CertificateFiles>& tls) {
-  using asio::ip::tcp;
   error_code failure;
   TlsPtr context;
   if (tls) {
@@ -114,23 +131,22 @@ Answer<std::string> HttpServer::listen_tcp(const Endpoint& address, HttpHandler&
     if (!made) return made.error();
     context = std::move(*made);
   }
-  tcp::resolver resolver(impl_->io);
-  const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, failure);
+  Tcp::resolver resolver(impl_->io);
+  const auto found = resolver.resolve(address.host, std::to_string(address.port), Tcp::resolver::passive, failure);
   if (failure || found.empty()) return cannot_listen(address.text(), failure);
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  tcp::acceptor acceptor(impl_->io);
+  const Tcp::endpoint endpoint = found.begin()->endpoint();
+  Tcp::acceptor acceptor(impl_->io);
   acceptor.open(endpoint.protocol(), failure);
-  if (!failure) acceptor.set_option(tcp::acceptor::reuse_address(true), failure);
+  if (!failure) acceptor.set_option(Tcp::acceptor::reuse_address(true), failure);
   if (!failure) acceptor.bind(endpoint, failure);
   if (!failure) acceptor.listen(asio::socket_base::max_listen_connections, failure);
   if (failure) return cannot_listen(address.text(), failure);
   const Endpoint bound{address.host, acceptor.local_endpoint().port(), ""};
-  impl_->tcp.push_back(std::make_unique<Listener<tcp>>(*impl_, handler, std::move(acceptor), std::move(context)));
+  impl_->tcp.push_back(std::make_unique<Listener<Tcp>>(*impl_, handler, std::move(acceptor), std::move(context)));
   return bound.text();
 }
 
 Answer<void> HttpServer::listen_unix(const std::string& path, HttpHandler& handler) {
-  using Local = asio::local::stream_protocol;
   error_code failure;
   std::error_code ignored;
   const auto folder = std::filesystem::path(path).parent_path();
