@@ -1,6 +1,7 @@
 """A real Mosquitto on a free loopback port, and a deaf one of our own for what Mosquitto will not do."""
 
 import os
+import random
 import selectors
 import signal
 import socket
@@ -14,10 +15,26 @@ from .wait import until
 MOSQUITTO = "/usr/sbin/mosquitto"
 
 
+_reserved = []  # sockets that hold our names for ports; they end with the process
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free port, ours until this process ends: below those that the kernel gives to clients, and reserved by a
+    name in the abstract namespace (unix(7)), for several files are tested at a time."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = range(10_000, lowest if lowest > 20_000 else 65_000)
+    for port in random.sample(ports, len(ports)):
+        name, probe = socket.socket(socket.AF_UNIX), socket.socket()
+        with probe:
+            try:
+                name.bind(f"\0sallyport-test-port-{port}")
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                name.close()
+                continue
+        _reserved.append(name)
+        return port
+    raise OSError("no port is free")
 
 
 def answers(port):
