@@ -51,6 +51,12 @@ for file in $(sources cache proxy admin); do
   done
 done
 
+# Some standard library includes <algorithm> by chance, and the next one does not (Debian 13's).
+uses='std::(all_of|any_of|clamp|copy|copy_n|count|count_if|equal|fill|find|find_if|generate|lower_bound|max|max_element|min|min_element|mismatch|none_of|remove|remove_if|reverse|search|set_difference|shuffle|sort|transform|unique|upper_bound)\('
+for file in $(sources cache proxy admin bench tests | xargs -r grep -lE "$uses"); do
+  grep -qsF '#include <algorithm>' "$file" "${file%.cc}.h" || finding "$file uses an algorithm and does not include <algorithm>"
+done
+
 # Each room says what it is; the first page is for strangers; a clone is complete.
 for room in cache proxy admin bench deploy tests "${!may_include[@]}"; do
   [ -f "$room/README.md" ] || { finding "$room/ has no README.md"; continue; }

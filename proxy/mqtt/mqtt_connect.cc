@@ -1,5 +1,6 @@
 #include "proxy/mqtt/mqtt_connect.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cache/base/check.h"

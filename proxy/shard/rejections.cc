@@ -1,5 +1,7 @@
 #include "proxy/shard/rejections.h"
 
+#include <algorithm>
+
 namespace sallyport {
 
 void Rejections::add(const Rejection& seen) {

@@ -9,6 +9,7 @@
 // the other bits leave out so many), type, length, content.
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <ctime>
 #include <optional>

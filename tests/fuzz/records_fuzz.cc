@@ -4,6 +4,7 @@
 //
 // The first byte: bit 0, the longer key; bit 1, a server's key near the last record of one key; bit 2, TLS 1.2. Then
 // steps of Action and operands.
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <type_traits>

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "proxy/tls/ticket_keys.h"

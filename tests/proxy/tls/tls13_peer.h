@@ -3,6 +3,7 @@
 // schedule and records are the product's, which the tests with a whole OpenSSL client hold to RFC 8446.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <vector>

@@ -1,5 +1,7 @@
 // Tickets that come back to our own TLS 1.3 handshake: which are honoured, what becomes of those that are not, and what
 // a client that offers one cannot get around. Who may resume at all, in every version, is in tls_engine_test.cc.
+#include <algorithm>
+
 #include "proxy/tls/tls_resumption.h"
 #include "tests/proxy/tls/tls13_fixture.h"
 #include "tests/proxy/tls/tls_client.h"
