@@ -193,8 +193,8 @@ def test_refused_ones_do_not_count(server, root, address):
             refused(server, "few", TOO_MANY, address, 2)
 
 
-def test_two_shards_share_one_limit(server):
-    """40 connections at once from each of six addresses, on whatever shard: exactly three of each are let in."""
+def shards_of_a_burst(server):
+    """40 connections at once from each of six addresses: exactly three of each are let in. The shards they are on."""
     sources = [next(_hosts) for _ in range(6)]
     before = server.rejections("few").get(TOO_MANY, 0)
     socks = [(source, plain(server.ports["few"], source)) for _ in range(40) for source in sources]
@@ -202,14 +202,19 @@ def test_two_shards_share_one_limit(server):
         until("the others are refused",
               lambda: server.rejections("few").get(TOO_MANY, 0) - before == len(sources) * (40 - FEW), 5)
         shown = [each for each in server.json("session", "list") if each["listener"] == "few"]
-        shards = {int(each["id"], 16) >> 48 for each in shown}
         for source in sources:
             assert sum(not turned_away(sock, 0) for come_from, sock in socks if come_from == source) == FEW, source
     finally:
         for _, sock in socks:
             reset(sock)
-    assert len(shards) == 2, "all were on one shard: the test proved nothing"
     until("they are gone", lambda: server.metric("sessions_open", listener="few") == 0)
+    return {int(each["id"], 16) >> 48 for each in shown}
+
+
+def test_two_shards_share_one_limit(server):
+    """The limit of an address is one for all shards, whichever takes its connections. On a busy machine one shard may
+    be quicker for a whole burst, which proves nothing: then there is another."""
+    until("both shards let some of a burst in", lambda: len(shards_of_a_burst(server)) == 2, pause=0.5)
 
 
 def test_come_and_go(server, root, address):
