@@ -29,7 +29,7 @@ cmake --preset arm64 -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >"$log" 2>&1 &&
   echo "arm64: the build failed; all of it is in $log"
   exit 1
 }
-readelf -h build/arm64/sallyport | grep -q 'Machine: *AArch64' || { echo "arm64: what was built is not for arm64"; exit 1; }
+aarch64-linux-gnu-readelf -h build/arm64/sallyport | grep -q 'Machine: *AArch64' || { echo "arm64: what was built is not for arm64"; exit 1; }
 echo "arm64: binary and tests compile without a warning"
 qemu-aarch64-static build/arm64/sallyport version || exit 1
 
