@@ -37,6 +37,7 @@ qemu-aarch64-static build/arm64/sallyport version || exit 1
 ring='^RingTest\.|DataPlaneTest\.'
 echo "left out under qemu, which has no io_uring:"
 ctest --test-dir build/arm64 -N -L 'unit|simulation' -R "$ring" | sed -n 's/^ *Test *#[0-9]*: /  /p'
-ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L 'unit|simulation' -E "$ring" -j "$(nproc)" \
+# Emulated, a processor is some fifteen times slower: as many runs of the simulation as the sanitizers get.
+SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-60} ctest --test-dir build/arm64 --output-on-failure --no-tests=error -L 'unit|simulation' -E "$ring" -j "$(nproc)" \
   --timeout 1500 | grep -vE '^ *(Start|Test +#| *[0-9]+/[0-9]+ Test .* Passed)'
 exit "${PIPESTATUS[0]}"
