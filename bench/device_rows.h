@@ -22,7 +22,7 @@ inline Answer<void> write_cas(RegistryStore& store, std::uint64_t chains) {
     store.put_chain(batch, chain, {.cas = {ca.fingerprint()}, .issuing_key = ca.spki_hash()});
   }
   store.put_meta(batch, {.revision = 1, .next_chain = chains + 1});
-  return store.commit(batch, true);
+  return store.commit(batch, Durable::Synced);
 }
 
 inline DeviceRow device_row(std::uint64_t device, std::uint64_t chains, std::int64_t now) {
@@ -49,7 +49,7 @@ Answer<void> write_registry(RegistryStore& store, std::uint64_t devices, Progres
     for (std::uint64_t device = first; device < end; ++device) {
       store.put_device(batch, scattered<Digest>(device), device_row(device, kChains, now));
     }
-    if (auto written = store.commit(batch, end == devices); !written) return written;
+    if (auto written = store.commit(batch, end == devices ? Durable::Synced : Durable::Later); !written) return written;
     progress(end);
   }
   return {};

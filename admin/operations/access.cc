@@ -86,26 +86,33 @@ Answer<Access::Created> Access::create(const std::string& name, bool operates, s
   row.expires_at = ttl_seconds == 0 ? 0 : row.created_at + ttl_seconds;
   created.info = info_of(name, row);
   if (const auto stored = registrar_.put_token(name, row, by); !stored) return stored.error();
+  undurable_.erase(name);  // one of this name was revoked, and written before this one was
   const std::lock_guard lock(mutex_);
   tokens_[name] = row;
   return created;
 }
 
-// Out of memory first: a revoked token opens nothing more, whatever the disk says.
+// Out of memory first: a revoked token opens nothing more, whatever the disk says. Revoking it again says whether the
+// disk has taken it meanwhile.
 Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
   const std::lock_guard changing(changing_);
   TokenInfo info;
-  {
+  const auto before = undurable_.find(name);
+  const bool again = before != undurable_.end();
+  if (again) {
+    info = before->second;
+  } else {
     const std::lock_guard lock(mutex_);
     const auto found = tokens_.find(name);
     if (found == tokens_.end()) return Refusal{Refusal::Kind::NotFound, "there is no token '" + name + "'"};
     info = info_of(name, found->second);
     tokens_.erase(found);
   }
-  if (const auto removed = registrar_.remove_token(name, by); !removed) {
-    return Refusal{Refusal::Kind::Unavailable,
-                   "in force, NOT durable: a restart would bring it back; " + removed.error().what};
+  if (const auto removed = registrar_.remove_token(name, again, by); !removed) {
+    undurable_[name] = info;
+    return removed.error();
   }
+  undurable_.erase(name);
   return info;
 }
 

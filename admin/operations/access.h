@@ -50,7 +50,8 @@ class Access {
   Registrar& registrar_;
   mutable std::mutex mutex_;
   std::map<std::string, TokenRow> tokens_;
-  std::mutex changing_;  // one change at a time
+  std::mutex changing_;                         // one change at a time
+  std::map<std::string, TokenInfo> undurable_;  // revoked, but for the disk; under changing_
 };
 
 }  // namespace sallyport

@@ -209,6 +209,11 @@ class Importer::Impl {
                          std::to_string(line_number) + "; " + std::to_string(registered) +
                          " devices before it were registered)");
     }
+    const std::string counts = std::to_string(registered) + " registered, " + std::to_string(already) +
+                               " registered before, " + std::to_string(failed) + " refused";
+    const auto noted = registrar.record(by, "device.import", "stream", whole ? counts : counts + ", incomplete");
+    if (!noted && registered > 0)
+      return problem(503, "unavailable", counts + "; the audit log has no line of it: " + noted.error().what);
     std::sort(failures.begin(), failures.end(),
               [](const ImportFailure& a, const ImportFailure& b) { return a.line < b.line; });
     Json list = Json::array();

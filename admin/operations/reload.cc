@@ -18,6 +18,16 @@ constexpr std::size_t kLargestBundle = std::size_t{64} << 20;
 
 }  // namespace
 
+RegistrarOptions registrar_options(const RegistryConfig& registry) {
+  RegistrarOptions options;
+  options.auto_register = registry.auto_register;
+  options.max_cas = registry.max_cas;
+  options.max_devices_per_ca = registry.max_devices_per_ca;
+  options.queue = registry.queue;
+  options.audit_keep = std::chrono::duration_cast<std::chrono::seconds>(registry.audit_keep);
+  return options;
+}
+
 Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
   namespace fs = std::filesystem;
   std::vector<Certificate> all;
@@ -105,8 +115,7 @@ Answer<void> Reload::apply(const Config& next) {
     }
   }
   if (auto done = listeners_.reload(changed.listeners, changed.registry.key_file); !done) return done;
-  auto done = registrar_.set_options({changed.registry.auto_register, changed.registry.max_cas,
-                                      changed.registry.max_devices_per_ca, changed.registry.queue});
+  auto done = registrar_.set_options(registrar_options(changed.registry));
   if (!done) return done;
   if (auto added = registrar_.trust(*trusted); !added) return added;
   if (tls) {

@@ -18,6 +18,7 @@ namespace sallyport {
 
 // The certificates of `trusted_cas`: PEM files, or folders of *.pem and *.crt.
 Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry);
+RegistrarOptions registrar_options(const RegistryConfig& registry);
 
 class Reload {
  public:

@@ -47,7 +47,8 @@ Answer<void> CrlImport::take(std::size_t from, std::size_t to) {
   for (std::size_t i = from; i < to; ++i) {
     if (const auto taken = take_entry(part, crl_.entries()[i]); !taken) return taken;
   }
-  return write(part);
+  write(part);
+  return {};
 }
 
 Answer<void> CrlImport::take_entry(Part& part, const CrlEntry& entry) {
@@ -56,7 +57,8 @@ Answer<void> CrlImport::take_entry(Part& part, const CrlEntry& entry) {
   const auto found = change_registered(part, entry, name);
   if (!found) return found.error();
   if (!found->stored) {
-    add_unseen(part, entry, name);  // an earlier import put it in force while the disk was full: there is no row yet
+    // An earlier import put it in force while the disk was full: there is no row yet.
+    if (!registrar_.ledger_.owes()) add_unseen(part, entry, name);
   } else if (!found->changes) {
     ++outcome_.known;
   }
@@ -91,11 +93,10 @@ Answer<CrlImport::Found> CrlImport::change_registered(Part& part, const CrlEntry
     const DeviceStatus now = registrar_.status_now(key, **row);
     DeviceRow next = **row;
     next.status = now == DeviceStatus::Revoked ? now : wanted(entry);  // revoked is final
-    if (now == next.status && (*row)->status == next.status) return true;
+    if (now == next.status && ((*row)->status == next.status || registrar_.ledger_.owes())) return true;
     found.changes = true;
     registrar_.store_.put_device(part.batch, id, next);
     part.changed.push_back({id, key, next, record->cas.front(), part.issuing_key, std::nullopt});
-    part.before.push_back((*row)->status);
     return true;
   });
   if (!read) return read.error();
@@ -120,16 +121,14 @@ void CrlImport::add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial
   part.unseen.push_back({id, key, row, record.cas.front(), part.issuing_key, std::nullopt});
 }
 
-Answer<void> CrlImport::write(Part& part) {
-  if (part.batch.empty()) return {};
-  for (std::size_t i = 0; i < part.changed.size(); ++i) {
-    const Registrar::Impl::Accepted& device = part.changed[i];
+void CrlImport::write(Part& part) {
+  if (part.batch.empty()) return;
+  // Each in the log, and all of them as one line in the audit log: finish() writes it.
+  for (const Registrar::Impl::Accepted& device : part.changed) {
     registrar_.ledger_.note(Change::Kind::DeviceStatusSet, device.id, static_cast<std::uint8_t>(device.row.status));
-    registrar_.ledger_.audit(by_, action_of(device.row.status), to_hex(device.id), to_string(part.before[i]),
-                             to_string(device.row.status));
   }
-  const auto written = registrar_.ledger_.commit(part.batch, true);
-  if (!written && part.changed.empty()) return written;
+  if (const auto written = registrar_.ledger_.commit_restriction(part.batch); !written)
+    why_not_durable_ = written.error();
   Notice notice{registrar_.ledger_.revision(), nullptr, {}};
   for (const Registrar::Impl::Accepted& device : part.changed) {
     registrar_.put_status(device.key, device.row, device.owner);
@@ -142,7 +141,6 @@ Answer<void> CrlImport::write(Part& part) {
   outcome_.unseen += part.unseen.size();
   registrar_.sink_.put_in_force(notice);
   registrar_.reclaim();
-  return written ? written : not_durable(written.error());
 }
 
 Answer<void> CrlImport::deactivate_cas(const CaSet& cas, const Digest& issuing_key) {
@@ -153,7 +151,8 @@ Answer<void> CrlImport::deactivate_cas(const CaSet& cas, const Digest& issuing_k
     if (ca.self_issued() && ca.spki_hash() == issuing_key) continue;
     const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
     if (!serial_listed(registrar_.cache_, registrar_.chains_, name, issuing_key)) continue;
-    if (const auto set = registrar_.set_ca_status(ca.fingerprint(), CaStatus::Inactive, by_); !set) return set.error();
+    const auto set = registrar_.set_ca_status(ca.fingerprint(), CaStatus::Inactive, by_);
+    if (!set && !registrar_.ledger_.owes()) return set.error();  // else it is in force, and owed to the disk
     ++outcome_.cas;
   }
   return {};
@@ -175,11 +174,15 @@ Answer<void> CrlImport::finish() {
                            std::to_string(outcome_.entries) + " entries, " + std::to_string(outcome_.revoked) +
                                " revoked, " + std::to_string(outcome_.held) + " held, " +
                                std::to_string(outcome_.unseen) + " not seen yet");
-  const auto written = registrar_.ledger_.commit(batch, true);
+  if (const auto written = registrar_.ledger_.commit_restriction(batch); !written) why_not_durable_ = written.error();
   Notice notice{registrar_.ledger_.revision(), nullptr, {}};
   registrar_.end_chains_through_listed(notice);
   registrar_.sink_.put_in_force(notice);
-  return written;
+  if (why_not_durable_) {
+    registrar_.log_.error("in-force-not-durable", {{"crl_of", to_hex(outcome_.ca)}, {"why", why_not_durable_->what}});
+    return not_durable(*why_not_durable_);
+  }
+  return {};
 }
 
 // Whose list it is is looked up on the caller's thread, from a snapshot; what it changes, on the registrar's.

@@ -17,7 +17,8 @@ class CrlImport {
   CrlImport(Registrar::Impl& registrar, const Crl& crl, const Digest& ca, const Actor& by);
 
   std::size_t entries() const { return crl_.entries().size(); }
-  // Entries [from, to): their serials are revoked, or held; in force also where the disk refuses them.
+  // Entries [from, to): their serials are revoked, or held; in force also where the disk refuses them, which finish()
+  // answers: the parts behind must be in force, too.
   Answer<void> take(std::size_t from, std::size_t to);
   // Behind the last part. The list may also name CAs that its issuer signed: registered ones become inactive, and
   // chains through a revoked certificate that clients sent end here. Its number is remembered.
@@ -32,7 +33,6 @@ class CrlImport {
     std::uint64_t chain = 0;  // of serials that nobody has shown
     Digest issuing_key{};
     std::vector<Registrar::Impl::Accepted> changed, unseen;
-    std::vector<DeviceStatus> before;  // of those that changed
   };
   // What the registry had of a serial.
   struct Found {
@@ -44,13 +44,14 @@ class CrlImport {
   Answer<Found> change_registered(Part& part, const CrlEntry& entry, const IssuerSerial& name);
   void add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial& name);
   Answer<void> take_entry(Part& part, const CrlEntry& entry);
-  Answer<void> write(Part& part);
+  void write(Part& part);
   Answer<void> deactivate_cas(const CaSet& cas, const Digest& issuing_key);
 
   Registrar::Impl& registrar_;
   const Crl& crl_;
   const Actor& by_;
   CrlOutcome outcome_;
+  std::optional<Refusal> why_not_durable_;  // all of the list is in force all the same
 };
 
 }  // namespace sallyport

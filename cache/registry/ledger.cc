@@ -33,6 +33,8 @@ Answer<void> Ledger::warm() {
   const auto meta = store_.meta();
   if (!meta) return meta.error();
   meta_ = *meta;
+  const std::lock_guard lock(mutex_);
+  figures_.revision = meta_.revision;
   return {};
 }
 
@@ -49,8 +51,8 @@ void Ledger::add_chain(ChainRow row) {
   unsaved_chains_[meta_.next_chain++] = std::move(row);
 }
 
-Answer<void> Ledger::commit(RegistryStore::Batch& batch, bool sync) {
-  const std::vector<Change> changes = std::exchange(noted_, {});
+std::vector<Change> Ledger::complete(RegistryStore::Batch& batch) {
+  std::vector<Change> changes = std::exchange(noted_, {});
   for (AuditRecord& line : std::exchange(audits_, {})) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
@@ -60,28 +62,86 @@ Answer<void> Ledger::commit(RegistryStore::Batch& batch, bool sync) {
   }
   for (const auto& [id, row] : unsaved_chains_) store_.put_chain(batch, id, row);
   if (!unsaved_chains_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
+  return changes;
+}
+
+Answer<void> Ledger::write(RegistryStore::Batch& batch, const std::vector<Change>& changes, Durable durable) {
   const auto begun = std::chrono::steady_clock::now();
-  auto written = store_.commit(batch, sync);
+  auto written = store_.commit(batch, durable);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   const std::lock_guard lock(mutex_);
   if (!written) {
     ++figures_.store_errors;
-    meta_.revision -= changes.size();
     return written;
   }
-  unsaved_chains_.clear();
+  look_at_mark();
   for (const Change& change : changes) {
     // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
     const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
     log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
                {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", status_name(change)}});
+    figures_.revision = std::max(figures_.revision, change.revision);
   }
   ++figures_.commits;
-  figures_.revision = meta_.revision;
   figures_.seconds_sum += seconds;
   const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
   ++figures_.seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
   return written;
+}
+
+void Ledger::look_at_mark() {
+  const std::string& trouble = store_.mark_trouble();
+  if (trouble == mark_trouble_) return;
+  mark_trouble_ = trouble;
+  if (trouble.empty()) return;
+  log_.error("revision-mark",
+             {{"why", trouble}, {"means", "changes are durable; a start would not notice if the disk lost them"}});
+}
+
+Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable) {
+  const std::vector<Change> changes = complete(batch);
+  auto written = owes() ? Answer<void>(owed_why_) : write(batch, changes, durable);
+  if (written) {
+    unsaved_chains_.clear();
+  } else {
+    meta_.revision -= changes.size();
+  }
+  return written;
+}
+
+Answer<void> Ledger::commit_restriction(RegistryStore::Batch& batch) {
+  std::vector<Change> changes = complete(batch);
+  if (!owes()) {
+    auto written = write(batch, changes, Durable::Answered);
+    if (written) {
+      unsaved_chains_.clear();
+      return written;
+    }
+    owed_why_ = written.error();
+  }
+  if (owed_bytes_ + batch.bytes() > kMostOwed) {
+    meta_.revision -= changes.size();
+    forgot_ = true;
+    return owed_why_;
+  }
+  owed_bytes_ += batch.bytes();
+  owed_.push_back({std::move(batch), std::move(changes)});
+  return owed_why_;
+}
+
+void Ledger::settle() {
+  std::size_t settled = 0;
+  while (owes()) {
+    Owed& first = owed_.front();
+    if (const auto written = write(first.batch, first.changes, Durable::Answered); !written) {
+      owed_why_ = written.error();
+      break;
+    }
+    owed_bytes_ -= first.batch.bytes();
+    owed_.pop_front();
+    ++settled;
+  }
+  if (settled > 0) log_.info("durable-now", {{"batches", settled}, {"waiting", owed_.size()}});
 }
 
 Answer<void> Ledger::set(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
@@ -90,7 +150,16 @@ Answer<void> Ledger::set(const Actor& by, std::string_view action, const std::st
   fill(batch);
   note(Change::Kind::SettingChanged, Digest{}, 0);
   audit(by, action, target, before, after);
-  return commit(batch, true);
+  return commit(batch, Durable::Answered);
+}
+
+Answer<void> Ledger::take_away(const Actor& by, std::string_view action, const std::string& target,
+                               std::string_view before, const std::function<void(RegistryStore::Batch&)>& fill) {
+  RegistryStore::Batch batch;
+  fill(batch);
+  note(Change::Kind::SettingChanged, Digest{}, 0);
+  audit(by, action, target, before, "");
+  return commit_restriction(batch);
 }
 
 CommitFigures Ledger::figures() const {

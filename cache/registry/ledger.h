@@ -1,9 +1,11 @@
 // What goes to disk with the next commit beside a batch's own rows: the revision of each change, its line in the audit
 // log, and the chains that were given out since the last commit. Everything of one commit is written, or nothing of it.
+// A restriction that the disk refused is owed to it: kept, and written before anything else.
 // The registrar's thread alone, but for figures().
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -40,10 +42,23 @@ class Ledger {
              std::string_view after);
   // Writes the batch and what was noted, and logs the changes once they are written. After a failure none of them
   // happened, and their revisions are given out again; chains stay for the next commit.
-  Answer<void> commit(RegistryStore::Batch& batch, bool sync);
+  // Refused, too, while something is owed: the batch was filled from rows that do not know of it.
+  Answer<void> commit(RegistryStore::Batch& batch, Durable durable);
+  // The same for what takes something away, and is in force whatever the disk says. Refused by the disk it is owed, and
+  // happened all the same; beyond kMostOwed it is not kept, and the operator has to say it again.
+  Answer<void> commit_restriction(RegistryStore::Batch& batch);
+  // Writes what is owed, as far as the disk takes it. To be called before a batch is filled.
+  void settle();
+  bool owes() const { return !owed_.empty(); }
+  // Something was not kept: whoever asked for it has to ask again.
+  bool forgot() const { return forgot_; }
+  const Refusal& owed_why() const { return owed_why_; }
   // One synced commit of a setting: what `fill` puts in the batch, with its line.
   Answer<void> set(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
                    std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill);
+  // The same as a restriction.
+  Answer<void> take_away(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
+                         const std::function<void(RegistryStore::Batch&)>& fill);
 
   std::uint64_t revision() const { return meta_.revision; }
   std::uint64_t next_chain() const { return meta_.next_chain; }
@@ -54,7 +69,19 @@ class Ledger {
 
   CommitFigures figures() const;  // any thread
 
+  static constexpr std::size_t kMostOwed = 64 << 20;  // bytes
+
  private:
+  struct Owed {
+    RegistryStore::Batch batch;
+    std::vector<Change> changes;
+  };
+
+  // Puts what was noted into the batch; the changes are logged once they are written.
+  std::vector<Change> complete(RegistryStore::Batch& batch);
+  Answer<void> write(RegistryStore::Batch& batch, const std::vector<Change>& changes, Durable durable);
+  void look_at_mark();
+
   RegistryStore& store_;
   Logger& log_;
   MetaRow meta_;
@@ -62,6 +89,11 @@ class Ledger {
   std::vector<AuditRecord> audits_;
   std::int64_t last_audit_us_ = 0;
   std::map<std::uint64_t, ChainRow> unsaved_chains_;
+  std::string mark_trouble_;  // the store's, as it was logged last
+  std::deque<Owed> owed_;     // the oldest first
+  std::size_t owed_bytes_ = 0;
+  bool forgot_ = false;
+  Refusal owed_why_;
 
   mutable std::mutex mutex_;
   CommitFigures figures_;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kLargestBatch = 4096;
 constexpr std::int64_t kRetryMs = 500;
+constexpr std::int64_t kLastTryMs = 10'000;
+constexpr std::int64_t kTrimMs = 3'600'000;
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -103,15 +105,79 @@ void Registrar::Impl::run() {
       gather();
       continue;
     }
+    settle(last);
     while (!waiting_.empty() && (steady_ms() >= retry_at_ms_ || last)) commit_registrations();
-    if (last && work_.take_all().empty()) return;
+    if (last && work_.take_all().empty()) return settle_at_last();
     if (!idle) continue;
-    if (!purges_.empty() && purge_some()) continue;  // between what others ask for
-    if (waiting_.empty()) {
+    if (!purges_.empty() && !ledger_.owes() && purge_some()) continue;  // between what others ask for
+    if (!ledger_.owes() && steady_ms() >= trim_at_ms_) trim();
+    if (waiting_.empty() && !ledger_.owes()) {
       bell_.wait(heard, std::memory_order_acquire);
     } else {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+  }
+}
+
+// What only grows is cut once an hour.
+void Registrar::Impl::trim() {
+  trim_at_ms_ = steady_ms() + kTrimMs;
+  RegistryStore::Batch batch;
+  std::vector<Digest> codes;
+  trim_audit(batch);
+  trim_codes(batch, codes);
+  if (batch.empty()) return;
+  if (const auto written = ledger_.commit(batch, Durable::Later); !written) {
+    return log_.warn("trim", {{"why", written.error().what}});
+  }
+  for (const Digest& hash : codes) codes_.erase(hash);
+  if (codes.empty()) return;
+  auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
+  for (const Digest& hash : codes) hashes->erase(hash);
+  code_hashes_ = std::move(hashes);
+  put_cas_in_force(unix_now());
+}
+
+void Registrar::Impl::trim_audit(RegistryStore::Batch& batch) {
+  const std::int64_t oldest_us = (unix_now() - options_.audit_keep.count()) * 1'000'000;
+  std::size_t newer = 0;
+  std::int64_t last_to_go = 0;
+  const auto read = store_.each_audit(INT64_MAX, [&](const AuditRecord& line) {
+    if (++newer <= RegistrarOptions::kAuditAlways || line.at_us >= oldest_us) return true;
+    last_to_go = line.at_us;
+    return false;
+  });
+  if (!read) return log_.warn("trim", {{"why", read.error().what}});
+  if (last_to_go != 0) store_.remove_audit_before(batch, last_to_go + 1);
+}
+
+// A day after its end a code is only a wrong one.
+void Registrar::Impl::trim_codes(RegistryStore::Batch& batch, std::vector<Digest>& ended) {
+  const std::int64_t now = unix_now();
+  for (const auto& [hash, row] : codes_) {
+    if (row.expires_at + 86400 >= now) continue;
+    store_.remove_code(batch, hash);
+    ended.push_back(hash);
+  }
+}
+
+// What is owed to the disk is written before anything is read for the next change. `at_once`: somebody waits.
+void Registrar::Impl::settle(bool at_once) {
+  if (!ledger_.owes() || (!at_once && steady_ms() < settle_at_ms_)) return;
+  ledger_.settle();
+  settle_at_ms_ = steady_ms() + kRetryMs;
+  if (!ledger_.owes() && !ledger_.forgot()) cas_not_durable_.clear();
+}
+
+// RocksDB takes a moment to believe that there is room again. What is lost by then is said.
+void Registrar::Impl::settle_at_last() {
+  const std::int64_t ends_ms = steady_ms() + kLastTryMs;
+  for (settle(true); ledger_.owes() && steady_ms() < ends_ms; settle(true)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  if (ledger_.owes()) {
+    log_.error("stopped-not-durable", {{"why", ledger_.owed_why().what},
+                                       {"means", "restrictions that were in force are undone by this stop"}});
   }
 }
 
@@ -124,11 +190,12 @@ void Registrar::Impl::process(std::vector<Work> work) {
       seen.push_back(device->device);
     } else {
       // What came before the command is written before it: it sees the state an operator saw.
+      settle(true);
       if (!waiting_.empty() && retry_at_ms_ == 0) commit_registrations();
       std::get<Command>(item).run(true);
     }
   }
-  if (!seen.empty()) commit_seen(seen);
+  if (!seen.empty() && !ledger_.owes()) commit_seen(seen);
 }
 
 Reason Registrar::Impl::serial_taken(const DeviceKey& key, const Digest& issuing_key,
@@ -253,7 +320,7 @@ void Registrar::Impl::commit_registrations() {
       ledger_.note(device.owner_before ? Change::Kind::DeviceMoved : Change::Kind::DeviceRegistered, device.id,
                    static_cast<std::uint8_t>(device.row.status));
     }
-    if (const auto written = ledger_.commit(batch, true); !written) {
+    if (const auto written = ledger_.commit(batch, Durable::Synced); !written) {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
       if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
@@ -296,7 +363,7 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   }
   if (batch.empty()) return;
   // Not synced: losing a day's mark with the power costs nothing.
-  if (const auto written = ledger_.commit(batch, false); !written)
+  if (const auto written = ledger_.commit(batch, Durable::Later); !written)
     log_.warn("last-seen", {{"why", written.error().what}});
 }
 

@@ -38,6 +38,10 @@ struct RegistrarOptions {
   std::size_t queue = 65536;             // devices waiting to be written, all shards together
   // From one write of registrations to the next: those that come meanwhile share its sync. Nobody waits for them.
   std::chrono::milliseconds gather{10};
+  // Lines of the audit log that are older go, but for the newest kAuditAlways: a clock that is years ahead takes no
+  // more.
+  std::chrono::seconds audit_keep{400LL * 86400};
+  static constexpr std::size_t kAuditAlways = 10'000;
 };
 
 // A device that was admitted and is not yet stored, or must move to another chain.
@@ -176,7 +180,8 @@ class Registrar {
   Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by = {});
   // Forgets it. A revoked one cannot be forgotten before its notAfter.
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by = {});
-  // Devices that the gate admitted for an operator; one commit. In the order given.
+  // Devices that the gate admitted for an operator; one commit. In the order given. One alone has a line in the audit
+  // log; who registers many writes one of its own behind the last (record()).
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by = {});
   // The list's signature is verified here, against the registered CAs.
   Answer<CrlOutcome> import_crl(const Crl& crl, const Actor& by = {});
@@ -190,7 +195,8 @@ class Registrar {
                             const std::string& before, const std::string& after, const Actor& by);
   Answer<std::vector<std::pair<std::string, OverrideRow>>> overrides() const;
   Answer<void> put_token(const std::string& name, const TokenRow& row, const Actor& by);
-  Answer<void> remove_token(const std::string& name, const Actor& by);
+  // `again`: it was answered as not durable before.
+  Answer<void> remove_token(const std::string& name, bool again, const Actor& by);
   Answer<std::vector<std::pair<std::string, TokenRow>>> tokens() const;
   // A line about what changed nothing in the store: a session cut by hand, a reload, a backup.
   Answer<void> record(const Actor& by, const std::string& action, const std::string& target, const std::string& after);

@@ -75,7 +75,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   store_.put_code(batch, row);
   ledger_.note(Change::Kind::CodeIssued, row.hash, 0);
   ledger_.audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
-  if (const auto written = ledger_.commit(batch, true); !written) return written.error();
+  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
   codes_[row.hash] = row;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
   hashes->insert(row.hash);
@@ -89,7 +89,7 @@ Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch
   ledger_.audit(by, "ca.register", to_hex(record.id), "", to_string(record.status));
   store_.put_ca(batch, record.id, row_of(record));
   ledger_.note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
-  if (const auto written = ledger_.commit(batch, true); !written) return written.error();
+  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
     cas_.insert_or_assign(record.id, record);
@@ -179,6 +179,7 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
   // Where the disk refused it, the same command again is how an operator makes it durable.
   if (found->second.status == status && cas_not_durable_.count(id) == 0) return ca(id);
+  if (found->second.status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
   if (status == CaStatus::Active && listed_by_its_issuer(found->second.certificate)) return revoked_ca();
   CaRecord record = found->second;
   record.status = status;
@@ -189,7 +190,8 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   const CaStatus before = cas_not_durable_.count(id) != 0 ? CaStatus::Active : found->second.status;
   ledger_.audit(by, status == CaStatus::Active ? "ca.activate" : "ca.deactivate", to_hex(id), to_string(before),
                 to_string(status));
-  const auto written = ledger_.commit(batch, true);
+  const auto written =
+      status == CaStatus::Active ? ledger_.commit(batch, Durable::Answered) : ledger_.commit_restriction(batch);
   if (!written && status == CaStatus::Active) return written.error();
   {
     const std::lock_guard lock(mutex_);
@@ -231,7 +233,7 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
   ledger_.note(Change::Kind::CaDeleted, id, 0);
   ledger_.audit(by, cascade ? "ca.delete-cascade" : "ca.delete", to_hex(id),
                 std::string(to_string(was.status)) + ", " + std::to_string(devices.active) + " active devices", "");
-  if (const auto written = ledger_.commit(batch, true); !written) {
+  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) {
     // It did not happen: what waits for its first batch must not be written as forgotten by the next one.
     book_.unmark(*forgotten);
     return written.error();

@@ -22,7 +22,10 @@ std::string_view action_of(DeviceStatus status) {
 }
 
 Refusal not_durable(const Refusal& why) {
-  return {Refusal::Kind::Unavailable, "in force, NOT durable: a restart would undo it; " + why.what};
+  return {
+      Refusal::Kind::Unavailable,
+      "in force, NOT durable yet: it is written as soon as the disk takes it, and a restart before that undoes it; " +
+          why.what};
 }
 
 DeviceStatus Registrar::Impl::status_now(const DeviceKey& key, const DeviceRow& row) const {
@@ -61,12 +64,14 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
                    "a CRL put this serial on hold and nobody has shown its certificate: delete the entry instead"};
   }
   if (now_status == status && row.status == status) return device(id);
+  if (now_status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
   row.status = status;
   RegistryStore::Batch batch;
   store_.put_device(batch, id, row);
   ledger_.note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
   ledger_.audit(by, action_of(status), to_hex(id), to_string(now_status), to_string(status));
-  const auto written = ledger_.commit(batch, true);
+  const auto written =
+      status == DeviceStatus::Active ? ledger_.commit(batch, Durable::Answered) : ledger_.commit_restriction(batch);
   if (!written && status == DeviceStatus::Active) return written.error();
   const ChainRecord* chain = chains_.record(row.chain);
   put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
@@ -99,7 +104,7 @@ Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Acto
   store_.remove_device(batch, id, was->ca_id, was->serial);
   ledger_.note(Change::Kind::DeviceDeleted, id, 0);
   ledger_.audit(by, "device.delete", to_hex(id), to_string(was->status), "");
-  if (const auto written = ledger_.commit(batch, true); !written) return written.error();
+  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
   cache_.remove(cache_.key(row.name, id));
   count(was->status, was->ca_id, -1);
   Notice notice{ledger_.revision(), nullptr, {{Cut::Scope::Device, id, Reason::NotRegistered}}};
@@ -131,10 +136,10 @@ Answer<std::vector<Registered>> Registrar::Impl::register_devices(std::vector<Re
   }
   for (const Accepted& device : accepted) {
     ledger_.note(Change::Kind::DeviceRegistered, device.id, static_cast<std::uint8_t>(device.row.status));
-    ledger_.audit(by, "device.register", to_hex(device.id), "", "active");
+    if (devices.size() == 1) ledger_.audit(by, "device.register", to_hex(device.id), "", "active");
   }
   if (!batch.empty()) {
-    if (const auto written = ledger_.commit(batch, true); !written) return written.error();
+    if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
     publish(accepted);
     reclaim();
   }
@@ -184,7 +189,7 @@ bool Registrar::Impl::purge_some() {
   });
   const bool last = looked_at < kPurgeRows && read && trouble;
   if (last) store_.remove_purge(batch, purge.ca);
-  const auto written = batch.empty() ? Answer<void>() : ledger_.commit(batch, false);
+  const auto written = batch.empty() ? Answer<void>() : ledger_.commit(batch, Durable::Later);
   if (!read || !trouble || !written) {
     log_.warn("purge", {{"ca", to_hex(purge.ca)}, {"why", (!read ? read : !trouble ? trouble : written).error().what}});
     purges_.erase(purges_.begin());  // its record stays: the next start goes on

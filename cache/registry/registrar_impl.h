@@ -114,6 +114,11 @@ class Registrar::Impl {
   void ring();
   void hurry();
   void gather();
+  void settle(bool at_once);
+  void settle_at_last();
+  void trim();
+  void trim_audit(RegistryStore::Batch& batch);
+  void trim_codes(RegistryStore::Batch& batch, std::vector<Digest>& ended);
   void process(std::vector<Work> work);
   void commit_registrations();
   // None: accepted, or nothing to do; else why the device must not have been let in.
@@ -158,6 +163,8 @@ class Registrar::Impl {
   std::thread thread_;
   std::vector<Registration> waiting_;                     // the registrar's: taken from the queue, not yet on disk
   std::int64_t retry_at_ms_ = 0;                          // steady clock; 0: no failed commit behind
+  std::int64_t trim_at_ms_ = 0;                           // steady clock
+  std::int64_t settle_at_ms_ = 0;                         // steady clock: when what is owed is tried again
   std::chrono::steady_clock::time_point gather_until_{};  // the registrar's
   std::mutex hurry_mutex_;
   std::condition_variable hurried_;
@@ -187,7 +194,7 @@ class Registrar::Impl {
   std::vector<Purge> purges_;
 };
 
-// What a restriction is answered with where the disk refused it: it holds, until a restart.
+// What a restriction is answered with where the disk refused it: it holds, and is written once the disk takes it.
 Refusal not_durable(const Refusal& why);
 // What the audit log calls a change to this status.
 std::string_view action_of(DeviceStatus status);

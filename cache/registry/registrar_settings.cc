@@ -58,10 +58,13 @@ Answer<void> Registrar::put_token(const std::string& name, const TokenRow& row, 
   });
 }
 
-Answer<void> Registrar::remove_token(const std::string& name, const Actor& by) {
-  return impl_->call<void>([&] {
-    return impl_->ledger_.set(by, "token.revoke", name, "valid", "",
-                              [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
+Answer<void> Registrar::remove_token(const std::string& name, bool again, const Actor& by) {
+  return impl_->call<void>([&]() -> Answer<void> {
+    if (again && impl_->ledger_.owes()) return not_durable(impl_->ledger_.owed_why());
+    const auto written =
+        impl_->ledger_.take_away(by, "token.revoke", name, again ? "revoked, not durable" : "valid",
+                                 [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
+    return written ? written : not_durable(written.error());
   });
 }
 
@@ -80,7 +83,7 @@ Answer<void> Registrar::record(const Actor& by, const std::string& action, const
   return impl_->call<void>([&]() -> Answer<void> {
     RegistryStore::Batch batch;
     impl_->ledger_.audit(by, action, target, "", after);
-    return impl_->ledger_.commit(batch, true);
+    return impl_->ledger_.commit(batch, Durable::Answered);
   });
 }
 

@@ -1,104 +1,22 @@
 #include "cache/registry/registry_store.h"
 
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/table.h>
-#include <sys/stat.h>
-
-#include <filesystem>
-
 #include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
 
 RegistryStore::Batch::Batch() : impl_(std::make_unique<Impl>()) {}
 RegistryStore::Batch::~Batch() = default;
+RegistryStore::Batch::Batch(Batch&&) noexcept = default;
+RegistryStore::Batch& RegistryStore::Batch::operator=(Batch&&) noexcept = default;
+std::size_t RegistryStore::Batch::bytes() const {
+  return impl_->batch.GetDataSize();
+}
 bool RegistryStore::Batch::empty() const {
   return impl_->batch.Count() == 0;
 }
 
 RegistryStore::RegistryStore() : impl_(std::make_unique<Impl>()) {}
 RegistryStore::~RegistryStore() = default;
-
-constexpr std::uint64_t kMostLog = 64 << 20;
-
-rocksdb::DBOptions db_options(rocksdb::Env* env) {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.max_total_wal_size = kMostLog;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = 4 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
-  // One thread writes: it has nobody to wait for by spinning.
-  options.enable_write_thread_adaptive_yield = false;
-  options.max_open_files = 128;  // descriptors belong to connections
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  if (env != nullptr) options.env = env;
-  return options;
-}
-
-std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors() {
-  rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-  for (const char* name : kFamilyNames) {
-    rocksdb::ColumnFamilyOptions options;
-    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-    options.compression = rocksdb::kLZ4Compression;
-    descriptors.emplace_back(name, options);
-  }
-  return descriptors;
-}
-
-namespace {
-
-Refusal explain_open(const std::string& dir, const rocksdb::Status& status) {
-  const std::string text = status.ToString();
-  if (text.find("lock") != std::string::npos) {
-    return unavailable("state_dir " + dir + " is in use by another process: is sallyport running already?");
-  }
-  if (status.IsCorruption())
-    return unavailable("the registry in " + dir + " is damaged: restore a backup (" + text + ")");
-  return unavailable("the registry in " + dir + " cannot be opened: " + text);
-}
-
-}  // namespace
-
-Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env) {
-  std::error_code failure;
-  std::filesystem::create_directories(dir, failure);
-  if (failure)
-    return unavailable("state_dir " + dir + " cannot be created: " + failure.message() +
-                       ": make it for this user, or choose another state_dir");
-  if (::chmod(dir.c_str(), 0700) != 0) {
-    return unavailable("state_dir " + dir + " cannot be made private: " + std::strerror(errno));
-  }
-  std::unique_ptr<RegistryStore> store(new RegistryStore);
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status status =
-      rocksdb::DB::Open(db_options(env), dir + "/registry", family_descriptors(), &store->impl_->families, &db);
-  if (!status.ok()) return explain_open(dir, status);
-  store->impl_->db.reset(db);
-
-  std::string schema;
-  rocksdb::ColumnFamilyHandle* meta = store->impl_->families[kMeta];
-  if (db->Get(rocksdb::ReadOptions(), meta, slice(kSchemaKey), &schema).IsNotFound()) {
-    rocksdb::WriteOptions write;
-    write.sync = true;
-    const rocksdb::Status put = db->Put(write, meta, slice(kSchemaKey), std::to_string(kSchema));
-    if (!put.ok()) return unavailable("the registry in " + dir + " cannot be written: " + put.ToString());
-  } else if (schema == "1") {
-    // Its rows are read as they are; what an older program does not know must not be opened by it again.
-    rocksdb::WriteOptions write;
-    write.sync = true;
-    const rocksdb::Status put = db->Put(write, meta, slice(kSchemaKey), std::to_string(kSchema));
-    if (!put.ok()) return unavailable("the registry in " + dir + " cannot be written: " + put.ToString());
-  } else if (schema != std::to_string(kSchema)) {
-    return unavailable("the registry in " + dir + " has schema " + schema + ", this sallyport reads schema " +
-                       std::to_string(kSchema) + ": use the version that wrote it");
-  }
-  return store;
-}
 
 void RegistryStore::put_device(Batch& batch, const Digest& id, const DeviceRow& row) {
   batch.impl_->batch.Put(impl_->families[kDevices], slice(view(id)), records::encode(row));
@@ -137,17 +55,32 @@ Answer<void> RegistryStore::has_room() const {
                      std::to_string(kRoom >> 20) + " MiB free and has " + std::to_string(bytes >> 20));
 }
 
-Answer<void> RegistryStore::commit(Batch& batch, bool sync) {
+Answer<void> RegistryStore::commit(Batch& batch, Durable durable) {
   if (auto room = has_room(); !room) return room;
   rocksdb::WriteOptions options;
-  options.sync = sync;
+  options.sync = durable != Durable::Later;
   rocksdb::Status status = impl_->db->Write(options, &batch.impl_->batch);
   // After a background error RocksDB refuses every write until it is resumed, also when space is back.
   if (!status.ok() && impl_->db->Resume().ok()) status = impl_->db->Write(options, &batch.impl_->batch);
   if (!status.ok()) {
     return unavailable("the registry cannot be written: " + status.ToString());
   }
+  // Only now: the mark must never be ahead of what is on disk.
+  if (durable != Durable::Later) {
+    const auto raised = impl_->mark.raise(batch.impl_->revision, durable == Durable::Answered);
+    impl_->mark_trouble = raised ? "" : raised.error().what;
+  }
   return {};
+}
+
+const std::string& RegistryStore::mark_trouble() const {
+  return impl_->mark_trouble;
+}
+const std::optional<StoreLoss>& RegistryStore::loss() const {
+  return impl_->loss;
+}
+bool RegistryStore::tail_dropped() const {
+  return impl_->tail_dropped;
 }
 
 Answer<void> RegistryStore::flush() {

@@ -92,13 +92,34 @@ struct MetaRow {
   std::uint64_t next_chain = 1;
 };
 
+// How far a commit has got when it returns.
+enum class Durable : std::uint8_t {
+  Later,     // the kernel has it: a crash of the machine may lose it
+  Synced,    // it is on disk
+  Answered,  // and so is its revision, in the mark beside the store: somebody is told that it is done
+};
+
+enum class OnLoss : std::uint8_t {
+  Refuse,  // to open a registry that knows less than was answered
+  Accept,  // keep what can be read, and write what is missing into the audit log
+};
+
+// What an open() with OnLoss::Accept found missing.
+struct StoreLoss {
+  std::string why;                        // as the refusal would have said it
+  std::uint64_t answered = 0, found = 0;  // revisions
+};
+
 class RegistryStore {
  public:
+  class Impl;
   static constexpr std::uint32_t kSchema = 2;
 
-  // Creates the folder (0700) and the database where there is none. `env` is for tests that inject faults;
-  // it outlives the store. The refusal is one line that says what to do.
-  static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr);
+  // Creates the folder (0700) and the database where there is none. Refuses a registry that knows less than the mark in
+  // DIR/registry.mark says was answered (revision_mark.h); a torn end of the log that nobody was told of is dropped.
+  // `env` is for tests that inject faults; it outlives the store. The refusal is one line that says what to do.
+  static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr,
+                                                     OnLoss on_loss = OnLoss::Refuse);
   ~RegistryStore();
   RegistryStore(const RegistryStore&) = delete;
   RegistryStore& operator=(const RegistryStore&) = delete;
@@ -107,9 +128,10 @@ class RegistryStore {
    public:
     Batch();
     ~Batch();
-    Batch(const Batch&) = delete;
-    Batch& operator=(const Batch&) = delete;
+    Batch(Batch&&) noexcept;
+    Batch& operator=(Batch&&) noexcept;
     bool empty() const;
+    std::size_t bytes() const;
 
    private:
     friend class RegistryStore;
@@ -127,6 +149,7 @@ class RegistryStore {
   void remove_ca(Batch& batch, const Digest& id);
   void put_chain(Batch& batch, std::uint64_t id, const ChainRow& row);
   void put_code(Batch& batch, const CodeRow& row);
+  void remove_code(Batch& batch, const Digest& hash);
   void put_meta(Batch& batch, const MetaRow& row);
   void put_server_cert(Batch& batch, const Digest& id, const ServerCertRow& row);
   void remove_server_cert(Batch& batch, const Digest& id);
@@ -139,9 +162,14 @@ class RegistryStore {
   void put_purge(Batch& batch, const Digest& ca);
   void remove_purge(Batch& batch, const Digest& ca);
   void put_audit(Batch& batch, const AuditRecord& record);
-  // Durable on return where `sync` is set: the log was synced. Refused, with nothing written, where the disk is nearly
-  // full. The registrar's thread.
-  Answer<void> commit(Batch& batch, bool sync);
+  void remove_audit_before(Batch& batch, std::int64_t at_us);
+  // Refused, with nothing written, where the disk is nearly full. The registrar's thread.
+  Answer<void> commit(Batch& batch, Durable durable);
+  // Why the mark could not be raised by the last commit, which is durable all the same. Empty: it was.
+  const std::string& mark_trouble() const;
+  const std::optional<StoreLoss>& loss() const;
+  // The log had a torn end, which nobody was told of: dropped by open().
+  bool tail_dropped() const;
   // Before a planned end: moves what the log holds (64 MiB at most) into tables, so that the next open() has nothing to
   // replay. What was committed is as durable without it.
   Answer<void> flush();
@@ -178,11 +206,14 @@ class RegistryStore {
   Answer<void> checkpoint(const std::string& dir) const;
   // Opens a copy without writing to it and reads its meta record.
   static Answer<MetaRow> inspect(const std::string& dir);
+  // Such a registry to read from; `folder` is RocksDB's. What its log still holds can be read, too, as far as it goes.
+  static Answer<std::unique_ptr<RegistryStore>> open_to_read(const std::string& folder);
+  // A copy was put into `dir` (its DIR/registry): what it holds is all that was answered. Before its first open().
+  static Answer<void> mark_restored(const std::string& dir);
 
  private:
   RegistryStore();
   Answer<void> has_room() const;
-  class Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -16,14 +16,9 @@ Answer<void> RegistryStore::checkpoint(const std::string& dir) const {
 
 Answer<MetaRow> RegistryStore::inspect(const std::string& dir) {
   std::unique_ptr<RegistryStore> store(new RegistryStore);
-  rocksdb::DBOptions options = db_options(nullptr);
-  options.create_if_missing = false;
-  options.create_missing_column_families = false;
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status status =
-      rocksdb::DB::OpenForReadOnly(options, dir, family_descriptors(), &store->impl_->families, &db);
+  const rocksdb::Status status = store->impl_->open_to_read(dir);
   if (!status.ok()) return unavailable("the registry in " + dir + " cannot be opened: " + status.ToString());
-  store->impl_->db.reset(db);
+  rocksdb::DB* const db = store->impl_->db.get();
   std::string schema;
   if (!db->Get(rocksdb::ReadOptions(), store->impl_->families[kMeta], slice(kSchemaKey), &schema).ok() ||
       schema != std::to_string(kSchema)) {
@@ -31,6 +26,27 @@ Answer<MetaRow> RegistryStore::inspect(const std::string& dir) {
                        std::to_string(kSchema));
   }
   return store->meta();
+}
+
+Answer<std::unique_ptr<RegistryStore>> RegistryStore::open_to_read(const std::string& folder) {
+  std::unique_ptr<RegistryStore> store(new RegistryStore);
+  const rocksdb::Status status = store->impl_->open_to_read(folder);
+  if (!status.ok()) return unavailable("the registry in " + folder + " cannot be opened: " + status.ToString());
+  return store;
+}
+
+Answer<void> RegistryStore::mark_restored(const std::string& dir) {
+  Impl copy;
+  if (const auto status = copy.open_to_read(dir + "/registry"); !status.ok()) {
+    return unavailable("the registry in " + dir + " cannot be opened: " + status.ToString());
+  }
+  const auto id = copy.store_id();
+  if (!id) return id.error();
+  if (!*id) return {};  // of a version that kept no mark: the first open() makes one
+  const auto meta = copy.get<MetaRow>(kMeta, kMetaKey, "meta record");
+  if (!meta) return meta.error();
+  const auto made = RevisionMark::make(mark_path(dir), {**id, *meta ? (*meta)->revision : 0});
+  return made ? Answer<void>() : made.error();
 }
 
 }  // namespace sallyport

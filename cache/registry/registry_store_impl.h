@@ -1,5 +1,6 @@
-// The store's inside, shared by registry_store.cc (opening, committing, devices), registry_store_rows.cc (the
-// small records) and registry_store_copy.cc (checkpoints). Nobody else includes it, or RocksDB.
+// The store's inside, shared by registry_store_open.cc (opening), registry_store.cc (committing, devices),
+// registry_store_rows.cc (the small records) and registry_store_copy.cc (checkpoints). Nobody else includes it, or
+// RocksDB.
 #pragma once
 
 #include <rocksdb/db.h>
@@ -12,6 +13,7 @@
 
 #include "cache/registry/registry_records.h"
 #include "cache/registry/registry_store.h"
+#include "cache/registry/revision_mark.h"
 
 namespace sallyport {
 
@@ -33,6 +35,7 @@ inline constexpr std::array<const char*, 11> kFamilyNames = {"default", "devices
                                                              "tokens",  "audit",   "meta"};
 inline constexpr std::string_view kSchemaKey = "schema";
 inline constexpr std::string_view kMetaKey = "meta";
+inline constexpr std::string_view kStoreIdKey = "store_id";
 inline constexpr std::string_view kCodePrefix = "code:";
 inline constexpr std::string_view kOverridePrefix = "override:";
 inline constexpr std::string_view kPurgePrefix = "purge:";
@@ -74,15 +77,12 @@ inline Refusal corrupt(const char* what) {
 
 struct RegistryStore::Batch::Impl {
   rocksdb::WriteBatch batch;
+  std::uint64_t revision = 0;  // 0: it has none
 };
 
 class RegistryStore::Impl {
  public:
-  ~Impl() {
-    if (!db) return;
-    for (rocksdb::ColumnFamilyHandle* handle : families) db->DestroyColumnFamilyHandle(handle);
-    db->Close();
-  }
+  ~Impl() { close(); }
 
   template <class Row>
   Answer<std::optional<Row>> get(Family family, std::string_view key, const char* what) const {
@@ -109,11 +109,33 @@ class RegistryStore::Impl {
     return {};
   }
 
+  // registry_store_open.cc. `folder` is RocksDB's, and in one that is opened to read nothing is written.
+  rocksdb::Status open(const std::string& folder, rocksdb::Env* env, rocksdb::WALRecoveryMode mode);
+  rocksdb::Status open_to_read(const std::string& folder, rocksdb::Env* env = nullptr);
+  // None: a registry that was written by a version without a mark.
+  Answer<std::optional<StoreId>> store_id() const;
+  Answer<std::uint64_t> revision() const;
+  Answer<void> settle_schema(const std::string& dir);
+  Answer<void> settle_mark(const std::string& dir, const std::optional<RevisionMark::Content>& answered);
+  Answer<void> write_loss(const std::string& dir);
+
+  void close() {
+    if (!db) return;
+    for (rocksdb::ColumnFamilyHandle* handle : families) db->DestroyColumnFamilyHandle(handle);
+    families.clear();
+    db->Close();
+    db.reset();
+  }
+
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
+  RevisionMark mark;
+  std::string mark_trouble;
+  std::optional<StoreLoss> loss;
+  bool tail_dropped = false;
 };
 
-rocksdb::DBOptions db_options(rocksdb::Env* env);
-std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors();
+inline constexpr std::uint64_t kMostLog = 64 << 20;  // bytes of RocksDB's log, until it becomes tables
+std::string mark_path(const std::string& dir);
 
 }  // namespace sallyport

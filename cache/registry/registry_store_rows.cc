@@ -36,8 +36,13 @@ void RegistryStore::put_code(Batch& batch, const CodeRow& row) {
                          records::encode(row));
 }
 
+void RegistryStore::remove_code(Batch& batch, const Digest& hash) {
+  batch.impl_->batch.Delete(impl_->families[kMeta], std::string(kCodePrefix) + std::string(view(hash)));
+}
+
 void RegistryStore::put_meta(Batch& batch, const MetaRow& row) {
   batch.impl_->batch.Put(impl_->families[kMeta], slice(kMetaKey), records::encode(row));
+  batch.impl_->revision = row.revision;
 }
 
 Answer<MetaRow> RegistryStore::meta() const {
@@ -147,6 +152,10 @@ Answer<void> RegistryStore::each_purge(const std::function<bool(const Digest&)>&
 void RegistryStore::put_audit(Batch& batch, const AuditRecord& record) {
   batch.impl_->batch.Put(impl_->families[kAudit], number_key(static_cast<std::uint64_t>(record.at_us)),
                          records::encode(record));
+}
+
+void RegistryStore::remove_audit_before(Batch& batch, std::int64_t at_us) {
+  batch.impl_->batch.DeleteRange(impl_->families[kAudit], number_key(0), number_key(static_cast<std::uint64_t>(at_us)));
 }
 
 Answer<void> RegistryStore::each_audit(std::int64_t before_us,

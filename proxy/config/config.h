@@ -68,6 +68,7 @@ struct RegistryConfig {
   std::uint64_t max_devices_per_ca = 0;
   std::size_t queue = 65536;
   std::string key_file;  // encrypts hosted server keys at rest; empty: none can be hosted
+  std::chrono::milliseconds audit_keep{400LL * 86'400'000};
 };
 
 struct AdminConfig {

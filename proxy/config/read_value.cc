@@ -10,7 +10,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint64_t kLongestDuration = 366ULL * 86'400'000;
+constexpr std::uint64_t kLongestDuration = 3660ULL * 86'400'000;
 
 struct Unit {
   std::string_view suffix;
@@ -159,8 +159,9 @@ void read_value(TableReader& reader, const Setting& setting, std::chrono::millis
   std::uint64_t ms = 0;
   if (!value || !scaled(*value, {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}, ms) ||
       ms == 0 || ms > kLongestDuration) {
-    return reader.problem(node, reader.quoted(setting.key) +
-                                    " must be a duration such as \"250ms\", \"10s\", \"5m\" or \"24h\", up to a year");
+    return reader.problem(node,
+                          reader.quoted(setting.key) +
+                              " must be a duration such as \"250ms\", \"10s\", \"5m\" or \"24h\", up to ten years");
   }
   into = std::chrono::milliseconds(static_cast<std::int64_t>(ms));
 }

@@ -317,6 +317,12 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                     .example = "\"/etc/sallyport/seal.key\"",
                                     .says = "The key that encrypts hosted server keys at rest: 64 hex digits in a file "
                                             "of mode 0600 (`openssl rand -hex 32`). Empty: none can be hosted."}),
+    row<&RegistryConfig::audit_keep>({.table = "registry",
+                                      .key = "audit_keep",
+                                      .applies = AtOnce,
+                                      .example = "\"90d\"",
+                                      .says = "How long lines of the audit log are kept. The newest 10,000 stay, "
+                                              "however old they are."}),
     not_yet<RegistryConfig>({.table = "registry",
                              .key = "max_registrations_per_second_per_ca",
                              .takes = Takes::Number,

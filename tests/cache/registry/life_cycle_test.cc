@@ -4,133 +4,10 @@
 
 #include <algorithm>
 
-#include "tests/cache/registry/registrar_world.h"
+#include "tests/cache/registry/life_cycle_world.h"
 
 namespace sallyport::test {
 namespace {
-
-class LifeCycle : public RegistrarTest {
- protected:
-  void SetUp() override { open(); }
-  void restart() {
-    close();
-    open();
-  }
-  void crash() {
-    env_.crashed = true;
-    close();
-    env_.crashed = false;
-    open();
-  }
-
-  Identity509 on_line(const std::string& cn, const Identity509& ca) {
-    Identity509 device = make_device(cn, ca);
-    EXPECT_TRUE(connects(device.certificate));
-    EXPECT_TRUE(eventually([&] { return registered(device.certificate) && in_cache(device.certificate); }));
-    return device;
-  }
-  Reason refused(const Certificate& leaf) { return ask(leaf).reason; }
-  // What a resumed session of a device would be told now.
-  Reason resumed(const Certificate& leaf, std::uint64_t chain = 0) {
-    return gate_->resume(make_identity(leaf), chain, *registrar_->ca_set(), {}, std::time(nullptr)).reason;
-  }
-  Answer<DeviceRecord> set(const Certificate& leaf, DeviceStatus status) {
-    return registrar_->set_device_status(leaf.fingerprint(), status, by_);
-  }
-  std::vector<std::string> audit() {
-    std::vector<std::string> lines;
-    const auto records = registrar_->audit(0, INT64_MAX, 1000);
-    EXPECT_TRUE(records);
-    for (const AuditRecord& each : *records) {
-      lines.push_back(each.by.who + " " + each.action + " " + each.target.substr(0, 8) + " " + each.before + " > " +
-                      each.after);
-    }
-    return lines;
-  }
-
-  struct Entry {
-    const Certificate* certificate = nullptr;
-    int reason = -1;
-  };
-  struct CrlOptions {
-    long number = 1;
-    std::int64_t age = 0;
-    bool delta = false, indirect = false, unknown_critical = false, pem = false;
-  };
-  std::string crl(const Identity509& ca, const std::vector<Entry>& entries) { return crl(ca, entries, CrlOptions{}); }
-  std::string crl(const Identity509& ca, const std::vector<Entry>& entries, const CrlOptions& options) {
-    std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>> made(X509_CRL_new());
-    X509_CRL_set_version(made.get(), X509_CRL_VERSION_2);
-    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(ca.certificate.x509()));
-    ASN1_TIME* when = ASN1_TIME_set(nullptr, std::time(nullptr) - options.age);
-    X509_CRL_set1_lastUpdate(made.get(), when);
-    ASN1_TIME_set(when, std::time(nullptr) + 3600);
-    X509_CRL_set1_nextUpdate(made.get(), when);
-    ASN1_TIME_set(when, std::time(nullptr) - options.age);
-    for (const Entry& entry : entries) {
-      X509_REVOKED* revoked = X509_REVOKED_new();
-      X509_REVOKED_set_serialNumber(revoked, X509_get_serialNumber(entry.certificate->x509()));
-      X509_REVOKED_set_revocationDate(revoked, when);
-      if (entry.reason >= 0) {
-        ASN1_ENUMERATED* reason = ASN1_ENUMERATED_new();
-        ASN1_ENUMERATED_set(reason, entry.reason);
-        X509_REVOKED_add1_ext_i2d(revoked, NID_crl_reason, reason, 0, 0);
-        ASN1_ENUMERATED_free(reason);
-      }
-      X509_CRL_add0_revoked(made.get(), revoked);
-    }
-    ASN1_TIME_free(when);
-    ASN1_INTEGER* number = ASN1_INTEGER_new();
-    ASN1_INTEGER_set(number, options.number);
-    X509_CRL_add1_ext_i2d(made.get(), NID_crl_number, number, 0, 0);
-    if (options.delta) X509_CRL_add1_ext_i2d(made.get(), NID_delta_crl, number, 1, 0);
-    ASN1_INTEGER_free(number);
-    if (options.indirect) {
-      ISSUING_DIST_POINT* point = ISSUING_DIST_POINT_new();
-      point->indirectCRL = 0xFF;
-      X509_CRL_add1_ext_i2d(made.get(), NID_issuing_distribution_point, point, 1, 0);
-      ISSUING_DIST_POINT_free(point);
-    }
-    if (options.unknown_critical) {
-      ASN1_OCTET_STRING* nothing = ASN1_OCTET_STRING_new();
-      ASN1_OBJECT* what = OBJ_txt2obj("1.3.6.1.4.1.99999.1", 1);
-      X509_EXTENSION* extension = X509_EXTENSION_create_by_OBJ(nullptr, what, 1, nothing);
-      X509_CRL_add_ext(made.get(), extension, -1);
-      X509_EXTENSION_free(extension);
-      ASN1_OBJECT_free(what);
-      ASN1_OCTET_STRING_free(nothing);
-    }
-    X509_CRL_sort(made.get());
-    X509_CRL_sign(made.get(), ca.key.get(), EVP_sha256());
-    unsigned char* der = nullptr;
-    const int length = i2d_X509_CRL(made.get(), &der);
-    std::string bytes(reinterpret_cast<char*>(der), static_cast<std::size_t>(length));
-    OPENSSL_free(der);
-    return bytes;
-  }
-  Answer<CrlOutcome> import(const std::string& bytes) {
-    const auto parsed = Crl::parse(bytes, std::time(nullptr));
-    if (!parsed) return parsed.error();
-    return registrar_->import_crl(*parsed, by_);
-  }
-  Answer<std::vector<Registered>> pre_register(const std::vector<Certificate>& leaves,
-                                               const std::vector<Certificate>& sent = {}) {
-    std::vector<Registration> all;
-    for (const Certificate& leaf : leaves) {
-      const X509StackPtr stack(sk_X509_new_null());
-      for (const Certificate& each : sent) sk_X509_push(stack.get(), each.x509());
-      Admits admits;
-      admits.by_operator = true;
-      const Verdict verdict =
-          gate_->decide({leaf.x509(), stack.get()}, *registrar_->ca_set(), admits, std::time(nullptr));
-      EXPECT_TRUE(verdict.admitted()) << to_string(verdict.reason);
-      if (verdict.path) all.push_back({verdict.leaf_der, *verdict.identity, *verdict.path, false});
-    }
-    return registrar_->register_devices(std::move(all), by_);
-  }
-
-  const Actor by_{"alice", "test"};
-};
 
 TEST_F(LifeCycle, ACaWithActiveDevicesIsDeletedByCascadeOnly) {
   ASSERT_TRUE(enroll(root_));
@@ -701,7 +578,7 @@ TEST_F(LifeCycle, EveryChangeHasItsLineInTheSameBatch) {
   ASSERT_TRUE(set(device.certificate, DeviceStatus::Revoked));
   ASSERT_TRUE(registrar_->set_ca_status(root_.certificate.fingerprint(), CaStatus::Inactive, by_));
   ASSERT_TRUE(registrar_->put_token("ci", {Digest{1}, true, 1, 0}, by_));
-  ASSERT_TRUE(registrar_->remove_token("ci", by_));
+  ASSERT_TRUE(registrar_->remove_token("ci", false, by_));
   ASSERT_TRUE(import(crl(root_, {})));
   ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
   crash();
@@ -718,6 +595,45 @@ TEST_F(LifeCycle, EveryChangeHasItsLineInTheSameBatch) {
   const auto all = registrar_->audit(0, INT64_MAX, 1000);
   for (std::size_t i = 1; i < all->size(); ++i) EXPECT_LT((*all)[i].at_us, (*all)[i - 1].at_us);
   EXPECT_EQ(registrar_->audit(0, (*all)[2].at_us, 2)->front().at_us, (*all)[3].at_us) << "pages go on below";
+}
+
+// Lines that are old go, but for the newest ten thousand; codes go a day after their end.
+TEST_F(LifeCycle, WhatOnlyGrowsIsCut) {
+  close();
+  const std::int64_t now_us = std::time(nullptr) * 1'000'000LL, year_us = 365LL * 86400 * 1'000'000;
+  {
+    const auto store = RegistryStore::open(dir_.path() + "/state", &env_);
+    ASSERT_TRUE(store);
+    RegistryStore::Batch batch;
+    for (int i = 0; i < 12'000; ++i) {
+      (*store)->put_audit(batch, {now_us - 2 * year_us + i, 1, by_, "old", std::to_string(i), "", ""});
+    }
+    for (int i = 0; i < 100; ++i) (*store)->put_audit(batch, {now_us - year_us + i, 1, by_, "new", "", "", ""});
+    (*store)->put_code(batch, {Digest{1}, std::time(nullptr) - 2 * 86400, true});
+    (*store)->put_code(batch, {Digest{2}, std::time(nullptr) - 3600, true});
+    ASSERT_TRUE((*store)->commit(batch, Durable::Answered));
+  }
+  open({.audit_keep = std::chrono::hours(24 * 400)});
+  const auto lines = [&](const std::string& action) {
+    std::size_t count = 0;
+    EXPECT_TRUE(
+        store_->each_audit(INT64_MAX, [&](const AuditRecord& line) { return count += line.action == action, true; }));
+    return count;
+  };
+  ASSERT_TRUE(eventually([&] { return lines("old") == 9'900; })) << lines("old");
+  EXPECT_EQ(lines("new"), 100U);
+  std::vector<Digest> codes;
+  EXPECT_TRUE(store_->each_code([&](const CodeRow& code) { return codes.push_back(code.hash), true; }));
+  EXPECT_EQ(codes, std::vector<Digest>{Digest{2}});
+}
+
+TEST_F(LifeCycle, ManyRegisteredAtOnceHaveNoLineEach) {
+  ASSERT_TRUE(enroll(root_));
+  const std::size_t before = audit().size();
+  ASSERT_TRUE(pre_register({make_device("a", root_).certificate, make_device("b", root_).certificate}));
+  EXPECT_EQ(audit().size(), before);
+  ASSERT_TRUE(pre_register({make_device("c", root_).certificate}));
+  EXPECT_EQ(audit().size(), before + 1);
 }
 
 TEST_F(LifeCycle, AnAuditLineOfWhatDidNotHappenIsNotWritten) {

@@ -431,7 +431,7 @@ Answer<std::unique_ptr<RegistryStore>> store_of_one(const std::string& dir, rock
   DeviceText text;
   text.cn = "meter";
   (*store)->put_device_text(batch, Digest{1}, Digest{2}, text);
-  if (const auto done = (*store)->commit(batch, true); !done) return done.error();
+  if (const auto done = (*store)->commit(batch, Durable::Answered); !done) return done.error();
   return store;
 }
 
@@ -478,13 +478,13 @@ TEST(RegistryStore, RefusesBeforeTheDiskIsFull) {
   env.free_bytes = (128 << 20) - 1;
   RegistryStore::Batch batch;
   (*store)->put_meta(batch, {});
-  const auto refused = (*store)->commit(batch, true);
+  const auto refused = (*store)->commit(batch, Durable::Answered);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what, HasSubstr("needs 128 MiB free and has 127"));
   EXPECT_FALSE((*store)->flush());
   EXPECT_EQ(log_bytes(dir.path()), logged);
   env.free_bytes = 128 << 20;
-  EXPECT_TRUE((*store)->commit(batch, true));
+  EXPECT_TRUE((*store)->commit(batch, Durable::Answered));
 }
 
 TEST(RegistryStore, SaysWhyItCannotBeOpened) {

@@ -27,8 +27,9 @@ namespace sallyport::test {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
+// A limit for what hangs. RocksDB alone takes 5 s to believe that a full disk has room again.
 inline bool eventually(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + 10s;
+  const auto end = std::chrono::steady_clock::now() + 60s;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(2ms);

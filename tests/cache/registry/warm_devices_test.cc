@@ -62,7 +62,7 @@ struct WarmDevices : ::testing::Test {
     for (std::uint64_t device = 0; device < kDevices; ++device) write(id_of(device), row_of(device));
   }
   Answer<DeviceTally> warm(unsigned threads) {
-    EXPECT_TRUE(store->commit(batch, true));
+    EXPECT_TRUE(store->commit(batch, Durable::Answered));
     return warm_devices(*store, chains, cache, kNow, threads);
   }
   std::optional<SlotState> find(std::uint64_t device) const {
@@ -174,7 +174,7 @@ TEST_F(WarmDevices, IdsThatBeginAlikeDoNotMakeTheCacheLarger) {
 // One byte of the files changes: a checksum finds it, and no device is silently left out.
 TEST_F(WarmDevices, ADamagedFileIsARefusal) {
   write_all();
-  ASSERT_TRUE(store->commit(batch, true));
+  ASSERT_TRUE(store->commit(batch, Durable::Answered));
   open();  // what the log held is in a table now
   open();
   store.reset();

@@ -1,0 +1,116 @@
+#include "cache/registry/restore.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kRowsOfABatch = 4096;
+
+Answer<std::set<std::string>> token_names(const RegistryStore& store) {
+  std::set<std::string> names;
+  const auto read = store.each_token([&](std::string_view name, const TokenRow&) {
+    names.emplace(name);
+    return true;
+  });
+  if (!read) return read.error();
+  return names;
+}
+
+Answer<std::map<std::uint64_t, ChainRow>> chains_of(const RegistryStore& store) {
+  std::map<std::uint64_t, ChainRow> chains;
+  const auto read = store.each_chain([&](std::uint64_t id, const ChainRow& row) {
+    chains.emplace(id, row);
+    return true;
+  });
+  if (!read) return read.error();
+  return chains;
+}
+
+}  // namespace
+
+Answer<RevokedSince> revoked_since(const RegistryStore& backup, const RegistryStore& present) {
+  RevokedSince since;
+  Answer<void> trouble;
+  const auto read = present.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
+    if (row.status != DeviceStatus::Revoked) return true;
+    const auto then = backup.device(id);
+    if (!then) return trouble = then.error(), false;
+    if (!*then || (*then)->status != DeviceStatus::Revoked) since.devices.push_back(id);
+    return true;
+  });
+  if (!read) return read.error();
+  if (!trouble) return trouble.error();
+  const auto then = token_names(backup), now = token_names(present);
+  if (!then) return then.error();
+  if (!now) return now.error();
+  std::set_difference(then->begin(), then->end(), now->begin(), now->end(), std::back_inserter(since.tokens));
+  return since;
+}
+
+Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present, const RevokedSince& since) {
+  const auto then = restored.meta(), now = present.meta();
+  if (!then) return then.error();
+  if (!now) return now.error();
+  const auto chains = chains_of(present);
+  if (!chains) return chains.error();
+  const MetaRow meta{std::max(then->revision, now->revision), std::max(then->next_chain, now->next_chain)};
+  {
+    RegistryStore::Batch batch;
+    // Those that were given out after the backup: rows of devices name them.
+    for (const auto& [id, row] : *chains) {
+      if (id >= then->next_chain) restored.put_chain(batch, id, row);
+    }
+    for (const std::string& name : since.tokens) restored.remove_token(batch, name);
+    restored.put_meta(batch, meta);
+    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  }
+  for (std::size_t at = 0; at < since.devices.size();) {
+    RegistryStore::Batch batch;
+    for (const std::size_t end = std::min(at + kRowsOfABatch, since.devices.size()); at < end; ++at) {
+      const Digest& id = since.devices[at];
+      const auto row = present.device(id);
+      const auto known = restored.device(id);
+      if (!row) return row.error();
+      if (!known) return known.error();
+      if (!*row) continue;
+      DeviceRow kept = *known ? **known : **row;
+      kept.status = DeviceStatus::Revoked;
+      restored.put_device(batch, id, kept);
+      if (*known) continue;
+      // It was registered after the backup: its certificate and its place under its CA come along.
+      const auto text = present.device_text(id);
+      if (!text) return text.error();
+      const auto chain = chains->find(kept.chain);
+      if (*text && chain != chains->end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
+    }
+    if (batch.empty()) continue;
+    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  }
+  return {};
+}
+
+Answer<void> note_restore(RegistryStore& restored, std::uint64_t present_revision, const Actor& by,
+                          const std::string& what) {
+  const auto meta = restored.meta();
+  if (!meta) return meta.error();
+  RegistryStore::Batch batch;
+  AuditRecord line;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  line.at_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+  line.revision = std::max(meta->revision, present_revision) + 1;
+  line.by = by;
+  line.action = "registry.restore";
+  line.target = "revision " + std::to_string(meta->revision);
+  line.before = present_revision == 0 ? "" : "revision " + std::to_string(present_revision);
+  line.after = what;
+  restored.put_audit(batch, line);
+  restored.put_meta(batch, {line.revision, meta->next_chain});
+  return restored.commit(batch, Durable::Answered);
+}
+
+}  // namespace sallyport
