@@ -140,20 +140,30 @@ void say_what_runs(const Config& config, const DataPlane& plane, std::uint64_t o
             {"admin_address", admin_address}});
 }
 
+void say_what_was_lost(const RegistryStore& store, OnLoss on_loss, Logger& log) {
+  if (store.tail_dropped()) {
+    log.warn("log-end-dropped",
+             {{"what", "the registry's log ended in the middle of a change that nobody was told of"}});
+  }
+  if (const auto& loss = store.loss()) {
+    log.error("loss-accepted", {{"what", loss->why}, {"answered", loss->answered}, {"found", loss->found}});
+  } else if (on_loss == OnLoss::Accept) {
+    log.warn("nothing-lost", {{"what", "the registry is whole: start without --accept-loss from now on"}});
+  }
+}
+
 // From here on everything is durable state, threads and sockets; what fails names itself.
-int run(const std::string& path, Config& config, const sigset_t& signals, DataPlane& plane,
+int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t& signals, DataPlane& plane,
         std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
   const std::uint64_t open_files = raise_open_files();
-  auto store = RegistryStore::open(config.state_dir);
+  auto store = RegistryStore::open(config.state_dir, nullptr, on_loss);
   if (!store) return fail(kFailed, store.error().what);
+  say_what_was_lost(**store, on_loss, main_log);
   StatusCache cache;
   ChainTable chains;
   const DeviceGate gate(cache, chains);
   const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
-  Registrar registrar(**store, cache, chains, plane,
-                      {config.registry.auto_register, config.registry.max_cas, config.registry.max_devices_per_ca,
-                       config.registry.queue},
-                      log.logger());
+  Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
   Metrics metrics(config, plane, registrar, log);
   Probes probes(metrics);
   Access access(registrar);
@@ -207,7 +217,7 @@ int run(const std::string& path, Config& config, const sigset_t& signals, DataPl
 
 }  // namespace
 
-int serve(const std::string& config_path) {
+int serve(const std::string& config_path, bool accept_loss) {
   settle_openssl_insides();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
   if (!acceptable(report, config_path)) return kConfig;
@@ -227,7 +237,8 @@ int serve(const std::string& config_path) {
     return fail(kConfig, config_path + ": " + files.error().what);
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
-  return run(config_path, report.config, signals, plane, std::move(*server_keys), std::move(*trusted), log, main_log);
+  return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, signals, plane,
+             std::move(*server_keys), std::move(*trusted), log, main_log);
 }
 
 int check(const std::string& config_path) {

@@ -6,7 +6,8 @@
 
 namespace sallyport {
 
-int serve(const std::string& config_path);
+// `accept_loss`: also with a registry that lost changes that were answered (RegistryStore::open, OnLoss).
+int serve(const std::string& config_path, bool accept_loss);
 int check(const std::string& config_path);
 
 }  // namespace sallyport

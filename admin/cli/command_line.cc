@@ -7,9 +7,9 @@
 #include <iostream>
 
 #include "admin/cli/about.h"
+#include "admin/cli/offline.h"
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
-#include "admin/operations/backup.h"
 
 namespace sallyport {
 
@@ -40,6 +40,8 @@ struct Parsed {
   TokenOptions token;
   std::string last;
   std::string state_dir;
+  bool accept_loss = false;
+  bool keep = false, discard = false;
   Chosen chosen;
 };
 
@@ -248,17 +250,22 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   }).add_option("--last", parsed.last, "only within, for example 24h");
   plain_command(app, parsed, "backup", "an online backup of the registry, verified", {{"DIR", "a folder of its own"}},
                 [&parsed](Operator& speaking) { return speaking.backup(parsed.first); });
-  CLI::App* restore = app.add_subcommand("restore", "put a backup into a new state folder (offline)");
+  CLI::App* restore =
+      app.add_subcommand("restore", "put a backup back (offline); what was revoked since it was made stays revoked");
   restore->add_option("DIR", parsed.first, "the backup")->required();
-  restore->add_option("--state-dir", parsed.state_dir, "the new folder; must be empty or absent")->required();
+  restore
+      ->add_option("--state-dir", parsed.state_dir,
+                   "the folder of the registry: empty, absent, or one that nobody uses")
+      ->required();
+  CLI::Option* keep = restore->add_flag("--keep-revocations", parsed.keep,
+                                        "what was revoked since the backup stays revoked (the default)");
+  restore
+      ->add_flag("--discard-revocations", parsed.discard, "devices and tokens revoked since the backup are valid again")
+      ->excludes(keep);
   restore->add_flag("--yes", parsed.options.yes, "do not ask");
   restore->callback([&parsed] {
     parsed.chosen = [&parsed] {
-      const auto restored = restore_backup(parsed.first, parsed.state_dir);
-      if (!restored) return complain(restored.error().what);
-      std::cout << restored->path << ": " << restored->files << " files, revision " << restored->revision
-                << ", verified\n";
-      return kDone;
+      return restore_offline(parsed.first, parsed.state_dir, parsed.discard, parsed.options.yes);
     };
   });
   client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
@@ -268,7 +275,10 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
 void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   CLI::App* run = app.add_subcommand("serve", "run in the foreground; SIGTERM drains and ends");
   run->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
-  run->callback([&parsed, &server] { parsed.chosen = [&] { return server.serve(parsed.config); }; });
+  run->add_flag("--accept-loss", parsed.accept_loss,
+                "start although the registry lost changes that were answered; for one start");
+  run->callback(
+      [&parsed, &server] { parsed.chosen = [&] { return server.serve(parsed.config, parsed.accept_loss); }; });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });

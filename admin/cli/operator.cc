@@ -85,14 +85,7 @@ Operator::Reply Operator::resolve(const std::string& kind, const Target& target)
 }
 
 bool Operator::agreed(const std::string& what) {
-  std::cerr << escaped(what) << '\n';
-  if (options_.yes || ::isatty(STDIN_FILENO) == 0) return true;
-  std::cerr << "go on? [y/N] " << std::flush;
-  std::string line;
-  std::getline(std::cin, line);
-  if (line == "y" || line == "Y" || line == "yes") return true;
-  complain("nothing was changed");
-  return false;
+  return sallyport::agreed(what, options_.yes);
 }
 
 int Operator::print_one(const Reply& reply) {

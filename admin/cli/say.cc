@@ -72,6 +72,17 @@ int print_object(const Json& json, bool as_json) {
   return kDone;
 }
 
+bool agreed(const std::string& what, bool yes) {
+  std::cerr << escaped(what) << '\n';
+  if (yes || ::isatty(STDIN_FILENO) == 0) return true;
+  std::cerr << "go on? [y/N] " << std::flush;
+  std::string line;
+  std::getline(std::cin, line);
+  if (line == "y" || line == "Y" || line == "yes") return true;
+  complain("nothing was changed");
+  return false;
+}
+
 Answer<std::string> certificate_text(const std::string& path) {
   auto read = read_file(path, kFileLimit);
   if (!read) return read.error();

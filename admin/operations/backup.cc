@@ -196,30 +196,25 @@ Answer<BackupInfo> verify_backup(const std::string& dir) {
   return check_files(dir, *manifest, nullptr);
 }
 
-Answer<BackupInfo> restore_backup(const std::string& dir, const std::string& state_dir) {
+Answer<BackupInfo> copy_backup(const std::string& dir, const std::string& state_dir) {
   const auto manifest = read_manifest(dir);
   if (!manifest) return manifest.error();
   const fs::path target = fs::path(state_dir) / kRegistry;
   std::error_code failure;
-  if (fs::exists(state_dir, failure) && !fs::is_empty(state_dir, failure)) {
-    return Refusal{Refusal::Kind::Conflict,
-                   state_dir + " is not empty: restore into a new folder, then point state_dir to it"};
-  }
   fs::create_directories(target, failure);
   if (!failure) fs::permissions(state_dir, fs::perms::owner_all, failure);
   if (failure) return failed(state_dir + ": " + failure.message());
-  auto restored = check_files(dir, *manifest, &target);
-  if (restored) {
-    if (const auto meta = RegistryStore::inspect(target.string()); !meta) restored = meta.error();
+  auto copied = check_files(dir, *manifest, &target);
+  if (copied) {
+    if (const auto meta = RegistryStore::inspect(target.string()); !meta) copied = meta.error();
   }
-  if (!restored) {
-    fs::remove_all(target, failure);
-    return restored;
+  if (copied) {
+    if (const auto marked = RegistryStore::mark_restored(state_dir); !marked) copied = marked.error();
   }
+  if (!copied) return copied;
   sync_folder(target);
   sync_folder(state_dir);
-  restored->path = state_dir;
-  return restored;
+  return copied;
 }
 
 }  // namespace sallyport

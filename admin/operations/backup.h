@@ -1,5 +1,5 @@
 // Backups: an online checkpoint of the registry beside a manifest that names every file with its size and
-// SHA-256. Made, then verified by reading it back; restored offline into a state folder that has no registry.
+// SHA-256. Made, then verified by reading it back; restore.h puts one back.
 // A folder of a backup is private: it holds what the registry holds (hosted keys are encrypted in both).
 #pragma once
 
@@ -21,7 +21,8 @@ struct BackupInfo {
 Answer<BackupInfo> make_backup(const RegistryStore& store, const std::string& dir);
 // Every file is there, as the manifest says, and no other; and the registry in it opens.
 Answer<BackupInfo> verify_backup(const std::string& dir);
-// Offline. Refuses a `state_dir` that holds a registry; nothing is left behind where it fails.
-Answer<BackupInfo> restore_backup(const std::string& dir, const std::string& state_dir);
+// A verified copy in `state_dir`, which must not hold a registry, ready to be opened. What a failure leaves there is
+// the caller's to remove.
+Answer<BackupInfo> copy_backup(const std::string& dir, const std::string& state_dir);
 
 }  // namespace sallyport

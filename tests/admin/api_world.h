@@ -15,6 +15,7 @@
 #include "cache/standing/chains.h"
 #include "cache/standing/status_cache.h"
 #include "proxy/data_plane.h"
+#include "tests/cache/registry/fault_env.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {
@@ -29,7 +30,7 @@ class NoProbes final : public HttpHandler {
 class ApiTest : public testing::Test {
  protected:
   ApiTest() : log_(Level::Error, LogFormat::Text, 2), plane_(config_, log_) {
-    auto store = RegistryStore::open(dir_.path() + "/state");
+    auto store = RegistryStore::open(dir_.path() + "/state", &env_);
     EXPECT_TRUE(store);
     store_ = std::move(*store);
     registrar_ = std::make_unique<Registrar>(*store_, cache_, chains_, plane_, RegistrarOptions{}, null_);
@@ -68,6 +69,7 @@ class ApiTest : public testing::Test {
   Json json(const HttpResponse& response) { return Json::parse(response.body, nullptr, false); }
 
   TempDir dir_;
+  FaultEnv env_;
   Log log_;
   NullLogger null_;
   Config config_;

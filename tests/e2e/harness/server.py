@@ -86,10 +86,11 @@ class Sallyport:
             **tables}))
 
     # Life
-    def start(self, timeout=20.0, ready=200):
+    def start(self, timeout=20.0, ready=200, arguments=()):
         self._starts_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         with open(self.log_file, "ab") as log, open(self.error_file, "ab") as errors:
-            self.process = subprocess.Popen([BINARY, "serve", "--config", self.config], stdout=log, stderr=errors)
+            self.process = subprocess.Popen([BINARY, "serve", "--config", self.config, *arguments],
+                                            stdout=log, stderr=errors)
         until("readyz", lambda: self._ready(ready), timeout)
         self.ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in self.json("listener", "list")}
         return self

@@ -593,9 +593,9 @@ def test_restore_refuses_what_is_not_whole(a_backup, tmp_path, what):
     restore(a_backup, target)
 
 
-def test_restore_takes_only_an_empty_target(a_backup, tmp_path):
-    """A folder with anything in it is refused and untouched; an empty one and an absent one are taken; a second
-    restore to the same place is refused."""
+def test_restore_takes_only_a_registry_or_nothing(a_backup, tmp_path):
+    """A folder with anything in it but a registry is refused and untouched; an empty one and an absent one are taken.
+    A registry that is there is replaced, and kept beside the new one."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("mine")
     assert "not empty" in restore(a_backup, tmp_path / "full", status=1).stderr
@@ -605,7 +605,8 @@ def test_restore_takes_only_an_empty_target(a_backup, tmp_path):
     assert (tmp_path / "file").read_text() == "x"
     (tmp_path / "empty").mkdir()
     restore(a_backup, tmp_path / "empty")
-    assert "not empty" in restore(a_backup, tmp_path / "empty", status=1).stderr
+    assert "the registry that was there is in" in restore(a_backup, tmp_path / "empty").stdout
+    assert len(list((tmp_path / "empty").glob("registry.before-*/CURRENT"))) == 1
     restore(a_backup, tmp_path / "absent" / "deep")
     assert restore(tmp_path / "nothing", tmp_path / "never", status=1).stderr
 

@@ -1,0 +1,11 @@
+// Commands that work on a state folder while no server uses it.
+#pragma once
+
+#include <string>
+
+namespace sallyport {
+
+// `restore`: puts a backup back, and says what it keeps or undoes.
+int restore_offline(const std::string& dir, const std::string& state_dir, bool discard_revocations, bool yes);
+
+}  // namespace sallyport

@@ -1,0 +1,193 @@
+#include "admin/operations/restore.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+
+#include "admin/operations/objects.h"
+#include "cache/base/text.h"
+#include "cache/registry/restore.h"
+
+namespace sallyport {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kShown = 20;
+
+Refusal failed(const std::string& what) {
+  return {Refusal::Kind::Unavailable, what};
+}
+Refusal failed_at(const fs::path& path) {
+  return failed(path.string() + ": " + std::strerror(errno));
+}
+
+// RocksDB locks this file for as long as a process has the database open (fcntl(2), F_SETLK).
+bool in_use(const fs::path& registry) {
+  const int fd = ::open((registry / "LOCK").c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return false;
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  const bool held = ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  ::close(fd);
+  return held;
+}
+
+void sync_folder(const fs::path& dir) {
+  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  ::close(fd);
+}
+
+std::string described(const RegistryStore& store, const Digest& id) {
+  const auto text = store.device_text(id);
+  std::string words = to_hex(id).substr(0, 16);
+  if (text && *text) {
+    words +=
+        "  serial " + to_hex({reinterpret_cast<const std::uint8_t*>((*text)->serial.data()), (*text)->serial.size()});
+    if (!(*text)->cn.empty()) words += "  CN " + (*text)->cn;
+  }
+  return words;
+}
+
+class Restore {
+ public:
+  Restore(const std::string& dir, const std::string& state_dir, const RestoreOptions& options)
+      : dir_(dir),
+        state_dir_(state_dir),
+        present_(state_dir_ / "registry"),
+        staging_(state_dir_ / "restoring"),
+        options_(options) {}
+  ~Restore() {
+    std::error_code ignored;
+    fs::remove_all(staging_, ignored);
+    if (made_state_dir_ && !done_) fs::remove(state_dir_, ignored);
+  }
+
+  Answer<RestoreReport> run(const std::function<bool(const RestoreReport&)>& agreed) {
+    if (auto fit = check_target(); !fit) return fit.error();
+    auto copied = copy_backup(dir_, staging_.string());
+    if (!copied) return copied.error();
+    report_.backup = *copied;
+    report_.backup.path = state_dir_.string();
+    if (auto made = complete(agreed); !made) return made.error();
+    if (auto put = put_in_place(); !put) return put.error();
+    done_ = true;
+    return report_;
+  }
+
+ private:
+  Answer<void> check_target() {
+    std::error_code failure;
+    has_present_ = fs::exists(present_ / "CURRENT", failure);
+    if (has_present_) {
+      if (in_use(present_)) {
+        return Refusal{Refusal::Kind::Conflict, state_dir_.string() + " is in use: stop sallyport first"};
+      }
+    } else if (fs::exists(state_dir_, failure) && !fs::is_empty(state_dir_, failure)) {
+      return Refusal{Refusal::Kind::Conflict,
+                     state_dir_.string() +
+                         " is not empty and holds no registry: restore into a new folder, then "
+                         "point state_dir to it"};
+    }
+    made_state_dir_ = fs::create_directories(state_dir_, failure);
+    if (!failure) fs::permissions(state_dir_, fs::perms::owner_all, failure);
+    if (!failure) fs::remove_all(staging_, failure);  // of a restore that was killed
+    return failure ? Answer<void>(failed(state_dir_.string() + ": " + failure.message())) : Answer<void>();
+  }
+
+  // The copy as it will serve: with what is kept, its line in the audit log, and nothing in its log to be replayed.
+  Answer<void> complete(const std::function<bool(const RestoreReport&)>& agreed) {
+    auto restored = RegistryStore::open(staging_.string());
+    if (!restored) return restored.error();
+    std::string what = "restored";
+    if (has_present_) {
+      const auto kept = compare(**restored, agreed);
+      if (!kept) return kept.error();
+      what = *kept;
+    }
+    if (auto noted = note_restore(**restored, report_.present_revision, options_.by, what); !noted) return noted;
+    return (*restored)->flush();
+  }
+
+  Answer<std::string> compare(RegistryStore& restored, const std::function<bool(const RestoreReport&)>& agreed) {
+    const auto present = RegistryStore::open_to_read(present_.string());
+    RevokedSince since;
+    Refusal why;
+    bool readable = static_cast<bool>(present);
+    if (!present) why = present.error();
+    if (present) {
+      const auto found = revoked_since(restored, **present);
+      const auto meta = (*present)->meta();
+      readable = found && meta;
+      if (!found) why = found.error();
+      if (!meta) why = meta.error();
+      if (readable) {
+        since = *found;
+        report_.present_revision = meta->revision;
+      }
+    }
+    if (!readable && options_.keep_revocations) {
+      return Refusal{
+          Refusal::Kind::Conflict,
+          "the registry in " + state_dir_.string() + " cannot be read (" + why.what +
+              "), so what was revoked after the backup is not known: --discard-revocations restores without"};
+    }
+    report_.devices = since.devices.size();
+    report_.tokens = since.tokens;
+    for (std::size_t i = 0; i < std::min(since.devices.size(), kShown); ++i) {
+      report_.some_devices.push_back(described(**present, since.devices[i]));
+    }
+    if (!options_.keep_revocations) {
+      if ((report_.undoes() || !readable) && !agreed(report_)) {
+        return Refusal{Refusal::Kind::Conflict, "nothing was changed"};
+      }
+      return std::string("revocations since the backup discarded");
+    }
+    if (auto kept = keep_revoked(restored, **present, since); !kept) return kept.error();
+    return std::to_string(since.devices.size()) + " devices and " + std::to_string(since.tokens.size()) +
+           " tokens that were revoked since stay revoked";
+  }
+
+  // The two registries change places at once. Until the mark follows, a start refuses and says why.
+  Answer<void> put_in_place() {
+    const fs::path made = staging_ / "registry";
+    const unsigned how = has_present_ ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+    if (::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, present_.c_str(), how) != 0) return failed_at(present_);
+    if (::rename((staging_ / "registry.mark").c_str(), (state_dir_ / "registry.mark").c_str()) != 0) {
+      return failed_at(state_dir_ / "registry.mark");
+    }
+    if (has_present_) {
+      const fs::path aside = state_dir_ / ("registry.before-" + utc(std::time(nullptr)));
+      if (::rename(made.c_str(), aside.c_str()) != 0) return failed_at(aside);
+      report_.aside = aside.string();
+    }
+    sync_folder(state_dir_);
+    return {};
+  }
+
+  const std::string dir_;
+  const fs::path state_dir_, present_, staging_;
+  const RestoreOptions& options_;
+  bool has_present_ = false, made_state_dir_ = false, done_ = false;
+  RestoreReport report_;
+};
+
+}  // namespace
+
+Answer<RestoreReport> restore_backup(const std::string& dir, const std::string& state_dir,
+                                     const RestoreOptions& options,
+                                     const std::function<bool(const RestoreReport&)>& agreed) {
+  return Restore(dir, state_dir, options).run(agreed);
+}
+
+}  // namespace sallyport

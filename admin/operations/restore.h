@@ -1,0 +1,39 @@
+// Puts a backup back, offline. What was revoked after it was made stays revoked, unless the operator says otherwise:
+// the registry that is there, if any, is compared with the backup first, and kept beside the restored one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "admin/operations/backup.h"
+#include "cache/base/result.h"
+#include "cache/registry/audit.h"
+
+namespace sallyport {
+
+struct RestoreReport {
+  BackupInfo backup;
+  std::uint64_t present_revision = 0;  // of the registry that was there; 0: there was none
+  // Revoked after the backup was made.
+  std::uint64_t devices = 0;
+  std::vector<std::string> some_devices;  // the first of them, for a person to read
+  std::vector<std::string> tokens;
+  std::string aside;  // where the registry that was there is now; empty: there was none
+
+  bool undoes() const { return devices != 0 || !tokens.empty(); }
+};
+
+struct RestoreOptions {
+  bool keep_revocations = true;
+  Actor by;
+};
+
+// `state_dir` is empty, absent, or holds a registry that no process uses. `agreed` is asked before revocations are
+// discarded. Either everything is in place on return, or nothing has changed.
+Answer<RestoreReport> restore_backup(const std::string& dir, const std::string& state_dir,
+                                     const RestoreOptions& options,
+                                     const std::function<bool(const RestoreReport&)>& agreed);
+
+}  // namespace sallyport

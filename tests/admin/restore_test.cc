@@ -1,0 +1,211 @@
+// Backups, and what putting one back undoes: what was revoked after it was made stays revoked, unless somebody says
+// otherwise and is asked.
+#include "admin/operations/restore.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "cache/base/file.h"
+#include "tests/admin/api_world.h"
+
+namespace sallyport::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RestoreTest : public ApiTest {
+ protected:
+  static Answer<RestoreReport> restore(const std::string& copy, const std::string& state, bool keep = true,
+                                       bool agreed = false) {
+    return restore_backup(copy, state, {keep, {"alice", "test"}}, [=](const RestoreReport&) { return agreed; });
+  }
+  Digest on_line(const Identity509& device) {
+    const X509StackPtr none(sk_X509_new_null());
+    const Verdict verdict =
+        gate_.decide({device.certificate.x509(), none.get()}, *registrar_->ca_set(), {}, std::time(nullptr));
+    EXPECT_TRUE(verdict.admitted());
+    EXPECT_TRUE(registrar_->register_devices({{verdict.leaf_der, *verdict.identity, *verdict.path, false}}));
+    return device.certificate.fingerprint();
+  }
+  // A copy of the present registry, as a killed process leaves it.
+  std::string killed() {
+    const std::string state = dir_.path() + "/killed";
+    fs::copy(dir_.path() + "/state", state, fs::copy_options::recursive);
+    fs::remove(state + "/registry/LOCK");
+    return state;
+  }
+  static DeviceStatus status_in(const RegistryStore& store, const Digest& id) {
+    const auto row = store.device(id);
+    EXPECT_TRUE(row && *row);
+    return row && *row ? (*row)->status : DeviceStatus::Pending;
+  }
+  static std::vector<std::string> tokens_in(const RegistryStore& store) {
+    std::vector<std::string> names;
+    EXPECT_TRUE(store.each_token([&](std::string_view name, const TokenRow&) {
+      names.emplace_back(name);
+      return true;
+    }));
+    return names;
+  }
+};
+
+// One that the backup has, one that was registered after it, under an intermediate of which it knows nothing.
+TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
+  const Digest known = on_line(make_device("known", ca_)), other = on_line(make_device("other", ca_));
+  ASSERT_TRUE(access_->create("ci", true, 0, {}));
+  ASSERT_TRUE(access_->create("kept", true, 0, {}));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const Digest later = on_line(make_device("later", ca_));
+  for (const Digest& id : {known, later}) ASSERT_TRUE(registrar_->set_device_status(id, DeviceStatus::Revoked));
+  ASSERT_TRUE(access_->revoke("ci", {}));
+  const std::uint64_t revision = registrar_->stats().revision;
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->devices, 2U);
+  ASSERT_EQ(restored->some_devices.size(), 2U);
+  EXPECT_THAT(restored->some_devices[0] + restored->some_devices[1], HasSubstr("CN known"));
+  EXPECT_EQ(restored->tokens, std::vector<std::string>{"ci"});
+  EXPECT_EQ(restored->present_revision, revision);
+  EXPECT_TRUE(fs::exists(restored->aside + "/CURRENT")) << "what was there is kept";
+  EXPECT_FALSE(fs::exists(state + "/restoring"));
+
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(status_in(**store, known), DeviceStatus::Revoked);
+  EXPECT_EQ(status_in(**store, later), DeviceStatus::Revoked);
+  EXPECT_EQ(status_in(**store, other), DeviceStatus::Active);
+  EXPECT_EQ(tokens_in(**store), std::vector<std::string>{"kept"});
+  EXPECT_GT((*store)->meta()->revision, revision) << "no revision is given out twice";
+  bool told = false;
+  ASSERT_TRUE((*store)->each_audit(INT64_MAX, [&](const AuditRecord& line) {
+    told = line.action == "registry.restore" && line.by.who == "alice";
+    EXPECT_THAT(line.after, HasSubstr("2 devices and 1 tokens"));
+    return false;
+  }));
+  EXPECT_TRUE(told);
+  // It serves: every row can be read, and what was registered since is found under its CA.
+  StatusCache cache;
+  ChainTable chains;
+  Registrar registrar(**store, cache, chains, plane_, RegistrarOptions{}, null_);
+  ASSERT_TRUE(registrar.warm());
+  EXPECT_EQ(registrar.stats().devices.revoked, 2U);
+  EXPECT_EQ(registrar.device(later)->ca_id, ca_.certificate.fingerprint());
+  EXPECT_EQ(registrar.device(later)->cn, "later");
+}
+
+TEST_F(RestoreTest, DiscardingRevocationsIsAskedFor) {
+  const Digest device = on_line(make_device("device", ca_));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Revoked));
+  const std::string state = killed();
+  EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+  EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Revoked);
+  ASSERT_TRUE(restore(copy, state, false, true));
+  EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
+}
+
+TEST_F(RestoreTest, ARegistryInUseIsNotReplaced) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  // fcntl(2) locks are a process's: a child holds it as another sallyport would.
+  const std::string state = killed();
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open((state + "/registry/LOCK").c_str(), O_RDWR | O_CREAT, 0600);
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    const char done = ::fcntl(fd, F_SETLK, &lock) == 0 ? 'y' : 'n';
+    (void)!::write(ready[1], &done, 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char held = 0;
+  ASSERT_EQ(::read(ready[0], &held, 1), 1);
+  EXPECT_EQ(held, 'y');
+  EXPECT_THAT(restore(copy, state).error().what, HasSubstr("is in use: stop sallyport first"));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  EXPECT_TRUE(restore(copy, state));
+}
+
+TEST_F(RestoreTest, WhereTheRegistryCannotBeReadNothingIsUndoneInSilence) {
+  const Digest device = on_line(make_device("device", ca_));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Revoked));
+  const std::string state = killed();
+  std::ofstream(state + "/registry/CURRENT") << "MANIFEST-000000\n";
+  EXPECT_THAT(restore(copy, state).error().what, HasSubstr("--discard-revocations restores without"));
+  EXPECT_FALSE(restore(copy, state, false, false));
+  ASSERT_TRUE(restore(copy, state, false, true));
+  EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
+}
+
+TEST_F(RestoreTest, BackupsAreVerifiedAndRestoredIntoNothing) {
+  const std::string copy = dir_.path() + "/backup";
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", copy}}.dump()).status, 201U);
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", copy}}.dump()).status, 409U) << "never over another";
+  ASSERT_TRUE(verify_backup(copy));
+  const std::string target = dir_.path() + "/restored";
+  ASSERT_TRUE(restore(copy, target));
+  const auto meta = RegistryStore::inspect(target + "/registry");
+  ASSERT_TRUE(meta);
+  EXPECT_EQ(meta->revision, registrar_->stats().revision + 1) << "restoring is a change";
+  const std::string other = dir_.path() + "/other-things";
+  std::filesystem::create_directories(other);
+  dir_.write("other-things/letter", "x");
+  EXPECT_THAT(restore(copy, other).error().what, HasSubstr("holds no registry"));
+  // Over the network only into admin.backup_dir.
+  const auto token = access_->create("ci", true, 0, {});
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", dir_.path() + "/other"}}.dump(), token->token).status, 403U);
+  EXPECT_EQ(ask("POST", "/v1/backup", Json{{"name", "x"}}.dump(), token->token).status, 409U);
+  for (const char* name : {"../x", "a/b", ".hidden", ""}) {
+    EXPECT_EQ(ask("POST", "/v1/backup", Json{{"name", name}}.dump(), token->token).status, 400U) << name;
+  }
+}
+
+TEST_F(RestoreTest, ADamagedBackupIsNotRestored) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const std::string manifest = copy + "/manifest.json";
+  const auto text = read_file(manifest, 1 << 20);
+  ASSERT_TRUE(text);
+  const Json whole = Json::parse(*text);
+  const auto refuses = [&](Json changed, const char* why) {
+    dir_.write("backup/manifest.json", changed.dump());
+    const auto verified = verify_backup(copy);
+    ASSERT_FALSE(verified);
+    EXPECT_THAT(verified.error().what, HasSubstr(why));
+    EXPECT_FALSE(restore(copy, dir_.path() + "/restored"));
+    EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/restored")) << "nothing is left behind";
+  };
+  Json changed = whole;
+  changed["files"][0]["sha256"] = std::string(64, '0');
+  refuses(changed, "was changed");
+  changed = whole;
+  changed["files"][0]["name"] = "../../etc/passwd";
+  refuses(changed, "its manifest names");
+  changed = whole;
+  changed["files"].erase(0);
+  refuses(changed, "not in its manifest");
+  changed = whole;
+  changed["files"].push_back({{"name", "missing"}, {"bytes", 1}, {"sha256", ""}});
+  refuses(changed, "missing");
+  refuses(Json::array(), "not a manifest");
+}
+
+}  // namespace
+}  // namespace sallyport::test
