@@ -160,7 +160,9 @@ void RegistryStore::remove_audit_before(Batch& batch, std::int64_t at_us) {
 
 Answer<void> RegistryStore::each_audit(std::int64_t before_us,
                                        const std::function<bool(const AuditRecord&)>& row) const {
-  const std::unique_ptr<rocksdb::Iterator> at(impl_->db->NewIterator(rocksdb::ReadOptions(), impl_->families[kAudit]));
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;  // what is read now and then has no place in it
+  const std::unique_ptr<rocksdb::Iterator> at(impl_->db->NewIterator(options, impl_->families[kAudit]));
   at->SeekForPrev(number_key(static_cast<std::uint64_t>(before_us - 1)));
   for (; at->Valid(); at->Prev()) {
     AuditRecord record;
