@@ -47,6 +47,12 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     return asked && restored.error().what == "nothing was changed" ? kFailed : complain(restored.error().what);
   std::cout << restored->backup.path << ": " << restored->backup.files << " files, revision "
             << restored->backup.revision << ", verified\n";
+  if (restored->lost()) {
+    std::cerr
+        << "sallyport: the registry that was there can be read up to revision " << restored->present_revision
+        << ", and revision " << restored->answered_revision
+        << " was answered: what was revoked in between is valid again, revoke it once more (its log lines name it)\n";
+  }
   if (!restored->aside.empty()) std::cout << "the registry that was there is in " << restored->aside << '\n';
   if (restored->undoes()) {
     std::cout << what_was_revoked(*restored)

@@ -74,13 +74,6 @@ Answer<std::string> copy_and_hash(const fs::path& from, const fs::path* into) {
   return to_hex({digest, length});
 }
 
-void sync_folder(const fs::path& dir) {
-  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
-  ::close(fd);
-}
-
 Answer<void> write_manifest(const fs::path& path, const std::string& text) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   const bool good =
@@ -185,8 +178,9 @@ Answer<BackupInfo> make_backup(const RegistryStore& store, const std::string& di
                          {"revision", meta->revision},
                          {"files", std::move(files)}};
   if (auto written = write_manifest(top / kManifest, manifest.dump(2) + "\n"); !written) return written.error();
-  sync_folder(top / kRegistry);
-  sync_folder(top);
+  for (const fs::path& made : {top / kRegistry, top}) {
+    if (auto synced = sync_folder(made.string()); !synced) return synced.error();
+  }
   return check_files(top, manifest, nullptr);
 }
 
@@ -212,8 +206,9 @@ Answer<BackupInfo> copy_backup(const std::string& dir, const std::string& state_
     if (const auto marked = RegistryStore::mark_restored(state_dir); !marked) copied = marked.error();
   }
   if (!copied) return copied;
-  sync_folder(target);
-  sync_folder(state_dir);
+  for (const std::string& made : {target.string(), state_dir}) {
+    if (auto synced = sync_folder(made); !synced) return synced.error();
+  }
   return copied;
 }
 

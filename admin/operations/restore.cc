@@ -11,8 +11,10 @@
 #include <filesystem>
 
 #include "admin/operations/objects.h"
+#include "cache/base/file.h"
 #include "cache/base/text.h"
 #include "cache/registry/restore.h"
+#include "cache/registry/revision_mark.h"
 
 namespace sallyport {
 
@@ -29,24 +31,28 @@ Refusal failed_at(const fs::path& path) {
   return failed(path.string() + ": " + std::strerror(errno));
 }
 
-// RocksDB locks this file for as long as a process has the database open (fcntl(2), F_SETLK).
-bool in_use(const fs::path& registry) {
-  const int fd = ::open((registry / "LOCK").c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return false;
-  struct flock lock {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  const bool held = ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-  ::close(fd);
-  return held;
-}
+// Keeps sallyport from opening a registry: RocksDB locks the same file (fcntl(2), F_SETLK) for as long as it is open.
+class RegistryLock {
+ public:
+  ~RegistryLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  RegistryLock() = default;
+  RegistryLock(const RegistryLock&) = delete;
+  RegistryLock& operator=(const RegistryLock&) = delete;
 
-void sync_folder(const fs::path& dir) {
-  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
-  ::close(fd);
-}
+  // False: a process has it open.
+  bool take(const fs::path& registry) {
+    fd_ = ::open((registry / "LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    return fd_ >= 0 && ::fcntl(fd_, F_SETLK, &lock) == 0;
+  }
+
+ private:
+  int fd_ = -1;
+};
 
 std::string described(const RegistryStore& store, const Digest& id) {
   const auto text = store.device_text(id);
@@ -69,12 +75,13 @@ class Restore {
         options_(options) {}
   ~Restore() {
     std::error_code ignored;
-    fs::remove_all(staging_, ignored);
+    if (staging_is_a_copy_) fs::remove_all(staging_, ignored);
     if (made_state_dir_ && !done_) fs::remove(state_dir_, ignored);
   }
 
   Answer<RestoreReport> run(const std::function<bool(const RestoreReport&)>& agreed) {
     if (auto fit = check_target(); !fit) return fit.error();
+    staging_is_a_copy_ = true;
     auto copied = copy_backup(dir_, staging_.string());
     if (!copied) return copied.error();
     report_.backup = *copied;
@@ -88,9 +95,15 @@ class Restore {
  private:
   Answer<void> check_target() {
     std::error_code failure;
+    if (fs::exists(staging_, failure)) {
+      return Refusal{
+          Refusal::Kind::Conflict,
+          staging_.string() +
+              " is left of a restore that was cut short, and may hold the registry that was here: move it away"};
+    }
     has_present_ = fs::exists(present_ / "CURRENT", failure);
     if (has_present_) {
-      if (in_use(present_)) {
+      if (!lock_.take(present_)) {
         return Refusal{Refusal::Kind::Conflict, state_dir_.string() + " is in use: stop sallyport first"};
       }
     } else if (fs::exists(state_dir_, failure) && !fs::is_empty(state_dir_, failure)) {
@@ -101,7 +114,6 @@ class Restore {
     }
     made_state_dir_ = fs::create_directories(state_dir_, failure);
     if (!failure) fs::permissions(state_dir_, fs::perms::owner_all, failure);
-    if (!failure) fs::remove_all(staging_, failure);  // of a restore that was killed
     return failure ? Answer<void>(failed(state_dir_.string() + ": " + failure.message())) : Answer<void>();
   }
 
@@ -115,7 +127,8 @@ class Restore {
       if (!kept) return kept.error();
       what = *kept;
     }
-    if (auto noted = note_restore(**restored, report_.present_revision, options_.by, what); !noted) return noted;
+    const std::uint64_t last = std::max(report_.present_revision, report_.answered_revision);
+    if (auto noted = note_restore(**restored, last, options_.by, what); !noted) return noted;
     return (*restored)->flush();
   }
 
@@ -136,6 +149,9 @@ class Restore {
         report_.present_revision = meta->revision;
       }
     }
+    // What was answered and cannot be read any more: a damaged log is the commonest reason for a restore.
+    const auto mark = RevisionMark::read((state_dir_ / "registry.mark").string());
+    if (mark && *mark) report_.answered_revision = (*mark)->revision;
     if (!readable && options_.keep_revocations) {
       return Refusal{
           Refusal::Kind::Conflict,
@@ -154,31 +170,41 @@ class Restore {
       return std::string("revocations since the backup discarded");
     }
     if (auto kept = keep_revoked(restored, **present, since); !kept) return kept.error();
-    return std::to_string(since.devices.size()) + " devices and " + std::to_string(since.tokens.size()) +
-           " tokens that were revoked since stay revoked";
+    return "revoked since and kept so: devices " + std::to_string(since.devices.size()) + ", tokens " +
+           std::to_string(since.tokens.size()) +
+           (report_.lost()
+                ? "; what was revoked after revision " + std::to_string(report_.present_revision) + " could not be read"
+                : "");
   }
 
-  // The two registries change places at once. Until the mark follows, a start refuses and says why.
+  // The two registries change places at once, and back where the rest fails: what was here is never lost. A kill in
+  // between leaves a registry that starts, or says why it does not, and the other one in `restoring`.
   Answer<void> put_in_place() {
     const fs::path made = staging_ / "registry";
     const unsigned how = has_present_ ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-    if (::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, present_.c_str(), how) != 0) return failed_at(present_);
+    const auto swap = [&] { return ::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, present_.c_str(), how) == 0; };
+    if (!swap()) return failed_at(present_);
+    staging_is_a_copy_ = !has_present_;
     if (::rename((staging_ / "registry.mark").c_str(), (state_dir_ / "registry.mark").c_str()) != 0) {
-      return failed_at(state_dir_ / "registry.mark");
+      const Refusal why = failed_at(state_dir_ / "registry.mark");
+      if (has_present_) staging_is_a_copy_ = swap();
+      return why;
     }
     if (has_present_) {
       const fs::path aside = state_dir_ / ("registry.before-" + utc(std::time(nullptr)));
       if (::rename(made.c_str(), aside.c_str()) != 0) return failed_at(aside);
       report_.aside = aside.string();
+      staging_is_a_copy_ = true;  // nothing else is left in it
     }
-    sync_folder(state_dir_);
-    return {};
+    return sync_folder(state_dir_.string());
   }
 
   const std::string dir_;
   const fs::path state_dir_, present_, staging_;
   const RestoreOptions& options_;
+  RegistryLock lock_;
   bool has_present_ = false, made_state_dir_ = false, done_ = false;
+  bool staging_is_a_copy_ = false;  // of the backup: it may be removed
   RestoreReport report_;
 };
 

@@ -15,7 +15,8 @@ namespace sallyport {
 
 struct RestoreReport {
   BackupInfo backup;
-  std::uint64_t present_revision = 0;  // of the registry that was there; 0: there was none
+  std::uint64_t present_revision = 0;   // of the registry that was there, as far as it can be read; 0: there was none
+  std::uint64_t answered_revision = 0;  // the last that its mark says was answered; 0: not known
   // Revoked after the backup was made.
   std::uint64_t devices = 0;
   std::vector<std::string> some_devices;  // the first of them, for a person to read
@@ -23,6 +24,8 @@ struct RestoreReport {
   std::string aside;  // where the registry that was there is now; empty: there was none
 
   bool undoes() const { return devices != 0 || !tokens.empty(); }
+  // Something that was answered cannot be read: what it revoked is not known.
+  bool lost() const { return answered_revision > present_revision; }
 };
 
 struct RestoreOptions {

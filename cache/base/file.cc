@@ -29,4 +29,13 @@ Answer<std::string> read_file(const std::string& path, std::size_t limit) {
   return text;
 }
 
+Answer<void> sync_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  const int why = errno;
+  if (fd >= 0) ::close(fd);
+  if (synced) return {};
+  return Refusal{Refusal::Kind::Unavailable, path + ": cannot be synced: " + std::strerror(why)};
+}
+
 }  // namespace sallyport

@@ -138,17 +138,24 @@ void Registrar::Impl::trim() {
   put_cas_in_force(unix_now());
 }
 
+// Reads the newest lines, which stay, and one more: how many there are makes no difference.
 void Registrar::Impl::trim_audit(RegistryStore::Batch& batch) {
-  const std::int64_t oldest_us = (unix_now() - options_.audit_keep.count()) * 1'000'000;
-  std::size_t newer = 0;
-  std::int64_t last_to_go = 0;
-  const auto read = store_.each_audit(INT64_MAX, [&](const AuditRecord& line) {
-    if (++newer <= RegistrarOptions::kAuditAlways || line.at_us >= oldest_us) return true;
-    last_to_go = line.at_us;
-    return false;
+  std::size_t newest = 0;
+  std::int64_t from_us = 0;  // what is as new as this stays
+  auto read = store_.each_audit(INT64_MAX, [&](const AuditRecord& line) {
+    from_us = line.at_us;
+    return ++newest < RegistrarOptions::kAuditAlways;
   });
+  from_us = std::min(from_us, (unix_now() - options_.audit_keep.count()) * 1'000'000);
+  bool older = false;
+  if (read && from_us > 0) {
+    read = store_.each_audit(from_us, [&](const AuditRecord&) {
+      older = true;
+      return false;
+    });
+  }
   if (!read) return log_.warn("trim", {{"why", read.error().what}});
-  if (last_to_go != 0) store_.remove_audit_before(batch, last_to_go + 1);
+  if (older) store_.remove_audit_before(batch, from_us);
 }
 
 // A day after its end a code is only a wrong one.

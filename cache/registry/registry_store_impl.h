@@ -115,6 +115,7 @@ class RegistryStore::Impl {
   // None: a registry that was written by a version without a mark.
   Answer<std::optional<StoreId>> store_id() const;
   Answer<std::uint64_t> revision() const;
+  Answer<void> check_schema(const std::string& dir) const;
   Answer<void> settle_schema(const std::string& dir);
   Answer<void> settle_mark(const std::string& dir, const std::optional<RevisionMark::Content>& answered);
   Answer<void> write_loss(const std::string& dir);

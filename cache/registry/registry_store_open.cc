@@ -144,20 +144,24 @@ Answer<std::uint64_t> RegistryStore::Impl::revision() const {
   return *row ? (*row)->revision : 0;
 }
 
-Answer<void> RegistryStore::Impl::settle_schema(const std::string& dir) {
+Answer<void> RegistryStore::Impl::check_schema(const std::string& dir) const {
   std::string schema;
   const rocksdb::Status read = db->Get(rocksdb::ReadOptions(), families[kMeta], slice(kSchemaKey), &schema);
   if (!read.ok() && !read.IsNotFound()) return explain_open(dir, read);
-  if (schema == std::to_string(kSchema)) return {};
-  // Rows of schema 1 are read as they are; what an older program does not know must not be opened by it again.
-  if (read.IsNotFound() || schema == "1") {
-    rocksdb::WriteOptions write;
-    write.sync = true;
-    const rocksdb::Status put = db->Put(write, families[kMeta], slice(kSchemaKey), std::to_string(kSchema));
-    return put.ok() ? Answer<void>() : cannot_write(dir, put);
-  }
+  if (read.IsNotFound() || schema == "1" || schema == std::to_string(kSchema)) return {};
   return unavailable("the registry in " + dir + " has schema " + schema + ", this sallyport reads schema " +
                      std::to_string(kSchema) + ": use the version that wrote it");
+}
+
+// Rows of schema 1 are read as they are; what an older program does not know must not be opened by it again.
+Answer<void> RegistryStore::Impl::settle_schema(const std::string& dir) {
+  std::string schema;
+  const std::string ours = std::to_string(kSchema);
+  if (db->Get(rocksdb::ReadOptions(), families[kMeta], slice(kSchemaKey), &schema).ok() && schema == ours) return {};
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  const rocksdb::Status put = db->Put(write, families[kMeta], slice(kSchemaKey), ours);
+  return put.ok() ? Answer<void>() : cannot_write(dir, put);
 }
 
 // The mark of this registry, made where there is none: before the registry has an id, so that a registry with an id
@@ -224,8 +228,10 @@ class Opening {
   Answer<void> run() {
     if (auto read = read_mark(); !read) return read;
     if (auto opened = open_database(); !opened) return opened;
-    if (auto settled = impl_.settle_schema(dir_); !settled) return settled;
+    if (auto known = impl_.check_schema(dir_); !known) return known;
     if (auto compared = compare(); !compared) return compared;
+    // What was refused has changed nothing: only from here on something is written.
+    if (auto settled = impl_.settle_schema(dir_); !settled) return settled;
     if (impl_.loss) {
       if (auto written = impl_.write_loss(dir_); !written) return written;
     }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "cache/base/file.h"
 #include "cache/crypto/sha2.h"
 
 namespace sallyport {
@@ -93,11 +94,7 @@ Answer<RevisionMark> RevisionMark::make(const std::string& path, const Content& 
   }
   if (::fsync(mark.fd_) != 0 || ::rename(making.c_str(), path.c_str()) != 0) return failed(path);
   const std::string folder = std::filesystem::path(path).parent_path().string();
-  const int dir = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = dir >= 0 && ::fsync(dir) == 0;
-  const Refusal refusal = failed(folder);
-  if (dir >= 0) ::close(dir);
-  if (!synced) return refusal;
+  if (auto synced = sync_folder(folder); !synced) return synced.error();
   return mark;
 }
 

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "cache/base/file.h"
 #include "tests/admin/api_world.h"
@@ -87,7 +88,7 @@ TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
   bool told = false;
   ASSERT_TRUE((*store)->each_audit(INT64_MAX, [&](const AuditRecord& line) {
     told = line.action == "registry.restore" && line.by.who == "alice";
-    EXPECT_THAT(line.after, HasSubstr("2 devices and 1 tokens"));
+    EXPECT_THAT(line.after, HasSubstr("devices 2, tokens 1"));
     return false;
   }));
   EXPECT_TRUE(told);
@@ -99,6 +100,60 @@ TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
   EXPECT_EQ(registrar.stats().devices.revoked, 2U);
   EXPECT_EQ(registrar.device(later)->ca_id, ca_.certificate.fingerprint());
   EXPECT_EQ(registrar.device(later)->cn, "later");
+}
+
+// The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
+TEST_F(RestoreTest, WhatTheDamagedRegistryRevokedLastIsSaidToBeUnknown) {
+  const Digest first = on_line(make_device("first", ca_)), last = on_line(make_device("last", ca_));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(first, DeviceStatus::Revoked));
+  const std::uint64_t readable = registrar_->stats().revision;
+  std::map<std::string, std::uintmax_t> sizes;
+  for (const auto& file : fs::directory_iterator(dir_.path() + "/state/registry")) {
+    if (file.path().extension() == ".log") sizes[file.path().filename().string()] = file.file_size();
+  }
+  ASSERT_TRUE(registrar_->set_device_status(last, DeviceStatus::Revoked));
+  const std::string state = killed();
+  for (const auto& [name, bytes] : sizes) {
+    const std::string path = state + "/registry/" + name;
+    if (fs::file_size(path) > bytes) fs::resize_file(path, bytes + 10);
+  }
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_TRUE(restored->lost());
+  EXPECT_EQ(restored->present_revision, readable);
+  EXPECT_EQ(restored->answered_revision, readable + 1);
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(status_in(**store, first), DeviceStatus::Revoked);
+  EXPECT_GT((*store)->meta()->revision, restored->answered_revision) << "no revision is given out twice";
+}
+
+TEST_F(RestoreTest, WhatACutShortRestoreLeftIsNotRemoved) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const std::string state = killed();
+  fs::create_directories(state + "/restoring/registry");
+  std::ofstream(state + "/restoring/registry/CURRENT") << "the one that was here";
+  EXPECT_THAT(restore(copy, state).error().what, HasSubstr("is left of a restore that was cut short"));
+  EXPECT_TRUE(fs::exists(state + "/restoring/registry/CURRENT"));
+}
+
+// The last step that can fail, made to fail: the registry that was there is there again.
+TEST_F(RestoreTest, WhatFailsLateChangesNothing) {
+  const Digest device = on_line(make_device("device", ca_));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Revoked));
+  const std::string state = killed();
+  fs::remove(state + "/registry.mark");
+  fs::create_directories(state + "/registry.mark/in-the-way");
+  EXPECT_FALSE(restore(copy, state, false, true));
+  EXPECT_FALSE(fs::exists(state + "/restoring"));
+  const auto store = RegistryStore::open_to_read(state + "/registry");
+  ASSERT_TRUE(store);
+  EXPECT_EQ(status_in(**store, device), DeviceStatus::Revoked);
 }
 
 TEST_F(RestoreTest, DiscardingRevocationsIsAskedFor) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rocksdb/db.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -130,6 +131,7 @@ TEST_F(RegistryLoss, ALogThatIsShorterOrGoneRefusesTheStart) {
   }
   fs::remove(path);
   EXPECT_THAT(refusal(), HasSubstr("has lost changes: revision 40 was answered"));
+  EXPECT_THAT(refusal(), HasSubstr("has lost changes: revision 40 was answered")) << "the first refusal hid the second";
 }
 
 TEST_F(RegistryLoss, ARegistryThatIsGoneIsNotBegunAnew) {
@@ -245,11 +247,35 @@ TEST_F(RegistryLoss, ADamagedTableIsNamedForWhatItIs) {
   }
 }
 
-// Written before there were marks: a start makes one. A log that is damaged is not believed by it.
-TEST_F(RegistryLoss, ARegistryWithoutAMarkGetsOne) {
-  const std::string state = dir_.path() + "/old";
-  ASSERT_NO_FATAL_FAILURE(live(state));
-  const auto read = RevisionMark::read(state + "/registry.mark");
+// Written before there were marks: it has no id and no mark. A start makes both; a damaged log is not believed.
+TEST_F(RegistryLoss, ARegistryOfBeforeTheMarksGetsOne) {
+  {
+    std::vector<std::string> names;
+    ASSERT_TRUE(rocksdb::DB::ListColumnFamilies({}, state_ + "/registry", &names).ok());
+    std::vector<rocksdb::ColumnFamilyDescriptor> families(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) families[i].name = names[i];
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open({}, state_ + "/registry", families, &handles, &db).ok());
+    const std::unique_ptr<rocksdb::DB> closing(db);
+    for (rocksdb::ColumnFamilyHandle* handle : handles) {
+      if (handle->GetName() == "meta") {
+        ASSERT_TRUE(db->Delete({}, handle, "store_id").ok());
+        for (int i = 0; i < 20; ++i) ASSERT_TRUE(db->Put({}, handle, "code:" + std::to_string(i), "").ok());
+        for (int i = 0; i < 20; ++i) ASSERT_TRUE(db->Delete({}, handle, "code:" + std::to_string(i)).ok());
+      }
+    }
+    for (rocksdb::ColumnFamilyHandle* handle : handles) ASSERT_TRUE(db->DestroyColumnFamilyHandle(handle).ok());
+  }
+  fs::remove(mark());
+  const std::string whole = bytes_of(log());
+  flip(log(), whole.size() / 2);
+  EXPECT_THAT(refusal(), HasSubstr("nothing says which changes were answered"));
+  write_bytes(log(), whole);
+  const auto store = RegistryStore::open(state_);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(tokens(**store), kChanges);
+  const auto read = RevisionMark::read(mark().string());
   ASSERT_TRUE(read && *read);
   EXPECT_EQ((*read)->revision, kChanges);
 }

@@ -17,6 +17,14 @@ def refused_start(server):
     return line
 
 
+def on_line(server, root, name):
+    """A device that has connected and is registered."""
+    identity = root.issue(name)
+    admitted(server.port, identity).close()
+    server.registered(identity)
+    return identity
+
+
 def newest_log(server):
     return max(Path(server.folder, "state", "registry").glob("*.log"), key=lambda path: path.stat().st_size)
 
@@ -26,10 +34,7 @@ def test_a_damaged_byte_of_the_log_undoes_no_revocation(serve_once, broker, site
     out. Accepted once, the loss is in the log and in the audit log, and the next start needs no flag."""
     server = serve_once([listener(site)], broker)
     root.register(server)
-    fleet = [root.issue(f"lost {number}") for number in range(8)]
-    for identity in fleet:
-        admitted(server.port, identity).close()
-        server.registered(identity)
+    fleet = [on_line(server, root, f"lost {number}") for number in range(8)]
     for identity in fleet:
         server.cli("device", "revoke", identity.id)
     revision = server.json("status")["revision"]
@@ -59,9 +64,7 @@ def test_the_same_log_with_its_byte_mended_serves(serve_once, broker, site, root
     """A start that was refused has changed nothing."""
     server = serve_once([listener(site)], broker)
     root.register(server)
-    identity = root.issue("mended")
-    admitted(server.port, identity).close()
-    server.registered(identity)
+    identity = on_line(server, root, "mended")
     server.cli("device", "revoke", identity.id)
     server.kill9()
     log = newest_log(server)
@@ -77,9 +80,7 @@ def test_a_registry_put_back_by_hand_is_not_taken_for_the_present_one(serve_once
     """An older copy of the registry in its place is refused; `restore` into a new folder is the way, and starts."""
     server = serve_once([listener(site)], broker)
     root.register(server)
-    identity = root.issue("put back")
-    admitted(server.port, identity).close()
-    server.registered(identity)
+    identity = on_line(server, root, "put back")
     backup = server.folder / "backup"
     server.cli("backup", str(backup))
     server.cli("device", "revoke", identity.id)
