@@ -17,6 +17,7 @@
 #include "proxy/data_plane.h"
 #include "tests/cache/registry/fault_env.h"
 #include "tests/cache/test_pki.h"
+#include "tests/eventually.h"
 
 namespace sallyport::test {
 

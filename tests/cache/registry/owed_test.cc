@@ -52,6 +52,7 @@ TEST_F(Owed, EveryRestrictionIsWrittenByItselfOnceTheDiskIsBack) {
   env_.disk_full = false;
   // Nobody asks again.
   ASSERT_TRUE(eventually([&] { return stored(listed.certificate) == DeviceStatus::Revoked; }));
+  ASSERT_TRUE(eventually([&] { return lines_of("crl.import") == 1; })) << "it follows the last part of its list";
   EXPECT_EQ(stored(revoked.certificate), DeviceStatus::Revoked);
   EXPECT_EQ(stored(held.certificate), DeviceStatus::Inactive);
   EXPECT_FALSE(token_stored("ci"));

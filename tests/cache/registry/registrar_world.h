@@ -21,21 +21,12 @@
 #include "cache/standing/status_cache.h"
 #include "tests/cache/registry/fault_env.h"
 #include "tests/cache/test_pki.h"
+#include "tests/eventually.h"
 
 namespace sallyport::test {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
-
-// A limit for what hangs. RocksDB alone takes 5 s to believe that a full disk has room again.
-inline bool eventually(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + 60s;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(2ms);
-  }
-  return true;
-}
 
 // Stands for the data plane: remembers what was put in force, and may look at the world meanwhile.
 class Shards final : public ChangeSink {
