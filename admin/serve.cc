@@ -5,9 +5,12 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
+#include <thread>
 
 #include "admin/api/admin_api.h"
 #include "admin/http/http_server.h"
@@ -152,6 +155,13 @@ void say_what_was_lost(const RegistryStore& store, OnLoss on_loss, Logger& log) 
   }
 }
 
+// A write that the disk does not answer cannot be ended: neither can what waits for it.
+[[noreturn]] void give_up_on_the_disk(Logger& log) {
+  log.error("stopped-stalled", {{"means", "the disk does not answer: what it has not written is lost"}});
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // for the log's own thread
+  std::_Exit(kFailed);
+}
+
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t& signals, DataPlane& plane,
         std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
@@ -209,6 +219,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   admin_server.stop();
   network_server.stop();
   registrar.stop();
+  if (registrar.stalled()) give_up_on_the_disk(main_log);
   if (const auto flushed = (*store)->flush(); !flushed) main_log.warn("not-flushed", {{"what", flushed.error().what}});
   metrics_server.stop();
   main_log.info("stopped");

@@ -7,7 +7,7 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates
 DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
-TEST_PACKAGES="clang libclang-rt-dev clang-format ccache procps iproute2
+TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt gnutls-bin libnss3-tools"
 
 # install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.

@@ -122,6 +122,7 @@ HttpResponse AdminApi::status(const Call&) {
                {"failed", imports_.failed.load()}}},
              {"registrations_refused_late", stats.refused},
              {"store_errors", stats.store_errors},
+             {"store_stalled", stats.stalled},
              {"revision", stats.revision}});
 }
 
@@ -191,7 +192,9 @@ HttpResponse AdminApi::backup(const Call& call) {
     if (failure) return problem(503, "unavailable", "admin.backup_dir: " + folder + ": " + failure.message());
     target = folder + "/" + *name;
   }
-  const std::lock_guard one_at_a_time(backup_mutex_);
+  // Whoever waited for it would keep a worker from what is asked of the others.
+  const std::unique_lock one_at_a_time(backup_mutex_, std::try_to_lock);
+  if (!one_at_a_time) return problem(409, "conflict", "a backup is being made: ask again when it is done");
   const auto made = make_backup(parts_.store, target);
   if (!made) return refused(made.error());
   if (const auto noted = parts_.registrar.record(call.caller.actor, "backup", made->path, "made and verified");

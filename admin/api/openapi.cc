@@ -133,6 +133,7 @@ Json schemas() {
                           {"imports", "object"},
                           {"registrations_refused_late", "integer"},
                           {"store_errors", "integer"},
+                          {"store_stalled", "boolean"},
                           {"revision", "integer"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
   all["ServerCertificate"] = schema({{"id", "string"},

@@ -24,7 +24,12 @@ HttpResponse Probes::handle(const HttpRequest& request) {
   if (request.path == "/readyz") {
     switch (phase_.load()) {
       case Phase::Starting: return {503, "text/plain", "warming: the registry is being read\n"};
-      case Phase::Ready: return {200, "text/plain", "ok\n"};
+      case Phase::Ready:
+        if (metrics_.store_stalled()) {
+          return {503, "text/plain",
+                  "the store is stalled: the disk does not answer, new devices are not registered\n"};
+        }
+        return {200, "text/plain", "ok\n"};
       case Phase::NoListener: return {503, "text/plain", "there is no [[listener]]: devices cannot connect\n"};
       case Phase::Draining: return {503, "text/plain", "draining\n"};
     }

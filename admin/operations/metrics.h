@@ -21,6 +21,7 @@ class Metrics final : public prometheus::Collectable {
       : config_(config), plane_(plane), registrar_(registrar), log_(log) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
+  bool store_stalled() const { return registrar_.stalled(); }
 
  private:
   const Config& config_;
@@ -29,7 +30,8 @@ class Metrics final : public prometheus::Collectable {
   const Log& log_;
 };
 
-// /livez: the process runs. /readyz: the cache is warm and the listeners are open, and it is not draining.
+// /livez: the process runs. /readyz: the cache is warm and the listeners are open, it is not draining, and the disk
+// answers.
 class Probes final : public HttpHandler {
  public:
   explicit Probes(const Metrics& metrics) : metrics_(metrics) {}

@@ -133,6 +133,18 @@ Answer<std::vector<std::uint64_t>> ChainBook::mark_forgotten(const Digest& owner
   return of_owner;
 }
 
+void ChainBook::put_remembered(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch) {
+  unmark(chains);
+  const auto read = store_.each_chain([&](std::uint64_t chain, const ChainRow& row) {
+    if (std::find(chains.begin(), chains.end(), chain) == chains.end()) return true;
+    ChainRow remembered = row;
+    remembered.forgotten = false;
+    store_.put_chain(batch, chain, remembered);
+    return true;
+  });
+  if (!read) log_.error("chains", {{"why", read.error().what}});
+}
+
 void ChainBook::forget(const std::vector<std::uint64_t>& chains) {
   for (const std::uint64_t chain : chains) chains_.forget(chain);
   std::erase_if(ids_, [&](const auto& known) { return chains_.forgotten(known.second); });

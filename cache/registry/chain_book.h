@@ -41,6 +41,8 @@ class ChainBook {
   // it could not be, the mark is taken back.
   Answer<std::vector<std::uint64_t>> mark_forgotten(const Digest& owner, RegistryStore::Batch& batch);
   void forget(const std::vector<std::uint64_t>& chains);
+  // Their rows as they were before mark_forgotten().
+  void put_remembered(const std::vector<std::uint64_t>& chains, RegistryStore::Batch& batch);
   void unmark(const std::vector<std::uint64_t>& chains);
 
  private:

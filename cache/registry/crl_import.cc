@@ -96,7 +96,7 @@ Answer<CrlImport::Found> CrlImport::change_registered(Part& part, const CrlEntry
     if (now == next.status && ((*row)->status == next.status || registrar_.ledger_.owes())) return true;
     found.changes = true;
     registrar_.store_.put_device(part.batch, id, next);
-    part.changed.push_back({id, key, next, record->cas.front(), part.issuing_key, std::nullopt});
+    part.changed.push_back({id, key, next, record->cas.front(), part.issuing_key, std::nullopt, {}, {}});
     return true;
   });
   if (!read) return read.error();
@@ -118,7 +118,7 @@ void CrlImport::add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial
   if (registrar_.status_now(key, row) == DeviceStatus::Revoked) row.status = DeviceStatus::Revoked;  // which is final
   registrar_.store_.put_device(part.batch, id, row);
   registrar_.store_.put_device_text(part.batch, id, record.cas.front(), {entry.serial, "", "", "", ""});
-  part.unseen.push_back({id, key, row, record.cas.front(), part.issuing_key, std::nullopt});
+  part.unseen.push_back({id, key, row, record.cas.front(), part.issuing_key, std::nullopt, entry.serial, {}});
 }
 
 void CrlImport::write(Part& part) {

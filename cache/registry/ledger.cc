@@ -11,6 +11,9 @@ namespace sallyport {
 
 namespace {
 
+// For a change that nobody waits behind.
+constexpr std::chrono::milliseconds kLongestWait{10'000};
+
 // What the log says of it; "-" where a change is of nothing that has a status.
 std::string_view status_name(const Change& change) {
   switch (change.kind) {
@@ -25,7 +28,8 @@ std::string_view status_name(const Change& change) {
 
 }  // namespace
 
-Ledger::Ledger(RegistryStore& store, Logger& log) : store_(store), log_(log) {
+Ledger::Ledger(RegistryStore& store, Logger& log, std::function<bool()> somebody_waits)
+    : store_(store), log_(log), somebody_waits_(std::move(somebody_waits)), writer_(store) {
   figures_.seconds_buckets.assign(std::size(kCommitBuckets) + 1, 0);
 }
 
@@ -65,14 +69,40 @@ std::vector<Change> Ledger::complete(RegistryStore::Batch& batch) {
   return changes;
 }
 
-Answer<void> Ledger::write(RegistryStore::Batch& batch, const std::vector<Change>& changes, Durable durable) {
-  const auto begun = std::chrono::steady_clock::now();
-  auto written = store_.commit(batch, durable);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+std::optional<Answer<void>> Ledger::write(RegistryStore::Batch& batch, const std::vector<Change>& changes,
+                                          Durable durable, const StoreWriter::Patience& patience) {
+  begun_ = std::chrono::steady_clock::now();
+  auto written = writer_.write(std::move(batch), durable, patience);
+  if (!written) {
+    has_stalled();
+    return std::nullopt;
+  }
+  batch = std::move(written->batch);
+  take_down(written->answer, changes);
+  return written->answer;
+}
+
+void Ledger::has_stalled() {
+  owed_why_ = {Refusal::Kind::Unavailable, "the registry cannot be written: the disk does not answer"};
+  {
+    const std::lock_guard lock(mutex_);
+    figures_.stalled = true;
+  }
+  log_.error("store-stalled", {{"why", "the disk has not answered a write for " +
+                                           std::to_string(StoreWriter::kPatience.count()) + " ms or more"},
+                               {"means",
+                                "restrictions are in force and not durable, other changes are refused, and "
+                                "new devices are not registered"}});
+}
+
+void Ledger::take_down(const Answer<void>& written, const std::vector<Change>& changes) {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
   const std::lock_guard lock(mutex_);
+  if (std::exchange(figures_.stalled, false))
+    log_.info("store-answers", {{"after_ms", static_cast<std::int64_t>(seconds * 1000)}});
   if (!written) {
     ++figures_.store_errors;
-    return written;
+    return;
   }
   look_at_mark();
   for (const Change& change : changes) {
@@ -86,7 +116,6 @@ Answer<void> Ledger::write(RegistryStore::Batch& batch, const std::vector<Change
   figures_.seconds_sum += seconds;
   const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
   ++figures_.seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
-  return written;
 }
 
 void Ledger::look_at_mark() {
@@ -98,59 +127,110 @@ void Ledger::look_at_mark() {
              {{"why", trouble}, {"means", "changes are durable; a start would not notice if the disk lost them"}});
 }
 
-Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable) {
-  const std::vector<Change> changes = complete(batch);
-  auto written = owes() ? Answer<void>(owed_why_) : write(batch, changes, durable);
-  if (written) {
+Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable, const Undo& undo) {
+  const AuditRecord line = audits_.empty() ? AuditRecord{} : audits_.front();
+  std::vector<Change> changes = complete(batch);
+  if (owes()) {
+    meta_.revision -= changes.size();
+    return owed_why_;
+  }
+  const std::size_t bytes = batch.bytes();
+  const auto written = write(batch, changes, durable, [this](std::chrono::milliseconds waited) {
+    return waited < kLongestWait && !somebody_waits_();
+  });
+  if (!written) {
+    owe(Owed::What::InDoubt, {}, std::move(changes), durable, bytes);
+    if (undo) owe_undo(undo, line);
+    return Refusal{Refusal::Kind::Unavailable,
+                   "not in force: the disk does not answer. If it still writes this, it is "
+                   "taken back at once; a restart before that may find it done"};
+  }
+  if (*written) {
     unsaved_chains_.clear();
   } else {
     meta_.revision -= changes.size();
   }
-  return written;
+  return *written;
 }
 
 Answer<void> Ledger::commit_restriction(RegistryStore::Batch& batch) {
   std::vector<Change> changes = complete(batch);
+  const std::size_t bytes = batch.bytes();
   if (!owes()) {
-    auto written = write(batch, changes, Durable::Answered);
-    if (written) {
-      unsaved_chains_.clear();
-      return written;
+    const auto written = write(batch, changes, Durable::Answered, [](std::chrono::milliseconds) { return false; });
+    if (!written) {
+      owe(Owed::What::Restriction, {}, std::move(changes), Durable::Answered, bytes);
+      return owed_why_;
     }
-    owed_why_ = written.error();
+    if (*written) {
+      unsaved_chains_.clear();
+      return {};
+    }
+    owed_why_ = written->error();
   }
-  if (owed_bytes_ + batch.bytes() > kMostOwed) {
+  if (owed_bytes_ + bytes > kMostOwed) {
     meta_.revision -= changes.size();
     forgot_ = true;
     return owed_why_;
   }
-  owed_bytes_ += batch.bytes();
-  owed_.push_back({std::move(batch), std::move(changes)});
+  owe(Owed::What::Restriction, std::move(batch), std::move(changes), Durable::Answered, bytes);
   return owed_why_;
+}
+
+void Ledger::owe(Owed::What what, RegistryStore::Batch batch, std::vector<Change> changes, Durable durable,
+                 std::size_t bytes) {
+  owed_bytes_ += bytes;
+  if (what != Owed::What::Restriction) ++in_doubt_;
+  owed_.push_back({what, std::move(batch), std::move(changes), durable, bytes});
+}
+
+// A revision of its own: the one that may be on disk is not given out again.
+void Ledger::owe_undo(const Undo& undo, const AuditRecord& of) {
+  RegistryStore::Batch batch;
+  undo(batch);
+  note(Change::Kind::SettingChanged, Digest{}, 0);
+  if (!of.action.empty()) audit({"sallyport", "-"}, "undo", of.target, of.action, "the disk did not answer in time");
+  std::vector<Change> changes = complete(batch);
+  const std::size_t bytes = batch.bytes();
+  owe(Owed::What::Undo, std::move(batch), std::move(changes), Durable::Answered, bytes);
 }
 
 void Ledger::settle() {
   std::size_t settled = 0;
   while (owes()) {
     Owed& first = owed_.front();
-    if (const auto written = write(first.batch, first.changes, Durable::Answered); !written) {
-      owed_why_ = written.error();
+    std::optional<Answer<void>> written;
+    if (writer_.writing()) {
+      if (auto answered = writer_.answered()) {
+        first.batch = std::move(answered->batch);
+        take_down(answered->answer, first.changes);
+        written = std::move(answered->answer);
+      }
+    } else {
+      written = write(first.batch, first.changes, first.durable, [](std::chrono::milliseconds) { return false; });
+    }
+    if (!written) break;
+    // What the disk refused in the end has not happened: its undo changes nothing.
+    if (!*written && first.what != Owed::What::InDoubt) {
+      owed_why_ = written->error();
       break;
     }
-    owed_bytes_ -= first.batch.bytes();
+    owed_bytes_ -= first.bytes;
+    if (first.what != Owed::What::Restriction) --in_doubt_;
+    if (first.what == Owed::What::Restriction) ++settled;
     owed_.pop_front();
-    ++settled;
   }
   if (settled > 0) log_.info("durable-now", {{"batches", settled}, {"waiting", owed_.size()}});
 }
 
 Answer<void> Ledger::set(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
-                         std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill) {
+                         std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill,
+                         const Undo& undo) {
   RegistryStore::Batch batch;
   fill(batch);
   note(Change::Kind::SettingChanged, Digest{}, 0);
   audit(by, action, target, before, after);
-  return commit(batch, Durable::Answered);
+  return commit(batch, Durable::Answered, undo);
 }
 
 Answer<void> Ledger::take_away(const Actor& by, std::string_view action, const std::string& target,

@@ -1,14 +1,16 @@
 // What goes to disk with the next commit beside a batch's own rows: the revision of each change, its line in the audit
 // log, and the chains that were given out since the last commit. Everything of one commit is written, or nothing of it.
-// A restriction that the disk refused is owed to it: kept, and written before anything else.
+// A restriction that the disk refused, or does not answer for, is owed to it: kept, and written before anything else.
 // The registrar's thread alone, but for figures().
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
 #include "cache/registry/registry_store.h"
+#include "cache/registry/store_writer.h"
 #include "cache/standing/change.h"
 
 namespace sallyport {
@@ -27,12 +30,16 @@ struct CommitFigures {
   std::uint64_t store_errors = 0;  // failed commits
   double seconds_sum = 0;
   std::vector<std::uint64_t> seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
+  bool stalled = false;                        // the disk has not answered a write for a second or more
 };
 
 class Ledger {
  public:
-  // The store and the log outlive it.
-  Ledger(RegistryStore& store, Logger& log);
+  // Fills a batch with the rows as they were before a change.
+  using Undo = std::function<void(RegistryStore::Batch&)>;
+
+  // The store and the log outlive it. `somebody_waits`: for a turn behind a commit that takes long.
+  Ledger(RegistryStore& store, Logger& log, std::function<bool()> somebody_waits);
   Answer<void> warm();  // where the last process stopped
 
   // A change gets its revision and a place in the commit that follows.
@@ -43,19 +50,26 @@ class Ledger {
   // Writes the batch and what was noted, and logs the changes once they are written. After a failure none of them
   // happened, and their revisions are given out again; chains stay for the next commit.
   // Refused, too, while something is owed: the batch was filled from rows that do not know of it.
-  Answer<void> commit(RegistryStore::Batch& batch, Durable durable);
-  // The same for what takes something away, and is in force whatever the disk says. Refused by the disk it is owed, and
-  // happened all the same; beyond kMostOwed it is not kept, and the operator has to say it again.
+  // Where the disk does not answer, the change has not happened either, though the disk may still write it: `undo` is
+  // owed then, and takes it back before anything else is written. Without one it does no harm.
+  Answer<void> commit(RegistryStore::Batch& batch, Durable durable, const Undo& undo = {});
+  // The same for what takes something away, and is in force whatever the disk says. Refused by the disk, or not
+  // answered within a second, it is owed and happened all the same; beyond kMostOwed it is not kept, and the operator
+  // has to say it again.
   Answer<void> commit_restriction(RegistryStore::Batch& batch);
   // Writes what is owed, as far as the disk takes it. To be called before a batch is filled.
   void settle();
   bool owes() const { return !owed_.empty(); }
+  // The disk has not answered: to ask settle() again costs nothing.
+  bool stalled() const { return writer_.writing(); }
+  // The disk may say something that did not happen: until it is taken back, what is stored proves nothing.
+  bool in_doubt() const { return in_doubt_ > 0; }
   // Something was not kept: whoever asked for it has to ask again.
   bool forgot() const { return forgot_; }
   const Refusal& owed_why() const { return owed_why_; }
   // One synced commit of a setting: what `fill` puts in the batch, with its line.
   Answer<void> set(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
-                   std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill);
+                   std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill, const Undo& undo);
   // The same as a restriction.
   Answer<void> take_away(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
                          const std::function<void(RegistryStore::Batch&)>& fill);
@@ -73,17 +87,32 @@ class Ledger {
 
  private:
   struct Owed {
-    RegistryStore::Batch batch;
+    enum class What : std::uint8_t { Restriction, InDoubt, Undo };
+    What what;
+    RegistryStore::Batch batch;  // the writer has it while stalled()
     std::vector<Change> changes;
+    Durable durable;
+    std::size_t bytes;
   };
 
   // Puts what was noted into the batch; the changes are logged once they are written.
   std::vector<Change> complete(RegistryStore::Batch& batch);
-  Answer<void> write(RegistryStore::Batch& batch, const std::vector<Change>& changes, Durable durable);
+  // None: the disk does not answer, and the writer keeps the batch.
+  std::optional<Answer<void>> write(RegistryStore::Batch& batch, const std::vector<Change>& changes, Durable durable,
+                                    const StoreWriter::Patience& patience);
+  // What follows from the disk's answer to it.
+  void take_down(const Answer<void>& written, const std::vector<Change>& changes);
+  void owe(Owed::What what, RegistryStore::Batch batch, std::vector<Change> changes, Durable durable,
+           std::size_t bytes);
+  void owe_undo(const Undo& undo, const AuditRecord& of);
+  void has_stalled();
   void look_at_mark();
 
   RegistryStore& store_;
   Logger& log_;
+  const std::function<bool()> somebody_waits_;
+  StoreWriter writer_;
+  std::chrono::steady_clock::time_point begun_{};  // the write that was asked for last
   MetaRow meta_;
   std::vector<Change> noted_;
   std::vector<AuditRecord> audits_;
@@ -92,6 +121,7 @@ class Ledger {
   std::string mark_trouble_;  // the store's, as it was logged last
   std::deque<Owed> owed_;     // the oldest first
   std::size_t owed_bytes_ = 0;
+  std::size_t in_doubt_ = 0;  // of them, what is no restriction
   bool forgot_ = false;
   Refusal owed_why_;
 

@@ -10,22 +10,15 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kLargestBatch = 4096;
-constexpr std::int64_t kRetryMs = 500;
 constexpr std::int64_t kLastTryMs = 10'000;
 constexpr std::int64_t kTrimMs = 3'600'000;
+
+}  // namespace
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
-
-Digest issuing_key(const PathFound& path, const CaSet& cas) {
-  const auto owner = cas.find(path.cas.front());
-  return issuing_key_of(path.intermediates, owner ? cas.entry(*owner).certificate.spki_hash() : Digest{});
-}
-
-}  // namespace
 
 std::int64_t unix_now() {
   return std::time(nullptr);
@@ -40,7 +33,7 @@ Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chai
       options_(options),
       queue_(options.queue),
       log_(log),
-      ledger_(store, log),
+      ledger_(store, log, [this] { return commands_waiting_ > 0; }),
       book_(chains, cache, store, ledger_, log) {}
 
 void Registrar::Impl::start() {
@@ -170,7 +163,7 @@ void Registrar::Impl::trim_codes(RegistryStore::Batch& batch, std::vector<Digest
 
 // What is owed to the disk is written before anything is read for the next change. `at_once`: somebody waits.
 void Registrar::Impl::settle(bool at_once) {
-  if (!ledger_.owes() || (!at_once && steady_ms() < settle_at_ms_)) return;
+  if (!ledger_.owes() || (!at_once && !ledger_.stalled() && steady_ms() < settle_at_ms_)) return;
   ledger_.settle();
   settle_at_ms_ = steady_ms() + kRetryMs;
   if (!ledger_.owes() && !ledger_.forgot()) cas_not_durable_.clear();
@@ -192,165 +185,18 @@ void Registrar::Impl::process(std::vector<Work> work) {
   std::vector<Digest> seen;
   for (Work& item : work) {
     if (auto* registration = std::get_if<Registration>(&item)) {
-      waiting_.push_back(std::move(*registration));
+      take_in(std::move(*registration));
     } else if (const auto* device = std::get_if<Seen>(&item)) {
       seen.push_back(device->device);
     } else {
       // What came before the command is written before it: it sees the state an operator saw.
       settle(true);
       if (!waiting_.empty() && retry_at_ms_ == 0) commit_registrations();
+      --commands_waiting_;
       std::get<Command>(item).run(true);
     }
   }
   if (!seen.empty() && !ledger_.owes()) commit_seen(seen);
-}
-
-Reason Registrar::Impl::serial_taken(const DeviceKey& key, const Digest& issuing_key,
-                                     const std::vector<Accepted>& accepted) const {
-  const Reason reason = serial_standing(cache_, chains_, key, issuing_key);
-  if (reason != Reason::None) return reason;
-  for (const Accepted& other : accepted) {
-    if (other.key.name == key.name && !other.key.same_fingerprint(key) && other.issuing_key == issuing_key) {
-      return Reason::SerialConflict;
-    }
-  }
-  return reason;
-}
-
-Reason Registrar::Impl::examine(const Registration& registration, RegistryStore::Batch& batch,
-                                std::vector<Accepted>& accepted, std::int64_t now) {
-  const Identity& identity = registration.identity;
-  const std::shared_ptr<const CaSet> cas = cas_now();
-  const DeviceKey key = cache_.key(identity.issuer_serial, identity.fingerprint);
-  const auto slot = registered_slot(cache_, chains_, key);
-  if (slot) {
-    if (slot->status == static_cast<std::uint8_t>(DeviceStatus::Pending) && registration.pending) return Reason::None;
-    if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
-  }
-  const Digest owner = registration.path.cas.front();
-  if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;
-  for (const Certificate& sent : registration.path.intermediates) {
-    const Reason between = cas->standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
-    if (between != Reason::None) return between;
-  }
-  const CaEntry& ca = cas->entry(*cas->find(owner));
-  const bool by_itself = registration.by == RegisteredBy::Auto;
-  if (!slot && !ca.auto_register && by_itself) return Reason::NotRegistered;
-  const Digest signed_by = issuing_key(registration.path, *cas);
-  if (const Reason taken = serial_taken(key, signed_by, accepted); taken != Reason::None) return taken;
-  for (const Accepted& other : accepted) {
-    if (other.key.name == key.name && other.key.same_fingerprint(key)) return Reason::None;  // came twice
-  }
-  if (!slot && options_.max_devices_per_ca != 0) {
-    const DeviceCounts counts = cas_.at(owner).devices;
-    const auto in_batch = static_cast<std::uint64_t>(
-        std::count_if(accepted.begin(), accepted.end(), [&](const Accepted& other) { return other.owner == owner; }));
-    if (counts.active + counts.inactive + counts.pending + counts.revoked + in_batch >= options_.max_devices_per_ca) {
-      return Reason::NotRegistered;
-    }
-  }
-  const std::uint64_t chain = book_.of_path(registration.path, *cas);
-  if (chain == 0) return Reason::None;  // out of chain ids: said loudly there; the device is served unregistered
-  if (slot) {
-    if (slot->chain == chain) {
-      book_.refresh(chain, *cas, now);  // the same chain, through another member of a renewed CA
-    } else {
-      accept_move(registration, key, *slot, chain, batch, accepted);
-    }
-    return Reason::None;
-  }
-  DeviceRow row;
-  row.status = by_itself && (registration.pending || ca.approve) ? DeviceStatus::Pending : DeviceStatus::Active;
-  row.registered_by = registration.by;
-  row.seen_day = by_itself ? unix_day(now) : 0;
-  row.chain = chain;
-  row.not_before = identity.not_before;
-  row.not_after = identity.not_after;
-  row.registered_at = now;
-  row.name = identity.issuer_serial;
-  store_.put_device(batch, identity.fingerprint, row);
-  store_.put_device_text(batch, identity.fingerprint, owner,
-                         {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
-                          identity.key_type, registration.leaf_der});
-  accepted.push_back({identity.fingerprint, key, row, owner, signed_by, std::nullopt});
-  return Reason::None;
-}
-
-void Registrar::Impl::accept_move(const Registration& registration, const DeviceKey& key, const SlotState& slot,
-                                  std::uint64_t chain, RegistryStore::Batch& batch, std::vector<Accepted>& accepted) {
-  const auto stored = store_.device(registration.identity.fingerprint);
-  if (!stored || !stored->has_value()) return;
-  DeviceRow row = **stored;
-  const ChainRecord* before = chains_.record(slot.chain);
-  row.chain = chain;
-  const Digest owner = registration.path.cas.front();
-  const Digest owner_before = before != nullptr ? before->cas.front() : owner;
-  store_.put_device(batch, registration.identity.fingerprint, row);
-  if (owner_before != owner) {
-    store_.remove_owner(batch, registration.identity.fingerprint, owner_before);
-    store_.put_owner(batch, registration.identity.fingerprint, owner);
-  }
-  accepted.push_back(
-      {registration.identity.fingerprint, key, row, owner, issuing_key(registration.path, *cas_now()), owner_before});
-}
-
-void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
-  for (const Accepted& device : accepted) {
-    cache_.put(device.key, {static_cast<std::uint32_t>(device.row.chain), static_cast<std::uint8_t>(device.row.status),
-                            static_cast<std::uint16_t>(device.row.seen_day)});
-    if (device.owner_before) {
-      count(device.row.status, *device.owner_before, -1);
-    } else {
-      count_expiry(device.row.not_after, +1);
-      const std::lock_guard lock(mutex_);
-      ++stats_.registered;
-      if (const auto ca = cas_.find(device.owner); ca != cas_.end()) ++ca->second.registered_since_start;
-    }
-    count(device.row.status, device.owner, +1);
-  }
-}
-
-void Registrar::Impl::commit_registrations() {
-  const std::size_t taken = std::min(waiting_.size(), kLargestBatch);
-  RegistryStore::Batch batch;
-  std::vector<Accepted> accepted;
-  Notice notice;
-  const std::int64_t now = unix_now();
-  for (std::size_t i = 0; i < taken; ++i) {
-    const Reason refused = examine(waiting_[i], batch, accepted, now);
-    if (refused != Reason::None) {
-      notice.cuts.push_back({Cut::Scope::Device, waiting_[i].identity.fingerprint, refused});
-    }
-  }
-  if (!batch.empty()) {
-    for (const Accepted& device : accepted) {
-      ledger_.note(device.owner_before ? Change::Kind::DeviceMoved : Change::Kind::DeviceRegistered, device.id,
-                   static_cast<std::uint8_t>(device.row.status));
-    }
-    if (const auto written = ledger_.commit(batch, Durable::Synced); !written) {
-      const bool first = retry_at_ms_ == 0;
-      retry_at_ms_ = steady_ms() + kRetryMs;
-      if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
-      if (stopping_) waiting_.clear();  // they register again on their next connection
-      return;
-    }
-  }
-  if (retry_at_ms_ != 0) log_.info("registrations-go-on");
-  retry_at_ms_ = 0;
-  gather_until_ = std::chrono::steady_clock::now() + options_.gather;
-  publish(accepted);
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
-  if (!notice.cuts.empty()) {
-    {
-      const std::lock_guard lock(mutex_);
-      stats_.refused += notice.cuts.size();
-    }
-    notice.revision = ledger_.revision();
-    sink_.put_in_force(notice);
-  }
-  // Last: who sees an empty queue sees everything that came of it.
-  queued_.fetch_sub(taken, std::memory_order_relaxed);
-  reclaim();
 }
 
 void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {

@@ -136,6 +136,7 @@ struct RegistrarStats {
   std::uint64_t commits = 0;
   double commit_seconds_sum = 0;
   std::vector<std::uint64_t> commit_seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
+  bool stalled = false;                               // the disk has not answered a write for a second or more
   DeviceCounts devices;
   std::uint64_t cas_active = 0, cas_inactive = 0;
   double warmup_seconds = 0;
@@ -155,7 +156,9 @@ class Registrar {
   // Adds what is absent; never changes the status of what is present. After warm(), before or after start().
   Answer<void> trust(const std::vector<Certificate>& cas);
   void start();  // the thread
-  void stop();   // writes what is queued, then joins; idempotent
+  // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
+  // destroyed before the disk answers.
+  void stop();
 
   // Shards, all at once. Never blocks; false: the queue is full, offer again later.
   bool offer(Registration registration);
@@ -168,6 +171,7 @@ class Registrar {
   // Any thread.
   std::shared_ptr<const CaSet> ca_set() const;
   RegistrarStats stats() const;
+  bool stalled() const;  // the disk has not answered a write for a second or more
 
   // The admin side; each blocks its caller until durable and in force. Any thread but the registrar's and the shards'.
   // Each leaves a line of `by` in the audit log, in the same batch as the change.

@@ -75,7 +75,8 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   store_.put_code(batch, row);
   ledger_.note(Change::Kind::CodeIssued, row.hash, 0);
   ledger_.audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
-  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
+  const auto undo = [&](RegistryStore::Batch& back) { store_.remove_code(back, row.hash); };
+  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
   codes_[row.hash] = row;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
   hashes->insert(row.hash);
@@ -84,12 +85,17 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   return code;
 }
 
-Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by) {
+Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by,
+                                           const std::optional<CodeRow>& code) {
   if (const auto remains = remains_.find(record.id); remains != remains_.end()) record.devices = remains->second;
   ledger_.audit(by, "ca.register", to_hex(record.id), "", to_string(record.status));
   store_.put_ca(batch, record.id, row_of(record));
   ledger_.note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
-  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
+  const auto undo = [&](RegistryStore::Batch& back) {
+    store_.remove_ca(back, record.id);
+    if (code) store_.put_code(back, *code);
+  };
+  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
   {
     const std::lock_guard lock(mutex_);
     cas_.insert_or_assign(record.id, record);
@@ -139,7 +145,7 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
                           now,
                           {},
                           0},
-                         batch, by);
+                         batch, by, *code);
   if (stored) *code = used;
   return stored;
 }
@@ -178,7 +184,8 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   const auto found = cas_.find(id);
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
   // Where the disk refused it, the same command again is how an operator makes it durable.
-  if (found->second.status == status && cas_not_durable_.count(id) == 0) return ca(id);
+  const bool proven = cas_not_durable_.count(id) == 0 && (status == CaStatus::Active || !ledger_.in_doubt());
+  if (found->second.status == status && proven) return ca(id);
   if (found->second.status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
   if (status == CaStatus::Active && listed_by_its_issuer(found->second.certificate)) return revoked_ca();
   CaRecord record = found->second;
@@ -190,8 +197,9 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   const CaStatus before = cas_not_durable_.count(id) != 0 ? CaStatus::Active : found->second.status;
   ledger_.audit(by, status == CaStatus::Active ? "ca.activate" : "ca.deactivate", to_hex(id), to_string(before),
                 to_string(status));
+  const auto undo = [&](RegistryStore::Batch& back) { store_.put_ca(back, id, row_of(found->second)); };
   const auto written =
-      status == CaStatus::Active ? ledger_.commit(batch, Durable::Answered) : ledger_.commit_restriction(batch);
+      status == CaStatus::Active ? ledger_.commit(batch, Durable::Answered, undo) : ledger_.commit_restriction(batch);
   if (!written && status == CaStatus::Active) return written.error();
   {
     const std::lock_guard lock(mutex_);
@@ -233,7 +241,12 @@ Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, cons
   ledger_.note(Change::Kind::CaDeleted, id, 0);
   ledger_.audit(by, cascade ? "ca.delete-cascade" : "ca.delete", to_hex(id),
                 std::string(to_string(was.status)) + ", " + std::to_string(devices.active) + " active devices", "");
-  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) {
+  const auto undo = [&](RegistryStore::Batch& back) {
+    store_.put_ca(back, id, row_of(was));
+    store_.remove_purge(back, id);
+    book_.put_remembered(*forgotten, back);
+  };
+  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) {
     // It did not happen: what waits for its first batch must not be written as forgotten by the next one.
     book_.unmark(*forgotten);
     return written.error();

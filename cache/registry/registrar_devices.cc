@@ -63,15 +63,17 @@ Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, Device
     return Refusal{Refusal::Kind::Conflict,
                    "a CRL put this serial on hold and nobody has shown its certificate: delete the entry instead"};
   }
-  if (now_status == status && row.status == status) return device(id);
+  const bool proven = status == DeviceStatus::Active || !ledger_.in_doubt();
+  if (now_status == status && row.status == status && proven) return device(id);
   if (now_status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
+  const auto undo = [&, before = row](RegistryStore::Batch& back) { store_.put_device(back, id, before); };
   row.status = status;
   RegistryStore::Batch batch;
   store_.put_device(batch, id, row);
   ledger_.note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
   ledger_.audit(by, action_of(status), to_hex(id), to_string(now_status), to_string(status));
-  const auto written =
-      status == DeviceStatus::Active ? ledger_.commit(batch, Durable::Answered) : ledger_.commit_restriction(batch);
+  const auto written = status == DeviceStatus::Active ? ledger_.commit(batch, Durable::Answered, undo)
+                                                      : ledger_.commit_restriction(batch);
   if (!written && status == DeviceStatus::Active) return written.error();
   const ChainRecord* chain = chains_.record(row.chain);
   put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
@@ -100,11 +102,17 @@ Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Acto
                        : "this device is revoked: it can be forgotten only after its certificate has ended, or it "
                          "would register again"};
   }
+  const auto text = store_.device_text(id);
+  if (!text) return text.error();
   RegistryStore::Batch batch;
   store_.remove_device(batch, id, was->ca_id, was->serial);
   ledger_.note(Change::Kind::DeviceDeleted, id, 0);
   ledger_.audit(by, "device.delete", to_hex(id), to_string(was->status), "");
-  if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
+  const auto undo = [&](RegistryStore::Batch& back) {
+    store_.put_device(back, id, row);
+    if (text->has_value()) store_.put_device_text(back, id, was->ca_id, **text);
+  };
+  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
   cache_.remove(cache_.key(row.name, id));
   count(was->status, was->ca_id, -1);
   Notice notice{ledger_.revision(), nullptr, {{Cut::Scope::Device, id, Reason::NotRegistered}}};
@@ -139,7 +147,8 @@ Answer<std::vector<Registered>> Registrar::Impl::register_devices(std::vector<Re
     if (devices.size() == 1) ledger_.audit(by, "device.register", to_hex(device.id), "", "active");
   }
   if (!batch.empty()) {
-    if (const auto written = ledger_.commit(batch, Durable::Answered); !written) return written.error();
+    const auto undo = [&](RegistryStore::Batch& back) { unaccept(back, accepted); };
+    if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
     publish(accepted);
     reclaim();
   }

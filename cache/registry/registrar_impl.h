@@ -1,4 +1,4 @@
-// The registrar's inside, shared by registrar.cc (the thread, registrations), registrar_changes.cc and
+// The registrar's inside, shared by registrar.cc (the thread), registrar_registrations.cc, registrar_changes.cc and
 // registrar_devices.cc (what operators change), crl_import.cc (lists), registrar_settings.cc (what it keeps for
 // others), registrar_warm.cc (start) and registrar_reads.cc (what is asked from any thread). What goes to disk beside a
 // change is the Ledger's, the chains are the ChainBook's. Nobody else includes it. `mutex_` guards what readers on
@@ -40,6 +40,8 @@ class Registrar::Impl {
     Digest owner{};
     Digest issuing_key{};
     std::optional<Digest> owner_before;  // of a device that moved
+    std::string serial;
+    DeviceRow row_before;  // of a device that moved
   };
 
   // registrar_warm.cc
@@ -69,6 +71,7 @@ class Registrar::Impl {
       if (stopping_) {
         command.run(false);
       } else {
+        ++commands_waiting_;
         work_.push(std::move(command));
         ring();
         hurry();
@@ -120,6 +123,11 @@ class Registrar::Impl {
   void trim_audit(RegistryStore::Batch& batch);
   void trim_codes(RegistryStore::Batch& batch, std::vector<Digest>& ended);
   void process(std::vector<Work> work);
+  void commit_seen(const std::vector<Digest>& seen);
+  void reclaim();
+
+  // registrar_registrations.cc
+  void take_in(Registration registration);  // who waits already is not taken twice
   void commit_registrations();
   // None: accepted, or nothing to do; else why the device must not have been let in.
   Reason examine(const Registration& registration, RegistryStore::Batch& batch, std::vector<Accepted>& accepted,
@@ -128,13 +136,15 @@ class Registrar::Impl {
   void accept_move(const Registration& registration, const DeviceKey& key, const SlotState& slot, std::uint64_t chain,
                    RegistryStore::Batch& batch, std::vector<Accepted>& accepted);
   void publish(const std::vector<Accepted>& accepted);
-  void commit_seen(const std::vector<Digest>& seen);
-  void reclaim();
+  // The rows as they were before these were accepted.
+  void unaccept(RegistryStore::Batch& batch, const std::vector<Accepted>& accepted);
 
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
-  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by);
+  // `code`: the one it is registered with, as it was.
+  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by,
+                            const std::optional<CodeRow>& code = {});
   void count(DeviceStatus status, const Digest& owner, int by);
   void count_expiry(std::int64_t not_after, int by);
   // The status in force, else the row's: the cache is ahead of the disk where a change could not be written.
@@ -145,6 +155,8 @@ class Registrar::Impl {
     const std::lock_guard lock(mutex_);
     return ca_set_;
   }
+
+  static constexpr std::int64_t kRetryMs = 500;  // after a commit that the disk refused
 
   RegistryStore& store_;
   StatusCache& cache_;
@@ -157,11 +169,13 @@ class Registrar::Impl {
   WorkQueue<Work> work_;
   std::atomic<std::uint32_t> bell_{0};
   std::atomic<std::uint64_t> queued_{0};  // registrations accepted from shards and not yet written
+  std::atomic<std::uint64_t> commands_waiting_{0};
   std::atomic<bool> started_{false};
   std::mutex command_mutex_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
   std::vector<Registration> waiting_;                     // the registrar's: taken from the queue, not yet on disk
+  std::set<Digest> waiting_ids_;                          // each of them once: who comes again waits already
   std::int64_t retry_at_ms_ = 0;                          // steady clock; 0: no failed commit behind
   std::int64_t trim_at_ms_ = 0;                           // steady clock
   std::int64_t settle_at_ms_ = 0;                         // steady clock: when what is owed is tried again
@@ -199,5 +213,6 @@ Refusal not_durable(const Refusal& why);
 // What the audit log calls a change to this status.
 std::string_view action_of(DeviceStatus status);
 std::int64_t unix_now();
+std::int64_t steady_ms();
 
 }  // namespace sallyport

@@ -171,6 +171,10 @@ std::uint64_t Registrar::devices_expiring(std::int64_t from, std::int64_t to) co
   return count;
 }
 
+bool Registrar::stalled() const {
+  return impl_->ledger_.figures().stalled;
+}
+
 RegistrarStats Registrar::stats() const {
   const std::lock_guard lock(impl_->mutex_);
   RegistrarStats stats = impl_->stats_;
@@ -178,6 +182,7 @@ RegistrarStats Registrar::stats() const {
   stats.revision = commits.revision;
   stats.store_errors = commits.store_errors;
   stats.commits = commits.commits;
+  stats.stalled = commits.stalled;
   stats.commit_seconds_sum = commits.seconds_sum;
   stats.commit_seconds_buckets = commits.seconds_buckets;
   stats.queued = impl_->queued_.load(std::memory_order_relaxed);

@@ -1,20 +1,32 @@
 // What the registrar keeps for others: hosted server certificates, overrides of listeners, tokens, and the audit log
 // itself. Each write is one synced commit with its line in the audit log, and changes nothing that the gate reads.
+#include <algorithm>
+
 #include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
 
 Answer<void> Registrar::put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->ledger_.set(by, "server-certificate.add", to_hex(id), "", "hosted",
-                              [&](RegistryStore::Batch& batch) { impl_->store_.put_server_cert(batch, id, row); });
+    return impl_->ledger_.set(
+        by, "server-certificate.add", to_hex(id), "", "hosted",
+        [&](RegistryStore::Batch& batch) { impl_->store_.put_server_cert(batch, id, row); },
+        [&](RegistryStore::Batch& back) { impl_->store_.remove_server_cert(back, id); });
   });
 }
 
 Answer<void> Registrar::delete_server_cert(const Digest& id, const Actor& by) {
-  return impl_->call<void>([&] {
-    return impl_->ledger_.set(by, "server-certificate.delete", to_hex(id), "hosted", "",
-                              [&](RegistryStore::Batch& batch) { impl_->store_.remove_server_cert(batch, id); });
+  return impl_->call<void>([&]() -> Answer<void> {
+    const auto all = server_certs();
+    if (!all) return all.error();
+    const auto undo = [&](RegistryStore::Batch& back) {
+      for (const auto& [other, row] : *all) {
+        if (other == id) impl_->store_.put_server_cert(back, id, row);
+      }
+    };
+    return impl_->ledger_.set(
+        by, "server-certificate.delete", to_hex(id), "hosted", "",
+        [&](RegistryStore::Batch& batch) { impl_->store_.remove_server_cert(batch, id); }, undo);
   });
 }
 
@@ -30,14 +42,22 @@ Answer<std::vector<std::pair<Digest, ServerCertRow>>> Registrar::server_certs() 
 
 Answer<void> Registrar::put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
                                      const std::string& before, const std::string& after, const Actor& by) {
-  return impl_->call<void>([&] {
-    return impl_->ledger_.set(by, action, listener, before, after, [&](RegistryStore::Batch& batch) {
-      if (row.auth || row.certificate) {
-        impl_->store_.put_override(batch, listener, row);
-      } else {
-        impl_->store_.remove_override(batch, listener);
-      }
-    });
+  const auto put = [&](RegistryStore::Batch& batch, const OverrideRow& one) {
+    if (one.auth || one.certificate) {
+      impl_->store_.put_override(batch, listener, one);
+    } else {
+      impl_->store_.remove_override(batch, listener);
+    }
+  };
+  return impl_->call<void>([&]() -> Answer<void> {
+    const auto all = overrides();
+    if (!all) return all.error();
+    const auto found =
+        std::find_if(all->begin(), all->end(), [&](const auto& stored) { return stored.first == listener; });
+    const OverrideRow was = found != all->end() ? found->second : OverrideRow{};
+    return impl_->ledger_.set(
+        by, action, listener, before, after, [&](RegistryStore::Batch& batch) { put(batch, row); },
+        [&](RegistryStore::Batch& back) { put(back, was); });
   });
 }
 
@@ -53,8 +73,10 @@ Answer<std::vector<std::pair<std::string, OverrideRow>>> Registrar::overrides() 
 
 Answer<void> Registrar::put_token(const std::string& name, const TokenRow& row, const Actor& by) {
   return impl_->call<void>([&] {
-    return impl_->ledger_.set(by, "token.create", name, "", row.operates ? "operator" : "viewer",
-                              [&](RegistryStore::Batch& batch) { impl_->store_.put_token(batch, name, row); });
+    return impl_->ledger_.set(
+        by, "token.create", name, "", row.operates ? "operator" : "viewer",
+        [&](RegistryStore::Batch& batch) { impl_->store_.put_token(batch, name, row); },
+        [&](RegistryStore::Batch& back) { impl_->store_.remove_token(back, name); });
   });
 }
 
@@ -83,7 +105,10 @@ Answer<void> Registrar::record(const Actor& by, const std::string& action, const
   return impl_->call<void>([&]() -> Answer<void> {
     RegistryStore::Batch batch;
     impl_->ledger_.audit(by, action, target, "", after);
-    return impl_->ledger_.commit(batch, Durable::Answered);
+    const auto written = impl_->ledger_.commit_restriction(batch);  // it has happened: its line is owed
+    if (written) return written;
+    return Refusal{Refusal::Kind::Unavailable,
+                   "done, but its line in the audit log is NOT durable yet: " + written.error().what};
   });
 }
 

@@ -80,6 +80,33 @@ TEST_F(ApiTest, ATokenRevokedWhileTheDiskIsFullStaysRevokedAndIsWrittenLater) {
   EXPECT_EQ(ask("POST", "/v1/tokens", R"({"name": "ci", "role": "operator"})").status, 201U);
 }
 
+// No worker waits behind it, and whoever asks is told.
+TEST_F(ApiTest, ADiskThatHangsIsToldAndKeepsNobodyWaiting) {
+  const Metrics metrics(config_, plane_, *registrar_, log_);
+  Probes probes(metrics);
+  probes.set(Probes::Phase::Ready);
+  HttpRequest ready;
+  ready.method = "GET";
+  ready.path = "/readyz";
+  EXPECT_EQ(probes.handle(ready).status, 200U);
+  EXPECT_EQ(json(ask("GET", "/v1/status"))["store_stalled"], false);
+  env_.hangs = true;
+  const std::string ca = "/v1/cas/" + to_hex(ca_.certificate.fingerprint());
+  for (int round = 0; round < 8; ++round) {  // more than there are workers
+    const HttpResponse refused = ask("POST", ca + "/deactivate");
+    EXPECT_EQ(refused.status, 503U);
+    EXPECT_THAT(refused.body, HasSubstr("in force, NOT durable yet"));
+  }
+  EXPECT_EQ(probes.handle(ready).status, 503U);
+  EXPECT_THAT(probes.handle(ready).body, HasSubstr("the store is stalled"));
+  EXPECT_EQ(json(ask("GET", "/v1/status"))["store_stalled"], true);
+  EXPECT_EQ(json(ask("GET", ca))["status"], "inactive");
+  EXPECT_THAT(ask("POST", "/v1/registration-codes").body, HasSubstr("the disk does not answer"));
+  env_.thaw();
+  ASSERT_TRUE(eventually([&] { return ask("POST", ca + "/deactivate").status == 200; }));
+  EXPECT_EQ(probes.handle(ready).status, 200U);
+}
+
 TEST_F(ApiTest, TheSocketIsTheOperators) {
   EXPECT_EQ(ask("GET", "/livez").status, 200U) << "probes are on it, too";
   EXPECT_EQ(ask("POST", "/v1/registration-codes").status, 201U);

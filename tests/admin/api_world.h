@@ -44,7 +44,10 @@ class ApiTest : public testing::Test {
         ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, config_, std::time(nullptr)},
         null_);
   }
-  ~ApiTest() override { registrar_->stop(); }
+  ~ApiTest() override {
+    env_.thaw();
+    registrar_->stop();
+  }
 
   // As the HTTP server does it: the head first, then the body in pieces or whole.
   HttpResponse ask(const std::string& method, const std::string& target, const std::string& body = "",

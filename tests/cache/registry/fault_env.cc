@@ -11,6 +11,7 @@ class FaultFile final : public rocksdb::WritableFileWrapper {
   ~FaultFile() override { write_out(); }
 
   rocksdb::Status Append(const rocksdb::Slice& data) override {
+    env_.hangs.wait(true);
     if (env_.disk_full) return rocksdb::Status::NoSpace("injected");
     unsynced_.append(data.data(), data.size());
     return rocksdb::Status::OK();
@@ -21,6 +22,7 @@ class FaultFile final : public rocksdb::WritableFileWrapper {
   rocksdb::Status Flush() override { return rocksdb::Status::OK(); }
   rocksdb::Status Sync() override {
     ++env_.syncs;
+    env_.hangs.wait(true);
     if (env_.disk_full) return rocksdb::Status::NoSpace("injected");
     if (env_.crashed) return rocksdb::Status::IOError("crashed");
     rocksdb::Status status = write_out();

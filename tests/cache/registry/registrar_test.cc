@@ -53,7 +53,7 @@ TEST_F(RegistrarTest, RegistrationsGatherAndCommandsDoNotWait) {
   ASSERT_TRUE(registrar_->trust({root_.certificate}));
   const Identity509 first = make_device("first", root_), last = make_device("last", root_);
   ASSERT_TRUE(connects(first.certificate));
-  ASSERT_TRUE(eventually([&] { return registered(first.certificate); }));
+  ASSERT_TRUE(eventually([&] { return registered(first.certificate) && registrar_->stats().queued == 0; }));
   std::vector<Identity509> next;
   const std::uint64_t commits = registrar_->stats().commits;
   for (int i = 0; i < 5; ++i) next.push_back(make_device("next" + std::to_string(i), root_));

@@ -74,7 +74,10 @@ class RegistrarTest : public testing::Test {
     gate_.reset();
     store_.reset();
   }
-  void TearDown() override { close(); }
+  void TearDown() override {
+    env_.thaw();
+    close();
+  }
 
   Verdict ask(const Certificate& leaf, const std::vector<Certificate>& sent = {}) {
     const X509StackPtr stack(sk_X509_new_null());
