@@ -178,6 +178,7 @@ class Session final : public Verifier {
   bool pass_end_on();
   bool passed_on_as_reset() const;
   void watch_delivery();
+  bool broker_takes();
   void on_delivery_timer();
   void hurry_delivery();
   void part_from_client(Manner manner);
@@ -222,16 +223,18 @@ class Session final : public Verifier {
     bool is_5() const { return version == MqttVersion::V5; }
   } mqtt_;
 
-  // Why it will end, once it may: a halted session when its turn has come, one that delivers when the broker has it all.
+  // Why it will end, once it may: a halted session when its turn has come, one that delivers when the broker has it
+  // all.
   struct Parting {
     Error by{};
     Cause cause = Cause::Cut;
     Manner manner = Manner::Orderly;
-    bool served = false;        // when it was halted it had reached the broker
-    bool farewell_due = false;  // its turn has come
-    bool hurried = false;       // Sallyport stops
-    std::uint64_t at_us = 0;     // since when it is halted
-    std::uint64_t until_us = 0;  // the broker takes something by then, or what is left is dropped
+    bool served = false;                // when it was halted it had reached the broker
+    bool farewell_due = false;          // its turn has come
+    bool hurried = false;               // Sallyport stops
+    std::uint64_t at_us = 0;            // since when it is halted
+    std::uint64_t until_us = 0;         // the broker takes something by then, or what is left is dropped
+    std::size_t unsent = SIZE_MAX;      // to the broker, when its kernel was asked last
     std::uint64_t client_until_us = 0;  // the client takes its last words by then
   } parting_;
 

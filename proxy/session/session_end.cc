@@ -21,8 +21,8 @@ constexpr std::size_t kSwallowBytes = 256 * 1024;
 
 void Session::terminate(const Error& error, Cause cause, Manner manner) {
   if (over()) return;
-  const bool served = state_ == State::Forwarding || state_ == State::Delivering ||
-                      (state_ == State::Halted && parting_.served);
+  const bool served =
+      state_ == State::Forwarding || state_ == State::Delivering || (state_ == State::Halted && parting_.served);
   host_->schedule.over(*this, error, cause, served);
   become(State::Ending);
   host_->loop.timers().stop(timer_);

@@ -3,8 +3,9 @@
 // may stop reading, and closing with unread data would reset the connection and destroy what is still on its way.
 //
 // The session stays in the index of live sessions, so that a cut drops what is left. A broker that takes nothing for
-// kTakeMs has hung, and what is left for it is dropped, too.
+// kTakeMs, at most twice that, has hung: what is left for it here is dropped, too.
 #include <algorithm>
+#include <utility>
 
 #include "proxy/session/session.h"
 
@@ -12,7 +13,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint64_t kTakeMs = 60'000;    // for the broker to take some of it, or to end when it has it all
+constexpr std::uint64_t kTakeMs = 30'000;    // for the broker to take some of it, or to end when it has it all
 constexpr std::uint64_t kHurriedMs = 1'000;  // the same for all of it, where Sallyport stops
 constexpr std::uint64_t kClientMs = 1'000;   // for the client to take its last words
 constexpr std::uint64_t kLookMs = 20;        // until the broker's kernel is asked again
@@ -65,9 +66,9 @@ void Session::advance_delivery() {
 
 // All was handed to the kernel. True: the broker's connection may be closed.
 //
-// In MQTT a FIN does for every end: what was sent has a DISCONNECT or has none, and without one the broker publishes the
-// Will. A reset would say no more, and destroy what the broker has not read yet. A stream of bytes cannot say that it
-// was cut off; a reset does, once the broker's kernel has all of it.
+// In MQTT a FIN does for every end: what was sent has a DISCONNECT or has none, and without one the broker publishes
+// the Will. A reset would say no more, and destroy what the broker has not read yet. A stream of bytes cannot say that
+// it was cut off; a reset does, once the broker's kernel has all of it.
 bool Session::pass_end_on() {
   Io& io = host_->loop.io();
   if (passed_on_as_reset()) return io.unsent(broker_.socket) == 0;
@@ -88,14 +89,23 @@ void Session::watch_delivery() {
   start_timer(timer_, until > now ? (until - now) / 1000 : 0);
 }
 
+// Whether its kernel took some of what ours holds since it was asked last, which is never asked of one that is quick.
+bool Session::broker_takes() {
+  const std::size_t before = std::exchange(parting_.unsent, host_->loop.io().unsent(broker_.socket));
+  if (parting_.hurried || parting_.unsent >= before) return false;
+  parting_.until_us = host_->loop.now_us() + kTakeMs * 1000;
+  return true;
+}
+
 void Session::on_delivery_timer() {
   const std::uint64_t now = host_->loop.now_us();
-  if (now >= parting_.until_us) {
+  if (now >= parting_.until_us && !broker_takes()) {
     if (parting_.hurried) {
       return terminate({Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"}, Cause::Shutdown, Manner::Abrupt);
     }
-    return terminate({Origin::Broker, Reason::None, 0, "the broker does not take what the client sent, or does not end"},
-                     Cause::Timeout, Manner::Abrupt);
+    return terminate(
+        {Origin::Broker, Reason::None, 0, "the broker does not take what the client sent, or does not end"},
+        Cause::Timeout, Manner::Abrupt);
   }
   if (client_.farewell != Farewell::NotYet && now >= parting_.client_until_us) {
     client_.farewell = Farewell::Close;

@@ -166,8 +166,8 @@ void Shard::on_drain_limit() {
 void Shard::shut_down_all(bool also_served) {
   for (Session& session : slab_) {
     const Session::State at = session.state();
-    const bool served = at == Session::State::Connecting || at == Session::State::Forwarding ||
-                        at == Session::State::Delivering;
+    const bool served =
+        at == Session::State::Connecting || at == Session::State::Forwarding || at == Session::State::Delivering;
     if (!served || also_served) session.shut_down();
   }
 }

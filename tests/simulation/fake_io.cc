@@ -70,7 +70,8 @@ void FakeIo::reset(Wire& wire) {
 
 void FakeIo::peer_writes(Socket socket, const std::string& bytes) {
   Wire& wire = wires_[socket.handle()];
-  if (!wire.open && !bytes.empty()) return reset(wire);
+  if (wire.peer_reset || bytes.empty()) return;
+  if (!wire.open) return reset(wire);
   wire.incoming += bytes;
 }
 
@@ -139,6 +140,7 @@ bool FakeIo::run(Completion& completion) {
     case Kind::Send: return run_send(completion, operation);
     case Kind::Connect: break;
   }
+  if (hold_connects) return false;
   if (refuse_connects > 0) {
     --refuse_connects;
     ++faults_made;

@@ -50,8 +50,9 @@ class FakeIo final : public Io {
   std::size_t received_by_session(Socket socket) { return wires_[socket.handle()].received; }
 
   Faults faults;
-  int refuse_connects = 0;  // so many of the next ones fail
-  bool turn();              // completes what it likes; false when nothing was in flight
+  int refuse_connects = 0;     // so many of the next ones fail
+  bool hold_connects = false;  // while it is so, none completes
+  bool turn();                 // completes what it likes; false when nothing was in flight
   int open_sockets() const;
   std::size_t in_flight() const { return operations_.size(); }
   std::size_t sending_bytes(Socket socket) const;

@@ -64,12 +64,12 @@ bool run_one(std::uint64_t seed) {
     if (world.host.ended_as != Cause::Shutdown) {
       EXPECT_GE(world.broker_got.size(), world.received_whole()) << "last words were lost: " << world.story();
       EXPECT_NE(world.host.ended_as, Cause::Timeout) << world.story();
+      // In MQTT what was said tells what end it was; a stream that was cut off is passed on as one.
+      const bool cut_off = script.tcp && world.host.ended_as != Cause::Closed;
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), cut_off) << world.story();
     } else if (script.broker_reads_from_turn == 0) {
       EXPECT_GE(world.broker_got.size(), world.accepted_at_shutdown) << "last words were lost: " << world.story();
     }
-    // In MQTT what was said tells what end it was; a stream that was cut off is passed on as one.
-    const bool torn = script.tcp && world.host.ended_as != Cause::Closed;
-    EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), torn) << world.story();
   }
   if (undisturbed(script, world) && script.broker_end == BrokerEnd::AfterClient) {
     if (script.client_end == ClientEnd::CloseNotify || script.client_end == ClientEnd::FinAlone) {
@@ -270,6 +270,147 @@ TEST(Session, AStreamIsReadInTheLargestPiecesOnceItIsTakenWhole) {
       world.run();
       EXPECT_GT(world.io.most_read, 16U * 1024) << "it was a stream";
       EXPECT_EQ(world.io.most_read > 32U * 1024, whole) << world.io.most_read;
+    }
+  }
+}
+
+// A client that says all it has and hangs up, at a broker that takes nothing yet.
+Script last_words(bool tcp = false) {
+  Script script;
+  script.client_bytes = 20'000;
+  script.broker_bytes = 0;
+  script.client_end = ClientEnd::FinAlone;
+  script.hangs_up = true;
+  script.broker_reads_from_turn = 1'000'000;
+  script.tcp = tcp;
+  return script;
+}
+
+// Until nothing happens any more: what the broker's socket takes is full, and the client has said all.
+void let_it_stall(World& world) {
+  world.io.faults.window = 4096;
+  for (int i = 0; i < 300; ++i) world.turn();
+  EXPECT_EQ(world.client_sent, world.client_sends.size());
+}
+
+void broker_takes(World& world, std::size_t bytes) {
+  world.broker_got += world.io.peer_reads(world.host.broker, bytes);
+}
+
+// However long a broker takes, as long as it takes something.
+TEST(Session, ASlowBrokerGetsTheLastWords) {
+  for (const bool tcp : {false, true}) {
+    Script script = last_words(tcp);
+    script.client_bytes = 200'000;  // most of it still to be read from its socket
+    World world(script, 21);
+    let_it_stall(world);
+    while (world.session.is_live() && world.host.now_ms < 10'000'000) {
+      const std::uint64_t next = world.host.now_ms + 20'000;
+      while (world.host.now_ms < next && world.turn()) {
+      }
+      broker_takes(world, 2000);
+      if (world.io.peer_sees_end(world.host.broker) && world.io.unsent(world.host.broker) == 0) {
+        world.io.peer_ends(world.host.broker);
+      }
+    }
+    world.run();
+    world.check();
+    EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+    EXPECT_EQ(world.host.ended_as, Cause::Reset);
+    EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), tcp);
+  }
+}
+
+// A broker that hangs holds nobody for ever, whatever end the client had.
+TEST(Session, ABrokerThatHangsIsGivenUp) {
+  for (const auto end : {ClientEnd::FinAlone, ClientEnd::Reset, ClientEnd::CloseNotify, ClientEnd::Rubbish}) {
+    for (const std::size_t window : {std::size_t{4096}, std::size_t{1} << 20}) {
+      Script script = last_words();
+      script.client_end = end;
+      World world(script, 22);
+      world.io.faults.window = window;
+      world.run();
+      world.check();
+      EXPECT_EQ(world.host.ended_as, Cause::Timeout) << static_cast<int>(end);
+      EXPECT_GE(world.host.now_ms, 30'000U);
+      EXPECT_LE(world.host.now_ms, 90'000U);
+      // What the kernel has already is the broker's, and stays so.
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), window == 4096) << static_cast<int>(end);
+    }
+  }
+}
+
+// Its client is gone, and it is cut all the same: what the broker has not got yet it never gets.
+TEST(Session, ACutDropsTheLastWords) {
+  World world(last_words(), 23);
+  let_it_stall(world);
+  ASSERT_EQ(world.session.state(), Session::State::Delivering);
+  EXPECT_FALSE(world.host.index().empty()) << "a cut must find it";
+  broker_takes(world, SIZE_MAX);
+  const std::size_t most = world.broker_got.size() + world.io.sending_bytes(world.host.broker);
+  world.session.cut(Reason::DeviceRevoked);
+  EXPECT_TRUE(world.host.index().empty());
+  world.script.broker_reads_from_turn = 0;
+  world.run();
+  world.check();
+  EXPECT_LE(world.broker_got.size(), most);
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+  EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker));
+}
+
+// Sallyport stops: what it has taken from the client goes out, and a broker that takes nothing does not keep it.
+TEST(Session, StoppingWaitsASecondForTheBroker) {
+  for (const bool gone : {true, false}) {
+    for (const bool takes : {true, false}) {
+      Script script = last_words();
+      if (!gone) script.client_end = ClientEnd::WaitsForBroker;
+      World world(script, 24);
+      let_it_stall(world);
+      ASSERT_EQ(world.session.state(), gone ? Session::State::Delivering : Session::State::Forwarding);
+      const std::size_t held = world.session.to_broker_held();
+      EXPECT_GT(held, 10'000U);
+      broker_takes(world, SIZE_MAX);
+      const std::size_t before = world.broker_got.size();
+      const std::uint64_t since = world.host.now_ms;
+      world.session.shut_down();
+      if (takes) world.script.broker_reads_from_turn = 0;
+      world.run();
+      world.check();
+      EXPECT_LE(world.host.now_ms, since + 3000);
+      if (takes) {
+        EXPECT_GE(world.broker_got.size(), before + held);
+      } else {
+        EXPECT_LT(world.broker_got.size(), before + held);
+        EXPECT_EQ(world.host.ended_as, Cause::Shutdown);
+      }
+    }
+  }
+}
+
+// All in one flight, and gone before the broker was reached; what the client's connection says of it does not matter.
+TEST(Session, WhoLeavesBeforeTheBrokerIsReachedIsHeard) {
+  for (const auto end : {ClientEnd::FinAlone, ClientEnd::Reset, ClientEnd::CloseNotify, ClientEnd::Rubbish}) {
+    for (std::uint64_t seed = 1; seed < 40; ++seed) {
+      Script script;
+      script.version = seed % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
+      script.client_end = end;
+      script.hangs_up = true;
+      World world(script, seed);
+      world.io.hold_connects = true;
+      for (int i = 0; i < 100 && !world.client_finished; ++i) world.turn();
+      for (int i = 0; i < 20; ++i) world.turn();
+      if (end != ClientEnd::Reset) {
+        EXPECT_EQ(world.session.state(), Session::State::Connecting) << world.story();
+      }
+      world.io.hold_connects = false;
+      world.run();
+      world.check();
+      EXPECT_GE(world.broker_got.size(), world.received_whole()) << world.story();
+      EXPECT_FALSE(world.io.peer_sees_reset(world.host.broker));
+      if (end != ClientEnd::Reset) {
+        EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+      }
+      if (HasFailure()) return;
     }
   }
 }

@@ -215,7 +215,9 @@ void World::broker_acts() {
   if (broker_finished) return;
   const bool all_sent = broker_sent == broker_sends.size();
   switch (script.broker_end) {
-    case Script::BrokerEnd::AfterClient: broker_finished = all_sent && io.peer_sees_end(host.broker) && io.unsent(host.broker) == 0; break;
+    case Script::BrokerEnd::AfterClient:
+      broker_finished = all_sent && io.peer_sees_end(host.broker) && io.unsent(host.broker) == 0;
+      break;
     case Script::BrokerEnd::Fin: broker_finished = all_sent; break;
     case Script::BrokerEnd::Reset: broker_finished = broker_sent > broker_sends.size() / 2; break;
   }

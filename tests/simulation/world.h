@@ -30,8 +30,8 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool tcp = false;          // the listener's protocol
-  bool hangs_up = false;     // the client closes its socket when it has said all, and hears nothing more
+  bool tcp = false;       // the listener's protocol
+  bool hangs_up = false;  // the client closes its socket when it has said all, and hears nothing more
 };
 
 // A session of the slab is used again and again. Here every fourth seed's has lived before: with a client of MQTT 5, a

@@ -107,7 +107,8 @@ def test_a_slow_broker_gets_all_of_it(serve_once, site, root, tls, protocol, ack
     reads finds nobody to answer, and loses nothing by it. In MQTT what was said tells what end it was; a stream of
     bytes that was cut off is passed on as one."""
     broker = SlowBroker(mqtt=protocol == "mqtt", acknowledges=acknowledges)
-    server = serve_once([listener(site, protocol=protocol)], broker)
+    # No ticket: the client's kernel would answer its close with a reset, and drop what it has not sent yet.
+    server = serve_once([listener(site, protocol=protocol, resumption=False)], broker)
     root.register(server)
     try:
         opening = packet.connect("slow")
@@ -120,7 +121,7 @@ def test_a_slow_broker_gets_all_of_it(serve_once, site, root, tls, protocol, ack
                 device.expect(packet.CONNACK)
             device.tls.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
             device.send(said)
-        until("it has stalled", lambda: server.metric("bytes_total", direction="to_broker") > 50_000)
+            until("all is with Sallyport", lambda: all_taken(device))
         broker.hearing.set()
         until("the broker saw the end", lambda: broker.end)
         assert len(broker.came) == len(opening) + len(said) and bytes(broker.came) == opening + said
