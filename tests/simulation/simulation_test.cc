@@ -4,6 +4,7 @@
 //   SALLYPORT_SIM_RUNS=N   runs in each of the eight cases (1,250)
 //   SALLYPORT_SIM_SEED=N   that run alone
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include <cstdlib>
 
@@ -395,6 +396,7 @@ TEST(Session, WhoLeavesBeforeTheBrokerIsReachedIsHeard) {
       script.version = seed % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
       script.client_end = end;
       script.hangs_up = true;
+      script.tickets = seed % 3 == 0;  // which meet a closed socket
       World world(script, seed);
       world.io.hold_connects = true;
       for (int i = 0; i < 100 && !world.client_finished; ++i) world.turn();
@@ -413,6 +415,30 @@ TEST(Session, WhoLeavesBeforeTheBrokerIsReachedIsHeard) {
       if (HasFailure()) return;
     }
   }
+}
+
+// It has done its part of the handshake, said all and reset the connection before our turn for a step has come.
+TEST(Session, WhoLeavesBeforeItsHandshakeStepIsHeard) {
+  int heard = 0;
+  for (std::uint64_t seed = 1; seed < 40; ++seed) {
+    Script script;
+    script.version = TLS1_3_VERSION;
+    script.client_end = ClientEnd::Reset;
+    script.hangs_up = true;
+    World world(script, seed);
+    world.io.faults.no_buffers = 0;
+    while (!SSL_is_init_finished(world.client->ssl()) && world.turn()) {
+    }
+    world.host.hold_handshakes = true;
+    for (int i = 0; i < 20; ++i) world.turn();
+    world.host.hold_handshakes = false;
+    world.run();
+    world.check();
+    EXPECT_GE(world.broker_got.size(), world.received_whole()) << world.story();
+    heard += world.host.was_served ? 1 : 0;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(heard, 5);
 }
 
 TEST(Session, ACutInEveryTurnOfItsLifeLeavesNothingBehind) {
