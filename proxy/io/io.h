@@ -86,10 +86,11 @@ class Io {
   virtual void cancel(Completion& completion) = 0;
 
   // These answer at once and never block.
-  virtual Socket open(int family) = 0;          // a stream socket; invalid when the kernel refuses
-  virtual void end_sending(Socket socket) = 0;  // FIN
-  virtual void close(Socket socket) = 0;        // no operation of it is in flight
-  virtual void abort(Socket socket) = 0;        // close, with a reset to the peer
+  virtual std::size_t unsent(Socket socket) = 0;  // bytes that the peer's kernel has not; more than any where unknown
+  virtual Socket open(int family) = 0;            // a stream socket; invalid when the kernel refuses
+  virtual void end_sending(Socket socket) = 0;    // FIN
+  virtual void close(Socket socket) = 0;          // no operation of it is in flight
+  virtual void abort(Socket socket) = 0;          // close, with a reset to the peer
 };
 
 }  // namespace sallyport

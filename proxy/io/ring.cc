@@ -1,5 +1,7 @@
 #include "proxy/io/ring.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -216,6 +218,12 @@ void Ring::end_sending(Socket socket) {
   address(sqe, socket);
   io_uring_sqe_set_data(sqe, done);
   done->submit();
+}
+
+std::size_t Ring::unsent(Socket socket) {
+  int bytes = 0;
+  if (socket.direct() || ::ioctl(socket.handle(), SIOCOUTQ, &bytes) < 0) return SIZE_MAX;  // tcp(7)
+  return static_cast<std::size_t>(bytes);
 }
 
 void Ring::close(Socket socket) {

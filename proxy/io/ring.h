@@ -28,6 +28,7 @@ class Ring final : public Io {
   void cancel(Completion& completion) override;
   Socket open(int family) override;
   void end_sending(Socket socket) override;
+  std::size_t unsent(Socket socket) override;
   void close(Socket socket) override;
   void abort(Socket socket) override;
 

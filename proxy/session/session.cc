@@ -220,8 +220,11 @@ void Session::on_timer() {
     case State::Connecting: return host_->loop.io().cancel(broker_connect_);
     // One side has ended and the other did not follow.
     case State::Forwarding:
-      return terminate({broker_.ended ? Origin::Broker : Origin::Client, Reason::None, 0, "half-closed for too long"},
-                       Cause::Timeout, Manner::Abrupt);
+      if (!broker_.ended) {
+        return deliver({Origin::Client, Reason::None, 0, "half-closed for too long"}, Cause::Closed, Manner::Orderly);
+      }
+      return terminate({Origin::Broker, Reason::None, 0, "half-closed for too long"}, Cause::Timeout, Manner::Abrupt);
+    case State::Delivering: return on_delivery_timer();
     case State::Halted: return say_farewell();
     case State::Ending:
       client_.farewell = Farewell::Close;
@@ -232,11 +235,13 @@ void Session::on_timer() {
 
 void Session::shut_down() {
   if (state_ == State::Free || over()) return;
+  parting_.hurried = true;
   const Error stops{Origin::Proxy, Reason::ShuttingDown, 0, "sallyport stops"};
   if (state_ == State::Halted || state_ == State::Forwarding) {
     halt(stops, Cause::Shutdown);
     return farewell();  // closing is not paced any more
   }
+  if (state_ == State::Delivering) return hurry_delivery();
   if (state_ == State::Connecting) say_refused(Reason::ShuttingDown);
   terminate(stops, Cause::Shutdown);
 }
@@ -258,7 +263,9 @@ void Session::invariants() const {
   CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
                   !broker_send_.submitted() && !broker_connect_.submitted()));
   CHECK(state_ != State::Forwarding || (broker_.socket.valid() && client_.socket.valid()));
-  CHECK((!over() && state_ != State::Halted) || !entry_.linked);
+  CHECK(state_ != State::Delivering || broker_.socket.valid());
+  const bool cut = state_ == State::Halted && parting_.cause == Cause::Cut;
+  CHECK((!over() && !cut) || !entry_.linked);
 }
 
 }  // namespace sallyport

@@ -1,15 +1,16 @@
 // One connection of a device: from accept to the last byte. A state union with one exit.
 //
-//   Handshaking ──> AwaitingConnect ──> Connecting ──> Forwarding ──> Ending ──> Gone ──> (recycled)
-//        │               └─────────────────┴──────> Halted ──────────────^
-//        └───────────────┴─────────────────┴─────────────────────────────^
+//   Handshaking ──> AwaitingConnect ──> Connecting ──> Forwarding ──> Delivering ──> Ending ──> Gone ──> (recycled)
+//        │               │                 │               │              │   ^        ^
+//        │               └─────────────────┴───────────────┴──────────────┴> Halted ───┤
+//        └───────────────┴─────────────────┴───────────────┴───────────────────────────┘
 //
 // kTransitions has every arrow and the function that takes it; become() is the only one that changes the state, and
 // refuses what is not there. terminate() is the only way to the end: it counts once, logs once and starts the teardown;
 // the object is given back when no operation of it is in flight. Everything outside (kernel, gate, registrar, brokers,
 // counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_flow.cc
-// the forwarding, session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread
-// alone.
+// the forwarding, session_last_words.cc what is left to do for a client that is gone, session_cut.cc what a lost
+// standing does, session_end.cc the way out. Runs on its shard's thread alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -39,6 +40,7 @@ class Session final : public Verifier {
     AwaitingConnect,  // waiting for a whole CONNECT (tcp: a first byte)
     Connecting,       // the broker is being reached
     Forwarding,       // bytes both ways
+    Delivering,       // the client is gone: what it sent goes to the broker, and then its end
     Halted,           // no standing: nothing passes; waits to be closed
     Ending,           // counted and logged; the rest is teardown
     Gone,             // nothing of it is in flight; the host recycles it at the end of the turn
@@ -51,13 +53,17 @@ class Session final : public Verifier {
       Transition{State::Handshaking, State::AwaitingConnect},  // on_established()
       Transition{State::AwaitingConnect, State::Connecting},   // on_connect_ready()
       Transition{State::Connecting, State::Forwarding},        // on_broker_connect()
-      Transition{State::AwaitingConnect, State::Halted},       // halt(), as the two below
+      Transition{State::Forwarding, State::Delivering},        // deliver()
+      Transition{State::Halted, State::Delivering},            // the same, where Sallyport stops
+      Transition{State::AwaitingConnect, State::Halted},       // halt(), as the three below
       Transition{State::Connecting, State::Halted},
       Transition{State::Forwarding, State::Halted},
-      Transition{State::Handshaking, State::Ending},  // terminate(), as the four below
+      Transition{State::Delivering, State::Halted},
+      Transition{State::Handshaking, State::Ending},  // terminate(), as the five below
       Transition{State::AwaitingConnect, State::Ending},
       Transition{State::Connecting, State::Ending},
       Transition{State::Forwarding, State::Ending},
+      Transition{State::Delivering, State::Ending},
       Transition{State::Halted, State::Ending},
       Transition{State::Ending, State::Gone},  // advance_ending()
       Transition{State::Gone, State::Free},    // recycle()
@@ -108,6 +114,7 @@ class Session final : public Verifier {
   const std::string& client_id() const { return mqtt_.client_id; }
   std::optional<MqttVersion> mqtt_version() const { return mqtt_.version; }
   std::size_t held_bytes() const;  // of payload, all buffers
+  std::size_t to_broker_held() const { return broker_.to_send.size() + broker_.sending.size(); }
   void invariants() const;
 
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
@@ -120,6 +127,8 @@ class Session final : public Verifier {
   Session* handshaking_previous = nullptr;
 
  private:
+  enum class Manner : std::uint8_t { Orderly, Abrupt };  // of the end that the client gets
+
   // session.cc
   void become(State next);
   bool over() const { return state_ >= State::Ending; }
@@ -145,25 +154,41 @@ class Session final : public Verifier {
   void decrypt();
   void on_client_closed();
   void on_client_send(const IoResult& result);
+  void on_client_unwritable(int error);
   void start_broker_recv();
   void on_broker_recv(const IoResult& result);
   void on_broker_send(const IoResult& result);
+  void taken_by_broker(std::size_t bytes);
   void on_broker_ended();
   void both_ended();
   void flush_client();
   void flush_broker();
   void resume_client();
   void resume_broker();
-  std::size_t to_broker_held() const { return broker_.to_send.size() + broker_.sending.size(); }
   std::size_t to_client_held() const { return client_.plain.size() + client_.to_send.size() + client_.sending.size(); }
   void pass_to_client(std::span<const std::uint8_t> plain);
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
-  Reason reason_for_leaving() const;
+
+  // session_last_words.cc
+  void client_failed(const Error& error, Cause cause, Manner manner = Manner::Orderly);
+  void deliver(const Error& error, Cause cause, Manner manner);
+  void advance_delivery();
+  bool pass_end_on();
+  bool passed_on_as_reset() const;
+  void watch_delivery();
+  bool broker_takes();
+  void on_delivery_timer();
+  void hurry_delivery();
+  void part_from_client(Manner manner);
+  void on_client_recv_leaving(const IoResult& result);
+  void on_broker_recv_leaving(const IoResult& result);
+  void on_broker_send_leaving(const IoResult& result);
 
   // session_cut.cc
   void halt(const Error& error, Cause cause);
+  void drop_for_broker();
   bool wants_rest() const;
   void finish_packet(std::span<const std::uint8_t> from_broker);
   void say_farewell();
@@ -173,7 +198,6 @@ class Session final : public Verifier {
   void on_expiry();
 
   // session_end.cc
-  enum class Manner : std::uint8_t { Orderly, Abrupt };
   void terminate(const Error& error, Cause cause, Manner manner = Manner::Orderly);
   void advance_ending();
   bool end_broker();
@@ -199,13 +223,20 @@ class Session final : public Verifier {
     bool is_5() const { return version == MqttVersion::V5; }
   } mqtt_;
 
-  struct Halt {
+  // Why it will end, once it may: a halted session when its turn has come, one that delivers when the broker has it
+  // all.
+  struct Parting {
     Error by{};
     Cause cause = Cause::Cut;
-    std::uint64_t at_us = 0;
-    bool served = false;        // it was Forwarding when it was halted
-    bool farewell_due = false;  // its turn has come
-  } halt_;
+    Manner manner = Manner::Orderly;
+    bool served = false;                // when it was halted it had reached the broker
+    bool farewell_due = false;          // its turn has come
+    bool hurried = false;               // Sallyport stops
+    std::uint64_t at_us = 0;            // since when it is halted
+    std::uint64_t until_us = 0;         // the broker takes something by then, or what is left is dropped
+    std::size_t unsent = SIZE_MAX;      // to the broker, when its kernel was asked last
+    std::uint64_t client_until_us = 0;  // the client takes its last words by then
+  } parting_;
 
   Timer timer_, register_timer_, expiry_timer_;
   IndexEntry entry_;

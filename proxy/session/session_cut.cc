@@ -27,21 +27,20 @@ void Session::cut_by_operator() {
 }
 
 void Session::halt(const Error& error, Cause cause) {
-  if (state_ == State::Free || over() || state_ == State::Halted) return;
+  if (state_ == State::Free || over() || (state_ == State::Halted && parting_.cause == Cause::Cut)) return;
   if (state_ == State::Handshaking) return terminate(error, cause, Manner::Abrupt);
-  halt_.by = error;
-  halt_.cause = cause;
-  halt_.at_us = host_->loop.now_us();
-  halt_.served = state_ == State::Forwarding;
+  parting_.by = error;
+  parting_.cause = cause;
+  if (cause == Cause::Cut) drop_for_broker();
+  if (state_ == State::Halted) return;  // Sallyport stops, and its turn has come already
+  const bool delivering = state_ == State::Delivering;
+  parting_.at_us = host_->loop.now_us();
+  parting_.served = delivering || state_ == State::Forwarding;
   // What was encrypted already cannot be taken back without breaking the TLS stream: it goes now or never.
-  if (halt_.served && !client_send_.submitted() && !client_.to_send.empty()) flush_client_ciphertext();
-  client_.torn = !client_.to_send.empty();
-  host_->admission.index().remove(entry_);
+  if (state_ == State::Forwarding && !client_send_.submitted() && !client_.to_send.empty()) flush_client_ciphertext();
+  client_.torn = delivering || !client_.to_send.empty();
   for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_}) host_->loop.timers().stop(*timer);
   client_.received.release();
-  broker_.to_send.release();
-  host_->loop.io().cancel(broker_send_);
-  host_->loop.io().cancel(broker_connect_);
   become(State::Halted);
   if (wants_rest()) {
     finish_packet(client_.plain.bytes());
@@ -51,10 +50,18 @@ void Session::halt(const Error& error, Cause cause) {
   host_->schedule.wants_farewell(*this);
 }
 
+// Where Sallyport stops what the client had sent still goes to the broker; a cut finds the session until it has.
+void Session::drop_for_broker() {
+  host_->admission.index().remove(entry_);
+  broker_.to_send.release();
+  host_->loop.io().cancel(broker_send_);
+  host_->loop.io().cancel(broker_connect_);
+}
+
 // The client is in the middle of a packet whose end it may still get.
 bool Session::wants_rest() const {
-  return halt_.served && mqtt_.is_5() && !mqtt_.framing.at_boundary() && !broker_.ended && !client_.torn &&
-         host_->loop.now_us() - halt_.at_us < kBoundaryMs * 1000;
+  return parting_.served && mqtt_.is_5() && !mqtt_.framing.at_boundary() && !broker_.ended && !client_.torn &&
+         host_->loop.now_us() - parting_.at_us < kBoundaryMs * 1000;
 }
 
 void Session::finish_packet(std::span<const std::uint8_t> from_broker) {
@@ -64,7 +71,7 @@ void Session::finish_packet(std::span<const std::uint8_t> from_broker) {
 
 void Session::farewell() {
   if (state_ != State::Halted) return;
-  halt_.farewell_due = true;
+  parting_.farewell_due = true;
   const bool waits = (client_send_.submitted() && !client_.torn) || wants_rest();
   if (!waits) return say_farewell();
   start_timer(timer_, kBoundaryMs);
@@ -72,24 +79,27 @@ void Session::farewell() {
 
 void Session::say_farewell() {
   const bool clean = !client_.torn && to_client_held() == 0;
-  if (clean && halt_.served && mqtt_.is_5() && mqtt_.framing.at_boundary()) {
+  if (clean && parting_.served && mqtt_.is_5() && mqtt_.framing.at_boundary()) {
     std::uint8_t packet[8];
     if (mqtt_.framing.any_packet()) {
-      const bool stops = halt_.by.reason == Reason::ShuttingDown;
+      const bool stops = parting_.by.reason == Reason::ShuttingDown;
       encrypt({packet, write_disconnect(stops ? kServerShuttingDown : kAdministrativeAction, packet)});
     } else {
-      say_refused(halt_.by.reason);  // the broker has not answered the CONNECT yet
+      say_refused(parting_.by.reason);  // the broker has not answered the CONNECT yet
     }
-  } else if (clean && !halt_.served) {
-    say_refused(halt_.by.reason);
+  } else if (clean && !parting_.served) {
+    say_refused(parting_.by.reason);
   }
-  terminate(halt_.by, halt_.cause, clean ? Manner::Orderly : Manner::Abrupt);
+  const Manner manner = clean ? Manner::Orderly : Manner::Abrupt;
+  if (parting_.cause == Cause::Cut || !parting_.served) return terminate(parting_.by, parting_.cause, manner);
+  if (!client_.closed()) client_.end = ClientEnd::Truncated;
+  deliver(parting_.by, parting_.cause, manner);
 }
 
 void Session::on_client_send_halted(const IoResult& result) {
   client_.torn = client_.torn || result.value < 0 || !client_.sending.empty();
   if (!client_.torn && !client_.to_send.empty()) flush_client_ciphertext();
-  if (halt_.farewell_due) farewell();
+  if (parting_.farewell_due) farewell();
 }
 
 void Session::on_broker_recv_halted(const IoResult& result) {
@@ -99,7 +109,7 @@ void Session::on_broker_recv_halted(const IoResult& result) {
     if (!client_send_.submitted()) flush_client_ciphertext();
     if (wants_rest()) start_broker_recv();
   }
-  if (halt_.farewell_due) farewell();
+  if (parting_.farewell_due) farewell();
 }
 
 void Session::on_expiry() {

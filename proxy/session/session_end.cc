@@ -21,7 +21,8 @@ constexpr std::size_t kSwallowBytes = 256 * 1024;
 
 void Session::terminate(const Error& error, Cause cause, Manner manner) {
   if (over()) return;
-  const bool served = state_ == State::Forwarding || (state_ == State::Halted && halt_.served);
+  const bool served =
+      state_ == State::Forwarding || state_ == State::Delivering || (state_ == State::Halted && parting_.served);
   host_->schedule.over(*this, error, cause, served);
   become(State::Ending);
   host_->loop.timers().stop(timer_);
@@ -31,16 +32,11 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   engine_->lend({});  // a buffer of the kernel's, or what is released here
   client_.received.release();
   broker_.to_send.release();
-  // A broker must not take an abrupt end for an orderly one.
-  broker_.abort = cause != Cause::Closed;
-  client_.abort = manner == Manner::Abrupt;
-  client_.farewell = manner == Manner::Abrupt ? Farewell::Close : Farewell::Flush;
-  if (manner == Manner::Orderly) {
-    if (!client_.plain.empty()) encrypt(client_.plain.bytes());
-    engine_->close();
-    start_timer(timer_, kFarewellMs);
-  }
-  client_.plain.release();
+  // A broker must not take an abrupt end for an orderly one. One that was told of the end has it already, and may still
+  // be reading what came before it.
+  broker_.abort = cause == Cause::Cut || (cause != Cause::Closed && !broker_.fin_sent);
+  if (client_.farewell == Farewell::NotYet || manner == Manner::Abrupt) part_from_client(manner);
+  start_timer(timer_, kFarewellMs);
   advance_ending();
 }
 
@@ -92,6 +88,8 @@ bool Session::end_client() {
     io.close(client_.socket);
   }
   client_.socket = Socket();
+  client_.to_send.release();
+  client_.sending.release();
   return true;
 }
 
@@ -101,7 +99,7 @@ void Session::on_client_recv_ending(const IoResult& result) {
   if (result.value == 0 || client_.drained_bytes > kSwallowBytes) client_.fin = true;
   if (result.value < 0 && result.value != -ECANCELED && result.value != -ENOBUFS) client_.fin = true;
   if (client_.fin && client_.farewell == Farewell::Drain) client_.farewell = Farewell::Close;
-  advance_ending();
+  over() ? advance_ending() : advance_delivery();
 }
 
 // Back to how the constructor left it, but for the armed callbacks.
@@ -113,7 +111,7 @@ void Session::recycle() {
   client_ = ClientSide();
   broker_ = BrokerSide();
   mqtt_ = Mqtt();
-  halt_ = Halt();
+  parting_ = Parting();
   entry_.cas.clear();
 }
 

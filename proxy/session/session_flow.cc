@@ -54,33 +54,26 @@ void Session::start_client_recv() {
   host_->loop.io().recv(client_.socket, reading, client_recv_);
 }
 
-// What a client did that was simply gone.
-Reason Session::reason_for_leaving() const {
-  if (state_ == State::Handshaking) return Reason::TlsError;
-  return state_ == State::AwaitingConnect ? Reason::BadConnect : Reason::None;
-}
-
 void Session::on_client_recv(const IoResult& result) {
-  if (over()) return on_client_recv_ending(result);
-  if (state_ == State::Halted) {  // whatever it says is heard no more
-    client_.fin = client_.fin || (result.value <= 0 && !merely_stopped(result.value));
-    return;
-  }
+  if (state_ > State::Forwarding) return on_client_recv_leaving(result);
   if (merely_stopped(result.value)) return start_client_recv();
-  if (result.value < 0) {
-    if (broker_.ended) return both_ended();  // how the client leaves after that says nothing
-    const bool orderly = client_.end == ClientEnd::Orderly;
-    return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client's connection broke"},
-                     orderly ? Cause::Closed : Cause::Reset);
+  if (result.value <= 0) {
+    client_.fin = true;
+    client_.error = -result.value;
+    if (client_.error != 0 && client_.closed()) return on_client_closed();
   }
-  if (result.value == 0) client_.fin = true;
   if (state_ == State::Handshaking) {
+    // Of what broke nothing is left to be said, unless the client may have finished before.
+    if (client_.error != 0 && (!client_.handshake_underway || client_.received.empty())) {
+      return terminate({Origin::Client, Reason::TlsError, client_.error, "the client's connection broke"},
+                       Cause::Reset);
+    }
     client_.received.append(result.data);
     return host_->schedule.wants_handshake(*this);
   }
   if (state_ == State::Forwarding && client_.stream.note(result)) host_->loop.io().cancel(client_recv_);
   take_ciphertext(result.data);
-  if (!over()) start_client_recv();
+  if (state_ <= State::Forwarding) start_client_recv();
 }
 
 void Session::take_ciphertext(std::span<const std::uint8_t> data) {
@@ -121,11 +114,11 @@ void Session::decrypt() {
     const Step step = engine_->read(straight ? broker_.to_send.prepare(room) : host_->loop.scratch(), n);
     // Data for the client is not encrypted while a send is in flight: what grows then are such answers alone.
     if (client_send_.submitted() && client_.to_send.size() > kMostAnswers) {
-      return terminate({Origin::Client, Reason::TlsError, 0, "the client asks and does not read"}, Cause::Protocol,
-                       Manner::Abrupt);
+      return client_failed({Origin::Client, Reason::TlsError, 0, "the client asks and does not read"}, Cause::Protocol,
+                           Manner::Abrupt);
     }
     if (step == Step::WantInput) break;
-    if (step == Step::Failed) return terminate(engine_->error(), Cause::Protocol);
+    if (step == Step::Failed) return client_failed(engine_->error(), Cause::Protocol);
     if (step == Step::Closed || step == Step::Truncated) {
       client_.end = step == Step::Truncated ? ClientEnd::Truncated : ClientEnd::Orderly;
       client_.ended_first = !broker_.ended;
@@ -151,24 +144,42 @@ void Session::decrypt() {
   if (client_.closed()) on_client_closed();
 }
 
+// Nothing more comes from the client. Before the broker is reached that waits for it, with what the client said.
 void Session::on_client_closed() {
   if (state_ == State::AwaitingConnect) {
-    return terminate({Origin::Client, Reason::BadConnect, 0, "the client left before a whole CONNECT"}, Cause::Closed);
+    return terminate({Origin::Client, Reason::BadConnect, client_.error, "the client left before a whole CONNECT"},
+                     Cause::Closed);
   }
-  if (state_ != State::Forwarding || to_broker_held() > 0 || broker_.fin_sent) return;
-  if (broker_.ended) return both_ended();
+  if (state_ == State::Delivering) {
+    if (client_.end == ClientEnd::Orderly) parting_.cause = Cause::Closed;  // known only now that all was read
+    return advance_delivery();
+  }
+  if (state_ != State::Forwarding) return;
+  if (client_.end == ClientEnd::Failed) return deliver(parting_.by, parting_.cause, parting_.manner);
+  if (broker_.ended && to_broker_held() == 0) return both_ended();
   if (client_.end == ClientEnd::Truncated) {
-    return terminate({Origin::Client, Reason::None, 0, "the client left without a close_notify"}, Cause::Reset);
+    const bool broke = client_.error != 0;
+    return deliver({Origin::Client, Reason::None, client_.error,
+                    broke ? "the client's connection broke" : "the client left without a close_notify"},
+                   broker_.ended ? Cause::Closed : Cause::Reset, Manner::Orderly);
   }
+  // After a close_notify it may still be told something, unless its connection broke.
+  if (client_.error != 0) {
+    return deliver({Origin::Client, Reason::None, client_.error, "the client's connection broke"}, Cause::Closed,
+                   Manner::Orderly);
+  }
+  if (broker_.fin_sent) return;
+  start_timer(timer_, kHalfClosedMs);
+  if (to_broker_held() > 0) return;
   host_->loop.io().end_sending(broker_.socket);
   broker_.fin_sent = true;
-  start_timer(timer_, kHalfClosedMs);
 }
 
 void Session::flush() {
   if (state_ == State::Free || over()) return;
+  if (state_ == State::Delivering) return advance_delivery();
   flush_client();
-  if (state_ == State::Forwarding && client_.torn) return terminate(engine_->error(), Cause::Protocol);
+  if (state_ == State::Forwarding && client_.torn) return client_failed(engine_->error(), Cause::Protocol);
   if (state_ == State::Forwarding) flush_broker();
 }
 
@@ -218,21 +229,30 @@ void Session::on_client_send(const IoResult& result) {
     client_.sending.consume(static_cast<std::size_t>(result.value));
     broker_.stream.taken(client_.sending.empty());
   }
-  if (over()) {
-    if (result.value < 0) client_.farewell = Farewell::Close;
-    return advance_ending();
-  }
   if (state_ == State::Halted) return on_client_send_halted(result);
-  if (result.value < 0) {
-    if (broker_.ended) return both_ended();
-    return terminate({Origin::Client, reason_for_leaving(), -result.value, "the client no longer takes data"},
-                     client_.closed() ? Cause::Closed : Cause::Reset);
+  if (state_ > State::Forwarding) {
+    if (result.value < 0) client_.farewell = Farewell::Close;
+    return over() ? advance_ending() : advance_delivery();
   }
+  if (result.value < 0) return on_client_unwritable(-result.value);
   client_.sending.trim();  // a piece most of which was taken: another is read when little of it is left
   flush_client();
-  if (client_.torn) return terminate(engine_->error(), Cause::Protocol);
+  if (client_.torn) return client_failed(engine_->error(), Cause::Protocol);
   if (broker_.ended && to_client_held() == 0) on_broker_ended();
   if (state_ == State::Forwarding) resume_broker();
+}
+
+// It takes nothing more. What it had sent before is still to be read: then its end comes, too.
+void Session::on_client_unwritable(int error) {
+  client_.to_send.release();
+  client_.sending.release();
+  const Error gone{Origin::Client, Reason::None, error, "the client no longer takes data"};
+  if (state_ == State::Handshaking) {
+    return terminate({Origin::Client, Reason::TlsError, error, gone.what}, Cause::Reset);
+  }
+  if (state_ != State::Forwarding) return;
+  if (broker_.ended && to_broker_held() == 0) return both_ended();
+  deliver(gone, client_.closed() ? Cause::Closed : Cause::Reset, Manner::Abrupt);
 }
 
 void Session::start_broker_recv() {
@@ -241,8 +261,7 @@ void Session::start_broker_recv() {
 }
 
 void Session::on_broker_recv(const IoResult& result) {
-  if (over()) return advance_ending();
-  if (state_ == State::Halted) return on_broker_recv_halted(result);
+  if (state_ > State::Forwarding) return on_broker_recv_leaving(result);
   if (merely_stopped(result.value)) return start_broker_recv();
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset);
@@ -258,7 +277,7 @@ void Session::on_broker_recv(const IoResult& result) {
   host_->loop.shard_counters().bytes_to_client.add(result.data.size());
   if (broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
   pass_to_client(result.data);
-  if (client_.torn) return terminate(engine_->error(), Cause::Protocol);
+  if (client_.torn) return client_failed(engine_->error(), Cause::Protocol);
   host_->schedule.wants_flush(*this);
   if (to_client_held() >= kHighWater && !broker_.paused) {
     broker_.paused = broker_.stalled = true;
@@ -285,26 +304,29 @@ void Session::both_ended() {
 }
 
 void Session::on_broker_send(const IoResult& result) {
-  if (over()) return advance_ending();
-  if (state_ == State::Halted) return;
+  if (state_ > State::Forwarding) return on_broker_send_leaving(result);
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
                      broker_.ended ? Cause::Closed : Cause::Reset);
   }
-  host_->loop.shard_counters().bytes_to_broker.add(static_cast<std::uint64_t>(result.value));
-  broker_.sending.consume(static_cast<std::size_t>(result.value));
-  broker_.sending.trim();
-  client_.stream.taken(broker_.sending.empty());
+  taken_by_broker(static_cast<std::size_t>(result.value));
   flush_broker();
   resume_client();
   if (state_ == State::Forwarding && client_.closed()) on_client_closed();
+}
+
+void Session::taken_by_broker(std::size_t bytes) {
+  host_->loop.shard_counters().bytes_to_broker.add(bytes);
+  broker_.sending.consume(bytes);
+  broker_.sending.trim();
+  client_.stream.taken(broker_.sending.empty());
 }
 
 void Session::resume_client() {
   if (!client_.paused || to_broker_held() > kLowWater) return;
   client_.paused = false;
   decrypt();
-  if (!over()) start_client_recv();
+  if (!over() && client_.farewell == Farewell::NotYet) start_client_recv();
 }
 
 void Session::resume_broker() {

@@ -45,21 +45,23 @@ enum class ClientEnd : std::uint8_t {
   NotYet,
   Orderly,    // with a close_notify
   Truncated,  // without one
+  Failed,     // with what TLS does not allow
 };
 
 // How far the end of the client's connection has come: its last words are sent, what still comes in is swallowed, the
 // socket is closed.
-enum class Farewell : std::uint8_t { Flush, Drain, Close };
+enum class Farewell : std::uint8_t { NotYet, Flush, Drain, Close };
 
 struct ClientSide : SessionSide {     // to_send: ciphertext, the engine's output
   ByteBuffer received;                // ciphertext not yet decrypted
   ByteBuffer plain;                   // from the broker, while a send is in flight: encrypted when it can be sent
   ClientEnd end = ClientEnd::NotYet;  // whether, and how, the engine's input is over
-  bool fin = false;                   // the client's TCP end
+  bool fin = false;                   // the client's TCP end, by a FIN or a failure
+  int error = 0;                      // … and which: errno
   bool ended_first = false;           // of two orderly ends the client's came first
   bool handshake_underway = false;    // a step of it was taken
   bool torn = false;                  // what it was sent stops in the middle of something
-  Farewell farewell = Farewell::Flush;
+  Farewell farewell = Farewell::NotYet;
   std::size_t drained_bytes = 0;
 
   bool closed() const { return end != ClientEnd::NotYet; }  // nothing more comes out of the engine

@@ -165,7 +165,9 @@ void Shard::on_drain_limit() {
 // Those that have not reached a broker are refused when the drain begins; the others when it ends.
 void Shard::shut_down_all(bool also_served) {
   for (Session& session : slab_) {
-    const bool served = session.state() == Session::State::Forwarding || session.state() == Session::State::Connecting;
+    const Session::State at = session.state();
+    const bool served =
+        at == Session::State::Connecting || at == Session::State::Forwarding || at == Session::State::Delivering;
     if (!served || also_served) session.shut_down();
   }
 }

@@ -35,6 +35,7 @@ std::string_view name_of(Session::State state) {
     case Session::State::AwaitingConnect: return "awaiting-connect";
     case Session::State::Connecting: return "connecting";
     case Session::State::Forwarding: return "forwarding";
+    case Session::State::Delivering:
     case Session::State::Halted:
     case Session::State::Ending:
     case Session::State::Gone: return "closing";

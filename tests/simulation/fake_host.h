@@ -65,7 +65,7 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
 
   // The end of a turn, as a shard has it.
   void end_turn(Session& session) {
-    while (handshake_due) {
+    while (handshake_due && !hold_handshakes) {
       handshake_due = false;
       session.handshake_step(++steps_ % 4 == 0 ? TlsEngine::Pace::All : TlsEngine::Pace::OneRecord);
     }
@@ -86,7 +86,8 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int full_offers = 0;
   Socket broker;
   bool handshake_due = false, flush_due = false;
-  bool paced = false;  // a halted session waits for its turn
+  bool hold_handshakes = false;  // nobody's turn for a step comes
+  bool paced = false;            // a halted session waits for its turn
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;

@@ -55,11 +55,31 @@ void FakeIo::close(Socket socket) {
     if (operation.socket.handle() == socket.handle()) broke("a socket closed under an operation");
   }
   wire.open = false;
+  if (!wire.incoming.empty()) reset(wire);
 }
 
 void FakeIo::abort(Socket socket) {
   close(socket);
-  wires_[socket.handle()].aborted = true;
+  reset(wires_[socket.handle()]);
+}
+
+void FakeIo::reset(Wire& wire) {
+  wire.aborted = true;
+  wire.outgoing.clear();
+}
+
+void FakeIo::peer_writes(Socket socket, const std::string& bytes) {
+  Wire& wire = wires_[socket.handle()];
+  if (wire.peer_reset || bytes.empty()) return;
+  if (!wire.open) return reset(wire);
+  wire.incoming += bytes;
+}
+
+// Linux keeps what came before the reset, others do not.
+void FakeIo::peer_resets(Socket socket) {
+  Wire& wire = wires_[socket.handle()];
+  if (!wire.peer_reset && chance(0.5)) wire.incoming.clear();
+  wire.peer_reset = true;
 }
 
 std::string FakeIo::peer_reads(Socket socket, std::size_t most) {
@@ -120,6 +140,7 @@ bool FakeIo::run(Completion& completion) {
     case Kind::Send: return run_send(completion, operation);
     case Kind::Connect: break;
   }
+  if (hold_connects) return false;
   if (refuse_connects > 0) {
     --refuse_connects;
     ++faults_made;
@@ -130,8 +151,8 @@ bool FakeIo::run(Completion& completion) {
 
 bool FakeIo::run_recv(Completion& completion, Operation& operation) {
   Wire& wire = wires_[operation.socket.handle()];
-  if (wire.peer_reset) return finish(completion, -ECONNRESET), true;
   if (wire.incoming.empty()) {
+    if (wire.peer_reset) return finish(completion, -ECONNRESET), true;
     if (!wire.peer_fin) return false;
     return finish(completion, 0), true;
   }
@@ -149,6 +170,7 @@ bool FakeIo::run_recv(Completion& completion, Operation& operation) {
     const std::size_t most = std::min(wire.incoming.size(), room);
     const std::string bytes = wire.incoming.substr(0, chance(0.3) ? most : up_to(most));
     wire.incoming.erase(0, bytes.size());
+    wire.received += bytes.size();
     most_read = std::max(most_read, bytes.size());
     IoResult result;
     result.value = static_cast<int>(bytes.size());
@@ -168,6 +190,10 @@ bool FakeIo::run_send(Completion& completion, Operation& operation) {
   const std::string now(reinterpret_cast<const char*>(operation.bytes.data()), operation.bytes.size());
   if (now != operation.copy) broke("a lent buffer changed while it was being sent");
   if (wire.peer_reset) return finish(completion, -EPIPE), true;
+  if (wire.peer_closed) {  // it goes out, and a reset comes back
+    wire.peer_reset = true;
+    return finish(completion, static_cast<int>(operation.copy.size())), true;
+  }
   if (wire.outgoing.size() >= faults.window) return false;  // the peer does not read
   std::size_t n = std::min(operation.copy.size(), faults.window - wire.outgoing.size());
   if (n > 1 && chance(faults.short_sends)) {

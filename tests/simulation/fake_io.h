@@ -1,6 +1,7 @@
 // The kernel, made up: sockets are byte queues, operations complete in a later turn, in an order and with
 // faults that one seed decides. It watches the rules of Io: one operation a completion, no operation on a
-// closed socket, and a lent buffer that stays as it is until its send completes.
+// closed socket, and a lent buffer that stays as it is until its send completes. It is as strict as a kernel may be: a
+// reset destroys what the peer has not read, and closing with unread data is a reset, as is data that comes later.
 #pragma once
 
 #include <cstdint>
@@ -33,21 +34,25 @@ class FakeIo final : public Io {
   void cancel(Completion& completion) override;
   Socket open(int family) override;
   void end_sending(Socket socket) override;
+  std::size_t unsent(Socket socket) override { return wires_[socket.handle()].outgoing.size(); }
   void close(Socket socket) override;
   void abort(Socket socket) override;
 
   // The peer's side of a socket.
-  void peer_writes(Socket socket, const std::string& bytes) { wires_[socket.handle()].incoming += bytes; }
+  void peer_writes(Socket socket, const std::string& bytes);
   std::string peer_reads(Socket socket, std::size_t most);
   void peer_ends(Socket socket) { wires_[socket.handle()].peer_fin = true; }
-  void peer_resets(Socket socket) { wires_[socket.handle()].peer_reset = true; }
+  void peer_resets(Socket socket);
+  void peer_closes(Socket socket) { wires_[socket.handle()].peer_fin = wires_[socket.handle()].peer_closed = true; }
   bool peer_sees_end(Socket socket) { return wires_[socket.handle()].fin || !wires_[socket.handle()].open; }
   bool peer_sees_reset(Socket socket) { return wires_[socket.handle()].aborted; }
   std::size_t unread_by_session(Socket socket) { return wires_[socket.handle()].incoming.size(); }
+  std::size_t received_by_session(Socket socket) { return wires_[socket.handle()].received; }
 
   Faults faults;
-  int refuse_connects = 0;  // so many of the next ones fail
-  bool turn();              // completes what it likes; false when nothing was in flight
+  int refuse_connects = 0;     // so many of the next ones fail
+  bool hold_connects = false;  // while it is so, none completes
+  bool turn();                 // completes what it likes; false when nothing was in flight
   int open_sockets() const;
   std::size_t in_flight() const { return operations_.size(); }
   std::size_t sending_bytes(Socket socket) const;
@@ -61,7 +66,8 @@ class FakeIo final : public Io {
     bool open = false;
     std::string incoming;  // from the peer, not yet received
     std::string outgoing;  // to the peer, not yet read by it
-    bool peer_fin = false, peer_reset = false, fin = false, aborted = false;
+    bool peer_fin = false, peer_closed = false, peer_reset = false, fin = false, aborted = false;
+    std::size_t received = 0;  // by the session, in all
   };
   struct Operation {
     Kind kind;
@@ -79,6 +85,7 @@ class FakeIo final : public Io {
   bool run_recv(Completion& completion, Operation& operation);
   bool run_send(Completion& completion, Operation& operation);
   void finish(Completion& completion, int value);
+  static void reset(Wire& wire);
   void broke(const std::string& rule) { broken_rules.push_back(rule); }
 
   std::mt19937_64& random_;

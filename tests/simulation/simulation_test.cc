@@ -4,6 +4,7 @@
 //   SALLYPORT_SIM_RUNS=N   runs in each of the eight cases (1,250)
 //   SALLYPORT_SIM_SEED=N   that run alone
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include <cstdlib>
 
@@ -23,7 +24,7 @@ Script draw(std::mt19937_64& random) {
   if (one_in(30)) script.standing = Standing::Pending;
   if (one_in(30)) script.standing = Standing::Refused;
   if (one_in(30)) script.standing = Standing::LostBeforeConnect;
-  script.client_end = static_cast<ClientEnd>(random() % 3);
+  script.client_end = static_cast<ClientEnd>(random() % 4);
   script.broker_end = static_cast<BrokerEnd>(one_in(2) ? 0 : random() % 3);
   if (script.broker_end != BrokerEnd::AfterClient && one_in(2)) script.client_end = ClientEnd::WaitsForBroker;
   script.version = one_in(2) ? TLS1_2_VERSION : TLS1_3_VERSION;
@@ -38,12 +39,14 @@ Script draw(std::mt19937_64& random) {
   if (one_in(10)) script.broker_reads_from_turn = static_cast<int>(20 + random() % 150);
   script.flips_a_byte = one_in(25);
   script.tickets = one_in(2);
+  script.tcp = one_in(4);
+  script.hangs_up = one_in(3);
   return script;
 }
 
 // Nothing in this script, and nothing in the way, keeps a byte from arriving.
 bool undisturbed(const Script& script, const World& world) {
-  return script.standing <= Standing::First && !script.cut_at_turn && !script.shut_down_at_turn &&
+  return script.standing <= Standing::First && !script.hangs_up && !script.cut_at_turn && !script.shut_down_at_turn &&
          !script.flips_a_byte && script.client_reads_from_turn == 0 && script.broker_reads_from_turn == 0 &&
          static_cast<unsigned>(script.broken_brokers) < script.brokers && world.host.was_served;
 }
@@ -56,6 +59,19 @@ bool run_one(std::uint64_t seed) {
   World world(script, seed);
   world.run();
   world.check();
+  // What was received, whole and unharmed, arrives, whatever end there was but a cut and an end by the broker itself.
+  // Where Sallyport stops, it is what had been decrypted by then, and the broker is given a second to take it.
+  if (world.host.was_served && script.broker_end == BrokerEnd::AfterClient && world.host.ended_as != Cause::Cut) {
+    if (world.host.ended_as != Cause::Shutdown) {
+      EXPECT_GE(world.broker_got.size(), world.received_whole()) << "last words were lost: " << world.story();
+      EXPECT_NE(world.host.ended_as, Cause::Timeout) << world.story();
+      // In MQTT what was said tells what end it was; a stream that was cut off is passed on as one.
+      const bool cut_off = script.tcp && world.host.ended_as != Cause::Closed;
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), cut_off) << world.story();
+    } else if (script.broker_reads_from_turn == 0) {
+      EXPECT_GE(world.broker_got.size(), world.accepted_at_shutdown) << "last words were lost: " << world.story();
+    }
+  }
   if (undisturbed(script, world) && script.broker_end == BrokerEnd::AfterClient) {
     if (script.client_end == ClientEnd::CloseNotify || script.client_end == ClientEnd::FinAlone) {
       EXPECT_TRUE(world.broker_got == world.client_sends) << "bytes were lost: " << world.story();
@@ -66,7 +82,7 @@ bool run_one(std::uint64_t seed) {
       EXPECT_EQ(world.host.ended_as, Cause::Closed);
     }
     if (script.client_end == ClientEnd::FinAlone) {
-      EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "a truncated end was passed on as an orderly one";
+      EXPECT_EQ(world.host.ended_as, Cause::Reset) << "a truncated end was taken for an orderly one";
     }
   }
   if (undisturbed(script, world) && script.broker_end == BrokerEnd::Fin &&
@@ -257,6 +273,172 @@ TEST(Session, AStreamIsReadInTheLargestPiecesOnceItIsTakenWhole) {
       EXPECT_EQ(world.io.most_read > 32U * 1024, whole) << world.io.most_read;
     }
   }
+}
+
+// A client that says all it has and hangs up, at a broker that takes nothing yet.
+Script last_words(bool tcp = false) {
+  Script script;
+  script.client_bytes = 20'000;
+  script.broker_bytes = 0;
+  script.client_end = ClientEnd::FinAlone;
+  script.hangs_up = true;
+  script.broker_reads_from_turn = 1'000'000;
+  script.tcp = tcp;
+  return script;
+}
+
+// Until nothing happens any more: what the broker's socket takes is full, and the client has said all.
+void let_it_stall(World& world) {
+  world.io.faults.window = 4096;
+  for (int i = 0; i < 300; ++i) world.turn();
+  EXPECT_EQ(world.client_sent, world.client_sends.size());
+}
+
+void broker_takes(World& world, std::size_t bytes) {
+  world.broker_got += world.io.peer_reads(world.host.broker, bytes);
+}
+
+// However long a broker takes, as long as it takes something.
+TEST(Session, ASlowBrokerGetsTheLastWords) {
+  for (const bool tcp : {false, true}) {
+    Script script = last_words(tcp);
+    script.client_bytes = 200'000;  // most of it still to be read from its socket
+    World world(script, 21);
+    let_it_stall(world);
+    while (world.session.is_live() && world.host.now_ms < 10'000'000) {
+      const std::uint64_t next = world.host.now_ms + 20'000;
+      while (world.host.now_ms < next && world.turn()) {
+      }
+      broker_takes(world, 2000);
+      if (world.io.peer_sees_end(world.host.broker) && world.io.unsent(world.host.broker) == 0) {
+        world.io.peer_ends(world.host.broker);
+      }
+    }
+    world.run();
+    world.check();
+    EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+    EXPECT_EQ(world.host.ended_as, Cause::Reset);
+    EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), tcp);
+  }
+}
+
+// A broker that hangs holds nobody for ever, whatever end the client had.
+TEST(Session, ABrokerThatHangsIsGivenUp) {
+  for (const auto end : {ClientEnd::FinAlone, ClientEnd::Reset, ClientEnd::CloseNotify, ClientEnd::Rubbish}) {
+    for (const std::size_t window : {std::size_t{4096}, std::size_t{1} << 20}) {
+      Script script = last_words();
+      script.client_end = end;
+      World world(script, 22);
+      world.io.faults.window = window;
+      world.run();
+      world.check();
+      EXPECT_EQ(world.host.ended_as, Cause::Timeout) << static_cast<int>(end);
+      EXPECT_GE(world.host.now_ms, 30'000U);
+      EXPECT_LE(world.host.now_ms, 90'000U);
+      // What the kernel has already is the broker's, and stays so.
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), window == 4096) << static_cast<int>(end);
+    }
+  }
+}
+
+// Its client is gone, and it is cut all the same: what the broker has not got yet it never gets.
+TEST(Session, ACutDropsTheLastWords) {
+  World world(last_words(), 23);
+  let_it_stall(world);
+  ASSERT_EQ(world.session.state(), Session::State::Delivering);
+  EXPECT_FALSE(world.host.index().empty()) << "a cut must find it";
+  broker_takes(world, SIZE_MAX);
+  const std::size_t most = world.broker_got.size() + world.io.sending_bytes(world.host.broker);
+  world.session.cut(Reason::DeviceRevoked);
+  EXPECT_TRUE(world.host.index().empty());
+  world.script.broker_reads_from_turn = 0;
+  world.run();
+  world.check();
+  EXPECT_LE(world.broker_got.size(), most);
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+  EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker));
+}
+
+// Sallyport stops: what it has taken from the client goes out, and a broker that takes nothing does not keep it.
+TEST(Session, StoppingWaitsASecondForTheBroker) {
+  for (const bool gone : {true, false}) {
+    for (const bool takes : {true, false}) {
+      Script script = last_words();
+      if (!gone) script.client_end = ClientEnd::WaitsForBroker;
+      World world(script, 24);
+      let_it_stall(world);
+      ASSERT_EQ(world.session.state(), gone ? Session::State::Delivering : Session::State::Forwarding);
+      const std::size_t held = world.session.to_broker_held();
+      EXPECT_GT(held, 10'000U);
+      broker_takes(world, SIZE_MAX);
+      const std::size_t before = world.broker_got.size();
+      const std::uint64_t since = world.host.now_ms;
+      world.session.shut_down();
+      if (takes) world.script.broker_reads_from_turn = 0;
+      world.run();
+      world.check();
+      EXPECT_LE(world.host.now_ms, since + 3000);
+      if (takes) {
+        EXPECT_GE(world.broker_got.size(), before + held);
+      } else {
+        EXPECT_LT(world.broker_got.size(), before + held);
+        EXPECT_EQ(world.host.ended_as, Cause::Shutdown);
+      }
+    }
+  }
+}
+
+// All in one flight, and gone before the broker was reached; what the client's connection says of it does not matter.
+TEST(Session, WhoLeavesBeforeTheBrokerIsReachedIsHeard) {
+  for (const auto end : {ClientEnd::FinAlone, ClientEnd::Reset, ClientEnd::CloseNotify, ClientEnd::Rubbish}) {
+    for (std::uint64_t seed = 1; seed < 40; ++seed) {
+      Script script;
+      script.version = seed % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
+      script.client_end = end;
+      script.hangs_up = true;
+      script.tickets = seed % 3 == 0;  // which meet a closed socket
+      World world(script, seed);
+      world.io.hold_connects = true;
+      for (int i = 0; i < 100 && !world.client_finished; ++i) world.turn();
+      for (int i = 0; i < 20; ++i) world.turn();
+      if (end != ClientEnd::Reset) {
+        EXPECT_EQ(world.session.state(), Session::State::Connecting) << world.story();
+      }
+      world.io.hold_connects = false;
+      world.run();
+      world.check();
+      EXPECT_GE(world.broker_got.size(), world.received_whole()) << world.story();
+      EXPECT_FALSE(world.io.peer_sees_reset(world.host.broker));
+      if (end != ClientEnd::Reset) {
+        EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+      }
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// It has done its part of the handshake, said all and reset the connection before our turn for a step has come.
+TEST(Session, WhoLeavesBeforeItsHandshakeStepIsHeard) {
+  int heard = 0;
+  for (std::uint64_t seed = 1; seed < 40; ++seed) {
+    Script script;
+    script.version = TLS1_3_VERSION;
+    script.client_end = ClientEnd::Reset;
+    script.hangs_up = true;
+    World world(script, seed);
+    world.io.faults.no_buffers = 0;
+    while (!SSL_is_init_finished(world.client->ssl()) && world.turn()) {
+    }
+    world.host.hold_handshakes = true;
+    for (int i = 0; i < 20; ++i) world.turn();
+    world.host.hold_handshakes = false;
+    world.run();
+    world.check();
+    EXPECT_GE(world.broker_got.size(), world.received_whole()) << world.story();
+    heard += world.host.was_served ? 1 : 0;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(heard, 5);
 }
 
 TEST(Session, ACutInEveryTurnOfItsLifeLeavesNothingBehind) {

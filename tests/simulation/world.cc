@@ -18,7 +18,7 @@ struct Shared {
   Identity509 ca = make_ca("CA");
   Identity509 device = make_device("device", ca);
   Identity509 server = make_device("localhost", ca);
-  ListenerConfig listener;
+  ListenerConfig listener, tcp_listener;
   TicketKeys keys{std::time(nullptr)};
   std::unique_ptr<TlsContext> tls, tls_with_tickets;
 
@@ -28,6 +28,8 @@ struct Shared {
         {dir.write("chain", server.certificate.pem()), dir.write("key", key_pem(server.key.get()))});
     listener.handshake_timeout = std::chrono::milliseconds(2000);
     listener.connect_timeout = std::chrono::milliseconds(2000);
+    tcp_listener = listener;
+    tcp_listener.protocol = Protocol::Tcp;
     auto made = TlsContext::create(listener);
     if (made) tls = std::move(*made);
     auto other = TlsContext::create(listener, &keys);
@@ -79,8 +81,8 @@ std::string connect_packet(bool mqtt5 = false) {
       15};
 }
 
-const ListenerConfig& World::listener() {
-  return shared().listener;
+const ListenerConfig& World::listener(bool tcp) {
+  return tcp ? shared().tcp_listener : shared().listener;
 }
 
 namespace {
@@ -127,7 +129,7 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host.parts, {0, &shared().listener, tls}, client_socket, sockaddr_storage{});
+  session.begin(host.parts, {0, &listener(script.tcp), tls}, client_socket, sockaddr_storage{});
   EXPECT_EQ(session.client_id(), "");
   EXPECT_FALSE(session.mqtt_version().has_value());
   EXPECT_EQ(session.verdict(), nullptr);
@@ -136,6 +138,24 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
 bool World::client_has_ticket() const {
   const SSL_SESSION* held = SSL_get_session(client->ssl());
   return held != nullptr && SSL_SESSION_has_ticket(held) == 1;
+}
+
+std::size_t World::received_whole() {
+  const std::size_t received = io.received_by_session(client_socket);
+  std::size_t whole = 0;
+  for (const auto& [ciphertext, said] : whole_at_) {
+    if (ciphertext <= received) whole = said;
+  }
+  return whole;
+}
+
+void World::client_ends() {
+  if (script.client_end == Script::ClientEnd::Reset) io.peer_resets(client_socket);
+  if (script.client_end == Script::ClientEnd::Rubbish && !harmed_) {
+    harmed_ = true;
+    io.peer_writes(client_socket, std::string("\x17\x03\x03\0\x40", 5) + noise(random, 64));
+  }
+  script.hangs_up ? io.peer_closes(client_socket) : io.peer_ends(client_socket);
 }
 
 void World::client_acts() {
@@ -153,8 +173,8 @@ void World::client_acts() {
     }
   }
   const bool all_sent = up && client_sent == client_sends.size();
-  const bool heard_all =
-      client_got.size() >= broker_sends.size() || client->closed() || io.peer_sees_end(client_socket);
+  const bool heard_all = script.hangs_up || client_got.size() >= broker_sends.size() || client->closed() ||
+                         io.peer_sees_end(client_socket);
   if (all_sent && !client_finished) {
     switch (script.client_end) {
       case Script::ClientEnd::CloseNotify:
@@ -164,17 +184,22 @@ void World::client_acts() {
         }
         break;
       case Script::ClientEnd::FinAlone: client_finished = heard_all; break;
-      case Script::ClientEnd::Reset: client_finished = broker_got.size() > client_sends.size() / 2; break;
+      case Script::ClientEnd::Reset:
+        client_finished = script.hangs_up || broker_got.size() > client_sends.size() / 2;
+        break;
+      case Script::ClientEnd::Rubbish: client_finished = heard_all; break;
       case Script::ClientEnd::WaitsForBroker: client_finished = client->closed(); break;
     }
   }
   auto out = client->give();
-  if (script.flips_a_byte && !out.empty() && random() % 4 == 0) out[random() % out.size()] ^= 1;
-  if (!out.empty()) io.peer_writes(client_socket, {reinterpret_cast<const char*>(out.data()), out.size()});
-  if (client_finished) {
-    if (script.client_end == Script::ClientEnd::Reset) io.peer_resets(client_socket);
-    io.peer_ends(client_socket);
+  if (script.flips_a_byte && !out.empty() && random() % 4 == 0) {
+    out[random() % out.size()] ^= 1;
+    harmed_ = true;
   }
+  client_wrote_ += out.size();
+  if (!out.empty()) io.peer_writes(client_socket, {reinterpret_cast<const char*>(out.data()), out.size()});
+  if (up && !harmed_) whole_at_.emplace_back(client_wrote_, client_sent);
+  if (client_finished) client_ends();
   // Whoever is refused or let go leaves, too.
   if (io.peer_sees_end(client_socket)) io.peer_ends(client_socket);
 }
@@ -190,7 +215,9 @@ void World::broker_acts() {
   if (broker_finished) return;
   const bool all_sent = broker_sent == broker_sends.size();
   switch (script.broker_end) {
-    case Script::BrokerEnd::AfterClient: broker_finished = all_sent && io.peer_sees_end(host.broker); break;
+    case Script::BrokerEnd::AfterClient:
+      broker_finished = all_sent && io.peer_sees_end(host.broker) && io.unsent(host.broker) == 0;
+      break;
     case Script::BrokerEnd::Fin: broker_finished = all_sent; break;
     case Script::BrokerEnd::Reset: broker_finished = broker_sent > broker_sends.size() / 2; break;
   }
@@ -212,7 +239,11 @@ bool World::turn() {
     }
     host.standing = Reason::DeviceInactive;
   }
-  if (script.shut_down_at_turn == turns) session.shut_down();
+  if (script.shut_down_at_turn == turns) {
+    accepted_at_shutdown = broker_got.size() + session.to_broker_held();
+    if (host.broker.valid()) accepted_at_shutdown += io.unsent(host.broker);
+    session.shut_down();
+  }
   client_acts();
   broker_acts();
   host.end_turn(session);

@@ -6,6 +6,8 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "proxy/session/session.h"
 #include "tests/proxy/tls/tls_client.h"
@@ -15,7 +17,7 @@ namespace sallyport::test {
 
 struct Script {
   enum class Standing { Known, First, Pending, Refused, LostBeforeConnect } standing = Standing::Known;
-  enum class ClientEnd { CloseNotify, FinAlone, Reset, WaitsForBroker } client_end = ClientEnd::CloseNotify;
+  enum class ClientEnd { CloseNotify, FinAlone, Reset, Rubbish, WaitsForBroker } client_end = ClientEnd::CloseNotify;
   enum class BrokerEnd { AfterClient, Fin, Reset } broker_end = BrokerEnd::AfterClient;
   int version = 0;
   std::size_t client_bytes = 1000, broker_bytes = 1000;
@@ -28,6 +30,8 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
+  bool tcp = false;       // the listener's protocol
+  bool hangs_up = false;  // the client closes its socket when it has said all, and hears nothing more
 };
 
 // A session of the slab is used again and again. Here every fourth seed's has lived before: with a client of MQTT 5, a
@@ -43,8 +47,10 @@ class World {
   void check();  // what must hold whatever happened
   std::string story() const;
   bool client_has_ticket() const;
+  // Of what the client said: so much at least was in whole, unharmed records that the session has received.
+  std::size_t received_whole();
 
-  static const ListenerConfig& listener();
+  static const ListenerConfig& listener(bool tcp = false);
 
   std::mt19937_64 random;
   Script script;
@@ -59,12 +65,18 @@ class World {
   std::size_t client_sent = 0, broker_sent = 0;
   std::size_t most_held = 0, most_held_before_connect = 0;
   std::size_t broker_bytes_at_cut = SIZE_MAX, client_bytes_at_cut = SIZE_MAX, in_flight_at_cut = 0;
+  std::size_t accepted_at_shutdown = 0;  // of the client's bytes, by the engine
   int turns = 0;
   bool client_finished = false, broker_finished = false;
 
  private:
+  void client_ends();
   void client_acts();
   void broker_acts();
+
+  std::size_t client_wrote_ = 0;                               // ciphertext
+  std::vector<std::pair<std::size_t, std::size_t>> whole_at_;  // after how much of it how much of what is said is whole
+  bool harmed_ = false;
 };
 
 std::string connect_packet();

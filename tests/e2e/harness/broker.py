@@ -167,3 +167,53 @@ class ScriptedBroker:
             pass
         except OSError:
             selector.unregister(sock)
+
+
+class SlowBroker:
+    """One connection: its CONNECT is answered, then nothing is read until `hearing` is set, and little at a time from
+    then on. Keeps what came and how it ended."""
+
+    def __init__(self, mqtt=True, acknowledges=False):
+        self.came = bytearray()
+        self.end = None  # "end" or "reset"
+        self.hearing = threading.Event()
+        self._mqtt, self._acknowledges = mqtt, acknowledges
+        self._listening = socket.socket()
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(16)
+        self.address = "127.0.0.1:%d" % self._listening.getsockname()[1]
+        self._socket = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self.hearing.set()
+        for sock in (self._listening, self._socket):
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        self._thread.join()
+        self._listening.close()
+
+    def _run(self):
+        try:
+            while not self.came:  # a connection without a byte is a probe of the upstream
+                self._socket = self._listening.accept()[0]
+                self.came += self._socket.recv(64)
+            if self._mqtt:
+                self._socket.sendall(packet.packet(packet.CONNACK, b"\0\0"))
+            self.hearing.wait()
+            while data := self._socket.recv(4096):
+                self.came += data
+                if self._acknowledges:
+                    self._socket.sendall(packet.puback(1))
+            self.end = "end"
+        except ConnectionError:
+            self.end = "reset"
+        except OSError:
+            pass
+        if self._socket is not None:
+            self._socket.close()
