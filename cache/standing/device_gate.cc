@@ -11,13 +11,12 @@
 #include "cache/standing/ca_set.h"
 #include "cache/standing/chains.h"
 #include "cache/standing/path_builder.h"
+#include "cache/standing/path_validation.h"
 #include "cache/x509/plain_leaf.h"
 
 namespace sallyport {
 
 namespace {
-
-constexpr int kSecurityLevel = 2;  // SSL_CTX_set_security_level(3): 112 bits
 
 void say(Trace* trace, int number, std::string_view what, std::string_view found) {
   if (trace != nullptr) trace->step(number, what, found);
@@ -60,29 +59,36 @@ void say_looked_up(Trace* trace, const Identity& device, const std::optional<Slo
                    : "not registered");
 }
 
-void say_path(Trace* trace, const PathSearch& search, const CaSet& cas, std::int64_t now) {
+std::string path_text(const CaSet& cas, const std::vector<Certificate>& intermediates, std::size_t owner,
+                      std::int64_t now) {
+  std::string text;
+  for (const Certificate& each : intermediates) text += "sent " + each.subject() + " (" + dates(each) + ") <- ";
+  return text + path_text(cas, owner, now);
+}
+
+// Steps 4 and 5: each path that was found, and what stands against it; the last one is taken. Then, or without any,
+// why none is.
+void say_search(Trace* trace, const Certificate& leaf, const PathSearch& search, const CaSet& cas, std::int64_t now) {
   if (trace == nullptr) return;
-  std::string found(search.reason == Reason::None ? "" : to_string(search.reason));
-  for (const Certificate& each : search.intermediates) found += "sent " + each.subject() + " (" + dates(each) + ") <- ";
-  if (search.owner) found += (search.reason == Reason::None ? "" : ": ") + path_text(cas, *search.owner, now);
-  trace->step(4, "a path to a registered CA, from the leaf upwards", found);
+  constexpr std::string_view kPath = "a path to a registered CA, from the leaf upwards";
+  bool said = search.reason == Reason::None;
+  for (const PathSearch::Tried& tried : search.tried) {
+    trace->step(4, kPath, path_text(cas, tried.intermediates, tried.owner, now));
+    const bool revoked = tried.flaw.reason != Reason::None && tried.flaw.error == X509_V_OK;
+    trace->step(5, "RFC 5280 path validation at " + date(now) + "; its dates, " + dates(leaf),
+                revoked ? "an intermediate that the client sent is revoked" : words_of({tried.flaw.error}));
+    said = said || tried.flaw.reason == search.reason;
+  }
+  if (said) return;
+  std::string found(to_string(search.reason));
+  if (search.owner) found += ": " + path_text(cas, *search.owner, now);
+  trace->step(4, kPath, found);
 }
 
 Verdict refuse(Verdict verdict, Reason reason, int detail = 0) {
   verdict.reason = reason;
   verdict.detail = detail;
   return verdict;
-}
-
-Reason reason_of(int error, int depth) {
-  switch (error) {
-    case X509_V_ERR_CERT_HAS_EXPIRED: return Reason::Expired;
-    case X509_V_ERR_CERT_NOT_YET_VALID: return Reason::NotYetValid;
-    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-    case X509_V_ERR_UNABLE_TO_DECRYPT_CERT_SIGNATURE: return Reason::BadSignature;
-    case X509_V_ERR_INVALID_PURPOSE: return depth == 0 ? Reason::BadPurpose : Reason::BadChain;
-    default: return Reason::BadChain;
-  }
 }
 
 // The client's certificates beside the leaf. False: more than the gate looks at, or none.
@@ -106,88 +112,6 @@ bool collect_sent(const PeerChain& peer, const Certificate& leaf, std::vector<Ce
     keep(std::move(certificate));
   }
   return true;
-}
-
-struct Validation {
-  int error = X509_V_OK;
-  int depth = 0;
-};
-
-// The path as it was found, leaf first, and what it is looked at for.
-struct Checked {
-  std::vector<const Certificate*> path;
-  std::int64_t now = 0;
-  bool another_path = false;  // OpenSSL has put another one together
-};
-
-// In place of X509_verify_cert()'s last step: the path builder has just checked each signature of this very path, and
-// checking them again would cost as much as all the rest. The dates are what else that step looks at
-// (internal_verify() in OpenSSL's crypto/x509/x509_vfy.c).
-int dates_only(X509_STORE_CTX* context) {
-  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(context);
-  auto& checked = *static_cast<Checked*>(X509_STORE_CTX_get_app_data(context));
-  const auto length = static_cast<std::size_t>(std::max(0, sk_X509_num(chain)));
-  checked.another_path = length != checked.path.size();
-  for (std::size_t i = 0; i < length && !checked.another_path; ++i) {
-    checked.another_path = sk_X509_value(chain, static_cast<int>(i)) != checked.path[i]->x509();
-  }
-  if (checked.another_path) return 0;
-  for (std::size_t depth = length; depth-- > 0;) {
-    // X509_cmp_time(3): a time that is now counts as past.
-    int error = X509_V_OK;
-    if (checked.path[depth]->not_before() > checked.now) error = X509_V_ERR_CERT_NOT_YET_VALID;
-    if (checked.path[depth]->not_after() <= checked.now) error = X509_V_ERR_CERT_HAS_EXPIRED;
-    if (error == X509_V_OK) continue;
-    X509_STORE_CTX_set_error_depth(context, static_cast<int>(depth));
-    X509_STORE_CTX_set_error(context, error);
-    return 0;
-  }
-  return 1;
-}
-
-// OpenSSL's own path validation (RFC 5280, section 6) over exactly the path that was found; with `checked` its
-// signatures are not checked again.
-Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
-                    std::int64_t now, Checked* checked) {
-  const StoreContextPtr context(X509_STORE_CTX_new());
-  const X509StackPtr untrusted(sk_X509_new_null());
-  const X509StackPtr trusted(sk_X509_new_null());
-  if (!context || !untrusted || !trusted) return {X509_V_ERR_OUT_OF_MEM, 0};
-  for (const Certificate& certificate : intermediates) sk_X509_push(untrusted.get(), certificate.x509());
-  sk_X509_push(trusted.get(), anchor.x509());
-  if (X509_STORE_CTX_init(context.get(), nullptr, leaf.x509(), untrusted.get()) != 1)
-    return {X509_V_ERR_UNSPECIFIED, 0};
-  X509_STORE_CTX_set0_trusted_stack(context.get(), trusted.get());
-  X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(context.get());
-  // A registered intermediate is an anchor by itself. Not X509_STRICT: step 5 in README.md.
-  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
-  X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_CLIENT);
-  X509_VERIFY_PARAM_set_auth_level(param, kSecurityLevel);
-  X509_VERIFY_PARAM_set_depth(param, static_cast<int>(PathBuilder::kMostSent) + 1);
-  X509_VERIFY_PARAM_set_time(param, now);
-  if (checked != nullptr) {
-    X509_STORE_CTX_set_app_data(context.get(), checked);
-    X509_STORE_CTX_set_verify(context.get(), &dates_only);
-  }
-  const int outcome = X509_verify_cert(context.get());
-  Validation result{X509_STORE_CTX_get_error(context.get()), X509_STORE_CTX_get_error_depth(context.get())};
-  if (outcome == 1) {
-    result.error = X509_V_OK;
-  } else if (result.error == X509_V_OK) {
-    result.error = X509_V_ERR_UNSPECIFIED;  // fail closed: an outcome without a reason is none
-  }
-  ERR_clear_error();
-  return result;
-}
-
-Validation validate(const Certificate& leaf, const std::vector<Certificate>& intermediates, const Certificate& anchor,
-                    std::int64_t now) {
-  Checked checked{.now = now};
-  checked.path.push_back(&leaf);
-  for (const Certificate& certificate : intermediates) checked.path.push_back(&certificate);
-  checked.path.push_back(&anchor);
-  const Validation result = validate(leaf, intermediates, anchor, now, &checked);
-  return checked.another_path ? validate(leaf, intermediates, anchor, now, nullptr) : result;
 }
 
 PathFound path_of(const PathSearch& search, const CaSet& cas, std::int64_t now) {
@@ -279,6 +203,23 @@ bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermedia
   }
   return false;
 }
+
+// What may stand against a path from a registered CA down to the leaf; the search goes back and looks for another.
+class DeviceGate::Judge final : public PathJudge {
+ public:
+  Judge(const DeviceGate& gate, std::int64_t now) : gate_(gate), now_(now) {}
+  PathFlaw judge(const Certificate& leaf, const std::vector<Certificate>& intermediates,
+                 const Certificate& anchor) const override {
+    const Validation validation = validate(leaf, intermediates, anchor, now_);
+    if (validation.error != X509_V_OK) return {reason_of(validation), validation.error};
+    if (gate_.intermediate_revoked(intermediates, anchor.spki_hash())) return {Reason::CaInactive, X509_V_OK};
+    return {};
+  }
+
+ private:
+  const DeviceGate& gate_;
+  const std::int64_t now_;
+};
 
 bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
                                  std::int64_t now) const {
@@ -373,25 +314,16 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     say(trace, 4, "the certificate", "an RSA key too slow to check signatures with");
     return refuse(std::move(verdict), Reason::BadChain);
   }
-  PathSearch search = PathBuilder(cas, admits, std::move(sent), now).find(leaf);
-  say_path(trace, search, cas, now);
-  if (search.reason != Reason::None) return refuse(std::move(verdict), search.reason);
+  const Judge judge(*this, now);
+  const PathSearch search = PathBuilder(cas, admits, judge, std::move(sent), now).find(leaf);
+  say_search(trace, leaf, search, cas, now);
+  if (!search.tried.empty() && search.owner) {
+    const Certificate& ca = cas.entry(*search.owner).certificate;
+    verdict.identity->ca_id = ca.fingerprint();
+    verdict.identity->ca_cn = ca.cn();
+  }
+  if (search.reason != Reason::None) return refuse(std::move(verdict), search.reason, search.error);
   const CaEntry& owner = cas.entry(*search.owner);
-  verdict.identity->ca_id = owner.certificate.fingerprint();
-  verdict.identity->ca_cn = owner.certificate.cn();
-
-  const Validation validation = validate(leaf, search.intermediates, owner.certificate, now);
-  if (trace != nullptr) {
-    trace->step(5, "RFC 5280 path validation at " + date(now) + "; its dates, " + dates(leaf),
-                X509_verify_cert_error_string(validation.error));
-  }
-  if (validation.error != X509_V_OK) {
-    return refuse(std::move(verdict), reason_of(validation.error, validation.depth), validation.error);
-  }
-  if (intermediate_revoked(search.intermediates, owner.certificate.spki_hash())) {
-    say(trace, 5, "the intermediates the client sent", "one of them is revoked");
-    return refuse(std::move(verdict), Reason::CaInactive);
-  }
   const Reason serial = serial_reason(verdict.key, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
   if (serial != Reason::None) return refuse(std::move(verdict), serial);

@@ -109,6 +109,8 @@ class DeviceGate {
                  std::int64_t now) const;
 
  private:
+  class Judge;  // of a path that the search found
+
   // The slot of a device that is registered. A device of a deleted CA is not, unless it was revoked.
   std::optional<SlotState> slot_of(const DeviceKey& key) const;
   bool listed(const IssuerSerial& name, const Digest& issuing_key) const;

@@ -26,6 +26,13 @@ bool cheap_to_check_with(const Certificate& sent) {
 
 }  // namespace
 
+PathBuilder::PathBuilder(const CaSet& cas, const Admits& admits, const PathJudge& judge, std::vector<Certificate> sent,
+                         std::int64_t now)
+    : cas_(cas), admits_(admits), judge_(judge), sent_(std::move(sent)), now_(now) {
+  std::stable_partition(sent_.begin(), sent_.end(),
+                        [now](const Certificate& each) { return each.not_before() <= now && now < each.not_after(); });
+}
+
 bool PathBuilder::admitted(const CaSet& cas, const Admits& admits, std::size_t entry, std::int64_t now) {
   if (admits.cas.empty()) return true;
   for (const Digest& id : cas.path_ids(entry, now)) {
@@ -36,15 +43,33 @@ bool PathBuilder::admitted(const CaSet& cas, const Admits& admits, std::size_t e
 
 PathSearch PathBuilder::find(const Certificate& leaf) {
   PathSearch search;
+  leaf_ = &leaf;
   if (climb(leaf, search)) {
     search.reason = Reason::None;
-    for (const std::size_t index : used_) search.intermediates.push_back(sent_[index]);
+    search.error = 0;
+    search.owner = search.tried.back().owner;
+    search.intermediates = search.tried.back().intermediates;
   }
   return search;
 }
 
-void PathBuilder::obstacle(PathSearch& search, Reason reason) {
-  if (rank(reason) > rank(search.reason)) search.reason = reason;
+void PathBuilder::obstacle(PathSearch& search, PathFlaw flaw, std::optional<std::size_t> owner) {
+  const bool further = rank(flaw.reason) > rank(search.reason);
+  if (owner && (further || !search.owner)) search.owner = owner;
+  if (!further) return;
+  search.reason = flaw.reason;
+  search.error = flaw.error;
+}
+
+// A registered CA is reached: is there anything against the way here?
+bool PathBuilder::good_path(std::size_t owner, PathSearch& search) {
+  PathSearch::Tried path{owner, {}, {}};
+  for (const std::size_t index : used_) path.intermediates.push_back(sent_[index]);
+  path.flaw = judge_.judge(*leaf_, path.intermediates, cas_.entry(owner).certificate);
+  const PathFlaw flaw = path.flaw;
+  search.tried.push_back(std::move(path));
+  if (flaw.reason == Reason::None) return true;
+  return obstacle(search, flaw, owner), false;
 }
 
 // True: found. False with `decided` left to the caller: a registered key that fits decides the level.
@@ -61,17 +86,18 @@ bool PathBuilder::registered_level(const Certificate& from, PathSearch& search, 
     });
   });
   for (const std::size_t group : groups) {
-    if (++signatures_ > kMostSignatures) return decided = true, obstacle(search, Reason::BadChain), false;
+    if (++signatures_ > kMostSignatures) return decided = true, obstacle(search, {Reason::BadChain}), false;
     if (!from.signed_by(cas_.group(group).key)) {
-      obstacle(search, Reason::BadSignature);
+      obstacle(search, {Reason::BadSignature});
       continue;
     }
     decided = true;
     const CaSet::Choice choice = cas_.choose(group, now_);
-    search.owner = choice.entry;
-    if (choice.reason != Reason::None) return obstacle(search, choice.reason), false;
-    if (!admitted(cas_, admits_, choice.entry, now_)) return false;  // for this listener: ca_unknown
-    return true;
+    if (choice.reason != Reason::None) return obstacle(search, {choice.reason}, choice.entry), false;
+    if (!admitted(cas_, admits_, choice.entry, now_)) {
+      return obstacle(search, {Reason::CaUnknown}, choice.entry), false;  // for this listener
+    }
+    return good_path(choice.entry, search);
   }
   return false;
 }
@@ -85,14 +111,14 @@ bool PathBuilder::climb(const Certificate& from, PathSearch& search) {
     if (candidate.subject_der() != from.issuer_der() || candidate.fingerprint() == from.fingerprint()) continue;
     if (std::find(used_.begin(), used_.end(), i) != used_.end()) continue;
     if (!cheap_to_check_with(candidate)) {
-      obstacle(search, Reason::BadChain);
+      obstacle(search, {Reason::BadChain});
       continue;
     }
     if (++signatures_ > kMostSignatures || ++sent_checks_ > kMostSentChecks) {
-      return obstacle(search, Reason::BadChain), false;
+      return obstacle(search, {Reason::BadChain}), false;
     }
     if (!from.signed_by(X509_get0_pubkey(candidate.x509()))) {
-      obstacle(search, Reason::BadSignature);
+      obstacle(search, {Reason::BadSignature});
       continue;
     }
     used_.push_back(i);

@@ -59,9 +59,12 @@ void set_extensions(X509* x509, X509* issuer, const Leaf& leaf) {
     add_extension(x509, issuer, NID_basic_constraints, constraints);
   }
   add_extension(x509, issuer, NID_subject_key_identifier, "hash");
-  if (issuer != x509) add_extension(x509, issuer, NID_authority_key_identifier, "keyid");
+  if (issuer != x509 && !leaf.authority_key_id.empty()) {
+    add_extension(x509, issuer, NID_authority_key_identifier, leaf.authority_key_id);
+  }
   if (!leaf.key_usage.empty()) add_extension(x509, issuer, NID_key_usage, leaf.key_usage);
   if (!leaf.extended_key_usage.empty()) add_extension(x509, issuer, NID_ext_key_usage, leaf.extended_key_usage);
+  if (!leaf.name_constraints.empty()) add_extension(x509, issuer, NID_name_constraints, leaf.name_constraints);
   if (!leaf.subject_alt_name.empty()) add_extension(x509, issuer, NID_subject_alt_name, leaf.subject_alt_name);
 }
 

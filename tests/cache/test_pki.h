@@ -34,6 +34,8 @@ struct Leaf {
   std::string key_usage = "digitalSignature,keyEncipherment";  // as in openssl.cnf; empty: none
   std::string extended_key_usage;                              // "clientAuth", "serverAuth", …; empty: none
   std::string subject_alt_name;                                // "DNS:a,URI:b"; empty: none
+  std::string authority_key_id = "keyid";                      // as in openssl.cnf; empty: none
+  std::string name_constraints;                                // of a CA, as in openssl.cnf; empty: none
   bool version1 = false;                                       // no extensions
   bool sha1 = false;
 };

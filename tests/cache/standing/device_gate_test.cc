@@ -6,6 +6,8 @@
 
 #include <functional>
 
+#include "cache/standing/path_builder.h"
+#include "cache/standing/path_validation.h"
 #include "tests/cache/standing/gate_world.h"
 
 namespace sallyport::test {
@@ -543,6 +545,190 @@ TEST(Gate, ChecksWithKeysThatAClientSendsAreCounted) {
   EXPECT_EQ(world.ask(below.certificate, sent).reason, Reason::None) << "6 checks";
   sent.insert(sent.begin(), make_again(round, nullptr, leaf).certificate);
   EXPECT_EQ(world.ask(below.certificate, sent).reason, Reason::BadChain) << "17 checks";
+}
+
+// What the guides' `keyid,issuer` says of its issuer under a v1 root: the issuer's name and serial number, which
+// another certificate of that CA does not have.
+Identity509 names_its_issuer(const Identity509& issuer, const std::string& authority_key_id) {
+  return leaf_of(issuer, [&](Leaf& leaf) { leaf.authority_key_id = authority_key_id; });
+}
+
+TEST(Gate, AuthorityKeyIdsBindNothing) {
+  Leaf v1 = Pki::ca_leaf();
+  v1.cn = "Old style";
+  v1.version1 = true;
+  const Identity509 first = make(v1, nullptr);
+  const Identity509 again = make_again(first, nullptr, v1);              // another serial
+  const Identity509 as_v3 = make_again(first, nullptr, Pki::ca_leaf());  // and a key id
+  const Identity509 by_serial = names_its_issuer(first, "keyid,issuer");
+  const Identity509 by_both = names_its_issuer(as_v3, "keyid:always,issuer:always");
+  ASSERT_TRUE(by_serial.certificate.authority_key_id().empty());
+  for (const Identity509* ca : {&first, &again, &as_v3}) {
+    for (const Identity509* device : {&by_serial, &by_both}) {
+      GateWorld world;
+      world.trust(ca->certificate);
+      const Verdict verdict = world.ask(device->certificate);
+      EXPECT_EQ(verdict.reason, Reason::None) << words_of({verdict.detail});
+      EXPECT_EQ(world.again(verdict), Reason::None);
+    }
+  }
+  // The same one level up: the intermediate names the root's serial number.
+  Leaf middle = Pki::ca_leaf();
+  middle.cn = "Middle";
+  middle.authority_key_id = "keyid,issuer";
+  const Identity509 mid = make(middle, &first);
+  const Identity509 mid_again = make_again(mid, &first, middle);
+  const Identity509 below = names_its_issuer(mid, "keyid:always,issuer:always");
+  GateWorld world;
+  world.trust(again.certificate);
+  EXPECT_EQ(world.ask(below.certificate, {mid_again.certificate}).reason, Reason::None);
+  world.trust(mid_again.certificate);
+  EXPECT_EQ(world.ask(below.certificate).reason, Reason::None);
+}
+
+TEST(Gate, ARenewedCaKeepsItsFleetWhenTheOldOneEnds) {
+  Leaf v1;
+  v1.cn = "Old style";
+  v1.version1 = true;
+  v1.not_after = kNow + 30 * kDay;
+  const Identity509 first = make(v1, nullptr);
+  const Identity509 renewed = make_again(first, nullptr, Pki::ca_leaf());
+  const Identity509 device = names_its_issuer(first, "keyid,issuer");
+  GateWorld world;
+  world.trust(first.certificate);
+  world.enroll(device.certificate, first.certificate);
+  EXPECT_TRUE(world.ask(device.certificate).known);
+  world.trust(renewed.certificate);
+  const Verdict moved = world.ask(device.certificate, {}, kNow + 31 * kDay);
+  EXPECT_EQ(moved.reason, Reason::None) << words_of({moved.detail});
+  ASSERT_TRUE(moved.path.has_value());
+  EXPECT_EQ(moved.path->cas.front(), renewed.certificate.fingerprint());
+}
+
+// The names and the key fit, and an authority key id that says otherwise is passed by. Nothing else is.
+TEST(Gate, AnAuthorityKeyIdExcusesNothingElse) {
+  Pki& p = pki();
+  const auto with = [](const char* cn, const std::function<void(Leaf&)>& change) {
+    Leaf leaf = Pki::ca_leaf();
+    leaf.cn = cn;
+    change(leaf);
+    return leaf;
+  };
+  const std::string other = "keyid:always,issuer:always";
+  struct Case {
+    const char* what;
+    Leaf ca;
+    std::function<void(Leaf&)> device;
+    Reason expected;
+  };
+  const std::vector<Case> cases = {
+      {"no CA", with("C1", [](Leaf& leaf) { leaf.ca = false; }), [](Leaf&) {}, Reason::BadChain},
+      {"key usage", with("C2", [](Leaf& leaf) { leaf.key_usage = "cRLSign"; }), [](Leaf&) {}, Reason::BadChain},
+      {"expired", with("C3", [](Leaf& leaf) { leaf.not_before = kNow - 9 * kDay, leaf.not_after = kNow - kDay; }),
+       [](Leaf&) {}, Reason::Expired},
+      {"the device's purpose", with("C4", [](Leaf&) {}), [](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; },
+       Reason::BadPurpose},
+      {"the CA's purpose", with("C5", [](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; }), [](Leaf&) {},
+       Reason::BadChain},
+      {"a weak hash", with("C6", [](Leaf&) {}), [](Leaf& leaf) { leaf.sha1 = true; }, Reason::BadChain},
+      {"names", with("C7", [](Leaf& leaf) { leaf.name_constraints = "critical,permitted;DNS:inside.example"; }),
+       [](Leaf& leaf) { leaf.subject_alt_name = "DNS:outside.example"; }, Reason::BadChain},
+  };
+  for (const Case& each : cases) {
+    // The device names the first certificate of its CA by serial number, and comes with the second.
+    const Identity509 first = make(each.ca, &p.root);
+    const Identity509 second = make_again(first, &p.root, each.ca);
+    const Identity509 device = leaf_of(first, [&](Leaf& leaf) { leaf.authority_key_id = other, each.device(leaf); });
+    GateWorld world;
+    world.trust(p.root.certificate);
+    EXPECT_EQ(world.ask(device.certificate, {second.certificate}).reason, each.expected) << each.what;
+  }
+  Leaf top = with("Top", [](Leaf& leaf) { leaf.path_length = 0; });
+  const Identity509 first = make(top, nullptr);
+  const Identity509 second = make_again(first, nullptr, top);
+  const Identity509 mid = make(with("Below", [&](Leaf& leaf) { leaf.authority_key_id = other; }), &first);
+  GateWorld world;
+  world.trust(second.certificate);
+  EXPECT_EQ(world.ask(make_device("d", mid).certificate, {mid.certificate}).reason, Reason::BadChain) << "path length";
+  // The name alone: signed by another key.
+  world.trust(p.namesake.certificate);
+  EXPECT_EQ(world.ask(names_its_issuer(p.root, other).certificate).reason, Reason::BadSignature);
+}
+
+TEST(Gate, TheSearchGoesBackFromAPathThatIsNotValid) {
+  Pki& p = pki();
+  const auto mid_as = [&](const std::function<void(Leaf&)>& change) {
+    Leaf leaf = Pki::ca_leaf();
+    change(leaf);
+    return make_again(p.mid, &p.root, leaf).certificate;
+  };
+  const Certificate ended = mid_as([](Leaf& leaf) { leaf.not_before = kNow - 9 * kDay, leaf.not_after = kNow - kDay; });
+  const Certificate lists_only = mid_as([](Leaf& leaf) { leaf.key_usage = "cRLSign"; });
+  const Certificate too_short = mid_as([](Leaf& leaf) { leaf.path_length = 0; });
+  const Certificate& good = p.mid.certificate;
+  GateWorld world;
+  world.trust(p.root.certificate);
+  for (const Certificate& bad : {ended, lists_only}) {
+    EXPECT_EQ(world.ask(below_mid(), {bad, good}).reason, Reason::None);
+    EXPECT_EQ(world.ask(below_mid(), {good, bad}).reason, Reason::None);
+    const Verdict verdict = world.ask(below_mid(), {lists_only, bad, good});
+    EXPECT_EQ(verdict.reason, Reason::None);
+    ASSERT_TRUE(verdict.path && verdict.path->intermediates.size() == 1);
+    EXPECT_EQ(verdict.path->intermediates.front().fingerprint(), good.fingerprint());
+  }
+  EXPECT_EQ(world.ask(p.below_deep.certificate, {too_short, p.deep.certificate, good}).reason, Reason::None);
+  EXPECT_EQ(world.ask(below_mid(), {ended}).reason, Reason::Expired);
+  EXPECT_EQ(world.ask(below_mid(), {lists_only, ended}).reason, Reason::Expired) << "the further one names the reason";
+  EXPECT_EQ(world.ask(below_mid(), {lists_only}).reason, Reason::BadChain);
+}
+
+// A chain of three levels of which the client sends each twice, what has ended in front: as many checks as levels.
+TEST(Gate, TheSearchGoesBackWithinItsLimits) {
+  GateWorld world;
+  world.trust(pki().root.certificate);
+  std::vector<Identity509> levels;
+  std::vector<Certificate> sent;
+  for (const char* cn : {"One", "Two", "Three", "Four"}) {
+    Leaf leaf = Pki::ca_leaf();
+    leaf.cn = cn;
+    levels.push_back(make(leaf, levels.empty() ? &pki().root : &levels.back()));
+    leaf.not_before = kNow - 9 * kDay;
+    leaf.not_after = kNow - kDay;
+    sent.push_back(
+        make_again(levels.back(), levels.size() == 1 ? &pki().root : &levels[levels.size() - 2], leaf).certificate);
+  }
+  for (const Identity509& level : levels) sent.push_back(level.certificate);
+  EXPECT_EQ(world.ask(make_device("d", levels.back()).certificate, sent).reason, Reason::None);
+}
+
+class Against : public PathJudge {
+ public:
+  PathFlaw judge(const Certificate&, const std::vector<Certificate>&, const Certificate&) const override {
+    ++asked;
+    return {Reason::BadChain, 0};
+  }
+  mutable std::size_t asked = 0;
+};
+
+// However the certificates that a client sends fit together, and whatever stands against each path of them.
+TEST(Gate, PathsThatAreJudgedAreCounted) {
+  Pki& p = pki();
+  GateWorld world;
+  world.trust(p.root.certificate);
+  Leaf leaf = Pki::ca_leaf();
+  leaf.cn = "Round";
+  const Identity509 round = make(leaf, &p.root);
+  std::vector<Certificate> sent;
+  for (int i = 0; i < 4; ++i) sent.push_back(make_again(round, &p.root, leaf).certificate);
+  for (int i = 0; i < 4; ++i) sent.push_back(make_again(round, &round, leaf).certificate);
+  const Against against;
+  const Admits admits;
+  const PathSearch search =
+      PathBuilder(world.cas(), admits, against, sent, kNow).find(make_device("d", round).certificate);
+  EXPECT_EQ(search.reason, Reason::BadChain);
+  EXPECT_GE(against.asked, 4U);
+  EXPECT_LE(against.asked, PathBuilder::kMostPaths);
+  EXPECT_EQ(search.tried.size(), against.asked);
 }
 
 TEST(GateRecheck, SeesWhatChangedSinceTheHandshake) {

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from cryptography import x509
 
 from harness.authority import Authority, days, new_key, now
 from harness.device import admitted, refusal
@@ -122,6 +123,44 @@ def test_two_cas_of_one_name_are_told_apart(server, work):
     with server.refuses("ca_inactive", serial=mine.serial):
         refusal(server.port, mine)
     admitted(server.port, yours).close()
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_ca_renewed_with_its_key_keeps_devices_that_name_the_old_one(server, work, tls):
+    """The guides' `authorityKeyIdentifier=keyid,issuer` puts the serial number of the CA's certificate into a device's,
+    where the CA has no key id. When that one is gone, a renewed one with the same key carries the fleet on."""
+    old = Authority(work / f"old-{tls}", "Renewed " + tls)
+    names_the_old_one = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(old.name)],
+                                                    old.certificate.serial_number)
+    old.register(server)
+    known, unknown = (old.issue(cn, extra=[names_the_old_one]) for cn in ("known " + tls, "unknown " + tls))
+    admitted(server.port, known, tls).close()
+    server.registered(known)
+    new = Authority(work / f"new-{tls}", "Renewed " + tls, key=old.key)
+    new.register(server)
+    server.cli("ca", "deactivate", old.id)
+    for identity in (known, unknown):
+        assert "admitted" in server.cli("explain", identity.chain_file).stdout
+        with admitted(server.port, identity, tls) as device:
+            device.ping()
+        until("it is below the new one", lambda: server.registered(identity)["ca_id"] == new.id)
+        assert server.registered(identity)["effective_status"] == "active"
+
+
+def test_of_two_certificates_of_one_intermediate_the_valid_one_is_found(server, work):
+    """A client that sends both, the ended one in front, is admitted; `explain` shows each path it tried."""
+    top = Authority(work / "top-of-two", "Top of two")
+    top.register(server)
+    good = Authority(work / "good-of-two", "One of two", parent=top)
+    ended = Authority(work / "ended-of-two", "One of two", parent=top, key=good.key, not_before=now() - days(9),
+                      not_after=now() - days(1))
+    no_ca = Authority(work / "no-ca-of-two", "One of two", parent=top, key=good.key, ca=False)
+    for tls in ("1.2", "1.3"):
+        admitted(server.port, good.issue("behind two " + tls, sent=[ended.certificate, good.certificate]), tls).close()
+    device = good.issue("behind three", sent=[no_ca.certificate, ended.certificate, good.certificate])
+    said = server.cli("explain", device.chain_file).stdout
+    assert said.count("RFC 5280 path validation") == 2 and "admitted" in said, said
+    admitted(server.port, device).close()
 
 
 def test_trusted_cas_are_added_and_never_changed(serve_once, broker, work, site, root):
