@@ -29,12 +29,12 @@ HttpResponse AdminApi::list_cas(const Call& call) {
   const std::string wanted_serial = query_value(asked, "serial");
   const auto status = ca_status(wanted_status);
   if (!wanted_status.empty() && !status) return invalid("status must be active or inactive");
-  const auto serial = serial_bytes(wanted_serial);
+  const auto serial = parse_serial(wanted_serial);
   if (!wanted_serial.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
   const auto limit = limit_of(call.request);
   if (!limit) return refused(limit.error());
   const std::string token = query_value(asked, "page_token");
-  const auto after = full_id(token);
+  const auto after = parse_digest(token);
   if (!token.empty() && !after) return invalid("the page_token is not one of a list answer");
   Json items = Json::array();
   std::string next;
@@ -101,19 +101,19 @@ HttpResponse AdminApi::ca_certificate(const Call& call) {
 }
 
 HttpResponse AdminApi::activate_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Active, call.caller.actor));
 }
 
 HttpResponse AdminApi::deactivate_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Inactive, call.caller.actor));
 }
 
 HttpResponse AdminApi::delete_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   const std::string cascade = query_value(call.request.query, "cascade");
   if (!cascade.empty() && cascade != "true" && cascade != "false") return invalid("cascade must be true or false");

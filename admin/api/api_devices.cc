@@ -11,7 +11,7 @@ HttpResponse AdminApi::list_devices(const Call& call) {
   DeviceQuery query;
   const auto value = [&](std::string_view name) { return query_value(call.request.query, name); };
   if (const std::string serial = value("serial"); !serial.empty()) {
-    const auto bytes = serial_bytes(serial);
+    const auto bytes = parse_serial(serial);
     if (!bytes) return invalid("serial must be hex, up to 128 bytes");
     query.serial = *bytes;
   }
@@ -117,7 +117,7 @@ HttpResponse AdminApi::device_certificate(const Call& call) {
 }
 
 HttpResponse AdminApi::set_device(const Call& call, DeviceStatus status) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return device_answer(parts_.registrar.set_device_status(*id, status, call.caller.actor));
 }
@@ -132,7 +132,7 @@ HttpResponse AdminApi::revoke_device(const Call& call) {
 }
 
 HttpResponse AdminApi::delete_device(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return device_answer(parts_.registrar.delete_device(*id, call.caller.actor));
 }

@@ -259,8 +259,24 @@ int Operator::crl_import(const std::string& file) {
   return print_object(reply.json, options_.json);
 }
 
+// A file or standard input, or else a registered device, by what the lists show of it.
+Answer<std::string> Operator::chain_to_explain(const std::string& named) {
+  struct stat about {};
+  const bool is_file = named == "-" || ::stat(named.c_str(), &about) == 0;
+  if (is_file || (!parse_digest(named) && !parse_serial(named))) return certificate_text(named);
+  const auto where = address();
+  if (!where) return where.error();
+  const auto answer = ask(*where, "GET", "/v1/devices/" + percent_encoded(named) + "/certificate", "");
+  if (!answer) return answer.error();
+  if (answer->status >= 300) {
+    const Json problem = Json::parse(answer->body, nullptr, false);
+    return Refusal{Refusal::Kind::NotFound, problem.is_object() ? text(problem, "detail") : "no such device: " + named};
+  }
+  return answer->body;
+}
+
 int Operator::explain(const ExplainOptions& options) {
-  const auto chain = certificate_text(options.chain);
+  const auto chain = chain_to_explain(options.chain);
   if (!chain) return complain(chain.error().what);
   Json body = {{"chain", *chain}};
   if (!options.listener.empty()) body["listener"] = options.listener;

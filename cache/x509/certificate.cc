@@ -126,6 +126,29 @@ bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out) {
   return high < 0;
 }
 
+std::optional<std::string> parse_serial(std::string_view text) {
+  const bool negative = !text.empty() && text.front() == '-';
+  std::string digits(text.substr(negative ? 1 : 0));
+  digits.erase(std::remove(digits.begin(), digits.end(), ':'), digits.end());
+  if (digits.empty() || digits.size() > 2 * kSerialLimit) return std::nullopt;
+  if (digits.size() % 2 != 0) digits.insert(digits.begin(), '0');
+  std::vector<std::uint8_t> bytes;
+  if (!parse_hex(digits, bytes)) return std::nullopt;
+  std::string serial(std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b != 0; }), bytes.end());
+  // Zero is one byte, and never negative.
+  if (negative && serial.empty()) return std::nullopt;
+  if (negative || serial.empty()) serial.insert(serial.begin(), '\0');
+  return serial;
+}
+
+std::optional<Digest> parse_digest(std::string_view text) {
+  std::vector<std::uint8_t> bytes;
+  Digest digest{};
+  if (!parse_hex(text, bytes) || bytes.size() != digest.size()) return std::nullopt;
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+
 Certificate::Certificate(const Certificate& other)
     : x509_(other.x509_),
       der_(other.der_),

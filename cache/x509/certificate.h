@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,10 @@ std::string serial_hex(Bytes serial);  // as `openssl x509 -serial` prints it
 // RFC 2253's escapes in the name's own order, as `openssl x509 -subject` shows it; UTF-8.
 std::string one_line(const X509_NAME* name);
 bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // either case, colons allowed
+// What serial_hex() and to_hex() print, and the openssl commands: either case, colons allowed, and a serial number may
+// leave out leading zeros. Nothing where it is none.
+std::optional<std::string> parse_serial(std::string_view text);  // as Certificate::serial() has it
+std::optional<Digest> parse_digest(std::string_view text);
 
 enum class KeyType : std::uint8_t { Rsa, EcP256, EcP384, EcP521, Ed25519, Other };
 

@@ -249,5 +249,49 @@ TEST_F(ApiTest, ExplainSaysWhatTheGateSays) {
   EXPECT_EQ(ask("POST", "/v1/explain", Json{{"chain", key_pem(device.key.get())}}.dump()).status, 400U);
 }
 
+// "-5AFEFDFD" was listed, and refused wherever it was typed.
+TEST_F(ApiTest, WhatIsPrintedIsTaken) {
+  Leaf leaf;
+  leaf.serial = {0x5A, 0xFE, 0xFD, 0xFD};
+  leaf.negative_serial = true;
+  const Identity509 device = make(leaf, &ca_);
+  leaf.ca = true;
+  leaf.cn = "Negative";
+  const Identity509 below_zero = make(leaf, nullptr);
+  leaf = {};
+  leaf.serial = std::vector<std::uint8_t>(32, 0x4B);  // as long as an id
+  const Identity509 long_one = make(leaf, &ca_);
+  ASSERT_TRUE(registrar_->trust({ca_.certificate, below_zero.certificate}));
+  for (const Identity509* each : {&device, &long_one}) {
+    ASSERT_EQ(ask("POST", "/v1/devices", Json{{"certificate", each->certificate.pem()}}.dump()).status, 201U);
+  }
+  const auto colons = [](const std::string& hex) {
+    std::string text;
+    for (std::size_t i = 0; i < hex.size(); i += 2) text += (i == 0 ? "" : ":") + hex.substr(i, 2);
+    return text;
+  };
+  for (const auto& [kind, certificate] :
+       {std::pair("devices", &device.certificate), std::pair("cas", &below_zero.certificate),
+        std::pair("devices", &long_one.certificate)}) {
+    const std::string id = to_hex(certificate->fingerprint()), path = std::string("/v1/") + kind;
+    const Json shown = json(ask("GET", path + "/" + id));
+    const std::string serial = shown["serial"];
+    for (const std::string& reference : {serial, colons(id), id.substr(0, 12), colons(id.substr(0, 12))}) {
+      EXPECT_EQ(json(ask("GET", path + "/" + reference))["id"], id) << reference;
+      EXPECT_EQ(ask("GET", path + "/" + reference + "/certificate").status, 200U) << reference;
+    }
+    const Json listed = json(ask("GET", path + "?serial=" + serial));
+    ASSERT_EQ(listed["items"].size(), 1U) << serial;
+    EXPECT_EQ(listed["items"][0]["id"], id);
+    EXPECT_EQ(ask("POST", path + "/" + colons(id) + "/deactivate").status, 200U);
+    EXPECT_EQ(ask("GET", "/v1/sessions?device=" + to_hex(device.certificate.fingerprint()) + "&ca=-5AFEFDFD").status,
+              200U);
+    EXPECT_EQ(ask("GET", "/v1/rejections?serial=" + serial).status, 200U);
+  }
+  EXPECT_EQ(ask("GET", "/v1/devices/5AFEFDFD").status, 404U) << "another number";
+  EXPECT_EQ(ask("GET", "/v1/devices?serial=-").status, 400U);
+  EXPECT_EQ(ask("GET", "/v1/server-certificates/-5AFEFDFD").status, 404U);
+}
+
 }  // namespace
 }  // namespace sallyport::test

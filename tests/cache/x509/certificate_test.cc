@@ -59,6 +59,46 @@ TEST(Certificate, SurvivesPemAndCopies) {
       Certificate::bundle_from_pem(copy.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
 }
 
+std::string printed(const std::string& serial) {
+  return serial_hex({reinterpret_cast<const std::uint8_t*>(serial.data()), serial.size()});
+}
+
+TEST(Serial, IsReadAsItIsPrinted) {
+  Leaf leaf;
+  for (const bool negative : {false, true}) {
+    leaf.negative_serial = negative;
+    for (const std::vector<std::uint8_t>& magnitude : {std::vector<std::uint8_t>{0x5A, 0xFE, 0xFD, 0xFD},
+                                                       {1},
+                                                       {0xFF},
+                                                       {0x80, 0, 0},
+                                                       std::vector<std::uint8_t>(32, 0xAB)}) {
+      leaf.serial = magnitude;
+      const std::string serial = make(leaf, nullptr).certificate.serial();
+      EXPECT_EQ(parse_serial(printed(serial)), serial) << printed(serial);
+    }
+  }
+  EXPECT_EQ(printed(*parse_serial("-5afe:fd:fd")), "-5AFEFDFD");
+  EXPECT_EQ(printed(*parse_serial("-1")), "-01");
+  EXPECT_EQ(printed(*parse_serial("0001")), "01");
+  EXPECT_EQ(printed(*parse_serial("0")), "00");
+  EXPECT_NE(parse_serial("5AFEFDFD"), parse_serial("-5AFEFDFD"));
+  EXPECT_TRUE(parse_serial(std::string(256, 'F')));
+  for (const std::string& wrong : {std::string(), std::string("-"), std::string("--5A"), std::string("5A-"),
+                                   std::string("-0"), std::string("-00"), std::string("xyz"), std::string(258, 'F')}) {
+    EXPECT_FALSE(parse_serial(wrong)) << wrong;
+  }
+}
+
+TEST(Digests, AreReadInEveryFormTheyArePrintedIn) {
+  const Digest id = make_ca("CA").certificate.fingerprint();
+  std::string colons;
+  for (const std::uint8_t byte : id) colons += (colons.empty() ? "" : ":") + serial_hex({&byte, 1});
+  EXPECT_EQ(parse_digest(to_hex(id)), id);
+  EXPECT_EQ(parse_digest(colons), id) << "as openssl x509 -fingerprint";
+  EXPECT_FALSE(parse_digest(to_hex(id).substr(2)));
+  EXPECT_FALSE(parse_digest("-" + to_hex(id)));
+}
+
 TEST(Certificate, RefusesWhatIsNotOne) {
   const std::string der = make_ca("CA").certificate.der();
   EXPECT_FALSE(Certificate::from_der({}));
