@@ -120,18 +120,38 @@ HttpResponse AdminApi::delete_ca(const Call& call) {
   return ca_answer(parts_.registrar.delete_ca(*id, cascade == "true", call.caller.actor));
 }
 
+namespace {
+
+Json to_json(const CrlOutcome& outcome) {
+  return {{"ca_id", to_hex(outcome.ca)}, {"entries", outcome.entries},     {"revoked", outcome.revoked},
+          {"held", outcome.held},        {"not_seen_yet", outcome.unseen}, {"cas_deactivated", outcome.cas},
+          {"unchanged", outcome.known}};
+}
+
+}  // namespace
+
+// One list is answered by itself; of several each is, under their sums.
 HttpResponse AdminApi::import_crl(const Call& call) {
-  const auto crl = Crl::parse(call.request.body, std::time(nullptr));
-  if (!crl) return refused(crl.error());
-  const auto outcome = parts_.registrar.import_crl(*crl, call.caller.actor);
-  if (!outcome) return refused(outcome.error());
-  return ok({{"ca_id", to_hex(outcome->ca)},
-             {"entries", outcome->entries},
-             {"revoked", outcome->revoked},
-             {"held", outcome->held},
-             {"not_seen_yet", outcome->unseen},
-             {"cas_deactivated", outcome->cas},
-             {"unchanged", outcome->known}});
+  const auto crls = Crl::parse_all(call.request.body, std::time(nullptr));
+  if (!crls) return refused(crls.error());
+  const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor);
+  if (!outcomes) return refused(outcomes.error());
+  if (outcomes->size() == 1) return ok(to_json(outcomes->front()));
+  CrlOutcome sum;
+  Json each = Json::array();
+  for (const CrlOutcome& one : *outcomes) {
+    sum.entries += one.entries;
+    sum.revoked += one.revoked;
+    sum.held += one.held;
+    sum.unseen += one.unseen;
+    sum.cas += one.cas;
+    sum.known += one.known;
+    each.push_back(to_json(one));
+  }
+  Json all = to_json(sum);
+  all["ca_id"] = nullptr;
+  all["crls"] = std::move(each);
+  return ok(all);
 }
 
 }  // namespace sallyport

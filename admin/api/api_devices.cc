@@ -72,8 +72,17 @@ HttpResponse AdminApi::register_device(const Call& call) {
   if (leaf->empty()) return invalid("the body must be {\"certificate\": PEM, \"intermediates\"?: PEM}");
   auto intermediates = certificates_of(*body, "intermediates");
   if (!intermediates) return refused(intermediates.error());
-  // A chain in one text: the leaf first, as a device would send it.
-  for (std::size_t i = 1; i < leaf->size(); ++i) intermediates->push_back((*leaf)[i]);
+  // A chain in one text: the leaf first, as a device would send it. A second device in it would be passed over in
+  // silence.
+  for (std::size_t i = 1; i < leaf->size(); ++i) {
+    if (!(*leaf)[i].is_ca()) {
+      return invalid("certificate " + std::to_string(i + 1) + " of " + std::to_string(leaf->size()) + ", " +
+                     (*leaf)[i].subject() +
+                     ", is no CA's: one device is registered here, with its intermediates behind it; send several to "
+                     "/v1/devices/import");
+    }
+    intermediates->push_back((*leaf)[i]);
+  }
   const auto cas = parts_.registrar.ca_set();
   Examined examined = examine_device(parts_.gate, *cas, leaf->front(), *intermediates, std::time(nullptr));
   const Digest id = leaf->front().fingerprint();

@@ -182,7 +182,8 @@ void add_device_commands(CLI::App& app, Parsed& parsed) {
 void add_certificate_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* crl = app.add_subcommand("crl", "revocation lists")->require_subcommand(1);
   plain_command(*crl, parsed, "import", "revoke what a CRL names (DER or PEM), verified against its CA",
-                {{"FILE", "the CRL"}}, [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first); });
+                {{"FILE", "the CRL; PEM may hold several: all of them are taken, or none"}},
+                [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first); });
   CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);
   plain_command(*server, parsed, "add", "host a server certificate; prints its id",
                 {{"CHAIN", "PEM: the server's certificate, then its issuers"},

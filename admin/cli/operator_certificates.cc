@@ -248,10 +248,14 @@ int Operator::device_register(const std::vector<std::string>& files) {
 int Operator::crl_import(const std::string& file) {
   const auto bytes = read_file(file, Crl::kLargest);
   if (!bytes) return complain(bytes.error().what);
-  const auto crl = Crl::parse(*bytes, std::time(nullptr));
-  if (!crl) return complain(file + ": " + crl.error().what);
-  if (!agreed("importing the CRL of " + utc(crl->this_update()) + " with " + with_thousands(crl->entries().size()) +
-              " entries: what it names is revoked for ever, but for what it only holds")) {
+  const auto crls = Crl::parse_all(*bytes, std::time(nullptr));
+  if (!crls) return complain(file + ": " + crls.error().what);
+  std::string lists;
+  for (const Crl& crl : *crls) {
+    lists += (lists.empty() ? "" : ", ") + std::string("the CRL of ") + utc(crl.this_update()) + " with " +
+             with_thousands(crl.entries().size()) + " entries";
+  }
+  if (!agreed("importing " + lists + ": what is named there is revoked for ever, but for what is only held")) {
     return kFailed;
   }
   const Reply reply = send("POST", "/v1/crls", *bytes, "application/pkix-crl");

@@ -89,6 +89,7 @@ class Importer::Impl {
       if (inside) fail(block.line, "unreadable", "the certificate has no END line");
       block = {line_number, std::string(kBegin) + "\n"};
       inside = true;
+      abandoned = false;
     } else if (line.find("PRIVATE KEY-----") != std::string_view::npos) {
       poisoned = true;  // whoever sends one by mistake must hear of it, and of nothing else
     } else if (line == kEnd && inside) {
@@ -100,7 +101,13 @@ class Importer::Impl {
       if (block.pem.size() > kBlockLimit) {
         fail(block.line, "unreadable", "the certificate is larger than 64 KiB");
         inside = false;
+        abandoned = true;
       }
+    } else if (line == kEnd) {
+      // A slip in the line before it, and the certificate would be text.
+      if (!abandoned)
+        fail(line_number, "unreadable", "an END line without its BEGIN line: what is above it was not read");
+      abandoned = false;
     } else if (line.substr(0, 11) == "-----BEGIN ") {
       fail(line_number, "unreadable", "not a certificate: " + std::string(line.substr(0, 60)));
     }
@@ -240,6 +247,7 @@ class Importer::Impl {
   std::uint64_t line_number = 0;
   Block block;
   bool inside = false, endless = false, poisoned = false;
+  bool abandoned = false;  // a block that was too large: its END line is still to come
   std::vector<Block> batch;
 
   std::mutex mutex;

@@ -90,7 +90,8 @@ class Registrar::Impl {
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
   // Whether a registered CA signed `ca` and its CRL names it.
-  bool listed_by_its_issuer(const Certificate& ca) const;
+  // Also where its issuer is one of `beside`, which are to be registered with it.
+  bool listed_by_its_issuer(const Certificate& ca, const std::vector<Certificate>& beside = {}) const;
   // After the listed serials changed: chains through one of them end, and the sessions that came by them.
   void end_chains_through_listed(Notice& notice);
   bool purge_some();  // false: nothing is left to purge
@@ -134,7 +135,8 @@ class Registrar::Impl {
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
-  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by);
+  // All of them in one commit, or none.
+  Answer<void> store_cas(std::vector<CaRecord> records, RegistryStore::Batch& batch, const Actor& by);
   void count(DeviceStatus status, const Digest& owner, int by);
   void count_expiry(std::int64_t not_after, int by);
   // The status in force, else the row's: the cache is ahead of the disk where a change could not be written.
@@ -184,7 +186,7 @@ class Registrar::Impl {
   std::set<Digest> server_keys_;
   std::map<Digest, CodeRow> codes_;
   std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
-  std::set<Digest> trusted_;                     // named by the configuration
+  std::set<Digest> trusted_;                     // named by the configuration; written under mutex_
   std::set<Digest> cas_not_durable_;             // inactive in memory, active on a disk that refused to take it
   std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
   struct Purge {

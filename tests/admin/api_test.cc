@@ -150,6 +150,15 @@ TEST_F(ImportTest, WhatFailsIsNamedAndTheRestIsKept) {
   EXPECT_THAT(failures[4]["detail"].get<std::string>(), HasSubstr("no END line"));
 }
 
+TEST_F(ImportTest, NothingIsPassedOverInSilence) {
+  const std::string one = make_device("one", ca_).certificate.pem(), two = make_device("two", ca_).certificate.pem();
+  const Json outcome = import(one + two.substr(1) + pem_of("X509 CRL", "any"));
+  EXPECT_EQ(outcome["registered"], 1);
+  ASSERT_EQ(outcome["failures"].size(), 2U);
+  EXPECT_THAT(outcome["failures"][0]["detail"].get<std::string>(), HasSubstr("without its BEGIN line"));
+  EXPECT_THAT(outcome["failures"][1]["detail"].get<std::string>(), HasSubstr("not a certificate"));
+}
+
 TEST_F(ImportTest, APrivateKeyEndsIt) {
   const std::string key = key_pem(make_key().get());
   const HttpResponse response = ask("POST", "/v1/devices/import", fleet(1) + key + fleet(3));
@@ -291,6 +300,24 @@ TEST_F(ApiTest, WhatIsPrintedIsTaken) {
   EXPECT_EQ(ask("GET", "/v1/devices/5AFEFDFD").status, 404U) << "another number";
   EXPECT_EQ(ask("GET", "/v1/devices?serial=-").status, 400U);
   EXPECT_EQ(ask("GET", "/v1/server-certificates/-5AFEFDFD").status, 404U);
+}
+
+TEST_F(ApiTest, SeveralObjectsInOneBodyAreToldApart) {
+  const std::string one = make_device("one", ca_).certificate.pem(), two = make_device("two", ca_).certificate.pem();
+  const auto post = [&](const std::string& pem) {
+    return ask("POST", "/v1/devices", Json{{"certificate", pem}}.dump());
+  };
+  EXPECT_EQ(post(one + two).status, 400U);
+  EXPECT_THAT(post(one + two).body, HasSubstr("/v1/devices/import"));
+  EXPECT_EQ(post(one + "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").status, 400U);
+  EXPECT_EQ(registrar_->stats().devices.active, 0U);
+  EXPECT_EQ(post(one + ca_.certificate.pem()).status, 201U);
+  const Identity509 other = make_ca("Other");
+  const HttpResponse both = ask(
+      "POST", "/v1/cas",
+      Json{{"certificate", other.certificate.pem() + ca_.certificate.pem()}, {"verification_certificate", one}}.dump());
+  EXPECT_EQ(both.status, 400U);
+  EXPECT_THAT(both.body, HasSubstr("2 certificates"));
 }
 
 }  // namespace

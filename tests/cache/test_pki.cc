@@ -138,6 +138,15 @@ std::string key_pem(const EVP_PKEY* key) {
   return {text, static_cast<std::size_t>(length)};
 }
 
+std::string pem_of(const char* label, const std::string& der) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio(bio.get(), label, "", reinterpret_cast<const unsigned char*>(der.data()),
+                static_cast<long>(der.size()));
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(length)};
+}
+
 Identity509 make(const Leaf& leaf, const Identity509* issuer, KeyPtr key) {
   if (!key) key = make_key();
   const X509Ptr x509(X509_new());

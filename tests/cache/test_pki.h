@@ -18,6 +18,7 @@ KeyPtr make_key(Kind kind = Kind::P256);
 // the public one as long as the modulus.
 KeyPtr make_rsa(int bits, std::uint64_t exponent = 65537, const char* type = "RSA");
 std::string key_pem(const EVP_PKEY* key);  // PKCS#8
+std::string pem_of(const char* label, const std::string& der);
 
 // What a certificate is made of. The defaults make a good device certificate.
 struct Leaf {

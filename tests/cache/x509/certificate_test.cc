@@ -2,6 +2,7 @@
 // and rows on disk that were cut short.
 #include "cache/x509/certificate.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -11,10 +12,13 @@
 #include "cache/standing/ca_set.h"
 #include "cache/x509/ca_rules.h"
 #include "cache/x509/identity.h"
+#include "cache/x509/pem.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {
 namespace {
+
+using ::testing::HasSubstr;
 
 Bytes bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -97,6 +101,32 @@ TEST(Digests, AreReadInEveryFormTheyArePrintedIn) {
   EXPECT_EQ(parse_digest(colons), id) << "as openssl x509 -fingerprint";
   EXPECT_FALSE(parse_digest(to_hex(id).substr(2)));
   EXPECT_FALSE(parse_digest("-" + to_hex(id)));
+}
+
+// A text with several objects is taken whole or refused whole.
+TEST(Pem, NothingInATextIsPassedOverInSilence) {
+  const Identity509 ca = make_ca("CA");
+  const std::string one = ca.certificate.pem(), other = make_ca("Other").certificate.pem();
+  const auto why = [](const std::string& text) {
+    const auto bundle = Certificate::bundle_from_pem(text);
+    return bundle ? std::to_string(bundle->size()) + " taken" : bundle.error().what;
+  };
+  EXPECT_EQ(why("Subject: CA\n" + one + "Subject: Other\n" + other), "2 taken");
+  EXPECT_EQ(why(one + key_pem(ca.key.get()) + other), "2 taken") << "a server's key may lie in the same file";
+  EXPECT_THAT(why(one + pem_of("X509 CRL", "any") + other),
+              HasSubstr("object 2 of 3 in it is no certificate but 'X509 CRL'"));
+  EXPECT_THAT(why(one + pem_of("TRUSTED CERTIFICATE", ca.certificate.der())), HasSubstr("'TRUSTED CERTIFICATE'"));
+  EXPECT_EQ(why(pem_of("X509 CERTIFICATE", ca.certificate.der())), "1 taken");
+  EXPECT_THAT(why(one + "-----BEGIN CERTIFICATE-----\nMIIB\n"), HasSubstr("object 2 of 2 in it is damaged"));
+  EXPECT_THAT(why(one + other.substr(1)), HasSubstr("damaged")) << "a dash is missing: OpenSSL takes it for text";
+  EXPECT_THAT(why(one + " " + other), HasSubstr("damaged"));
+  EXPECT_THAT(why(one + pem_of("CERTIFICATE", "any")), HasSubstr("certificate 2 in it cannot be read"));
+  EXPECT_THAT(why("none"), HasSubstr("no PEM certificate"));
+  const auto single = Certificate::from_pem(one + other);
+  ASSERT_FALSE(single);
+  EXPECT_THAT(single.error().what, HasSubstr("2 certificates"));
+  EXPECT_FALSE(pem_objects(one + other, PemKind::Certificate, 1)) << "more than wanted";
+  EXPECT_TRUE(pem_objects(one + other, PemKind::Certificate, 2));
 }
 
 TEST(Certificate, RefusesWhatIsNotOne) {
