@@ -88,7 +88,7 @@ HttpResponse AdminApi::register_device(const Call& call) {
   const Digest id = leaf->front().fingerprint();
   if (!examined.verdict.admitted()) {
     return problem(409, std::string(to_string(examined.verdict.reason)),
-                   "a connection of this device would be refused: " + std::string(to_string(examined.verdict.reason)) +
+                   "a connection of this device would be refused: " + in_words(examined.verdict) +
                        "; `sallyport explain` shows each step");
   }
   if (!examined.registration) return device_answer(parts_.registrar.device(id));  // registered before

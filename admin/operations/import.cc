@@ -50,6 +50,10 @@ Examined examine_device(const DeviceGate& gate, const CaSet& cas, const Certific
   return examined;
 }
 
+std::string in_words(const Verdict& refused) {
+  return std::string(to_string(refused.reason)) + (refused.why.empty() ? "" : ": " + std::string(refused.why));
+}
+
 class Importer::Impl {
  public:
   Impl(Registrar& r, const DeviceGate& g, ImportProgress& p, Actor b, unsigned workers)
@@ -176,7 +180,9 @@ class Importer::Impl {
       } else if (examined.verdict.admitted()) {
         ++already;
       } else {
-        fail(each.line, std::string(to_string(examined.verdict.reason)), leaf->subject());
+        const std::string why(examined.verdict.why);
+        fail(each.line, std::string(to_string(examined.verdict.reason)),
+             leaf->subject() + (why.empty() ? "" : ": " + why));
       }
     }
     if (good.empty()) return;

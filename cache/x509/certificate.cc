@@ -332,6 +332,14 @@ std::string Certificate::pem() const {
   return {text, static_cast<std::size_t>(length)};
 }
 
+bool Certificate::provable_in_tls() const {
+  if (key_type_ != KeyType::Other) return true;
+  const EVP_PKEY* key = X509_get0_pubkey(x509_);
+  const int kind = key == nullptr ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);
+  ERR_clear_error();
+  return kind == EVP_PKEY_RSA_PSS || kind == EVP_PKEY_ED448;
+}
+
 bool Certificate::rsa_at_most(int bits) const {
   const EVP_PKEY* key = X509_get0_pubkey(x509_);
   const int kind = key == nullptr ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);

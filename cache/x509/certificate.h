@@ -73,6 +73,9 @@ class Certificate {
   // No RSA key, or one that is quick to check signatures with: no longer than that, and its public exponent within 32
   // bits. OpenSSL bounds the exponent above 3072 bits only: one as long as the modulus costs 100 times what 65537 does.
   bool rsa_at_most(int bits) const;
+  // A key with which a client can prove in TLS that it holds it: RSA (also one for PSS alone), EC P-256, P-384, P-521,
+  // Ed25519, Ed448. No other curve has a signature scheme (RFC 8446, section 4.2.3).
+  bool provable_in_tls() const;
   bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
   bool self_issued() const { return subject_der_ == issuer_der_; }
 

@@ -320,5 +320,40 @@ TEST_F(ApiTest, SeveralObjectsInOneBodyAreToldApart) {
   EXPECT_THAT(both.body, HasSubstr("2 certificates"));
 }
 
+// TLS has no signature scheme for that curve, and takes 16 KiB of certificates: such a device never shakes hands.
+TEST_F(ApiTest, WhatTlsWouldRefuseIsRefused) {
+  const Identity509 odd = make_device("odd", ca_, Kind::K256);
+  const Json explained = json(ask("POST", "/v1/explain", Json{{"chain", odd.certificate.pem()}}.dump()));
+  EXPECT_EQ(explained["admitted"], false);
+  EXPECT_EQ(explained["reason"], "bad_chain");
+  EXPECT_THAT(explained["steps"].dump(), HasSubstr("no signature with a key of this kind"));
+  const HttpResponse refused = ask("POST", "/v1/devices", Json{{"certificate", odd.certificate.pem()}}.dump());
+  EXPECT_EQ(refused.status, 409U);
+  EXPECT_THAT(refused.body, HasSubstr("no signature with a key of this kind"));
+  const Json imported = json(ask("POST", "/v1/devices/import", odd.certificate.pem()));
+  EXPECT_EQ(imported["failures"][0]["reason"], "bad_chain");
+  EXPECT_THAT(imported["failures"][0]["detail"].get<std::string>(), HasSubstr("no signature with a key of this kind"));
+  const auto large = [&](int names) {
+    Leaf leaf;
+    leaf.cn = "large";
+    for (int i = 0; i < names; ++i)
+      leaf.subject_alt_name += (i == 0 ? "" : ",") + ("DNS:" + std::string(60, 'a') + std::to_string(1000 + i));
+    return make(leaf, &ca_).certificate.pem();
+  };
+  EXPECT_EQ(json(ask("POST", "/v1/explain", Json{{"chain", large(200)}}.dump()))["admitted"], true);
+  const Json too_large = json(ask("POST", "/v1/explain", Json{{"chain", large(260)}}.dump()));
+  EXPECT_EQ(too_large["reason"], "tls_error");
+  EXPECT_THAT(too_large["steps"].dump(), HasSubstr("16 KiB"));
+  const Json sum = json(ask("POST", "/v1/explain", Json{{"chain", large(200) + large(100)}}.dump()));
+  EXPECT_EQ(sum["reason"], "tls_error") << "all of them together";
+  EXPECT_EQ(ask("POST", "/v1/devices", Json{{"certificate", large(260)}}.dump()).status, 409U);
+  // A validation that fails is said in words, too.
+  Leaf sha1;
+  sha1.sha1 = true;
+  const HttpResponse weak =
+      ask("POST", "/v1/devices", Json{{"certificate", make(sha1, &ca_).certificate.pem()}}.dump());
+  EXPECT_THAT(weak.body, HasSubstr("bad_chain: CA signature digest algorithm too weak"));
+}
+
 }  // namespace
 }  // namespace sallyport::test

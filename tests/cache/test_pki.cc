@@ -124,6 +124,7 @@ KeyPtr make_key(Kind kind) {
     case Kind::P256: return KeyPtr(EVP_EC_gen("P-256"));
     case Kind::P384: return KeyPtr(EVP_EC_gen("P-384"));
     case Kind::P521: return KeyPtr(EVP_EC_gen("P-521"));
+    case Kind::K256: return KeyPtr(EVP_EC_gen("secp256k1"));
     case Kind::Ed448: return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED448"));
     case Kind::Ed25519: return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
   }

@@ -11,7 +11,7 @@
 
 namespace sallyport::test {
 
-enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, Ed25519, Ed448 };
+enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, K256, Ed25519, Ed448 };
 
 KeyPtr make_key(Kind kind = Kind::P256);
 // Of primes of fewer than 768 bits, which are found quickly. Exponent 0: the private one is 65537 in its place, and so

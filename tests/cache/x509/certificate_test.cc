@@ -129,6 +129,15 @@ TEST(Pem, NothingInATextIsPassedOverInSilence) {
   EXPECT_TRUE(pem_objects(one + other, PemKind::Certificate, 2));
 }
 
+TEST(Certificate, SaysWhetherTlsHasASignatureForItsKey) {
+  const Identity509 ca = make_ca("CA");
+  for (const Kind kind : {Kind::P256, Kind::P384, Kind::P521, Kind::Ed25519, Kind::Ed448, Kind::Rsa2048}) {
+    EXPECT_TRUE(make_device("d", ca, kind).certificate.provable_in_tls());
+  }
+  EXPECT_TRUE(make({}, &ca, make_rsa(2048, 65537, "RSA-PSS")).certificate.provable_in_tls());
+  EXPECT_FALSE(make_device("d", ca, Kind::K256).certificate.provable_in_tls());
+}
+
 TEST(Certificate, RefusesWhatIsNotOne) {
   const std::string der = make_ca("CA").certificate.der();
   EXPECT_FALSE(Certificate::from_der({}));
