@@ -259,9 +259,11 @@ int check(const std::string& config_path) {
   DataPlane plane(report.config, log);
   if (const auto prepared = plane.prepare(); !prepared)
     return fail(kConfig, config_path + ": " + prepared.error().what);
-  if (const auto trusted = trusted_cas(report.config.registry); !trusted) {
-    return fail(kConfig, config_path + ": " + trusted.error().what);
-  }
+  const auto trusted = trusted_cas(report.config.registry);
+  if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
+  const auto passed_over = check_trusted(*trusted);
+  if (!passed_over) return fail(kConfig, config_path + ": " + passed_over.error().what);
+  for (const std::string& line : *passed_over) std::cerr << "sallyport: " << config_path << ": " << line << '\n';
   if (const auto files = check_key_files(report.config); !files)
     return fail(kConfig, config_path + ": " + files.error().what);
   if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';

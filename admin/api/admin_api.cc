@@ -57,7 +57,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        "/v1/crls",
        O,
        &A::import_crl,
-       "Import a CRL (DER or PEM): listed serials become revoked",
+       "Import a CRL (DER or PEM; several in PEM: all or none): listed serials become revoked",
        {},
        "application/pkix-crl",
        "CrlOutcome",

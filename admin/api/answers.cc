@@ -24,19 +24,6 @@ HttpResponse invalid(std::string_view what) {
   return problem(400, "invalid", what);
 }
 
-bool is_hex(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0 || c == ':'; });
-}
-
-std::optional<Digest> full_id(std::string_view text) {
-  std::vector<std::uint8_t> bytes;
-  Digest id{};
-  if (text.size() != 2 * id.size() || !parse_hex(text, bytes) || bytes.size() != id.size()) return std::nullopt;
-  std::copy(bytes.begin(), bytes.end(), id.begin());
-  return id;
-}
-
 std::string lower(std::string_view text) {
   std::string out(text);
   std::transform(out.begin(), out.end(), out.begin(),
@@ -44,16 +31,18 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-std::optional<std::string> serial_bytes(std::string_view text) {
-  std::string digits(text);
+std::optional<Reference> reference_of(std::string_view text) {
+  Reference reference{parse_digest(text), "", parse_serial(text)};
+  if (!reference.id && !reference.serial) return std::nullopt;
+  std::string digits = lower(text);
   digits.erase(std::remove(digits.begin(), digits.end(), ':'), digits.end());
-  if (digits.empty() || digits.size() > 256) return std::nullopt;
-  if (digits.size() % 2 != 0) digits.insert(digits.begin(), '0');
-  std::vector<std::uint8_t> bytes;
-  if (!parse_hex(digits, bytes)) return std::nullopt;
-  const auto first = std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b != 0; });
-  std::string serial(first, bytes.end());
-  return serial.empty() ? std::string(1, '\0') : serial;  // zero is one byte
+  if (digits.size() >= kPrefixDigits && digits.front() != '-') reference.prefix = std::move(digits);
+  return reference;
+}
+
+bool Reference::names(const Digest& its_id, const std::string& its_serial) const {
+  const bool by_id = !prefix.empty() && to_hex(its_id).substr(0, prefix.size()) == prefix;
+  return by_id || (serial && *serial == its_serial);
 }
 
 std::optional<std::int64_t> parse_utc(const std::string& text) {
@@ -124,35 +113,40 @@ HttpResponse page_of(Json all, const char* key, const HttpRequest& request) {
   return ok({{"items", std::move(items)}, {"next_page_token", next}});
 }
 
-Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view reference) {
-  if (const auto id = full_id(reference)) return registrar.ca(*id);
-  if (!is_hex(reference)) return bad_reference("CA");
-  std::vector<CaRecord> found;
-  const auto serial = serial_bytes(reference);
-  const std::string prefix = reference.size() >= kPrefixDigits ? lower(reference) : "";
-  for (CaRecord& ca : registrar.cas()) {
-    const bool by_id = !prefix.empty() && to_hex(ca.id).substr(0, prefix.size()) == prefix;
-    if (by_id || (serial && ca.certificate.serial() == *serial)) found.push_back(std::move(ca));
+Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view text) {
+  const auto reference = reference_of(text);
+  if (!reference) return bad_reference("CA");
+  if (reference->id) {
+    auto ca = registrar.ca(*reference->id);
+    if (ca || ca.error().kind != Refusal::Kind::NotFound) return ca;
   }
-  if (found.empty()) return Refusal{Refusal::Kind::NotFound, "no CA matches '" + std::string(reference) + "'"};
+  std::vector<CaRecord> found;
+  for (CaRecord& ca : registrar.cas()) {
+    if (reference->names(ca.id, ca.certificate.serial())) found.push_back(std::move(ca));
+  }
+  if (found.empty()) return Refusal{Refusal::Kind::NotFound, "no CA matches '" + std::string(text) + "'"};
   if (found.size() == 1) return std::move(found.front());
   std::vector<Digest> ids;
   for (const CaRecord& ca : found) ids.push_back(ca.id);
-  return ambiguous("CAs", reference, ids);
+  return ambiguous("CAs", text, ids);
 }
 
-Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view reference) {
-  if (const auto id = full_id(reference)) return registrar.device(*id);
-  if (!is_hex(reference)) return bad_reference("device");
+Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view text) {
+  const auto reference = reference_of(text);
+  if (!reference) return bad_reference("device");
+  if (reference->id) {
+    auto device = registrar.device(*reference->id);
+    if (device || device.error().kind != Refusal::Kind::NotFound) return device;
+  }
   std::vector<DeviceRecord> found;
-  if (reference.size() >= kPrefixDigits && reference.find(':') == std::string_view::npos) {
-    for (const Digest& id : registrar.devices_by_prefix(lower(reference), kMatchesShown + 1)) {
+  if (!reference->prefix.empty()) {
+    for (const Digest& id : registrar.devices_by_prefix(reference->prefix, kMatchesShown + 1)) {
       if (auto device = registrar.device(id)) found.push_back(std::move(*device));
     }
   }
-  if (const auto serial = serial_bytes(reference)) {
+  if (reference->serial) {
     DeviceQuery query;
-    query.serial = *serial;
+    query.serial = *reference->serial;
     query.limit = kMatchesShown + 1;
     if (auto page = registrar.devices(query)) {
       for (DeviceRecord& device : page->items) {
@@ -162,14 +156,14 @@ Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view re
     }
   }
   if (found.empty()) {
-    const bool too_short = reference.size() < kPrefixDigits;
-    return Refusal{Refusal::Kind::NotFound, "no device matches '" + std::string(reference) + "'" +
+    const bool too_short = text.size() < kPrefixDigits;
+    return Refusal{Refusal::Kind::NotFound, "no device matches '" + std::string(text) + "'" +
                                                 (too_short ? ": the beginning of an id takes at least 8 digits" : "")};
   }
   if (found.size() == 1) return std::move(found.front());
   std::vector<Digest> ids;
   for (const DeviceRecord& device : found) ids.push_back(device.id);
-  return ambiguous("devices", reference, ids);
+  return ambiguous("devices", text, ids);
 }
 
 }  // namespace sallyport

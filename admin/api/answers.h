@@ -21,11 +21,16 @@ HttpResponse invalid(std::string_view what);
 // One page of a list that is short and whole in memory, in its order; page_token is the `key` of the last one shown.
 HttpResponse page_of(Json all, const char* key, const HttpRequest& request);
 
-bool is_hex(std::string_view text);
-std::optional<Digest> full_id(std::string_view text);
 std::string lower(std::string_view text);
-// A serial as a person writes it, as Certificate::serial() has it: no leading zeros.
-std::optional<std::string> serial_bytes(std::string_view text);
+// How a person names a certificate: by its id, by the beginning of its id, or by its serial number. A text may be
+// several of these. Nothing where it is none.
+struct Reference {
+  std::optional<Digest> id;
+  std::string prefix;                 // lower case; empty: too short for one
+  std::optional<std::string> serial;  // as Certificate::serial()
+  bool names(const Digest& its_id, const std::string& its_serial) const;
+};
+std::optional<Reference> reference_of(std::string_view text);
 std::optional<std::int64_t> parse_utc(const std::string& text);
 Refusal needs_full_id();
 Refusal bad_reference(std::string_view what);
@@ -39,7 +44,7 @@ Answer<std::string> text_member(const Json& body, const char* key);
 // `limit` of a list: 1 to 1000, 100 where it is not given.
 Answer<std::size_t> limit_of(const HttpRequest& request);
 
-Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view reference);
-Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view reference);
+Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view text);
+Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view text);
 
 }  // namespace sallyport

@@ -29,12 +29,12 @@ HttpResponse AdminApi::list_cas(const Call& call) {
   const std::string wanted_serial = query_value(asked, "serial");
   const auto status = ca_status(wanted_status);
   if (!wanted_status.empty() && !status) return invalid("status must be active or inactive");
-  const auto serial = serial_bytes(wanted_serial);
+  const auto serial = parse_serial(wanted_serial);
   if (!wanted_serial.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
   const auto limit = limit_of(call.request);
   if (!limit) return refused(limit.error());
   const std::string token = query_value(asked, "page_token");
-  const auto after = full_id(token);
+  const auto after = parse_digest(token);
   if (!token.empty() && !after) return invalid("the page_token is not one of a list answer");
   Json items = Json::array();
   std::string next;
@@ -101,37 +101,57 @@ HttpResponse AdminApi::ca_certificate(const Call& call) {
 }
 
 HttpResponse AdminApi::activate_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Active, call.caller.actor));
 }
 
 HttpResponse AdminApi::deactivate_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Inactive, call.caller.actor));
 }
 
 HttpResponse AdminApi::delete_ca(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   const std::string cascade = query_value(call.request.query, "cascade");
   if (!cascade.empty() && cascade != "true" && cascade != "false") return invalid("cascade must be true or false");
   return ca_answer(parts_.registrar.delete_ca(*id, cascade == "true", call.caller.actor));
 }
 
+namespace {
+
+Json to_json(const CrlOutcome& outcome) {
+  return {{"ca_id", to_hex(outcome.ca)}, {"entries", outcome.entries},     {"revoked", outcome.revoked},
+          {"held", outcome.held},        {"not_seen_yet", outcome.unseen}, {"cas_deactivated", outcome.cas},
+          {"unchanged", outcome.known}};
+}
+
+}  // namespace
+
+// One list is answered by itself; of several each is, under their sums.
 HttpResponse AdminApi::import_crl(const Call& call) {
-  const auto crl = Crl::parse(call.request.body, std::time(nullptr));
-  if (!crl) return refused(crl.error());
-  const auto outcome = parts_.registrar.import_crl(*crl, call.caller.actor);
-  if (!outcome) return refused(outcome.error());
-  return ok({{"ca_id", to_hex(outcome->ca)},
-             {"entries", outcome->entries},
-             {"revoked", outcome->revoked},
-             {"held", outcome->held},
-             {"not_seen_yet", outcome->unseen},
-             {"cas_deactivated", outcome->cas},
-             {"unchanged", outcome->known}});
+  const auto crls = Crl::parse_all(call.request.body, std::time(nullptr));
+  if (!crls) return refused(crls.error());
+  const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor);
+  if (!outcomes) return refused(outcomes.error());
+  if (outcomes->size() == 1) return ok(to_json(outcomes->front()));
+  CrlOutcome sum;
+  Json each = Json::array();
+  for (const CrlOutcome& one : *outcomes) {
+    sum.entries += one.entries;
+    sum.revoked += one.revoked;
+    sum.held += one.held;
+    sum.unseen += one.unseen;
+    sum.cas += one.cas;
+    sum.known += one.known;
+    each.push_back(to_json(one));
+  }
+  Json all = to_json(sum);
+  all["ca_id"] = nullptr;
+  all["crls"] = std::move(each);
+  return ok(all);
 }
 
 }  // namespace sallyport

@@ -11,7 +11,7 @@ HttpResponse AdminApi::list_devices(const Call& call) {
   DeviceQuery query;
   const auto value = [&](std::string_view name) { return query_value(call.request.query, name); };
   if (const std::string serial = value("serial"); !serial.empty()) {
-    const auto bytes = serial_bytes(serial);
+    const auto bytes = parse_serial(serial);
     if (!bytes) return invalid("serial must be hex, up to 128 bytes");
     query.serial = *bytes;
   }
@@ -72,14 +72,23 @@ HttpResponse AdminApi::register_device(const Call& call) {
   if (leaf->empty()) return invalid("the body must be {\"certificate\": PEM, \"intermediates\"?: PEM}");
   auto intermediates = certificates_of(*body, "intermediates");
   if (!intermediates) return refused(intermediates.error());
-  // A chain in one text: the leaf first, as a device would send it.
-  for (std::size_t i = 1; i < leaf->size(); ++i) intermediates->push_back((*leaf)[i]);
+  // A chain in one text: the leaf first, as a device would send it. A second device in it would be passed over in
+  // silence.
+  for (std::size_t i = 1; i < leaf->size(); ++i) {
+    if (!(*leaf)[i].is_ca()) {
+      return invalid("certificate " + std::to_string(i + 1) + " of " + std::to_string(leaf->size()) + ", " +
+                     (*leaf)[i].subject() +
+                     ", is no CA's: one device is registered here, with its intermediates behind it; send several to "
+                     "/v1/devices/import");
+    }
+    intermediates->push_back((*leaf)[i]);
+  }
   const auto cas = parts_.registrar.ca_set();
   Examined examined = examine_device(parts_.gate, *cas, leaf->front(), *intermediates, std::time(nullptr));
   const Digest id = leaf->front().fingerprint();
   if (!examined.verdict.admitted()) {
     return problem(409, std::string(to_string(examined.verdict.reason)),
-                   "a connection of this device would be refused: " + std::string(to_string(examined.verdict.reason)) +
+                   "a connection of this device would be refused: " + in_words(examined.verdict) +
                        "; `sallyport explain` shows each step");
   }
   if (!examined.registration) return device_answer(parts_.registrar.device(id));  // registered before
@@ -117,7 +126,7 @@ HttpResponse AdminApi::device_certificate(const Call& call) {
 }
 
 HttpResponse AdminApi::set_device(const Call& call, DeviceStatus status) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return device_answer(parts_.registrar.set_device_status(*id, status, call.caller.actor));
 }
@@ -132,7 +141,7 @@ HttpResponse AdminApi::revoke_device(const Call& call) {
 }
 
 HttpResponse AdminApi::delete_device(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return device_answer(parts_.registrar.delete_device(*id, call.caller.actor));
 }

@@ -74,12 +74,13 @@ HttpResponse AdminApi::add_server_certificate(const Call& call) {
 HttpResponse AdminApi::show_server_certificate(const Call& call) {
   const auto all = parts_.listeners.certificates();
   if (!all) return refused(all.error());
-  const std::string wanted = lower(call.args[0]);
+  const std::string& wanted = call.args[0];
+  const auto reference = reference_of(wanted);
+  if (!reference) return refused(bad_reference("server certificate"));
   std::vector<Digest> ids;
   const HostedCertificate* found = nullptr;
   for (const HostedCertificate& hosted : *all) {
-    const std::string id = to_hex(hosted.id);
-    if (wanted.size() < kPrefixDigits || id.substr(0, wanted.size()) != wanted) continue;
+    if (!reference->names(hosted.id, hosted.chain.front().serial())) continue;
     ids.push_back(hosted.id);
     found = &hosted;
   }
@@ -89,7 +90,7 @@ HttpResponse AdminApi::show_server_certificate(const Call& call) {
 }
 
 HttpResponse AdminApi::delete_server_certificate(const Call& call) {
-  const auto id = full_id(call.args[0]);
+  const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   const auto removed = parts_.listeners.unhost(*id, call.caller.actor);
   return removed ? ok(to_json(*removed)) : refused(removed.error());
@@ -114,7 +115,7 @@ HttpResponse AdminApi::use_certificate(const Call& call) {
   if (!body) return refused(body.error());
   const auto text = text_member(*body, "id");
   if (!text) return refused(text.error());
-  const auto id = full_id(*text);
+  const auto id = parse_digest(*text);
   if (!id) return refused(needs_full_id());
   return listener_answer(call.args[0], parts_.listeners.use_certificate(call.args[0], *id, call.caller.actor));
 }

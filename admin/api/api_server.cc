@@ -42,12 +42,12 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
   if (!limit) return refused(limit.error());
   const std::string peer = query_value(call.request.query, "peer");
   const std::string serial_text = query_value(call.request.query, "serial");
-  const auto serial = serial_bytes(serial_text);
+  const auto serial = parse_serial(serial_text);
   if (!serial_text.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
   Json items = Json::array();
   for (const Rejection& seen : parts_.plane.rejections()) {
     if (seen.last < *since) continue;
-    if (serial && serial_bytes(seen.serial) != serial) continue;
+    if (serial && parse_serial(seen.serial) != serial) continue;
     const std::string address = seen.peer.substr(0, seen.peer.rfind(':'));
     if (!peer.empty() && peer != address && "[" + peer + "]" != address && peer != seen.peer) continue;
     if (items.size() == *limit) break;

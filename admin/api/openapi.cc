@@ -67,13 +67,14 @@ Json schemas() {
                       {"devices", "object"},
                       {"sessions", "integer?"},
                       {"devices_online", "integer?"}});
-  all["CrlOutcome"] = schema({{"ca_id", "string"},
+  all["CrlOutcome"] = schema({{"ca_id", "string?"},
                               {"entries", "integer"},
                               {"revoked", "integer"},
                               {"held", "integer"},
                               {"not_seen_yet", "integer"},
                               {"cas_deactivated", "integer"},
-                              {"unchanged", "integer"}});
+                              {"unchanged", "integer"},
+                              {"crls", "array?"}});
   all["DeviceRegistration"] = schema({{"certificate", "string"}, {"intermediates", "string?"}});
   all["Device"] = schema({{"id", "string"},
                           {"serial", "string"},

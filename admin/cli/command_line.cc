@@ -182,7 +182,8 @@ void add_device_commands(CLI::App& app, Parsed& parsed) {
 void add_certificate_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* crl = app.add_subcommand("crl", "revocation lists")->require_subcommand(1);
   plain_command(*crl, parsed, "import", "revoke what a CRL names (DER or PEM), verified against its CA",
-                {{"FILE", "the CRL"}}, [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first); });
+                {{"FILE", "the CRL; PEM may hold several: all of them are taken, or none"}},
+                [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first); });
   CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);
   plain_command(*server, parsed, "add", "host a server certificate; prints its id",
                 {{"CHAIN", "PEM: the server's certificate, then its issuers"},
@@ -196,7 +197,10 @@ void add_certificate_commands(CLI::App& app, Parsed& parsed) {
                 [&parsed](Operator& speaking) { return speaking.server_cert_delete(parsed.first); });
   CLI::App& explain = client_command(app, parsed, "explain", "walk the decision for a certificate; exit 1: refused",
                                      [&parsed](Operator& speaking) { return speaking.explain(parsed.explain); });
-  explain.add_option("CHAIN.crt", parsed.explain.chain, "the device's certificate, then what it would send behind it")
+  explain
+      .add_option("CHAIN.crt", parsed.explain.chain,
+                  "the device's certificate, then what it would send behind it; -: standard input; or the id or serial "
+                  "of a registered device")
       ->required();
   explain.add_option("--listener", parsed.explain.listener, "as this listener would decide");
   explain.add_option("--at", parsed.explain.at, "at this time, for example 2026-11-21T04:13:00Z");
@@ -313,6 +317,36 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
   return {};
 }
 
+// A negative serial number begins like an option: -5AFEFDFD. No option of ours is made of hex digits.
+bool is_negative_serial(std::string_view word) {
+  return word.size() > 1 && word.front() == '-' && parse_serial(word).has_value();
+}
+
+// The words for CLI11, the last first. A negative serial number behind an option belongs to it, any other one is a
+// plain argument: those stand behind "--".
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words, plain;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--") {
+      plain.insert(plain.end(), argv + i + 1, argv + argc);
+      break;
+    }
+    const bool negative = is_negative_serial(word);
+    const bool behind_an_option =
+        !words.empty() && (words.back() == "--serial" || words.back() == "--ca" || words.back() == "--device");
+    if (negative && behind_an_option) {
+      words.back() += "=" + word;
+    } else {
+      (negative ? plain : words).push_back(word);
+    }
+  }
+  if (!plain.empty()) words.emplace_back("--");
+  words.insert(words.end(), plain.begin(), plain.end());
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
 // Every command. `parsed` and `server` outlive `app`.
 void define(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   parsed.options.socket = kDefaultSocket;
@@ -370,7 +404,7 @@ int run_command_line(int argc, char** argv, const ServerCommands& server) {
   CLI::App app("", "sallyport");
   define(app, parsed, server);
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const std::string unknown = unknown_command(app, argc, argv);

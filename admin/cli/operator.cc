@@ -66,7 +66,7 @@ Operator::Reply Operator::all_pages(const std::string& target) {
 // The object a changing command names. By serial and CA there must be exactly one.
 Operator::Reply Operator::resolve(const std::string& kind, const Target& target) {
   if (!target.id.empty()) {
-    if (target.id.size() != 64) {
+    if (!parse_digest(target.id)) {
       return {{}, complain("changing commands take the full id of 64 hex digits, or --serial SN --ca ID")};
     }
     return get("/v1/" + kind + "/" + percent_encoded(target.id));

@@ -98,6 +98,7 @@ class Operator {
              const std::string& content_type = "application/json");
   Reply get(const std::string& target) { return send("GET", target); }
   Reply all_pages(const std::string& target);
+  Answer<std::string> chain_to_explain(const std::string& named);
   Reply resolve(const std::string& kind, const Target& target);
   // Says what will be hit; asks where a person can answer.
   bool agreed(const std::string& what);

@@ -248,10 +248,14 @@ int Operator::device_register(const std::vector<std::string>& files) {
 int Operator::crl_import(const std::string& file) {
   const auto bytes = read_file(file, Crl::kLargest);
   if (!bytes) return complain(bytes.error().what);
-  const auto crl = Crl::parse(*bytes, std::time(nullptr));
-  if (!crl) return complain(file + ": " + crl.error().what);
-  if (!agreed("importing the CRL of " + utc(crl->this_update()) + " with " + with_thousands(crl->entries().size()) +
-              " entries: what it names is revoked for ever, but for what it only holds")) {
+  const auto crls = Crl::parse_all(*bytes, std::time(nullptr));
+  if (!crls) return complain(file + ": " + crls.error().what);
+  std::string lists;
+  for (const Crl& crl : *crls) {
+    lists += (lists.empty() ? "" : ", ") + std::string("the CRL of ") + utc(crl.this_update()) + " with " +
+             with_thousands(crl.entries().size()) + " entries";
+  }
+  if (!agreed("importing " + lists + ": what is named there is revoked for ever, but for what is only held")) {
     return kFailed;
   }
   const Reply reply = send("POST", "/v1/crls", *bytes, "application/pkix-crl");
@@ -259,8 +263,24 @@ int Operator::crl_import(const std::string& file) {
   return print_object(reply.json, options_.json);
 }
 
+// A file or standard input, or else a registered device, by what the lists show of it.
+Answer<std::string> Operator::chain_to_explain(const std::string& named) {
+  struct stat about {};
+  const bool is_file = named == "-" || ::stat(named.c_str(), &about) == 0;
+  if (is_file || (!parse_digest(named) && !parse_serial(named))) return certificate_text(named);
+  const auto where = address();
+  if (!where) return where.error();
+  const auto answer = ask(*where, "GET", "/v1/devices/" + percent_encoded(named) + "/certificate", "");
+  if (!answer) return answer.error();
+  if (answer->status >= 300) {
+    const Json problem = Json::parse(answer->body, nullptr, false);
+    return Refusal{Refusal::Kind::NotFound, problem.is_object() ? text(problem, "detail") : "no such device: " + named};
+  }
+  return answer->body;
+}
+
 int Operator::explain(const ExplainOptions& options) {
-  const auto chain = certificate_text(options.chain);
+  const auto chain = chain_to_explain(options.chain);
   if (!chain) return complain(chain.error().what);
   Json body = {{"chain", *chain}};
   if (!options.listener.empty()) body["listener"] = options.listener;

@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::size_t kFileLimit = 1024 * 1024;
 
+Answer<std::string> standard_input() {
+  std::string content(kFileLimit + 1, '\0');
+  std::cin.read(content.data(), static_cast<std::streamsize>(content.size()));
+  content.resize(static_cast<std::size_t>(std::cin.gcount()));
+  if (content.size() > kFileLimit) return Refusal{Refusal::Kind::Invalid, "standard input: more than 1 MiB"};
+  return content;
+}
+
 }  // namespace
 
 int complain(std::string_view what) {
@@ -84,7 +92,7 @@ bool agreed(const std::string& what, bool yes) {
 }
 
 Answer<std::string> certificate_text(const std::string& path) {
-  auto read = read_file(path, kFileLimit);
+  auto read = path == "-" ? standard_input() : read_file(path, kFileLimit);
   if (!read) return read.error();
   const std::string& content = *read;
   if (content.find("PRIVATE KEY-----") != std::string::npos) {

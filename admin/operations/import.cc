@@ -50,6 +50,10 @@ Examined examine_device(const DeviceGate& gate, const CaSet& cas, const Certific
   return examined;
 }
 
+std::string in_words(const Verdict& refused) {
+  return std::string(to_string(refused.reason)) + (refused.why.empty() ? "" : ": " + std::string(refused.why));
+}
+
 class Importer::Impl {
  public:
   Impl(Registrar& r, const DeviceGate& g, ImportProgress& p, Actor b, unsigned workers)
@@ -89,6 +93,7 @@ class Importer::Impl {
       if (inside) fail(block.line, "unreadable", "the certificate has no END line");
       block = {line_number, std::string(kBegin) + "\n"};
       inside = true;
+      abandoned = false;
     } else if (line.find("PRIVATE KEY-----") != std::string_view::npos) {
       poisoned = true;  // whoever sends one by mistake must hear of it, and of nothing else
     } else if (line == kEnd && inside) {
@@ -100,7 +105,13 @@ class Importer::Impl {
       if (block.pem.size() > kBlockLimit) {
         fail(block.line, "unreadable", "the certificate is larger than 64 KiB");
         inside = false;
+        abandoned = true;
       }
+    } else if (line == kEnd) {
+      // A slip in the line before it, and the certificate would be text.
+      if (!abandoned)
+        fail(line_number, "unreadable", "an END line without its BEGIN line: what is above it was not read");
+      abandoned = false;
     } else if (line.substr(0, 11) == "-----BEGIN ") {
       fail(line_number, "unreadable", "not a certificate: " + std::string(line.substr(0, 60)));
     }
@@ -169,7 +180,9 @@ class Importer::Impl {
       } else if (examined.verdict.admitted()) {
         ++already;
       } else {
-        fail(each.line, std::string(to_string(examined.verdict.reason)), leaf->subject());
+        const std::string why(examined.verdict.why);
+        fail(each.line, std::string(to_string(examined.verdict.reason)),
+             leaf->subject() + (why.empty() ? "" : ": " + why));
       }
     }
     if (good.empty()) return;
@@ -240,6 +253,7 @@ class Importer::Impl {
   std::uint64_t line_number = 0;
   Block block;
   bool inside = false, endless = false, poisoned = false;
+  bool abandoned = false;  // a block that was too large: its END line is still to come
   std::vector<Block> batch;
 
   std::mutex mutex;

@@ -23,6 +23,9 @@ struct Examined {
 Examined examine_device(const DeviceGate& gate, const CaSet& cas, const Certificate& leaf,
                         const std::vector<Certificate>& intermediates, std::int64_t now);
 
+// What stands against it: the reason, and more where there are words for it.
+std::string in_words(const Verdict& refused);
+
 struct ImportFailure {
   std::uint64_t line = 0;  // of its -----BEGIN, from 1
   std::string reason;      // of the closed list, or "unreadable"

@@ -58,6 +58,19 @@ Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
   return all;
 }
 
+Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& cas) {
+  const std::int64_t now = std::time(nullptr);
+  std::vector<std::string> passed_over;
+  for (const Certificate& ca : cas) {
+    const auto fit = check_ca(ca, now);
+    if (fit) continue;
+    const std::string what = "registry.trusted_cas: " + ca.subject() + ": " + fit.error().what;
+    if (in_date(ca, now)) return Refusal{fit.error().kind, what};
+    passed_over.push_back(what + ": passed over, unless it is registered already");
+  }
+  return passed_over;
+}
+
 void Reload::run() {
   ConfigReport report = load_config(path_);
   for (const ConfigProblem& problem : report.problems) {
@@ -85,13 +98,17 @@ void Reload::run() {
   if (!noted) main_log_.warn("audit", {{"why", noted.error().what}});
 }
 
-// Whether trust() would take them, for nothing may change before that is known.
+// Whether trust() would take them, for nothing may change before that is known. One that is out of date and new in the
+// file is a mistake of whoever wrote it there; one that was there before, a start or a reload has passed over.
 Answer<void> Reload::can_trust(const std::vector<Certificate>& cas, std::size_t max_cas) const {
+  const std::int64_t now = std::time(nullptr);
+  const std::set<Digest> before = registrar_.trusted();
   std::set<Digest> ids;
   for (const CaRecord& ca : registrar_.cas()) ids.insert(ca.id);
   for (const Certificate& certificate : cas) {
+    if (before.count(certificate.fingerprint()) != 0 && !in_date(certificate, now)) continue;
     if (!ids.insert(certificate.fingerprint()).second) continue;
-    if (const auto fit = check_ca(certificate, std::time(nullptr)); !fit) {
+    if (const auto fit = check_ca(certificate, now); !fit) {
       return Refusal{fit.error().kind, "registry.trusted_cas: " + certificate.subject() + ": " + fit.error().what};
     }
     if (ids.size() > max_cas) {
@@ -100,6 +117,21 @@ Answer<void> Reload::can_trust(const std::vector<Certificate>& cas, std::size_t 
     }
   }
   return {};
+}
+
+// A CA that the file no longer names is still a CA: only an operator takes it away.
+void Reload::say_what_left(const std::set<Digest>& before) {
+  const std::set<Digest> now = registrar_.trusted();
+  for (const Digest& id : before) {
+    if (now.count(id) != 0) continue;
+    const auto ca = registrar_.ca(id);
+    if (!ca) continue;
+    main_log_.warn("reload", {{"what", "a CA that left registry.trusted_cas is still registered"},
+                              {"ca", to_hex(id)},
+                              {"subject", ca->certificate.subject()},
+                              {"status", to_string(ca->status)},
+                              {"do", "sallyport ca deactivate " + to_hex(id)}});
+  }
 }
 
 // All that can fail by what the files say comes first.
@@ -117,7 +149,9 @@ Answer<void> Reload::apply(const Config& next) {
   if (auto done = listeners_.reload(changed.listeners, changed.registry.key_file); !done) return done;
   auto done = registrar_.set_options(registrar_options(changed.registry));
   if (!done) return done;
+  const std::set<Digest> before = registrar_.trusted();
   if (auto added = registrar_.trust(*trusted); !added) return added;
+  say_what_left(before);
   if (tls) {
     if (auto read = network_server_.reload_tls(*tls); !read) return read;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ namespace sallyport {
 
 // The certificates of `trusted_cas`: PEM files, or folders of *.pem and *.crt.
 Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry);
+// As a start would take them where none is registered: a refusal, or a line for each that it would pass over.
+Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& cas);
 RegistrarOptions registrar_options(const RegistryConfig& registry);
 
 class Reload {
@@ -38,6 +41,7 @@ class Reload {
 
  private:
   Answer<void> apply(const Config& next);
+  void say_what_left(const std::set<Digest>& before);
   Answer<void> can_trust(const std::vector<Certificate>& cas, std::size_t max_cas) const;
 
   const std::string path_;

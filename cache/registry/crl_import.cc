@@ -185,32 +185,66 @@ Answer<void> CrlImport::finish() {
   return {};
 }
 
-// Whose list it is is looked up on the caller's thread, from a snapshot; what it changes, on the registrar's.
-Answer<CrlOutcome> Registrar::import_crl(const Crl& crl, const Actor& by) {
-  const auto cas = impl_->cas_now();
-  const std::vector<std::size_t>* groups = cas->groups_of(crl.issuer_der());
+namespace {
+
+// The registered CA whose key signed a list, by the name of its issuer.
+Answer<Digest> signer_of(const Crl& crl, const CaSet& cas, const RegistryStore& store) {
+  const std::vector<std::size_t>* groups = cas.groups_of(crl.issuer_der());
   if (groups == nullptr) {
     return Refusal{Refusal::Kind::NotFound, "no registered CA has the name of this CRL's issuer: register it first"};
   }
   const CaSet::Group* signer = nullptr;
   for (const std::size_t group : *groups) {
-    if (crl.signed_by(cas->group(group).key)) signer = &cas->group(group);
+    if (crl.signed_by(cas.group(group).key)) signer = &cas.group(group);
   }
   if (signer == nullptr) {
     return Refusal{Refusal::Kind::Invalid, "the CRL's signature does not fit any registered CA of its issuer's name"};
   }
-  const auto last = impl_->store_.crl(signer->spki_hash);
+  const auto last = store.crl(signer->spki_hash);
   if (!last) return last.error();
   if (last->has_value() && crl.older_than((*last)->number, (*last)->this_update)) {
     return Refusal{Refusal::Kind::Conflict, "a newer CRL of this CA was imported already: this one is a replay"};
   }
-  CrlImport import(*impl_, crl, cas->entry(signer->members.front()).certificate.fingerprint(), by);
-  for (std::size_t at = 0; at < import.entries(); at += kCrlEntries) {
-    const std::size_t to = std::min(at + kCrlEntries, import.entries());
-    if (const auto done = impl_->call<void>([&] { return import.take(at, to); }); !done) return done.error();
+  return cas.entry(signer->members.front()).certificate.fingerprint();
+}
+
+}  // namespace
+
+// Whose list it is is looked up on the caller's thread, from a snapshot; what it changes, on the registrar's.
+Answer<std::vector<CrlOutcome>> Registrar::import_crls(std::span<const Crl> crls, const Actor& by) {
+  const auto cas = impl_->cas_now();
+  std::vector<Digest> signers;
+  for (const Crl& crl : crls) {
+    auto signer = signer_of(crl, *cas, impl_->store_);
+    if (!signer && crls.size() == 1) return signer.error();
+    if (!signer) {
+      return Refusal{signer.error().kind, "CRL " + std::to_string(signers.size() + 1) + " of " +
+                                              std::to_string(crls.size()) +
+                                              ", so none was taken: " + signer.error().what};
+    }
+    signers.push_back(*signer);
   }
-  if (const auto done = impl_->call<void>([&] { return import.finish(); }); !done) return done.error();
-  return import.outcome();
+  std::vector<CrlOutcome> outcomes;
+  std::optional<Refusal> trouble;  // one list's, of the disk: what the others restrict is put in force all the same
+  for (std::size_t i = 0; i < crls.size(); ++i) {
+    CrlImport import(*impl_, crls[i], signers[i], by);
+    Answer<void> done;
+    for (std::size_t at = 0; at < import.entries() && done; at += kCrlEntries) {
+      const std::size_t to = std::min(at + kCrlEntries, import.entries());
+      done = impl_->call<void>([&] { return import.take(at, to); });
+    }
+    if (done) done = impl_->call<void>([&] { return import.finish(); });
+    if (!done && !trouble) trouble = done.error();
+    outcomes.push_back(import.outcome());
+  }
+  if (trouble) return *trouble;
+  return outcomes;
+}
+
+Answer<CrlOutcome> Registrar::import_crl(const Crl& crl, const Actor& by) {
+  const auto outcomes = import_crls({&crl, 1}, by);
+  if (!outcomes) return outcomes.error();
+  return outcomes->front();
 }
 
 }  // namespace sallyport

@@ -278,6 +278,10 @@ std::shared_ptr<const CaSet> Registrar::ca_set() const {
 Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
   return impl_->call<void>([&] { return impl_->trust(cas); });
 }
+std::set<Digest> Registrar::trusted() const {
+  const std::lock_guard lock(impl_->mutex_);
+  return impl_->trusted_;
+}
 Answer<Code> Registrar::issue_code(std::int64_t ttl_seconds, const Actor& by) {
   return impl_->call<Code>([&] { return impl_->issue_code(ttl_seconds, by); });
 }

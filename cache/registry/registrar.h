@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -153,9 +155,11 @@ class Registrar {
 
   // Reads the whole registry into the status cache, the chain table and the first CA set. Once, before start().
   Answer<void> warm();
-  // Adds what is absent; never changes the status of what is present. After warm(), before or after start().
+  // Adds what is absent, all of it in one commit or nothing; never changes the status of what is present. Out of date
+  // and absent is passed over, with a warning: it would let nobody in. After warm(), before or after start().
   Answer<void> trust(const std::vector<Certificate>& cas);
-  void start();  // the thread
+  std::set<Digest> trusted() const;  // what trust() was given last; any thread
+  void start();                      // the thread
   // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
   // destroyed before the disk answers.
   void stop();
@@ -187,7 +191,9 @@ class Registrar {
   // Devices that the gate admitted for an operator; one commit. In the order given. One alone has a line in the audit
   // log; who registers many writes one of its own behind the last (record()).
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by = {});
-  // The list's signature is verified here, against the registered CAs.
+  // The lists' signatures are verified here, against the registered CAs: all of them before the first one is put in
+  // force. In the order given.
+  Answer<std::vector<CrlOutcome>> import_crls(std::span<const Crl> crls, const Actor& by = {});
   Answer<CrlOutcome> import_crl(const Crl& crl, const Actor& by = {});
 
   // Settings that live in the store; who uses them reads them here and holds them itself.

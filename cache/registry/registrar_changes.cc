@@ -85,24 +85,28 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   return code;
 }
 
-Answer<CaRecord> Registrar::Impl::store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by,
-                                           const std::optional<CodeRow>& code) {
-  if (const auto remains = remains_.find(record.id); remains != remains_.end()) record.devices = remains->second;
-  ledger_.audit(by, "ca.register", to_hex(record.id), "", to_string(record.status));
-  store_.put_ca(batch, record.id, row_of(record));
-  ledger_.note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
+Answer<void> Registrar::Impl::store_cas(std::vector<CaRecord> records, RegistryStore::Batch& batch, const Actor& by,
+                                        const std::optional<CodeRow>& code) {
+  for (CaRecord& record : records) {
+    if (const auto remains = remains_.find(record.id); remains != remains_.end()) record.devices = remains->second;
+    ledger_.audit(by, "ca.register", to_hex(record.id), "", to_string(record.status));
+    store_.put_ca(batch, record.id, row_of(record));
+    ledger_.note(Change::Kind::CaRegistered, record.id, static_cast<std::uint8_t>(record.status));
+  }
   const auto undo = [&](RegistryStore::Batch& back) {
-    store_.remove_ca(back, record.id);
+    for (const CaRecord& record : records) store_.remove_ca(back, record.id);
     if (code) store_.put_code(back, *code);
   };
-  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
+  if (auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written;
   {
     const std::lock_guard lock(mutex_);
-    cas_.insert_or_assign(record.id, record);
-    remains_.erase(record.id);
+    for (const CaRecord& record : records) {
+      cas_.insert_or_assign(record.id, record);
+      remains_.erase(record.id);
+    }
   }
   put_cas_in_force(unix_now());
-  return record;
+  return {};
 }
 
 Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration, const Actor& by) {
@@ -136,47 +140,55 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
   used.used = true;
   RegistryStore::Batch batch;
   store_.put_code(batch, used);
-  auto stored = store_ca({certificate.fingerprint(),
-                          certificate,
-                          CaStatus::Active,
-                          registration.auto_register.value_or(options_.auto_register),
-                          registration.approve,
-                          false,
-                          now,
-                          {},
-                          0},
-                         batch, by, *code);
-  if (stored) *code = used;
-  return stored;
+  const CaRecord record{certificate.fingerprint(),
+                        certificate,
+                        CaStatus::Active,
+                        registration.auto_register.value_or(options_.auto_register),
+                        registration.approve,
+                        false,
+                        now,
+                        {},
+                        0};
+  if (const auto stored = store_cas({record}, batch, by, *code); !stored) return stored.error();
+  *code = used;
+  return ca(record.id);
 }
 
 Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
   const std::int64_t now = unix_now();
-  trusted_.clear();
-  for (const Certificate& certificate : cas) trusted_.insert(certificate.fingerprint());
+  std::set<Digest> named;
+  std::vector<Certificate> absent;
   for (const Certificate& certificate : cas) {
-    if (cas_.count(certificate.fingerprint()) != 0) continue;
-    if (const auto fit = check_ca(certificate, now); !fit) {
-      return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
+    const bool again = !named.insert(certificate.fingerprint()).second;
+    if (again || cas_.count(certificate.fingerprint()) != 0) continue;
+    const auto fit = check_ca(certificate, now);
+    if (!fit && !in_date(certificate, now)) {
+      log_.warn("trusted-ca", {{"what", "passed over: it is out of date, and was not registered before"},
+                               {"ca", to_hex(certificate.fingerprint())},
+                               {"subject", certificate.subject()},
+                               {"why", fit.error().what}});
+      continue;
     }
-    if (cas_.size() >= options_.max_cas) {
-      return Refusal{Refusal::Kind::Conflict, "more CAs than registry.max_cas = " + std::to_string(options_.max_cas)};
-    }
-    RegistryStore::Batch batch;
-    const bool listed = listed_by_its_issuer(certificate);
-    if (listed) log_.warn("trusted-ca-revoked", {{"ca", to_hex(certificate.fingerprint())}});
-    const auto stored = store_ca({certificate.fingerprint(),
-                                  certificate,
-                                  listed ? CaStatus::Inactive : CaStatus::Active,
-                                  options_.auto_register,
-                                  false,
-                                  true,
-                                  now,
-                                  {},
-                                  0},
-                                 batch, {"configuration", "-"});
-    if (!stored) return stored.error();
+    if (!fit) return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
+    absent.push_back(certificate);
   }
+  if (!absent.empty() && cas_.size() + absent.size() > options_.max_cas) {
+    return Refusal{Refusal::Kind::Conflict, "more CAs than registry.max_cas = " + std::to_string(options_.max_cas)};
+  }
+  std::vector<CaRecord> records;
+  for (const Certificate& certificate : absent) {
+    const bool listed = listed_by_its_issuer(certificate, absent);
+    if (listed) log_.warn("trusted-ca-revoked", {{"ca", to_hex(certificate.fingerprint())}});
+    const CaStatus status = listed ? CaStatus::Inactive : CaStatus::Active;
+    records.push_back(
+        {certificate.fingerprint(), certificate, status, options_.auto_register, false, true, now, {}, 0});
+  }
+  if (!records.empty()) {
+    RegistryStore::Batch batch;
+    if (auto stored = store_cas(std::move(records), batch, {"configuration", "-"}); !stored) return stored;
+  }
+  const std::lock_guard lock(mutex_);
+  trusted_ = std::move(named);
   return {};
 }
 

@@ -1,5 +1,7 @@
 // What operators do to devices, on the registrar's thread: their status, forgetting them, registering them before they
 // come, and the rows that a deleted CA left behind.
+#include <openssl/x509.h>
+
 #include <algorithm>
 
 #include "cache/registry/registrar_impl.h"
@@ -155,15 +157,20 @@ Answer<std::vector<Registered>> Registrar::Impl::register_devices(std::vector<Re
   return outcome;
 }
 
-bool Registrar::Impl::listed_by_its_issuer(const Certificate& ca) const {
+bool Registrar::Impl::listed_by_its_issuer(const Certificate& ca, const std::vector<Certificate>& beside) const {
+  const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
+  const auto listed = [&](const Digest& key_hash, EVP_PKEY* key) {
+    return serial_listed(cache_, chains_, name, key_hash) && ca.signed_by(key);
+  };
   const auto cas = cas_now();
   const std::vector<std::size_t>* named = cas->groups_of(ca.issuer_der());
-  if (named == nullptr) return false;
-  const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
-  return std::any_of(named->begin(), named->end(), [&](std::size_t group) {
-    const CaSet::Group& issuer = cas->group(group);
-    return serial_listed(cache_, chains_, name, issuer.spki_hash) && ca.signed_by(issuer.key);
-  });
+  const bool by_registered = named != nullptr && std::any_of(named->begin(), named->end(), [&](std::size_t group) {
+                               return listed(cas->group(group).spki_hash, cas->group(group).key);
+                             });
+  return by_registered || std::any_of(beside.begin(), beside.end(), [&](const Certificate& issuer) {
+           return issuer.subject_der() == ca.issuer_der() &&
+                  listed(issuer.spki_hash(), X509_get0_pubkey(issuer.x509()));
+         });
 }
 
 void Registrar::Impl::end_chains_through_listed(Notice& notice) {

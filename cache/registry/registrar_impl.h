@@ -93,7 +93,8 @@ class Registrar::Impl {
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
   // Whether a registered CA signed `ca` and its CRL names it.
-  bool listed_by_its_issuer(const Certificate& ca) const;
+  // Also where its issuer is one of `beside`, which are to be registered with it.
+  bool listed_by_its_issuer(const Certificate& ca, const std::vector<Certificate>& beside = {}) const;
   // After the listed serials changed: chains through one of them end, and the sessions that came by them.
   void end_chains_through_listed(Notice& notice);
   bool purge_some();  // false: nothing is left to purge
@@ -142,9 +143,9 @@ class Registrar::Impl {
   std::shared_ptr<const CaSet> build_ca_set(std::int64_t now);
   // Publishes a new CA set and refreshed chains, puts both in force and cuts what died with it.
   void put_cas_in_force(std::int64_t now);
-  // `code`: the one it is registered with, as it was.
-  Answer<CaRecord> store_ca(CaRecord record, RegistryStore::Batch& batch, const Actor& by,
-                            const std::optional<CodeRow>& code = {});
+  // All of them in one commit, or none. `code`: the one it is registered with, as it was.
+  Answer<void> store_cas(std::vector<CaRecord> records, RegistryStore::Batch& batch, const Actor& by,
+                         const std::optional<CodeRow>& code = {});
   void count(DeviceStatus status, const Digest& owner, int by);
   void count_expiry(std::int64_t not_after, int by);
   // The status in force, else the row's: the cache is ahead of the disk where a change could not be written.
@@ -198,7 +199,7 @@ class Registrar::Impl {
   std::set<Digest> server_keys_;
   std::map<Digest, CodeRow> codes_;
   std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
-  std::set<Digest> trusted_;                     // named by the configuration
+  std::set<Digest> trusted_;                     // named by the configuration; written under mutex_
   std::set<Digest> cas_not_durable_;             // inactive in memory, active on a disk that refused to take it
   std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
   struct Purge {

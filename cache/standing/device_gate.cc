@@ -85,10 +85,28 @@ void say_search(Trace* trace, const Certificate& leaf, const PathSearch& search,
   trace->step(4, kPath, found);
 }
 
-Verdict refuse(Verdict verdict, Reason reason, int detail = 0) {
+// `why`: static storage, in the words of `explain`.
+Verdict refuse(Verdict verdict, Reason reason, std::string_view why = {}, int detail = 0) {
   verdict.reason = reason;
   verdict.detail = detail;
+  verdict.why = why;
   return verdict;
+}
+
+constexpr std::string_view kNoProof =
+    "TLS has no signature with a key of this kind: use EC P-256, P-384 or P-521, Ed25519, or RSA";
+constexpr std::string_view kTooMuch = "TLS takes at most 16 KiB of certificates from a client";
+
+// The body of the Certificate message, in TLS 1.2 (RFC 5246, section 7.4.2), which is the shorter one.
+std::size_t message_bytes(const PeerChain& peer, std::size_t leaf_bytes) {
+  std::size_t bytes = 3 + 3 + leaf_bytes;
+  const auto* stack = reinterpret_cast<const STACK_OF(X509)*>(peer.sent);
+  for (int i = 0; i < (stack == nullptr ? 0 : sk_X509_num(stack)); ++i) {
+    X509* x509 = sk_X509_value(stack, i);
+    if (x509 == peer.leaf) continue;
+    bytes += 3 + static_cast<std::size_t>(std::max(0, i2d_X509(x509, nullptr)));
+  }
+  return bytes;  // `behind` came in a message, and has passed
 }
 
 // The client's certificates beside the leaf. False: more than the gate looks at, or none.
@@ -265,12 +283,21 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
   // What is read plainly is enough for a known device, and for nobody else: that these bytes are a certificate, and
   // what it says, OpenSSL said when they were registered.
   if (peer.plain != nullptr) {
-    verdict.identity = peer.plain->identity;
+    verdict.identity = peer.plain->identity;  // its key is on P-256
   } else if (auto leaf = Certificate::brief(peer.leaf); leaf) {
     verdict.identity = make_identity(*leaf);
+    // In a handshake TLS refuses these by itself, the one before and the other behind this decision.
+    if (message_bytes(peer, leaf->der().size()) > kMostCertificateBytes) {
+      say(trace, 1, "the client's certificates", kTooMuch);
+      return refuse(std::move(verdict), Reason::TlsError, kTooMuch);
+    }
+    if (!leaf->provable_in_tls()) {
+      say(trace, 1, "the certificate's key", kNoProof);
+      return refuse(std::move(verdict), Reason::BadChain, kNoProof);
+    }
   } else {
     say(trace, 2, "the certificate", leaf.error().what);
-    return refuse(std::move(verdict), Reason::BadChain);
+    return refuse(std::move(verdict), Reason::BadChain, "the certificate cannot be read");
   }
   const Identity& device = *verdict.identity;
   verdict.key = cache_.key(device.issuer_serial, device.fingerprint);
@@ -298,7 +325,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
       peer.plain == nullptr ? Certificate::from_x509(peer.leaf) : Certificate::from_der_lightly(peer.plain->der);
   if (!leaf || (peer.plain != nullptr && !says_the_same(*leaf, *peer.plain))) {
     say(trace, 4, "the certificate", "cannot be read");
-    return refuse(std::move(verdict), Reason::BadChain);
+    return refuse(std::move(verdict), Reason::BadChain, "the certificate cannot be read");
   }
   return decide_path(*leaf, peer, cas, admits, now, slot.has_value(), std::move(verdict), trace);
 }
@@ -307,12 +334,14 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
                                 std::int64_t now, bool registered, Verdict verdict, Trace* trace) const {
   std::vector<Certificate> sent;
   if (!collect_sent(peer, leaf, sent)) {
-    say(trace, 4, "the client's certificates", "more than 8, or one that cannot be read");
-    return refuse(std::move(verdict), Reason::BadChain);
+    constexpr std::string_view kMany = "more than 8 certificates beside the device's, or one that cannot be read";
+    say(trace, 4, "the client's certificates", kMany);
+    return refuse(std::move(verdict), Reason::BadChain, kMany);
   }
   if (!leaf.rsa_at_most(kLargestRsaBits)) {  // whoever is registered proves that key in each handshake
-    say(trace, 4, "the certificate", "an RSA key too slow to check signatures with");
-    return refuse(std::move(verdict), Reason::BadChain);
+    constexpr std::string_view kSlow = "an RSA key too slow to check signatures with";
+    say(trace, 4, "the certificate", kSlow);
+    return refuse(std::move(verdict), Reason::BadChain, kSlow);
   }
   const Judge judge(*this, now);
   const PathSearch search = PathBuilder(cas, admits, judge, std::move(sent), now).find(leaf);
@@ -322,7 +351,10 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     verdict.identity->ca_id = ca.fingerprint();
     verdict.identity->ca_cn = ca.cn();
   }
-  if (search.reason != Reason::None) return refuse(std::move(verdict), search.reason, search.error);
+  if (search.reason != Reason::None) {
+    const std::string_view why = search.error == X509_V_OK ? std::string_view() : words_of({search.error});
+    return refuse(std::move(verdict), search.reason, why, search.error);
+  }
   const CaEntry& owner = cas.entry(*search.owner);
   const Reason serial = serial_reason(verdict.key, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));

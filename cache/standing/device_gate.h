@@ -28,6 +28,10 @@ class CaSet;
 class ChainTable;
 struct PlainLeaf;
 
+// How much of certificates a client may send: the body of its Certificate message. TLS refuses what is longer before
+// anybody decides: hundreds of certificates cost 32 ms (proxy/tls/README.md).
+inline constexpr std::size_t kMostCertificateBytes = 16384;
+
 // What the client sent. Borrowed for the call. Either parsed: `sent` may be null and may or may not contain the leaf;
 // or as it came: the leaf that could be read plainly, and `behind` it anything. Of a known device nothing else is read.
 struct PeerChain {
@@ -54,6 +58,7 @@ struct PathFound {
 struct Verdict {
   Reason reason = Reason::None;      // None: admitted
   int detail = 0;                    // X509_V_ERR_* where OpenSSL's validation refused
+  std::string_view why;              // of a refusal, in words; static storage; empty: the reason says it all
   bool known = false;                // a registered device, decided without verifying anything again
   bool seen_today = false;           // of a known device: its day is marked already
   bool pending = false;              // admitted to TLS only: register as pending, refuse after the CONNECT

@@ -45,6 +45,10 @@ Answer<void> check_ca(const Certificate& ca, std::int64_t now) {
   return {};
 }
 
+bool in_date(const Certificate& certificate, std::int64_t now) {
+  return certificate.not_before() <= now && now <= certificate.not_after();
+}
+
 Answer<void> check_verification(const Certificate& ca, const Certificate& verification) {
   if (verification.fingerprint() == ca.fingerprint()) {
     return no("the verification certificate is the CA certificate itself: sign a certificate whose CN is the code");

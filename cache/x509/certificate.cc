@@ -11,6 +11,7 @@
 #include "cache/crypto/light_parsing.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
+#include "cache/x509/pem.h"
 
 namespace sallyport {
 
@@ -126,6 +127,29 @@ bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out) {
   return high < 0;
 }
 
+std::optional<std::string> parse_serial(std::string_view text) {
+  const bool negative = !text.empty() && text.front() == '-';
+  std::string digits(text.substr(negative ? 1 : 0));
+  digits.erase(std::remove(digits.begin(), digits.end(), ':'), digits.end());
+  if (digits.empty() || digits.size() > 2 * kSerialLimit) return std::nullopt;
+  if (digits.size() % 2 != 0) digits.insert(digits.begin(), '0');
+  std::vector<std::uint8_t> bytes;
+  if (!parse_hex(digits, bytes)) return std::nullopt;
+  std::string serial(std::find_if(bytes.begin(), bytes.end(), [](std::uint8_t b) { return b != 0; }), bytes.end());
+  // Zero is one byte, and never negative.
+  if (negative && serial.empty()) return std::nullopt;
+  if (negative || serial.empty()) serial.insert(serial.begin(), '\0');
+  return serial;
+}
+
+std::optional<Digest> parse_digest(std::string_view text) {
+  std::vector<std::uint8_t> bytes;
+  Digest digest{};
+  if (!parse_hex(text, bytes) || bytes.size() != digest.size()) return std::nullopt;
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+
 Certificate::Certificate(const Certificate& other)
     : x509_(other.x509_),
       der_(other.der_),
@@ -229,10 +253,11 @@ Answer<Certificate> Certificate::from_der(Bytes der) {
 }
 
 Answer<Certificate> Certificate::from_pem(std::string_view pem) {
-  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
-  const X509Ptr x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
-  if (!x509) return refusal("there is no PEM certificate in it (-----BEGIN CERTIFICATE-----)");
-  return from_x509(x509.get());
+  auto all = bundle_from_pem(pem);
+  if (!all) return all.error();
+  if (all->size() > 1)
+    return refusal("there are " + std::to_string(all->size()) + " certificates in it: one is wanted");
+  return std::move(all->front());
 }
 
 Answer<Certificate> Certificate::from_der_lightly(Bytes der) {
@@ -257,22 +282,17 @@ Answer<Certificate> Certificate::from_pem_lightly(std::string_view pem) {
 }
 
 Answer<std::vector<Certificate>> Certificate::bundle_from_pem(std::string_view pem) {
-  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(std::min(pem.size(), std::size_t{INT32_MAX}))));
+  const auto ders = pem_objects(pem, PemKind::Certificate, kBundleLimit);
+  if (!ders) return ders.error();
   std::vector<Certificate> all;
-  while (bio && all.size() < kBundleLimit) {
-    const X509Ptr x509(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
-    if (!x509) {
-      const unsigned long failure = ERR_peek_last_error();
-      const bool end = ERR_GET_LIB(failure) == ERR_LIB_PEM && ERR_GET_REASON(failure) == PEM_R_NO_START_LINE;
-      if (!end) return refusal("certificate " + std::to_string(all.size() + 1) + " in it cannot be read");
-      break;
+  for (const std::string& der : *ders) {
+    auto certificate = from_der({reinterpret_cast<const std::uint8_t*>(der.data()), der.size()});
+    if (!certificate) {
+      return refusal("certificate " + std::to_string(all.size() + 1) +
+                     " in it cannot be read: " + certificate.error().what);
     }
-    auto certificate = from_x509(x509.get());
-    if (!certificate) return certificate.error();
     all.push_back(std::move(*certificate));
   }
-  if (all.empty()) return refusal("there is no PEM certificate in it (-----BEGIN CERTIFICATE-----)");
-  ERR_clear_error();
   return all;
 }
 
@@ -310,6 +330,14 @@ std::string Certificate::pem() const {
   char* text = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &text);
   return {text, static_cast<std::size_t>(length)};
+}
+
+bool Certificate::provable_in_tls() const {
+  if (key_type_ != KeyType::Other) return true;
+  const EVP_PKEY* key = X509_get0_pubkey(x509_);
+  const int kind = key == nullptr ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);
+  ERR_clear_error();
+  return kind == EVP_PKEY_RSA_PSS || kind == EVP_PKEY_ED448;
 }
 
 bool Certificate::rsa_at_most(int bits) const {

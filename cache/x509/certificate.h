@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,10 @@ std::string serial_hex(Bytes serial);  // as `openssl x509 -serial` prints it
 // RFC 2253's escapes in the name's own order, as `openssl x509 -subject` shows it; UTF-8.
 std::string one_line(const X509_NAME* name);
 bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // either case, colons allowed
+// What serial_hex() and to_hex() print, and the openssl commands: either case, colons allowed, and a serial number may
+// leave out leading zeros. Nothing where it is none.
+std::optional<std::string> parse_serial(std::string_view text);  // as Certificate::serial() has it
+std::optional<Digest> parse_digest(std::string_view text);
 
 enum class KeyType : std::uint8_t { Rsa, EcP256, EcP384, EcP521, Ed25519, Other };
 
@@ -68,6 +73,9 @@ class Certificate {
   // No RSA key, or one that is quick to check signatures with: no longer than that, and its public exponent within 32
   // bits. OpenSSL bounds the exponent above 3072 bits only: one as long as the modulus costs 100 times what 65537 does.
   bool rsa_at_most(int bits) const;
+  // A key with which a client can prove in TLS that it holds it: RSA (also one for PSS alone), EC P-256, P-384, P-521,
+  // Ed25519, Ed448. No other curve has a signature scheme (RFC 8446, section 4.2.3).
+  bool provable_in_tls() const;
   bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
   bool self_issued() const { return subject_der_ == issuer_der_; }
 

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/pem.h"
 
 namespace sallyport {
 
@@ -79,17 +80,12 @@ bool read_entry(const X509_REVOKED* revoked, CrlEntry& entry) {
   return true;
 }
 
-X509CrlPtr read(std::string_view bytes) {
-  const bool pem = bytes.find("-----BEGIN") != std::string_view::npos;
-  if (!pem) {
-    const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
-    const auto* end = at + bytes.size();
-    X509CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(bytes.size())));
-    if (crl && at != end) crl.reset();
-    return crl;
-  }
-  const BioPtr bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-  return X509CrlPtr(bio ? PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+X509CrlPtr read(std::string_view der) {
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const auto* end = at + der.size();
+  X509CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(der.size())));
+  if (crl && at != end) crl.reset();
+  return crl;
 }
 
 }  // namespace
@@ -103,10 +99,39 @@ Crl::Crl(Crl&&) noexcept = default;
 Crl& Crl::operator=(Crl&&) noexcept = default;
 Crl::~Crl() = default;
 
-Answer<Crl> Crl::parse(std::string_view bytes, std::int64_t now) {
+Answer<std::vector<Crl>> Crl::parse_all(std::string_view bytes, std::int64_t now) {
   if (bytes.size() > kLargest) return no("the CRL is larger than 64 MiB");
+  std::vector<Crl> all;
+  if (bytes.find("-----BEGIN") == std::string_view::npos) {
+    auto one = from_der(bytes, now);
+    if (!one) return one.error();
+    all.push_back(std::move(*one));
+    return all;
+  }
+  const auto ders = pem_objects(bytes, PemKind::Crl, kMostInAFile);
+  if (!ders) return ders.error();
+  for (const std::string& der : *ders) {
+    auto each = from_der(der, now);
+    if (!each && ders->size() == 1) return each.error();
+    if (!each) {
+      return no("CRL " + std::to_string(all.size() + 1) + " of " + std::to_string(ders->size()) +
+                " in it, so none was taken: " + each.error().what);
+    }
+    all.push_back(std::move(*each));
+  }
+  return all;
+}
+
+Answer<Crl> Crl::parse(std::string_view bytes, std::int64_t now) {
+  auto all = parse_all(bytes, now);
+  if (!all) return all.error();
+  if (all->size() > 1) return no("there are " + std::to_string(all->size()) + " CRLs in it: one is wanted");
+  return std::move(all->front());
+}
+
+Answer<Crl> Crl::from_der(std::string_view der, std::int64_t now) {
   Crl made;
-  made.signed_->crl = read(bytes);
+  made.signed_->crl = read(der);
   X509_CRL* crl = made.signed_->crl.get();
   if (crl == nullptr) return no("this is not a CRL (DER, or PEM with -----BEGIN X509 CRL-----)");
   if (std::string why = obstacle(crl); !why.empty()) return no(std::move(why));

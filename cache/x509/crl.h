@@ -24,7 +24,11 @@ class Crl {
  public:
   static constexpr std::size_t kLargest = std::size_t{64} << 20;
 
-  static Answer<Crl> parse(std::string_view bytes, std::int64_t now);
+  static constexpr std::size_t kMostInAFile = 1000;
+
+  // DER of one list, or PEM of one or several: all of them, or a refusal.
+  static Answer<std::vector<Crl>> parse_all(std::string_view bytes, std::int64_t now);
+  static Answer<Crl> parse(std::string_view bytes, std::int64_t now);  // of one alone
   Crl(Crl&&) noexcept;
   Crl& operator=(Crl&&) noexcept;
   ~Crl();
@@ -40,6 +44,7 @@ class Crl {
  private:
   Crl();
   struct Signed;
+  static Answer<Crl> from_der(std::string_view der, std::int64_t now);
   std::unique_ptr<Signed> signed_;
   std::string issuer_der_, number_;
   std::int64_t this_update_ = 0;

@@ -291,7 +291,9 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                        .applies = AtOnce,
                                        .example = "[\"/etc/sallyport/fleet-ca.pem\"]",
                                        .says = "PEM files, or folders of *.pem and *.crt. These CAs are registered at "
-                                               "the start without a proof of possession."}),
+                                               "the start without a proof of possession: all of them, or none where "
+                                               "one cannot be. One that is out of date is passed over with a warning. "
+                                               "A CA that leaves the file stays registered until `ca deactivate`."}),
     row<&RegistryConfig::max_cas>({.table = "registry",
                                    .key = "max_cas",
                                    .applies = AtOnce,

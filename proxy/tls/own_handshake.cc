@@ -13,7 +13,7 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 // As much as OpenSSL is allowed for a client's certificates: 240 of them cost 32 ms (proxy/tls/README.md).
-constexpr std::size_t kMostMessage = 16384;
+constexpr std::size_t kMostMessage = kMostCertificateBytes;
 // OpenSSL's MAX_EMPTY_RECORDS.
 constexpr std::uint8_t kMostNothings = 32;
 
@@ -117,8 +117,7 @@ Step OwnHandshake::judge(std::span<const Bytes> ders, Alert alert_without) {
       parsed->plain ? PeerChain{.plain = &*parsed->plain, .behind = ders.subspan(1)}
                     : PeerChain{.leaf = sk_X509_value(parsed->chain.get(), 0), .sent = parsed->chain.get()});
   if (!verdict_->admitted()) {
-    return fail(static_cast<std::uint8_t>(certificate_alert(verdict_->reason)),
-                {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"});
+    return fail(static_cast<std::uint8_t>(certificate_alert(verdict_->reason)), refused_for(*verdict_));
   }
   client_key_ = std::move(parsed->key);
   return Step::WantInput;

@@ -26,8 +26,6 @@ constexpr const char* kTls12Ciphers =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 // SHA-256 has instructions of its own where SHA-384 has none: 25 us of a handshake. RFC 8446, section 9.1, asks for it.
 constexpr const char* kTls13Ciphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-// 240 client certificates cost 32 ms inside one handshake step before any callback (proxy/tls/README.md).
-constexpr long kClientCertificateBytes = 16384;
 constexpr int kSecurityLevel = 2;
 
 Refusal openssl_refusal(const std::string& what) {
@@ -55,7 +53,7 @@ bool bound(SSL_CTX* context, const ListenerConfig& listener, const std::string& 
                                    SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_max_cert_list(context, kClientCertificateBytes);
+  SSL_CTX_set_max_cert_list(context, static_cast<long>(kMostCertificateBytes));
   SSL_CTX_set_security_level(context, kSecurityLevel);
   forbid_resumption(context);
   // Listener and mode are part of a session's identity: nothing of one is ever good at another.

@@ -220,7 +220,7 @@ Step TlsEngine::shake_openssl() {
   if (step != Step::WantInput) not_proven(step);
   if (step != Step::Failed) return step;
   if (verdict_ && !verdict_->admitted()) {
-    error_ = {Origin::Client, verdict_->reason, verdict_->detail, "the device's certificate was refused"};
+    error_ = refused_for(*verdict_);
   } else if (error_.detail == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
     error_ = {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"};
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cache/base/result.h"
 #include "cache/standing/device_gate.h"
 
 namespace sallyport {
@@ -16,5 +17,11 @@ class Verifier {
   // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
   virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
 };
+
+// How a handshake ends that the verdict refused; with the words that `explain` has.
+inline Error refused_for(const Verdict& verdict) {
+  return {Origin::Client, verdict.reason, 0,
+          verdict.why.empty() ? std::string_view("the device's certificate was refused") : verdict.why};
+}
 
 }  // namespace sallyport

@@ -177,6 +177,15 @@ TEST_F(ImportTest, WhatFailsIsNamedAndTheRestIsKept) {
   EXPECT_THAT(failures[4]["detail"].get<std::string>(), HasSubstr("no END line"));
 }
 
+TEST_F(ImportTest, NothingIsPassedOverInSilence) {
+  const std::string one = make_device("one", ca_).certificate.pem(), two = make_device("two", ca_).certificate.pem();
+  const Json outcome = import(one + two.substr(1) + pem_of("X509 CRL", "any"));
+  EXPECT_EQ(outcome["registered"], 1);
+  ASSERT_EQ(outcome["failures"].size(), 2U);
+  EXPECT_THAT(outcome["failures"][0]["detail"].get<std::string>(), HasSubstr("without its BEGIN line"));
+  EXPECT_THAT(outcome["failures"][1]["detail"].get<std::string>(), HasSubstr("not a certificate"));
+}
+
 TEST_F(ImportTest, APrivateKeyEndsIt) {
   const std::string key = key_pem(make_key().get());
   const HttpResponse response = ask("POST", "/v1/devices/import", fleet(1) + key + fleet(3));
@@ -274,6 +283,103 @@ TEST_F(ApiTest, ExplainSaysWhatTheGateSays) {
   EXPECT_EQ(explain({{"chain", device.certificate.pem()}})["reason"], "ca_inactive");
   EXPECT_EQ(registrar_->stats().devices.active, 0U) << "explaining registers nobody";
   EXPECT_EQ(ask("POST", "/v1/explain", Json{{"chain", key_pem(device.key.get())}}.dump()).status, 400U);
+}
+
+// "-5AFEFDFD" was listed, and refused wherever it was typed.
+TEST_F(ApiTest, WhatIsPrintedIsTaken) {
+  Leaf leaf;
+  leaf.serial = {0x5A, 0xFE, 0xFD, 0xFD};
+  leaf.negative_serial = true;
+  const Identity509 device = make(leaf, &ca_);
+  leaf.ca = true;
+  leaf.cn = "Negative";
+  const Identity509 below_zero = make(leaf, nullptr);
+  leaf = {};
+  leaf.serial = std::vector<std::uint8_t>(32, 0x4B);  // as long as an id
+  const Identity509 long_one = make(leaf, &ca_);
+  ASSERT_TRUE(registrar_->trust({ca_.certificate, below_zero.certificate}));
+  for (const Identity509* each : {&device, &long_one}) {
+    ASSERT_EQ(ask("POST", "/v1/devices", Json{{"certificate", each->certificate.pem()}}.dump()).status, 201U);
+  }
+  const auto colons = [](const std::string& hex) {
+    std::string text;
+    for (std::size_t i = 0; i < hex.size(); i += 2) text += (i == 0 ? "" : ":") + hex.substr(i, 2);
+    return text;
+  };
+  for (const auto& [kind, certificate] :
+       {std::pair("devices", &device.certificate), std::pair("cas", &below_zero.certificate),
+        std::pair("devices", &long_one.certificate)}) {
+    const std::string id = to_hex(certificate->fingerprint()), path = std::string("/v1/") + kind;
+    const Json shown = json(ask("GET", path + "/" + id));
+    const std::string serial = shown["serial"];
+    for (const std::string& reference : {serial, colons(id), id.substr(0, 12), colons(id.substr(0, 12))}) {
+      EXPECT_EQ(json(ask("GET", path + "/" + reference))["id"], id) << reference;
+      EXPECT_EQ(ask("GET", path + "/" + reference + "/certificate").status, 200U) << reference;
+    }
+    const Json listed = json(ask("GET", path + "?serial=" + serial));
+    ASSERT_EQ(listed["items"].size(), 1U) << serial;
+    EXPECT_EQ(listed["items"][0]["id"], id);
+    EXPECT_EQ(ask("POST", path + "/" + colons(id) + "/deactivate").status, 200U);
+    EXPECT_EQ(ask("GET", "/v1/sessions?device=" + to_hex(device.certificate.fingerprint()) + "&ca=-5AFEFDFD").status,
+              200U);
+    EXPECT_EQ(ask("GET", "/v1/rejections?serial=" + serial).status, 200U);
+  }
+  EXPECT_EQ(ask("GET", "/v1/devices/5AFEFDFD").status, 404U) << "another number";
+  EXPECT_EQ(ask("GET", "/v1/devices?serial=-").status, 400U);
+  EXPECT_EQ(ask("GET", "/v1/server-certificates/-5AFEFDFD").status, 404U);
+}
+
+TEST_F(ApiTest, SeveralObjectsInOneBodyAreToldApart) {
+  const std::string one = make_device("one", ca_).certificate.pem(), two = make_device("two", ca_).certificate.pem();
+  const auto post = [&](const std::string& pem) {
+    return ask("POST", "/v1/devices", Json{{"certificate", pem}}.dump());
+  };
+  EXPECT_EQ(post(one + two).status, 400U);
+  EXPECT_THAT(post(one + two).body, HasSubstr("/v1/devices/import"));
+  EXPECT_EQ(post(one + "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").status, 400U);
+  EXPECT_EQ(registrar_->stats().devices.active, 0U);
+  EXPECT_EQ(post(one + ca_.certificate.pem()).status, 201U);
+  const Identity509 other = make_ca("Other");
+  const HttpResponse both = ask(
+      "POST", "/v1/cas",
+      Json{{"certificate", other.certificate.pem() + ca_.certificate.pem()}, {"verification_certificate", one}}.dump());
+  EXPECT_EQ(both.status, 400U);
+  EXPECT_THAT(both.body, HasSubstr("2 certificates"));
+}
+
+// TLS has no signature scheme for that curve, and takes 16 KiB of certificates: such a device never shakes hands.
+TEST_F(ApiTest, WhatTlsWouldRefuseIsRefused) {
+  const Identity509 odd = make_device("odd", ca_, Kind::K256);
+  const Json explained = json(ask("POST", "/v1/explain", Json{{"chain", odd.certificate.pem()}}.dump()));
+  EXPECT_EQ(explained["admitted"], false);
+  EXPECT_EQ(explained["reason"], "bad_chain");
+  EXPECT_THAT(explained["steps"].dump(), HasSubstr("no signature with a key of this kind"));
+  const HttpResponse refused = ask("POST", "/v1/devices", Json{{"certificate", odd.certificate.pem()}}.dump());
+  EXPECT_EQ(refused.status, 409U);
+  EXPECT_THAT(refused.body, HasSubstr("no signature with a key of this kind"));
+  const Json imported = json(ask("POST", "/v1/devices/import", odd.certificate.pem()));
+  EXPECT_EQ(imported["failures"][0]["reason"], "bad_chain");
+  EXPECT_THAT(imported["failures"][0]["detail"].get<std::string>(), HasSubstr("no signature with a key of this kind"));
+  const auto large = [&](int names) {
+    Leaf leaf;
+    leaf.cn = "large";
+    for (int i = 0; i < names; ++i)
+      leaf.subject_alt_name += (i == 0 ? "" : ",") + ("DNS:" + std::string(60, 'a') + std::to_string(1000 + i));
+    return make(leaf, &ca_).certificate.pem();
+  };
+  EXPECT_EQ(json(ask("POST", "/v1/explain", Json{{"chain", large(200)}}.dump()))["admitted"], true);
+  const Json too_large = json(ask("POST", "/v1/explain", Json{{"chain", large(260)}}.dump()));
+  EXPECT_EQ(too_large["reason"], "tls_error");
+  EXPECT_THAT(too_large["steps"].dump(), HasSubstr("16 KiB"));
+  const Json sum = json(ask("POST", "/v1/explain", Json{{"chain", large(200) + large(100)}}.dump()));
+  EXPECT_EQ(sum["reason"], "tls_error") << "all of them together";
+  EXPECT_EQ(ask("POST", "/v1/devices", Json{{"certificate", large(260)}}.dump()).status, 409U);
+  // A validation that fails is said in words, too.
+  Leaf sha1;
+  sha1.sha1 = true;
+  const HttpResponse weak =
+      ask("POST", "/v1/devices", Json{{"certificate", make(sha1, &ca_).certificate.pem()}}.dump());
+  EXPECT_THAT(weak.body, HasSubstr("bad_chain: CA signature digest algorithm too weak"));
 }
 
 }  // namespace

@@ -124,6 +124,7 @@ KeyPtr make_key(Kind kind) {
     case Kind::P256: return KeyPtr(EVP_EC_gen("P-256"));
     case Kind::P384: return KeyPtr(EVP_EC_gen("P-384"));
     case Kind::P521: return KeyPtr(EVP_EC_gen("P-521"));
+    case Kind::K256: return KeyPtr(EVP_EC_gen("secp256k1"));
     case Kind::Ed448: return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED448"));
     case Kind::Ed25519: return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
   }
@@ -133,6 +134,15 @@ KeyPtr make_key(Kind kind) {
 std::string key_pem(const EVP_PKEY* key) {
   const BioPtr bio(BIO_new(BIO_s_mem()));
   PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(length)};
+}
+
+std::string pem_of(const char* label, const std::string& der) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio(bio.get(), label, "", reinterpret_cast<const unsigned char*>(der.data()),
+                static_cast<long>(der.size()));
   char* text = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &text);
   return {text, static_cast<std::size_t>(length)};

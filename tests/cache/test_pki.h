@@ -11,13 +11,14 @@
 
 namespace sallyport::test {
 
-enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, Ed25519, Ed448 };
+enum class Kind { Rsa1024, Rsa2048, P256, P384, P521, K256, Ed25519, Ed448 };
 
 KeyPtr make_key(Kind kind = Kind::P256);
 // Of primes of fewer than 768 bits, which are found quickly. Exponent 0: the private one is 65537 in its place, and so
 // the public one as long as the modulus.
 KeyPtr make_rsa(int bits, std::uint64_t exponent = 65537, const char* type = "RSA");
 std::string key_pem(const EVP_PKEY* key);  // PKCS#8
+std::string pem_of(const char* label, const std::string& der);
 
 // What a certificate is made of. The defaults make a good device certificate.
 struct Leaf {

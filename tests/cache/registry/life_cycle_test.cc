@@ -206,6 +206,49 @@ TEST_F(LifeCycle, DeviceRevokedAgainAfterAFullDisk) {
   EXPECT_EQ(registrar_->stats().devices.inactive, 0U);
 }
 
+// Of two lists in one PEM the second was passed over, and the device it revokes came in.
+TEST_F(LifeCycle, SeveralCrlsInOneFileAreAllTakenOrNone) {
+  const Identity509 other = make_ca("Other");
+  ASSERT_TRUE(registrar_->trust({root_.certificate, other.certificate}));
+  const Identity509 one = make_device("one", root_), two = make_device("two", other);
+  const auto pem = [](const std::string& der) { return pem_of("X509 CRL", der); };
+  const auto import_all = [&](const std::string& text) -> Answer<std::vector<CrlOutcome>> {
+    const auto parsed = Crl::parse_all(text, std::time(nullptr));
+    if (!parsed) return parsed.error();
+    return registrar_->import_crls(*parsed, by_);
+  };
+  const std::string first = pem(crl(root_, {{&one.certificate}}));
+  const std::string forged = pem(crl(make_ca("Other"), {{&two.certificate}}));
+  const std::string second = pem(crl(other, {{&two.certificate}}));
+  EXPECT_THAT(import_all(first + forged).error().what, HasSubstr("CRL 2 of 2, so none was taken"));
+  EXPECT_THAT(import_all(first + pem(crl(other, {{&two.certificate}}, {.delta = true}))).error().what,
+              HasSubstr("CRL 2 of 2 in it, so none was taken: this is a delta CRL"));
+  EXPECT_THAT(import_all(first + second.substr(0, second.size() - 30)).error().what, HasSubstr("damaged"));
+  EXPECT_THAT(import_all(first + other.certificate.pem()).error().what, HasSubstr("no CRL but 'CERTIFICATE'"));
+  EXPECT_FALSE(Crl::parse(first + second, std::time(nullptr))) << "of one alone";
+  EXPECT_EQ(ask(one.certificate).reason, Reason::None) << "nothing of these was taken";
+  EXPECT_EQ(ask(two.certificate).reason, Reason::None);
+  const auto outcomes = import_all(first + "text between\n" + second);
+  ASSERT_TRUE(outcomes) << outcomes.error().what;
+  ASSERT_EQ(outcomes->size(), 2U);
+  EXPECT_EQ((*outcomes)[0].ca, root_.certificate.fingerprint());
+  EXPECT_EQ((*outcomes)[1].ca, other.certificate.fingerprint());
+  EXPECT_EQ(ask(one.certificate).reason, Reason::DeviceRevoked);
+  EXPECT_EQ(ask(two.certificate).reason, Reason::DeviceRevoked);
+}
+
+// A CA's serial stays revoked when its issuer is deleted; both come again with one file.
+TEST_F(LifeCycle, ARevokedIntermediateThatIsTrustedWithItsIssuerIsInactive) {
+  const Identity509 mid = make_ca("Mid", &root_);
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  ASSERT_TRUE(import(crl(root_, {{&mid.certificate}})));
+  ASSERT_TRUE(registrar_->trust({}));
+  ASSERT_TRUE(registrar_->delete_ca(root_.certificate.fingerprint(), true, by_));
+  ASSERT_TRUE(registrar_->trust({mid.certificate, root_.certificate}));
+  EXPECT_EQ(registrar_->ca(mid.certificate.fingerprint())->status, CaStatus::Inactive);
+  EXPECT_EQ(registrar_->ca(root_.certificate.fingerprint())->status, CaStatus::Active);
+}
+
 TEST_F(LifeCycle, RevokedWithAFullDiskThenHeldByACrl) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);

@@ -236,6 +236,38 @@ TEST_F(RegistrarTest, TrustAddsWhatIsAbsentAndNeverChangesAStatus) {
   EXPECT_FALSE(registrar_->trust({make_device("no CA", root_).certificate}));
 }
 
+// One CA that cannot be registered: none of the file is. One that is out of date is passed over, for a start must not
+// fail by it, and it would let nobody in.
+TEST_F(RegistrarTest, TrustedCasAreRegisteredTogetherOrNotAtAll) {
+  open({.max_cas = 3});
+  Leaf old;
+  old.cn = "Old";
+  old.ca = true;
+  old.not_before = 1'000'000'000;
+  old.not_after = 1'100'000'000;
+  const Identity509 expired = make(old, nullptr);
+  const Identity509 weak = make_ca("Weak", nullptr, Kind::Rsa1024);
+  const Identity509 second = make_ca("Second"), third = make_ca("Third"), fourth = make_ca("Fourth");
+  const auto registered = [&] { return registrar_->cas().size(); };
+  EXPECT_THAT(registrar_->trust({root_.certificate, weak.certificate, second.certificate}).error().what,
+              HasSubstr("Weak"));
+  EXPECT_EQ(registered(), 0U);
+  EXPECT_TRUE(registrar_->trusted().empty());
+  EXPECT_THAT(
+      registrar_->trust({root_.certificate, second.certificate, third.certificate, fourth.certificate}).error().what,
+      HasSubstr("max_cas"));
+  EXPECT_EQ(registered(), 0U);
+  const std::uint64_t before = registrar_->stats().commits;
+  ASSERT_TRUE(registrar_->trust({root_.certificate, expired.certificate, second.certificate, root_.certificate}));
+  EXPECT_EQ(registered(), 2U);
+  EXPECT_EQ(registrar_->stats().commits, before + 1);
+  EXPECT_FALSE(registrar_->ca(expired.certificate.fingerprint()));
+  EXPECT_EQ(registrar_->trusted().size(), 3U) << "what the file names";
+  EXPECT_EQ(registrar_->audit(0, INT64_MAX, 10)->size(), 2U) << "a line for each";
+  ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  EXPECT_EQ(registered(), 2U);
+}
+
 TEST_F(RegistrarTest, ApprovalAndManualRegistrationAreACasChoice) {
   open();
   ASSERT_TRUE(enroll(root_, std::nullopt, true));

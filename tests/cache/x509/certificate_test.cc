@@ -2,6 +2,7 @@
 // and rows on disk that were cut short.
 #include "cache/x509/certificate.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -11,10 +12,13 @@
 #include "cache/standing/ca_set.h"
 #include "cache/x509/ca_rules.h"
 #include "cache/x509/identity.h"
+#include "cache/x509/pem.h"
 #include "tests/cache/test_pki.h"
 
 namespace sallyport::test {
 namespace {
+
+using ::testing::HasSubstr;
 
 Bytes bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -57,6 +61,81 @@ TEST(Certificate, SurvivesPemAndCopies) {
   EXPECT_FALSE(Certificate::bundle_from_pem(""));
   EXPECT_FALSE(
       Certificate::bundle_from_pem(copy.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+}
+
+std::string printed(const std::string& serial) {
+  return serial_hex({reinterpret_cast<const std::uint8_t*>(serial.data()), serial.size()});
+}
+
+TEST(Serial, IsReadAsItIsPrinted) {
+  Leaf leaf;
+  for (const bool negative : {false, true}) {
+    leaf.negative_serial = negative;
+    for (const std::vector<std::uint8_t>& magnitude : {std::vector<std::uint8_t>{0x5A, 0xFE, 0xFD, 0xFD},
+                                                       {1},
+                                                       {0xFF},
+                                                       {0x80, 0, 0},
+                                                       std::vector<std::uint8_t>(32, 0xAB)}) {
+      leaf.serial = magnitude;
+      const std::string serial = make(leaf, nullptr).certificate.serial();
+      EXPECT_EQ(parse_serial(printed(serial)), serial) << printed(serial);
+    }
+  }
+  EXPECT_EQ(printed(*parse_serial("-5afe:fd:fd")), "-5AFEFDFD");
+  EXPECT_EQ(printed(*parse_serial("-1")), "-01");
+  EXPECT_EQ(printed(*parse_serial("0001")), "01");
+  EXPECT_EQ(printed(*parse_serial("0")), "00");
+  EXPECT_NE(parse_serial("5AFEFDFD"), parse_serial("-5AFEFDFD"));
+  EXPECT_TRUE(parse_serial(std::string(256, 'F')));
+  for (const std::string& wrong : {std::string(), std::string("-"), std::string("--5A"), std::string("5A-"),
+                                   std::string("-0"), std::string("-00"), std::string("xyz"), std::string(258, 'F')}) {
+    EXPECT_FALSE(parse_serial(wrong)) << wrong;
+  }
+}
+
+TEST(Digests, AreReadInEveryFormTheyArePrintedIn) {
+  const Digest id = make_ca("CA").certificate.fingerprint();
+  std::string colons;
+  for (const std::uint8_t byte : id) colons += (colons.empty() ? "" : ":") + serial_hex({&byte, 1});
+  EXPECT_EQ(parse_digest(to_hex(id)), id);
+  EXPECT_EQ(parse_digest(colons), id) << "as openssl x509 -fingerprint";
+  EXPECT_FALSE(parse_digest(to_hex(id).substr(2)));
+  EXPECT_FALSE(parse_digest("-" + to_hex(id)));
+}
+
+// A text with several objects is taken whole or refused whole.
+TEST(Pem, NothingInATextIsPassedOverInSilence) {
+  const Identity509 ca = make_ca("CA");
+  const std::string one = ca.certificate.pem(), other = make_ca("Other").certificate.pem();
+  const auto why = [](const std::string& text) {
+    const auto bundle = Certificate::bundle_from_pem(text);
+    return bundle ? std::to_string(bundle->size()) + " taken" : bundle.error().what;
+  };
+  EXPECT_EQ(why("Subject: CA\n" + one + "Subject: Other\n" + other), "2 taken");
+  EXPECT_EQ(why(one + key_pem(ca.key.get()) + other), "2 taken") << "a server's key may lie in the same file";
+  EXPECT_THAT(why(one + pem_of("X509 CRL", "any") + other),
+              HasSubstr("object 2 of 3 in it is no certificate but 'X509 CRL'"));
+  EXPECT_THAT(why(one + pem_of("TRUSTED CERTIFICATE", ca.certificate.der())), HasSubstr("'TRUSTED CERTIFICATE'"));
+  EXPECT_EQ(why(pem_of("X509 CERTIFICATE", ca.certificate.der())), "1 taken");
+  EXPECT_THAT(why(one + "-----BEGIN CERTIFICATE-----\nMIIB\n"), HasSubstr("object 2 of 2 in it is damaged"));
+  EXPECT_THAT(why(one + other.substr(1)), HasSubstr("damaged")) << "a dash is missing: OpenSSL takes it for text";
+  EXPECT_THAT(why(one + " " + other), HasSubstr("damaged"));
+  EXPECT_THAT(why(one + pem_of("CERTIFICATE", "any")), HasSubstr("certificate 2 in it cannot be read"));
+  EXPECT_THAT(why("none"), HasSubstr("no PEM certificate"));
+  const auto single = Certificate::from_pem(one + other);
+  ASSERT_FALSE(single);
+  EXPECT_THAT(single.error().what, HasSubstr("2 certificates"));
+  EXPECT_FALSE(pem_objects(one + other, PemKind::Certificate, 1)) << "more than wanted";
+  EXPECT_TRUE(pem_objects(one + other, PemKind::Certificate, 2));
+}
+
+TEST(Certificate, SaysWhetherTlsHasASignatureForItsKey) {
+  const Identity509 ca = make_ca("CA");
+  for (const Kind kind : {Kind::P256, Kind::P384, Kind::P521, Kind::Ed25519, Kind::Ed448, Kind::Rsa2048}) {
+    EXPECT_TRUE(make_device("d", ca, kind).certificate.provable_in_tls());
+  }
+  EXPECT_TRUE(make({}, &ca, make_rsa(2048, 65537, "RSA-PSS")).certificate.provable_in_tls());
+  EXPECT_FALSE(make_device("d", ca, Kind::K256).certificate.provable_in_tls());
 }
 
 TEST(Certificate, RefusesWhatIsNotOne) {

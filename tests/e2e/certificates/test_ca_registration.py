@@ -1,5 +1,6 @@
 """Proof of possession: who may register a CA, and with what."""
 
+import signal
 import time
 
 import pytest
@@ -182,6 +183,28 @@ def test_trusted_cas_are_added_and_never_changed(serve_once, broker, work, site,
     with server.refuses("ca_inactive", serial=identity.serial):
         refusal(server.port, identity)
     until("the root's devices are admitted", lambda: admitted(server.port, root.issue("rooted")))
+
+
+def test_an_expired_ca_among_trusted_cas_stops_nobody(serve_once, broker, work, site):
+    """A file of three CAs, the one in the middle has ended: the server starts, the others are registered, the log names
+    it, and a later reload is not refused by it. `check` says it, too."""
+    good, last = (Authority(work / f"{cn}-of-three", cn + " of three") for cn in ("First", "Last"))
+    ended = Authority(work / "ended-of-three", "Ended of three", not_before=now() - days(9), not_after=now() - days(1))
+    bundle = work / "three.pem"
+    bundle.write_text("".join(open(each.identity.chain_file).read() for each in (good, ended, last)))
+    server = serve_once([listener(site)], broker, registry={"trusted_cas": [str(bundle)]})
+    assert {each["id"] for each in server.json("ca", "list")} == {good.id, last.id}
+    said = server.lines("trusted-ca", ca=ended.id)
+    assert len(said) == 1 and said[0].level == "warning" and "expired" in said[0].fields["why"], server.log()
+    admitted(server.port, last.issue("of the last one")).close()
+    checked = server.cli("check", "--config", server.config)
+    assert "Ended of three" in checked.stderr and "passed over" in checked.stderr
+    server.signal(signal.SIGHUP)
+    until("the reload is done", lambda: [each for each in server.lines("reload") if each.fields["what"] == "done"])
+    weak = Authority(work / "no-ca-of-three", "No CA at all", ca=False)
+    bundle.write_text(bundle.read_text() + open(weak.identity.chain_file).read())
+    refused = server.cli("check", "--config", server.config, status=2)
+    assert "No CA at all" in refused.stderr
 
 
 def test_auto_register_off_by_default(serve_once, broker, site, root):

@@ -4,6 +4,7 @@ import datetime
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness.authority import Authority, Identity, days, new_key, now, with_other_s
@@ -229,3 +230,39 @@ def test_other_key_types_are_devices_too(server, root, kind):
     device = root.issue("of type " + kind, kind=kind)
     settled(server, device)
     admitted(server.port, device).close()
+
+
+def test_the_log_has_the_words_that_explain_has(server, root):
+    """`detail=94` is for nobody: what stands against a chain is said as `explain` says it, and by `device register`."""
+    weak = Authority(root.folder / "no-ca", "No CA, but it signs", parent=root, ca=False)
+    refusals = {"bad_purpose": (root.issue("for servers", eku=[ExtendedKeyUsageOID.SERVER_AUTH]), "purpose"),
+                "bad_chain": (weak.issue("below no CA", sent=[weak.certificate]), "invalid CA")}
+    for reason, (identity, about) in refusals.items():
+        for tls in ("1.2", "1.3"):
+            with server.refuses(reason, serial=identity.serial) as lines:
+                refusal(server.port, identity, tls)
+            said = lines[0].fields["what"]
+            assert about in said and lines[0].fields["detail"] == "0", lines[0].text
+            assert said in server.cli("explain", identity.chain_file, status=1).stdout
+    for_servers = refusals["bad_purpose"][0]
+    assert "purpose" in server.cli("device", "register", for_servers.chain_file, status=1).stderr
+
+
+def test_what_tls_would_refuse_is_not_called_admitted(server, root, tmp_path):
+    """No signature scheme of TLS has the curve secp256k1, and 16 KiB of certificates are what a listener reads: such a
+    device never shakes hands. `explain`, `device register` and an import say so."""
+    odd = root.issue("odd curve", key=ec.generate_private_key(ec.SECP256K1()))
+    assert "no signature with a key of this kind" in server.cli("explain", odd.chain_file, status=1).stdout
+    refused = server.cli("device", "register", odd.chain_file, status=1)
+    assert "no signature with a key of this kind" in refused.stderr
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(open(odd.chain_file).read() + open(root.issue("fine").chain_file).read())
+    done = server.cli("device", "register", str(bundle), status=1)
+    assert done.stdout == "1 registered, 0 registered before, 1 failed\n"
+    assert "bad_chain" in done.stderr and "no signature with a key of this kind" in done.stderr
+    assert refusal(server.port, odd, "1.2")
+    large = root.issue("large", dns=[f"{'a' * 60}{number}.example" for number in range(250)])
+    said = server.cli("explain", large.chain_file, status=1).stdout
+    assert "16 KiB" in said and "tls_error" in said, said
+    with server.refuses("tls_error"):
+        refusal(server.port, large)

@@ -112,6 +112,37 @@ def test_der_and_pem_are_taken(server, ca, tmp_path, form):
     assert '"unchanged": 2' in again.stdout
 
 
+def test_several_crls_in_one_file_are_all_taken_or_none(server, work, tmp_path):
+    """Of two lists in one PEM each is put in force; where one of them cannot be taken, none is, and it is named."""
+    left, right, stranger = (Authority(work / f"{side}-of-several", f"{side} of several")
+                             for side in ("left", "right", "stranger"))
+    left.register(server)
+    right.register(server)
+    mine, yours = left.issue("mine"), right.issue("yours")
+    known(server, mine, yours)
+
+    def file(*lists, more=""):
+        path = tmp_path / f"several-{time.monotonic_ns()}.pem"
+        pems = [each.public_bytes(serialization.Encoding.PEM).decode() for each in lists]
+        path.write_text("# a comment between\n".join(pems) + more)
+        return str(path)
+
+    refused = server.cli("crl", "import", file(crl(left, mine), crl(stranger, 7)), "--yes", status=1)
+    assert "CRL 2 of 2, so none was taken" in refused.stderr
+    refused = server.cli("crl", "import", file(crl(left, mine), more=open(left.identity.chain_file).read()), "--yes",
+                         status=1)
+    assert "object 2 of 2 in it is no CRL" in refused.stderr
+    refused = server.cli("crl", "import", file(crl(left, mine), more="-----BEGIN X509 CRL-----\nMIIB\n"), "--yes", status=1)
+    assert "damaged or cut off" in refused.stderr
+    for identity in (mine, yours):
+        assert server.json("device", "show", identity.id)["status"] == "active"
+    done = json.loads(server.cli("crl", "import", file(crl(left, mine), crl(right, yours, 9)), "--yes", "-o", "json").stdout)
+    assert (done["entries"], done["revoked"], done["not_seen_yet"], done["ca_id"]) == (3, 2, 1, None)
+    assert [(each["ca_id"], each["revoked"]) for each in done["crls"]] == [(left.id, 1), (right.id, 1)]
+    is_refused(server, mine)
+    is_refused(server, yours)
+
+
 def test_a_pem_body_is_taken_by_the_api(server, ca):
     """The same bytes whichever way they come; the answer counts what became of the entries."""
     seen = ca.issue("seen")

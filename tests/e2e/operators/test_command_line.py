@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -288,3 +289,65 @@ def test_a_list_longer_than_a_page(server, work):
     other = Authority(work / "empty-ca", "Empty CA")
     other.register(server)
     assert server.devices("--ca", other.id) == {}
+
+
+@pytest.fixture(scope="module")
+def below_zero(work):
+    """A CA and its device with the negative serial numbers that old tools made; as OpenSSL makes and prints them."""
+    folder = work / "below-zero"
+    folder.mkdir()
+
+    def openssl(*arguments):
+        done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    for name in ("ca", "device", "proof"):
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
+    openssl("req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=Below zero", "-days", "30", "-set_serial",
+            "-0xABFEFDFD", "-out", "ca.crt")
+
+    def issue(name, cn, serial):
+        openssl("req", "-new", "-key", f"{name}.key", "-subj", f"/CN={cn}", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", serial,
+                "-days", "20", "-out", f"{name}.crt")
+        return str(folder / f"{name}.crt")
+
+    return SimpleNamespace(folder=folder, issue=issue, serial=lambda name: openssl(
+        "x509", "-in", f"{name}.crt", "-noout", "-serial").split("=")[1], fingerprint=lambda name: openssl(
+        "x509", "-in", f"{name}.crt", "-noout", "-fingerprint", "-sha256").split("=")[1])
+
+
+def test_numbers_go_in_as_they_come_out(server, below_zero):
+    """A negative serial is listed as OpenSSL prints it, and taken wherever a serial is: as an argument, behind an option,
+    and by the changing commands. A fingerprint may have its colons. `explain` takes what the lists show."""
+    proof = below_zero.issue("proof", server.cli("ca", "code").stdout.strip(), "77")
+    ca_id = server.cli("ca", "register", str(below_zero.folder / "ca.crt"), proof).stdout.strip()
+    certificate = below_zero.issue("device", "minus", "-0x5AFEFDFD")
+    device_id = server.cli("device", "register", certificate).stdout.split()[0]
+    assert below_zero.serial("device") == "-5AFEFDFD" and below_zero.serial("ca") == "-ABFEFDFD"
+    assert server.json("device", "show", device_id)["serial"] == "-5AFEFDFD"
+    assert server.json("ca", "show", ca_id)["serial"] == "-ABFEFDFD"
+    for reference in ("-5AFEFDFD", "-5afe:fdfd", device_id[:12], below_zero.fingerprint("device")):
+        assert server.json("device", "show", reference)["id"] == device_id
+        assert server.cli("device", "download", reference).stdout.startswith("-----BEGIN CERTIFICATE-----")
+        assert "admitted" in server.cli("explain", reference).stdout
+        assert server.json("session", "list", "--device", reference) == []
+    for reference in ("-ABFEFDFD", "-abfefdfd", ca_id[:12], below_zero.fingerprint("ca")):
+        assert server.json("ca", "show", reference)["id"] == ca_id
+        assert set(server.devices("--ca", reference)) == {device_id}
+        assert server.json("session", "list", "--ca", reference) == []
+    assert [each["id"] for each in server.json("ca", "list", "--serial", "-ABFEFDFD")] == [ca_id]
+    assert set(server.devices("--serial", "-5AFEFDFD")) == {device_id}
+    assert set(server.devices("--serial=-5AFEFDFD", "--ca=-ABFEFDFD")) == {device_id}
+    assert server.json("rejections", "--serial", "-5AFEFDFD") == []
+    assert server.cli("device", "show", "5AFEFDFD", status=1).stdout == "", "another number"
+    server.cli("device", "deactivate", "--serial", "-5AFEFDFD", "--ca", "-ABFEFDFD", "--yes")
+    assert "device_inactive" in server.cli("explain", device_id, status=1).stdout
+    server.cli("device", "activate", below_zero.fingerprint("device"), "--yes")
+    server.cli("device", "revoke", "--yes", "--serial", "-5AFEFDFD", "--ca", below_zero.fingerprint("ca"))
+    assert server.json("device", "show", "-5AFEFDFD")["status"] == "revoked"
+    server.cli("ca", "deactivate", "--serial", "-ABFEFDFD", "--yes")
+    assert server.json("ca", "show", ca_id)["status"] == "inactive"
+    with open(certificate, "rb") as file:
+        assert "device_revoked" in server.cli("explain", "-", status=1, stdin=file).stdout

@@ -341,6 +341,23 @@ def test_reload_trusted_cas(reloading, work):
     assert server.json("ca", "show", one.id)["status"] == "inactive"  # the file never changes who is there already
 
 
+def test_a_ca_that_leaves_trusted_cas_is_named(reloading, work):
+    """Taking a CA out of the file takes it from nobody: the reload says that it is still registered, and what to do."""
+    folder = work / f"leaving-{os.urandom(3).hex()}"
+    folder.mkdir()
+    one, two = Authority(folder / "x", "Leaving"), Authority(folder / "y", "Staying")
+    bundle = folder / "cas.pem"
+    bundle.write_text(open(one.identity.chain_file).read() + open(two.identity.chain_file).read())
+    server, file = reloading({"registry": {"trusted_cas": [str(bundle)]}})
+    bundle.write_text(open(two.identity.chain_file).read())
+    said = [line for line in file.reload() if line.level == "warning"]
+    assert [line.fields["ca"] for line in said] == [one.id]
+    assert "still registered" in said[0].fields["what"] and "Leaving" in said[0].fields["subject"]
+    assert said[0].fields["do"] == f"sallyport ca deactivate {one.id}"
+    admitted(server.port, one.issue("left behind")).close()
+    assert not [line for line in file.reload() if line.level == "warning"], "once"
+
+
 def test_reload_cuts_per_second(reloading, work):
     """At 1 a second 24 cut sessions are in force at once but close slowly; the reload to 1000 closes the rest."""
     server, file = reloading({"proxy": {"cuts_per_second": 1000, "drain": "1s"}})
