@@ -63,8 +63,8 @@ void Session::on_client_recv(const IoResult& result) {
     if (client_.error != 0 && client_.closed()) return on_client_closed();
   }
   if (state_ == State::Handshaking) {
-    // Of what broke nothing is left to be said, unless the client may have finished before.
-    if (client_.error != 0 && (!client_.handshake_underway || client_.received.empty())) {
+    // Nothing it said is left: while a step is due for what it said, its socket is not read.
+    if (client_.error != 0) {
       return terminate({Origin::Client, Reason::TlsError, client_.error, "the client's connection broke"},
                        Cause::Reset);
     }
