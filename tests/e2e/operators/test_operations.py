@@ -168,7 +168,8 @@ def test_explain_for_a_listener_and_a_moment(server, root, work):
     def moment(offset):
         return (now() + offset).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    assert explained(server, ours, "--at", moment(days(9)), status=0)["at"] == moment(days(9))
+    still_good = moment(days(9))
+    assert explained(server, ours, "--at", still_good, status=0)["at"] == still_good
     assert explained(server, ours, "--at", moment(days(11)), status=1)["reason"] == "expired"
     assert explained(server, ours, "--at", moment(days(-2)), status=1)["reason"] == "not_yet_valid"
     assert "no listener" in server.cli("explain", ours.chain_file, "--listener", "nobody", status=1).stderr
