@@ -155,12 +155,18 @@ void say_what_was_lost(const RegistryStore& store, OnLoss on_loss, Logger& log) 
   }
 }
 
-// A write that the disk does not answer cannot be ended: neither can what waits for it.
-[[noreturn]] void give_up_on_the_disk(Logger& log) {
-  log.error("stopped-stalled", {{"means", "the disk does not answer: what it has not written is lost"}});
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // for the log's own thread
-  std::_Exit(kFailed);
-}
+// However run() ends: a write that the disk does not answer cannot be ended, nor the thread that waits for it. The
+// process goes without them.
+struct NoWaitForTheDisk {
+  Registrar& registrar;
+  Logger& log;
+  ~NoWaitForTheDisk() {
+    if (!registrar.stalled()) return;
+    log.error("stopped-stalled", {{"means", "the disk does not answer: what it has not written is lost"}});
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // for the log's own thread
+    std::_Exit(kFailed);
+  }
+};
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t& signals, DataPlane& plane,
@@ -174,6 +180,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   const DeviceGate gate(cache, chains);
   const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
   Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
+  const NoWaitForTheDisk no_wait{registrar, main_log};
   Metrics metrics(config, plane, registrar, log);
   Probes probes(metrics);
   Access access(registrar);
@@ -219,7 +226,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   admin_server.stop();
   network_server.stop();
   registrar.stop();
-  if (registrar.stalled()) give_up_on_the_disk(main_log);
+  if (registrar.stalled()) return kFailed;
   if (const auto flushed = (*store)->flush(); !flushed) main_log.warn("not-flushed", {{"what", flushed.error().what}});
   metrics_server.stop();
   main_log.info("stopped");

@@ -202,12 +202,13 @@ std::string_view type_name(prometheus::MetricType type) {
 }
 
 DocPage metrics() {
-  std::string text = page("Metrics",
-                          "`/metrics` on `metrics.address`, and on the admin socket, in Prometheus' text format. "
-                          "Everything counts from the start of\n"
-                          "the process. No label has values that a stranger can invent. Beside it are `/livez` (the "
-                          "process runs) and `/readyz`\n"
-                          "(the registry is read, the listeners are open, and Sallyport is not draining).\n");
+  std::string text =
+      page("Metrics",
+           "`/metrics` on `metrics.address`, and on the admin socket, in Prometheus' text format. "
+           "Everything counts from the start of\n"
+           "the process. No label has values that a stranger can invent. Beside it are `/livez` (the "
+           "process runs) and `/readyz`\n"
+           "(the registry is read, the listeners are open, Sallyport is not draining, and the disk answers).\n");
   text += "\n" + header({"metric", "type", "labels", "meaning"});
   for (const MetricRow& metric : metric_rows()) {
     text += row({code("sallyport_" + std::string(metric.name)), std::string(type_name(metric.type)),

@@ -199,10 +199,15 @@ Answer<void> ListenerControl::change(const std::string& listener, const std::str
   const OverrideRow was = before == chosen_.end() ? OverrideRow{} : before->second;
   auto prepared = prepare(config_.listeners[*index], chosen);
   if (!prepared) return prepared.error();
-  auto written = registrar_.put_override(listener, chosen, action, text_of(was), text_of(chosen), by);
-  if (!written) return written;
+  const AuthMode of_file = config_.listeners[*index].auth;
+  const auto auth_of = [&](const OverrideRow& row) { return row.auth ? static_cast<AuthMode>(*row.auth) : of_file; };
+  // To ask for certificates is a restriction, and does not wait for the disk. Another server certificate is none.
+  const bool restricts = auth_of(chosen) == AuthMode::Mutual && chosen.certificate == was.certificate;
+  auto written = registrar_.put_override(listener, chosen, action, text_of(was), text_of(chosen), by, restricts);
+  if (!written && !restricts) return written;
   chosen_[listener] = chosen;
-  return put_in_force(*index, std::move(*prepared));
+  if (auto done = put_in_force(*index, std::move(*prepared)); !done) return done;
+  return written;
 }
 
 Answer<void> ListenerControl::use_certificate(const std::string& listener, const Digest& id, const Actor& by) {

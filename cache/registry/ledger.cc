@@ -234,11 +234,12 @@ Answer<void> Ledger::set(const Actor& by, std::string_view action, const std::st
 }
 
 Answer<void> Ledger::take_away(const Actor& by, std::string_view action, const std::string& target,
-                               std::string_view before, const std::function<void(RegistryStore::Batch&)>& fill) {
+                               std::string_view before, std::string_view after,
+                               const std::function<void(RegistryStore::Batch&)>& fill) {
   RegistryStore::Batch batch;
   fill(batch);
   note(Change::Kind::SettingChanged, Digest{}, 0);
-  audit(by, action, target, before, "");
+  audit(by, action, target, before, after);
   return commit_restriction(batch);
 }
 

@@ -72,7 +72,7 @@ class Ledger {
                    std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill, const Undo& undo);
   // The same as a restriction.
   Answer<void> take_away(const Actor& by, std::string_view action, const std::string& target, std::string_view before,
-                         const std::function<void(RegistryStore::Batch&)>& fill);
+                         std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill);
 
   std::uint64_t revision() const { return meta_.revision; }
   std::uint64_t next_chain() const { return meta_.next_chain; }

@@ -200,9 +200,11 @@ class Registrar {
   Answer<void> put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by);
   Answer<void> delete_server_cert(const Digest& id, const Actor& by);
   Answer<std::vector<std::pair<Digest, ServerCertRow>>> server_certs() const;
-  // An empty row removes it. `before` and `after` are what the audit log says.
+  // An empty row removes it. `before` and `after` are what the audit log says. `restricts`: it keeps devices out that
+  // came in before, and is the caller's to put in force whatever the disk says.
   Answer<void> put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
-                            const std::string& before, const std::string& after, const Actor& by);
+                            const std::string& before, const std::string& after, const Actor& by,
+                            bool restricts = false);
   Answer<std::vector<std::pair<std::string, OverrideRow>>> overrides() const;
   Answer<void> put_token(const std::string& name, const TokenRow& row, const Actor& by);
   // `again`: it was answered as not durable before.

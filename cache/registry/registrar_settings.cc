@@ -41,7 +41,8 @@ Answer<std::vector<std::pair<Digest, ServerCertRow>>> Registrar::server_certs() 
 }
 
 Answer<void> Registrar::put_override(const std::string& listener, const OverrideRow& row, const std::string& action,
-                                     const std::string& before, const std::string& after, const Actor& by) {
+                                     const std::string& before, const std::string& after, const Actor& by,
+                                     bool restricts) {
   const auto put = [&](RegistryStore::Batch& batch, const OverrideRow& one) {
     if (one.auth || one.certificate) {
       impl_->store_.put_override(batch, listener, one);
@@ -50,6 +51,11 @@ Answer<void> Registrar::put_override(const std::string& listener, const Override
     }
   };
   return impl_->call<void>([&]() -> Answer<void> {
+    if (restricts) {
+      const auto written = impl_->ledger_.take_away(by, action, listener, before, after,
+                                                    [&](RegistryStore::Batch& batch) { put(batch, row); });
+      return written ? written : not_durable(written.error());
+    }
     const auto all = overrides();
     if (!all) return all.error();
     const auto found =
@@ -84,7 +90,7 @@ Answer<void> Registrar::remove_token(const std::string& name, bool again, const 
   return impl_->call<void>([&]() -> Answer<void> {
     if (again && impl_->ledger_.owes()) return not_durable(impl_->ledger_.owed_why());
     const auto written =
-        impl_->ledger_.take_away(by, "token.revoke", name, again ? "revoked, not durable" : "valid",
+        impl_->ledger_.take_away(by, "token.revoke", name, again ? "revoked, not durable" : "valid", "",
                                  [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
     return written ? written : not_durable(written.error());
   });

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cache/x509/ca_rules.h"
+
 namespace sallyport {
 
 namespace {
@@ -29,8 +31,7 @@ bool cheap_to_check_with(const Certificate& sent) {
 PathBuilder::PathBuilder(const CaSet& cas, const Admits& admits, const PathJudge& judge, std::vector<Certificate> sent,
                          std::int64_t now)
     : cas_(cas), admits_(admits), judge_(judge), sent_(std::move(sent)), now_(now) {
-  std::stable_partition(sent_.begin(), sent_.end(),
-                        [now](const Certificate& each) { return each.not_before() <= now && now < each.not_after(); });
+  std::stable_partition(sent_.begin(), sent_.end(), [now](const Certificate& each) { return in_date(each, now); });
 }
 
 bool PathBuilder::admitted(const CaSet& cas, const Admits& admits, std::size_t entry, std::int64_t now) {

@@ -100,6 +100,9 @@ TEST_F(ApiTest, ADiskThatHangsIsToldAndKeepsNobodyWaiting) {
   EXPECT_EQ(probes.handle(ready).status, 503U);
   EXPECT_THAT(probes.handle(ready).body, HasSubstr("the store is stalled"));
   EXPECT_EQ(json(ask("GET", "/v1/status"))["store_stalled"], true);
+  ready.path = "/metrics";
+  EXPECT_THAT(probes.handle(ready).body, HasSubstr("\nsallyport_store_stalled 1\n"));
+  ready.path = "/readyz";
   EXPECT_EQ(json(ask("GET", ca))["status"], "inactive");
   EXPECT_THAT(ask("POST", "/v1/registration-codes").body, HasSubstr("the disk does not answer"));
   env_.thaw();

@@ -3,6 +3,7 @@
 
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,19 @@ class LifeCycle : public RegistrarTest {
                       each.after);
     }
     return lines;
+  }
+
+  std::size_t lines_of(const std::string& action) {
+    const std::vector<std::string> lines = audit();
+    return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
+      return line.find(" " + action + " ") != std::string::npos;
+    }));
+  }
+  // On disk, whatever is in force.
+  DeviceStatus stored(const Certificate& leaf) const {
+    const auto row = store_->device(leaf.fingerprint());
+    EXPECT_TRUE(row && *row);
+    return row && *row ? (*row)->status : DeviceStatus::Pending;
   }
 
   struct Entry {

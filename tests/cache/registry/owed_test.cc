@@ -1,7 +1,5 @@
 // What the disk refused to take, and is in force all the same: it is written as soon as the disk takes it, before
 // anything else is, and whoever asks again meanwhile is told so.
-#include <algorithm>
-
 #include "tests/cache/registry/life_cycle_world.h"
 
 namespace sallyport::test {
@@ -9,11 +7,6 @@ namespace {
 
 class Owed : public LifeCycle {
  protected:
-  DeviceStatus stored(const Certificate& leaf) const {
-    const auto row = store_->device(leaf.fingerprint());
-    EXPECT_TRUE(row && *row);
-    return row && *row ? (*row)->status : DeviceStatus::Pending;
-  }
   bool token_stored(const std::string& wanted) const {
     bool found = false;
     EXPECT_TRUE(store_->each_token([&](std::string_view name, const TokenRow&) {
@@ -21,12 +14,6 @@ class Owed : public LifeCycle {
       return true;
     }));
     return found;
-  }
-  std::size_t lines_of(const std::string& action) {
-    const std::vector<std::string> lines = audit();
-    return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
-      return line.find(" " + action + " ") != std::string::npos;
-    }));
   }
 };
 

@@ -1,6 +1,5 @@
 // A disk that hangs: a write is begun and does not return until the test lets it. What takes something away is in force
 // within a second or so, everything else has not happened, and nothing waits behind the disk.
-#include <algorithm>
 #include <future>
 #include <sstream>
 
@@ -22,16 +21,6 @@ class Stalled : public LifeCycle {
   }
   Answer<DeviceRecord> set_among_others(const Certificate& leaf, DeviceStatus status) {
     return among_others<DeviceRecord>([&] { return set(leaf, status); });
-  }
-  std::size_t lines_of(const std::string& action) {
-    const std::vector<std::string> lines = audit();
-    return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) {
-      return line.find(" " + action + " ") != std::string::npos;
-    }));
-  }
-  DeviceStatus stored(const Certificate& leaf) {
-    const auto row = store_->device(leaf.fingerprint());
-    return row && row->has_value() ? (*row)->status : DeviceStatus::Pending;
   }
   // What a start would find, but for the audit log, the revision, and chains that no device has.
   std::string rows() {
@@ -100,6 +89,10 @@ TEST_F(Stalled, EveryRestrictionIsInForceAndIsWrittenOnceTheDiskAnswers) {
   EXPECT_THAT(registrar_->remove_token("ci", false, by_).error().what, HasSubstr("NOT durable yet"));
   EXPECT_THAT(import(crl(root_, {{&listed.certificate}, {&unseen.certificate}})).error().what,
               HasSubstr("NOT durable yet"));
+  OverrideRow mutual;
+  mutual.auth = 0;
+  EXPECT_THAT(registrar_->put_override("mqtts", mutual, "listener.auth", "", "mutual", by_, true).error().what,
+              HasSubstr("NOT durable yet"));
   EXPECT_THAT(registrar_->record(by_, "session.cut", "x", "cut").error().what, HasSubstr("done, but its line"));
   EXPECT_EQ(refused(revoked.certificate), Reason::DeviceRevoked);
   EXPECT_EQ(refused(held.certificate), Reason::DeviceInactive);
@@ -116,6 +109,7 @@ TEST_F(Stalled, EveryRestrictionIsInForceAndIsWrittenOnceTheDiskAnswers) {
   EXPECT_EQ(refused(unseen.certificate), Reason::DeviceRevoked);
   EXPECT_EQ(registrar_->ca(ca)->status, CaStatus::Inactive);
   EXPECT_TRUE(registrar_->tokens()->empty());
+  EXPECT_EQ(registrar_->overrides()->size(), 1U);
 }
 
 // Who asked was told that it has not happened. What the disk wrote of it in the end is taken back.

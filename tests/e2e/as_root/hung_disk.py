@@ -59,10 +59,11 @@ def timed(what, call):
 
 
 def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, broker, site, root):
-    """Revoked and deactivated while the disk hangs: in force at once, said to be not durable, more of them than there
+    """Revoked, deactivated, a listener made mutual while the disk hangs: in force at once, said to be not durable, more of them than there
     are admin workers; /readyz, status and the metric say why. What lets somebody in is refused. Once the disk answers,
     everything is durable: a kill and a start change nothing."""
-    server = serve_once([listener(site)], broker, state_dir=str(disk.mount / "state"))
+    server = serve_once([listener(site), listener(site, "open", auth="one-way")], broker,
+                        state_dir=str(disk.mount / "state"))
     root.register(server)
     fleet = [root.issue(f"hung {number}") for number in range(8)]
     held = root.issue("held")
@@ -84,6 +85,12 @@ def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, bro
         assert "does not answer" in done.stderr and is_refused(server, held)
         timed("device show", lambda: server.cli("device", "show", fleet[7].id))
         assert not is_refused(server, fleet[7]), "who was known is served"
+        done = timed("listener auth mutual", lambda: server.cli("listener", "auth", "open", "mutual", status=1))
+        assert "in force, NOT durable yet" in done.stderr
+        shown = {each["name"]: each["auth"] for each in server.json("listener", "list")}
+        assert shown["open"] == "mutual", shown
+        done = timed("listener auth one-way", lambda: server.cli("listener", "auth", "open", "one-way", status=1))
+        assert "in force" not in done.stderr
         done = timed("ca deactivate", lambda: server.cli("ca", "deactivate", root.id, status=1))
         assert "in force, NOT durable yet" in done.stderr and is_refused(server, fleet[7])
     finally:
@@ -96,6 +103,7 @@ def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, bro
     assert {server.json("device", "show", each.id)["status"] for each in fleet[:6]} == {"revoked"}
     assert server.json("device", "show", held.id)["status"] == "inactive"
     assert server.json("ca", "show", root.id)["status"] == "inactive"
+    assert {each["name"]: each["auth"] for each in server.json("listener", "list")}["open"] == "mutual"
     for session in sessions:
         session.close()
 
