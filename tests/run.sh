@@ -19,7 +19,7 @@ esac
 install_packages $BUILD_PACKAGES $DEVELOP_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES || { echo "tests: packages could not be installed" >&2; exit 1; }
 
 jobs=$(nproc)
-tests=$((2 * jobs))  # at a time: half of what a test takes is waiting, for a disk, a timer, a peer
+tests=$((2 * jobs))  # at a time: half of what a test takes is waiting, for a disk, a timer, a peer; end to end, more
 began=$SECONDS
 passed=0
 failed=0
@@ -84,7 +84,7 @@ build release all && {
   say "release: unit, simulation, house rules"
   run release -LE e2e -j "$tests"
   say "release: end to end"
-  run release -L e2e -j "$tests"
+  run release -L e2e -j $((3 * jobs))
 }
 if [ "$quick" = no ]; then
   say "clang, with AddressSanitizer and UndefinedBehaviorSanitizer: build"
