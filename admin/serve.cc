@@ -15,6 +15,8 @@
 #include "admin/api/admin_api.h"
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
+#include "admin/operations/caretaker.h"
+#include "admin/operations/check_config.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
@@ -50,19 +52,6 @@ bool acceptable(const ConfigReport& report, const std::string& path) {
   return report.ok();
 }
 
-// What serve reads besides the listeners' certificates.
-Answer<void> check_key_files(const Config& config) {
-  if (!config.registry.key_file.empty()) {
-    const auto key = SealingKey::load(config.registry.key_file);
-    if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
-  }
-  if (const auto tls = config.admin.tls()) {
-    const auto loaded = load_server_certificate(*tls, std::time(nullptr));
-    if (!loaded) return Refusal{loaded.error().kind, "admin.certificate: " + loaded.error().what};
-  }
-  return {};
-}
-
 // Keys and identities live in this process's memory: no core file, no ptrace by others of the same user.
 void keep_memory_private() {
   const rlimit none{0, 0};
@@ -90,15 +79,14 @@ sigset_t block_signals() {
   return signals;
 }
 
-// Until the first SIGTERM or SIGINT: reloads on SIGHUP, looks at certificate files and rotates ticket keys.
-void wait_for_end(const sigset_t& signals, DataPlane& plane, ListenerControl& listeners, Reload& reload) {
+// Until the first SIGTERM or SIGINT: reloads on SIGHUP, and looks every second at what changes by itself.
+void wait_for_end(const sigset_t& signals, Caretaker& caretaker, Reload& reload) {
   for (;;) {
     const timespec second{1, 0};
     const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) return;
     if (signal == SIGHUP) reload.run();
-    plane.tick(std::time(nullptr));
-    listeners.look_at_files();
+    caretaker.look();
   }
 }
 
@@ -181,12 +169,12 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
   Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
   const NoWaitForTheDisk no_wait{registrar, main_log};
-  Metrics metrics(config, plane, registrar, log);
+  Warnings warnings(main_log);
+  Metrics metrics(config, plane, registrar, warnings, log);
   Probes probes(metrics);
   Access access(registrar);
-  ListenerControl listeners(config, plane, registrar, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, config, std::time(nullptr)},
-               log.logger());
+  ListenerControl listeners(config, plane, registrar, warnings, log.logger());
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config}, log.logger());
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024}, 1);
   const auto metrics_address = metrics_server.listen_tcp(config.metrics, probes);
   if (!metrics_address) return fail(kFailed, "metrics.address: " + metrics_address.error().what);
@@ -217,10 +205,12 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   }
   admin_server.start();
   if (config.admin.address) network_server.start();
+  Caretaker caretaker(config, plane, registrar, access, listeners, warnings, main_log);
+  caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
-  wait_for_end(signals, plane, listeners, reload);
+  wait_for_end(signals, caretaker, reload);
   probes.set(Probes::Phase::Draining);
   drain(signals, plane, config, main_log);
   admin_server.stop();
@@ -238,6 +228,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
 int serve(const std::string& config_path, bool accept_loss) {
   settle_openssl_insides();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
+  if (report.ok()) check_files(report);
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
   const sigset_t signals = block_signals();  // before the first thread, the log's, is started
@@ -251,8 +242,6 @@ int serve(const std::string& config_path, bool accept_loss) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
-  if (const auto files = check_key_files(report.config); !files)
-    return fail(kConfig, config_path + ": " + files.error().what);
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
   return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, signals, plane,
@@ -260,19 +249,10 @@ int serve(const std::string& config_path, bool accept_loss) {
 }
 
 int check(const std::string& config_path) {
-  const ConfigReport report = load_config(config_path);
+  ConfigReport report = load_config(config_path);
+  check_files(report);
+  check_surroundings(report);
   if (!acceptable(report, config_path)) return kConfig;
-  Log log(Level::Error, LogFormat::Text, 2);
-  DataPlane plane(report.config, log);
-  if (const auto prepared = plane.prepare(); !prepared)
-    return fail(kConfig, config_path + ": " + prepared.error().what);
-  const auto trusted = trusted_cas(report.config.registry);
-  if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
-  const auto passed_over = check_trusted(*trusted);
-  if (!passed_over) return fail(kConfig, config_path + ": " + passed_over.error().what);
-  for (const std::string& line : *passed_over) std::cerr << "sallyport: " << config_path << ": " << line << '\n';
-  if (const auto files = check_key_files(report.config); !files)
-    return fail(kConfig, config_path + ": " + files.error().what);
   if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';
   std::cout << config_path << ": ok, " << report.config.listeners.size() << " listener(s), "
             << report.config.upstreams.size() << " upstream(s)\n";

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "cache/registry/registrar.h"
+#include "proxy/shard/late_names.h"
 #include "proxy/shard/shard.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
@@ -30,6 +31,10 @@ unsigned usable_cpus() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+unsigned shards_of(const Config& config) {
+  return config.shards != 0 ? config.shards : usable_cpus();
 }
 
 // A listening socket of one shard. `address` gets the port the kernel chose.
@@ -135,6 +140,7 @@ class DataPlane::Impl {
   std::vector<std::string> addresses;                    // as bound
   std::vector<std::unique_ptr<ListenerConfig>> retired;  // replaced, and sessions that began with them may be there
   std::unique_ptr<Servers> servers;
+  std::optional<LateNames> late_names;
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
@@ -149,14 +155,25 @@ DataPlane::~DataPlane() {
   join();
 }
 
+Answer<void> DataPlane::resolves(const Endpoint& endpoint, bool to_listen) {
+  const auto address = resolve_address(endpoint, to_listen);
+  return address ? Answer<void>() : address.error();
+}
+
+Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files) {
+  const Capacity capacity = Capacity::of(open_files, shards_of(config));
+  if (const auto rings = Shard::can_have_ring(capacity); !rings) return rings.error();
+  return capacity;
+}
+
 unsigned DataPlane::shards() const {
-  return impl_->config.shards != 0 ? impl_->config.shards : usable_cpus();
+  return shards_of(impl_->config);
 }
 
 Answer<std::vector<Digest>> DataPlane::prepare() {
   std::vector<Digest> keys;
   for (const ListenerConfig& listener : impl_->config.listeners) {
-    auto certificates = load_server_certificates(listener.certificates, std::time(nullptr));
+    auto certificates = load_server_certificates(listener.certificates);
     auto prepared = certificates ? prepare_listener(listener, listener.auth, std::move(*certificates))
                                  : Answer<PreparedListener>(certificates.error());
     if (!prepared) return Refusal{prepared.error().kind, "listener " + listener.name + ": " + prepared.error().what};
@@ -168,6 +185,7 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
   auto servers = Servers::resolve(impl_->config);
   if (!servers) return servers.error();
   impl_->servers = std::move(*servers);
+  impl_->late_names.emplace(impl_->config, *impl_->servers);
   return keys;
 }
 
@@ -253,13 +271,33 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
 
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, AuthMode auth,
                                                      std::vector<ServerCertificate> certificates) const {
-  auto context = TlsContext::create(config, auth, std::move(certificates), &impl_->tickets);
+  auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();
   PreparedListener prepared;
+  prepared.certificates = std::move(certificates);
   prepared.config = std::make_unique<ListenerConfig>(config);
   prepared.tls = std::move(*context);
   prepared.auth = auth;
   return prepared;
+}
+
+std::vector<ServerCertificate> DataPlane::certificates(std::size_t index) const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<ServerCertificate> all;
+  for (const ServerCertificate& each : impl_->live[index].certificates) all.push_back(each.share());
+  return all;
+}
+
+std::optional<Digest> DataPlane::hosted(std::size_t index) const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->live[index].hosted;
+}
+
+std::vector<Digest> DataPlane::presented(std::size_t index) const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<Digest> ids;
+  for (const Certificate& leaf : impl_->live[index].tls->leaves()) ids.push_back(leaf.fingerprint());
+  return ids;
 }
 
 std::vector<Digest> DataPlane::server_keys(std::size_t index, const PreparedListener& prepared) const {
@@ -296,6 +334,15 @@ void DataPlane::set_cut_pace(std::uint64_t per_second) {
 
 void DataPlane::tick(std::int64_t now) {
   impl_->tickets.rotate(now);
+  impl_->late_names->tick();
+}
+
+std::vector<std::string> DataPlane::unresolved() const {
+  return impl_->late_names->missing();
+}
+
+void DataPlane::clock_was_set() {
+  impl_->ask(ClockSet{});
 }
 
 std::vector<ListenerInfo> DataPlane::listeners() const {

@@ -38,6 +38,7 @@ struct ListenerInfo {
 struct PreparedListener {
   std::unique_ptr<ListenerConfig> config;
   std::unique_ptr<TlsContext> tls;
+  std::vector<ServerCertificate> certificates;  // all of them, also those that are out of date and not presented
   AuthMode auth = AuthMode::Mutual;
   bool auth_chosen = false;
   std::optional<Digest> hosted;
@@ -64,9 +65,14 @@ class DataPlane final : public ChangeSink {
   DataPlane(const Config& config, Log& log);
   ~DataPlane() override;  // stop_now() and join()
 
-  // Everything that can be wrong without binding anything: certificate files and keys, SNI names, upstream
+  // Everything that can be wrong without binding anything: certificate files and keys, SNI names, source
   // addresses, CA ids. Also what `check` runs. Returns the SPKI hashes of every certificate it would present.
   Answer<std::vector<Digest>> prepare();
+
+  // For `check`: whether a name or address can be resolved; and how many connections there is room for, by making one
+  // ring as each shard has one, and dropping it. The refusals are those of prepare() and start().
+  static Answer<void> resolves(const Endpoint& endpoint, bool to_listen);
+  static Answer<Capacity> room_for(const Config& config, std::uint64_t open_files);
 
   // How many shards will run: Config::shards, or one per CPU this process may use.
   unsigned shards() const;
@@ -90,13 +96,21 @@ class DataPlane final : public ChangeSink {
   std::optional<ListenerAdmits> listener_admits(std::string_view name) const;
   Answer<PreparedListener> prepare_listener(const ListenerConfig& config, AuthMode auth,
                                             std::vector<ServerCertificate> certificates) const;
+  // What a listener was prepared with, and the leaves of these that it presents. After prepare().
+  std::vector<ServerCertificate> certificates(std::size_t index) const;
+  std::vector<Digest> presented(std::size_t index) const;
+  std::optional<Digest> hosted(std::size_t index) const;  // the one that was chosen at run time, if it is in use
   // The public keys that would be presented with `prepared` in place of what listener `index` has.
   std::vector<Digest> server_keys(std::size_t index, const PreparedListener& prepared) const;
   void install_listener(std::size_t index, PreparedListener prepared);
   // Configurations that were replaced and that a session may still have; install_listener() drops the others.
   std::size_t retired_configs() const;
   void set_cut_pace(std::uint64_t per_second);
-  void tick(std::int64_t now);  // about every second: rotates the ticket keys
+  // About every second: rotates the ticket keys, and asks again for names of brokers that did not resolve. The main
+  // thread.
+  void tick(std::int64_t now);
+  std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each; the main thread
+  void clock_was_set();                         // every session is looked at again: one may have ended by the new time
 
   std::vector<ListenerInfo> listeners() const;  // after start()
   std::vector<ShardInfo> shard_info() const;

@@ -5,6 +5,7 @@
 // handlers.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "admin/operations/access.h"
 #include "admin/operations/import.h"
 #include "admin/operations/listener_control.h"
+#include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/data_plane.h"
@@ -32,8 +34,8 @@ struct ApiParts {
   ListenerControl& listeners;
   Access& access;
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
+  const Warnings& warnings;
   const Config& config;
-  std::int64_t started_at = 0;
 };
 
 // A request that was matched and let in.
@@ -123,6 +125,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse backup(const Call& call);
 
   const ApiParts parts_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   ImportProgress imports_;
   std::mutex backup_mutex_;
   Logger& log_;  // guarded by log_mutex_: several workers, one producer

@@ -106,8 +106,16 @@ HttpResponse AdminApi::status(const Call&) {
     closing += shard.closing;
   }
   const std::int64_t now = std::time(nullptr);
+  const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began_);
+  Json warnings = Json::array();
+  for (const Warnings::Warning& warning : parts_.warnings.all()) {
+    warnings.push_back({{"kind", std::string(Warnings::kKinds[static_cast<std::size_t>(warning.kind)])},
+                        {"about", warning.about},
+                        {"what", warning.what},
+                        {"since", utc(warning.since)}});
+  }
   return ok({{"version", SALLYPORT_VERSION},
-             {"uptime_seconds", now - parts_.started_at},
+             {"uptime_seconds", uptime.count()},
              {"sessions", sessions},
              {"sessions_closing", closing},
              {"shards", std::move(shards)},
@@ -123,6 +131,7 @@ HttpResponse AdminApi::status(const Call&) {
              {"registrations_refused_late", stats.refused},
              {"store_errors", stats.store_errors},
              {"store_stalled", stats.stalled},
+             {"warnings", std::move(warnings)},
              {"revision", stats.revision}});
 }
 

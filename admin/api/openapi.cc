@@ -135,6 +135,7 @@ Json schemas() {
                           {"registrations_refused_late", "integer"},
                           {"store_errors", "integer"},
                           {"store_stalled", "boolean"},
+                          {"warnings", "array"},
                           {"revision", "integer"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
   all["ServerCertificate"] = schema({{"id", "string"},

@@ -210,8 +210,19 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* listener = app.add_subcommand("listener", "listeners")->require_subcommand(1);
   client_command(*listener, parsed, "list", "list listeners, where they listen, and what was chosen for them",
                  [](Operator& speaking) { return speaking.listener_list(); });
-  plain_command(*listener, parsed, "reset", "back to what the configuration file says", {{"NAME", "the listener"}},
-                [&parsed](Operator& speaking) { return speaking.listener_reset(parsed.first); });
+  CLI::App& reset = plain_command(*listener, parsed, "reset", "back to what the configuration file says",
+                                  {{"NAME", "the listener"}}, {});
+  reset.add_option("--state-dir", parsed.state_dir,
+                   "offline, in place of a running server: the folder of a registry that no server uses");
+  reset.callback([&parsed] {
+    parsed.chosen = [&parsed] {
+      if (!parsed.state_dir.empty()) {
+        return reset_listener_offline(parsed.first, parsed.state_dir, parsed.options.yes);
+      }
+      Operator speaking = speaker(parsed);
+      return speaking.listener_reset(parsed.first);
+    };
+  });
   plain_command(*listener, parsed, "use-cert", "switch the server certificate; no connection is dropped",
                 {{"NAME", "the listener"}, {"ID", "the full id of a hosted server certificate"}},
                 [&parsed](Operator& speaking) { return speaking.listener_use_cert(parsed.first, parsed.second); });

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "admin/cli/say.h"
+#include "admin/operations/offline_reset.h"
 #include "admin/operations/restore.h"
 #include "cache/base/text.h"
 
@@ -60,6 +61,18 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
                                       : " revoked since the backup: they stay revoked\n");
     if (!discard_revocations) list(std::cout, *restored);
   }
+  return kDone;
+}
+
+int reset_listener_offline(const std::string& listener, const std::string& state_dir, bool yes) {
+  const auto chosen = chosen_offline(state_dir, listener);
+  if (!chosen) return complain(chosen.error().what);
+  if (!agreed("resetting listener " + listener + " drops what was chosen for it at run time: " + *chosen, yes)) {
+    return kFailed;
+  }
+  const auto reset = reset_offline(state_dir, listener, {"listener reset", "uid " + std::to_string(::getuid())});
+  if (!reset) return complain(reset.error().what);
+  std::cout << "listener " << escaped(listener) << ": as the configuration file says, from the next start on\n";
   return kDone;
 }
 

@@ -8,4 +8,7 @@ namespace sallyport {
 // `restore`: puts a backup back, and says what it keeps or undoes.
 int restore_offline(const std::string& dir, const std::string& state_dir, bool discard_revocations, bool yes);
 
+// `listener reset --state-dir`.
+int reset_listener_offline(const std::string& listener, const std::string& state_dir, bool yes);
+
 }  // namespace sallyport

@@ -7,6 +7,7 @@
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
 #include "cache/base/file.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 
@@ -234,6 +235,10 @@ int Operator::status() {
     pairs.emplace_back("imports", count(imports, "running") + " running: " + count(imports, "certificates_read") +
                                       " read, " + count(imports, "registered") + " registered, " +
                                       count(imports, "failed") + " failed");
+  }
+  if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
+  for (const Json& warning : json["warnings"]) {
+    pairs.emplace_back("warning", escaped(text(warning, "about")) + ": " + escaped(text(warning, "what")));
   }
   print_pairs(std::cout, pairs);
   Table table({"SHARD", "SESSIONS", "CLOSING", "BUSY"});

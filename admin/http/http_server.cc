@@ -6,7 +6,6 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
-#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -29,7 +28,7 @@ using TlsPtr = std::unique_ptr<asio::ssl::context>;
 
 // Checked as a listener's files are; asio then reads them again for itself.
 Answer<TlsPtr> tls_from(const CertificateFiles& files) {
-  if (const auto checked = load_server_certificate(files, std::time(nullptr)); !checked) return checked.error();
+  if (const auto checked = load_server_certificate(files); !checked) return checked.error();
   auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
   error_code failure;
   context->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1, failure);
@@ -172,13 +171,15 @@ Answer<void> HttpServer::listen_unix(const std::string& path, HttpHandler& handl
   return {};
 }
 
-Answer<void> HttpServer::reload_tls(const CertificateFiles& files) {
+Answer<std::function<void()>> HttpServer::prepare_tls(const CertificateFiles& files) {
   auto made = tls_from(files);
   if (!made) return made.error();
-  asio::post(impl_->io, [this, context = std::move(*made)]() mutable {
-    for (auto& listener : impl_->tcp) listener->set_tls(std::move(context));
+  auto context = std::make_shared<TlsPtr>(std::move(*made));
+  return std::function<void()>([this, context] {
+    asio::post(impl_->io, [this, context] {
+      for (auto& listener : impl_->tcp) listener->set_tls(std::move(*context));
+    });
   });
-  return {};
 }
 
 void HttpServer::start() {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,8 +87,9 @@ class HttpServer {
                                  const std::optional<CertificateFiles>& tls = std::nullopt);
   // Mode 0660. A socket file that nobody answers on any more is replaced, a living one is a refusal.
   Answer<void> listen_unix(const std::string& path, HttpHandler& handler);
-  // New connections of its one TLS address use these files from now on. After start(), any thread.
-  Answer<void> reload_tls(const CertificateFiles& files);
+  // Reads and checks the files; once the answer is called, new connections of its one TLS address use them. After
+  // start(), any thread; not after the end of this object.
+  Answer<std::function<void()>> prepare_tls(const CertificateFiles& files);
   void start();
   void stop();
 

@@ -32,8 +32,22 @@ Answer<void> Access::load() {
   const auto stored = registrar_.tokens();
   if (!stored) return stored.error();
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, row] : *stored) tokens_[name] = row;
+  for (const auto& [name, row] : *stored) tokens_.insert_or_assign(name, token_of(row, std::time(nullptr)));
   return {};
+}
+
+Access::Token Access::token_of(const TokenRow& row, std::int64_t now) {
+  if (row.expires_at == 0) return {row, {}};
+  return {row, Lifetime(row.expires_at, now, steady_seconds())};
+}
+
+bool Access::alive(Token& token, std::int64_t now) {
+  return !token.life || !token.life->over(now, steady_seconds());
+}
+
+void Access::tick(std::int64_t now) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [name, token] : tokens_) alive(token, now);
 }
 
 std::optional<Caller> Access::caller(const HttpRequest& request) const {
@@ -50,11 +64,9 @@ std::optional<Caller> Access::caller(const HttpRequest& request) const {
   std::optional<Caller> found;
   const std::lock_guard lock(mutex_);
   // Every token is compared, each in constant time: the answer's delay tells nothing.
-  for (const auto& [name, row] : tokens_) {
-    const bool same = CRYPTO_memcmp(row.hash.data(), hash.data(), hash.size()) == 0;
-    if (same && (row.expires_at == 0 || now < row.expires_at)) {
-      found = Caller{{name, request.peer.from}, row.operates, false};
-    }
+  for (auto& [name, token] : tokens_) {
+    const bool same = CRYPTO_memcmp(token.row.hash.data(), hash.data(), hash.size()) == 0;
+    if (same && alive(token, now)) found = Caller{{name, request.peer.from}, token.row.operates, false};
   }
   return found;
 }
@@ -88,7 +100,7 @@ Answer<Access::Created> Access::create(const std::string& name, bool operates, s
   if (const auto stored = registrar_.put_token(name, row, by); !stored) return stored.error();
   undurable_.erase(name);  // one of this name was revoked, and written before this one was
   const std::lock_guard lock(mutex_);
-  tokens_[name] = row;
+  tokens_.insert_or_assign(name, token_of(row, row.created_at));
   return created;
 }
 
@@ -105,7 +117,7 @@ Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
     const std::lock_guard lock(mutex_);
     const auto found = tokens_.find(name);
     if (found == tokens_.end()) return Refusal{Refusal::Kind::NotFound, "there is no token '" + name + "'"};
-    info = info_of(name, found->second);
+    info = info_of(name, found->second.row);
     tokens_.erase(found);
   }
   if (const auto removed = registrar_.remove_token(name, again, by); !removed) {
@@ -119,7 +131,7 @@ Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
 std::vector<TokenInfo> Access::list() const {
   const std::lock_guard lock(mutex_);
   std::vector<TokenInfo> all;
-  for (const auto& [name, row] : tokens_) all.push_back(info_of(name, row));
+  for (const auto& [name, token] : tokens_) all.push_back(info_of(name, token.row));
   return all;
 }
 

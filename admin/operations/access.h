@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "admin/http/http_server.h"
+#include "cache/base/clock_watch.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 
@@ -44,14 +45,24 @@ class Access {
   };
   Answer<Created> create(const std::string& name, bool operates, std::int64_t ttl_seconds, const Actor& by);
   Answer<TokenInfo> revoke(const std::string& name, const Actor& by);
+  // About every second, so that a token ends also where nobody shows it: what has ended stays so, wherever the clock is
+  // set afterwards.
+  void tick(std::int64_t now);
   std::vector<TokenInfo> list() const;
 
  private:
   Registrar& registrar_;
+  struct Token {
+    TokenRow row;
+    std::optional<Lifetime> life;  // none: no end
+  };
+  static Token token_of(const TokenRow& row, std::int64_t now);
+  static bool alive(Token& token, std::int64_t now);
+
   mutable std::mutex mutex_;
-  std::map<std::string, TokenRow> tokens_;
-  std::mutex changing_;                         // one change at a time
-  std::map<std::string, TokenInfo> undurable_;  // revoked, but for the disk; under changing_
+  mutable std::map<std::string, Token> tokens_;  // that one has ended is found when it is asked for
+  std::mutex changing_;                          // one change at a time
+  std::map<std::string, TokenInfo> undurable_;   // revoked, but for the disk; under changing_
 };
 
 }  // namespace sallyport

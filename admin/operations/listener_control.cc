@@ -1,7 +1,6 @@
 #include "admin/operations/listener_control.h"
 
 #include <openssl/crypto.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <ctime>
@@ -14,24 +13,41 @@ const char* name_of(AuthMode mode) {
   return mode == AuthMode::Mutual ? "mutual" : "one-way";
 }
 
-std::string text_of(const OverrideRow& row) {
-  std::string text;
-  if (row.auth) text += std::string("auth ") + name_of(static_cast<AuthMode>(*row.auth));
-  if (row.certificate) text += (text.empty() ? "certificate " : ", certificate ") + to_hex(*row.certificate);
-  return text.empty() ? "as the file says" : text;
-}
-
 std::string seal_name(const Digest& id) {
   return "sallyport server key " + to_hex(id);
 }
 
 }  // namespace
 
+Answer<ServerCertificate> open_server_certificate(const SealingKey& sealing, const Digest& id,
+                                                  const ServerCertRow& row) {
+  auto key = sealing.unseal(row.sealed_key, seal_name(id));
+  if (!key) return key.error();
+  auto parsed = parse_server_certificate(row.chain_pem, *key, "the hosted chain", "the hosted key");
+  OPENSSL_cleanse(key->data(), key->size());
+  return parsed;
+}
+
+std::string ListenerControl::text_of(const OverrideRow& row) {
+  std::string text;
+  if (row.auth) text += std::string("auth ") + name_of(static_cast<AuthMode>(*row.auth));
+  if (row.certificate) text += (text.empty() ? "certificate " : ", certificate ") + to_hex(*row.certificate);
+  return text.empty() ? "as the file says" : text;
+}
+
 Answer<std::optional<SealingKey>> ListenerControl::sealing_key() const {
   if (config_.registry.key_file.empty()) return std::optional<SealingKey>();
-  auto key = SealingKey::load(config_.registry.key_file);
-  if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
-  return std::optional<SealingKey>(std::move(*key));
+  if (!sealing_) {
+    const auto key = SealingKey::load(config_.registry.key_file);
+    if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
+    sealing_.emplace(*key);
+  }
+  return sealing_;
+}
+
+OverrideRow ListenerControl::chosen_for(const std::string& listener) const {
+  const auto found = chosen_.find(listener);
+  return found == chosen_.end() ? OverrideRow{} : found->second;
 }
 
 Answer<std::size_t> ListenerControl::find(const std::string& listener) const {
@@ -53,77 +69,7 @@ Answer<ServerCertificate> ListenerControl::open_hosted(const Digest& id) const {
     return Refusal{Refusal::Kind::Conflict, "the key of server certificate " + to_hex(id) +
                                                 " is encrypted: set registry.key_file to the file it was stored with"};
   }
-  auto key = (*sealing)->unseal(row->second.sealed_key, seal_name(id));
-  if (!key) return key.error();
-  auto parsed =
-      parse_server_certificate(row->second.chain_pem, *key, "the hosted chain", "the hosted key", std::time(nullptr));
-  OPENSSL_cleanse(key->data(), key->size());
-  return parsed;
-}
-
-Answer<PreparedListener> ListenerControl::prepare(const ListenerConfig& file, const OverrideRow& chosen) const {
-  std::vector<ServerCertificate> certificates;
-  if (chosen.certificate) {
-    auto hosted = open_hosted(*chosen.certificate);
-    if (!hosted) return hosted.error();
-    certificates.push_back(std::move(*hosted));
-  } else {
-    auto loaded = load_server_certificates(file.certificates, std::time(nullptr));
-    if (!loaded) return loaded.error();
-    certificates = std::move(*loaded);
-  }
-  const AuthMode auth = chosen.auth ? static_cast<AuthMode>(*chosen.auth) : file.auth;
-  auto prepared = plane_.prepare_listener(file, auth, std::move(certificates));
-  if (!prepared) return prepared;
-  prepared->auth_chosen = chosen.auth.has_value();
-  prepared->hosted = chosen.certificate;
-  return prepared;
-}
-
-Answer<void> ListenerControl::put_in_force(std::size_t index, PreparedListener prepared) {
-  if (auto known = registrar_.set_server_keys(plane_.server_keys(index, prepared)); !known) return known;
-  plane_.install_listener(index, std::move(prepared));
-  return {};
-}
-
-std::vector<ListenerControl::Mark> ListenerControl::marks_of(const ListenerConfig& listener) {
-  std::vector<Mark> marks;
-  for (const CertificateFiles& files : listener.certificates) {
-    for (const std::string* path : {&files.chain, &files.key}) {
-      struct stat about {};
-      Mark mark;
-      if (::stat(path->c_str(), &about) == 0) {  // follows symlinks: what counts is where they lead
-        mark = {about.st_dev, about.st_ino, static_cast<std::uint64_t>(about.st_size),
-                about.st_mtim.tv_sec * 1'000'000'000 + about.st_mtim.tv_nsec};
-      }
-      marks.push_back(mark);
-    }
-  }
-  return marks;
-}
-
-Answer<void> ListenerControl::restore() {
-  const auto stored = registrar_.overrides();
-  if (!stored) return stored.error();
-  const std::lock_guard lock(mutex_);
-  for (const ListenerConfig& listener : config_.listeners) {
-    watched_[listener.name].in_use = watched_[listener.name].seen = marks_of(listener);
-  }
-  for (const auto& [name, row] : *stored) {
-    const auto index = plane_.listener_index(name);
-    if (!index) {
-      log_.warn("override-unused", {{"listener", name}, {"chosen", text_of(row)}});
-      continue;
-    }
-    auto prepared = prepare(config_.listeners[*index], row);
-    if (!prepared) {
-      return Refusal{prepared.error().kind, "listener " + name + " (" + text_of(row) + "): " + prepared.error().what};
-    }
-    if (auto done = put_in_force(*index, std::move(*prepared)); !done) return done;
-    chosen_[name] = row;
-    log_.info("override", {{"listener", name}, {"chosen", text_of(row)}});
-  }
-  return {};
+  return open_server_certificate(**sealing, id, row->second);
 }
 
 Answer<HostedCertificate> ListenerControl::host(std::string_view chain_pem, std::string_view key_pem, const Actor& by) {
@@ -135,8 +81,11 @@ Answer<HostedCertificate> ListenerControl::host(std::string_view chain_pem, std:
                    "server keys are stored encrypted only: put `openssl rand -hex 32` into a file of mode 0600, "
                    "name it in registry.key_file and reload"};
   }
-  auto parsed = parse_server_certificate(chain_pem, key_pem, "chain", "key", std::time(nullptr));
+  auto parsed = parse_server_certificate(chain_pem, key_pem, "chain", "key");
   if (!parsed) return parsed.error();
+  if (const auto flaw = date_flaw(parsed->leaf(), std::time(nullptr)); !flaw.empty()) {
+    return Refusal{Refusal::Kind::Invalid, "chain: the server certificate " + std::string(flaw)};
+  }
   const Digest id = parsed->chain.front().fingerprint();
   const auto stored = registrar_.server_certs();
   if (!stored) return stored.error();
@@ -195,9 +144,13 @@ Answer<void> ListenerControl::change(const std::string& listener, const std::str
                                      const Actor& by) {
   const auto index = find(listener);
   if (!index) return index.error();
-  const auto before = chosen_.find(listener);
-  const OverrideRow was = before == chosen_.end() ? OverrideRow{} : before->second;
-  auto prepared = prepare(config_.listeners[*index], chosen);
+  const OverrideRow was = chosen_for(listener);
+  // The mode alone changes: with whatever is in use.
+  auto certificates = chosen.certificate == was.certificate
+                          ? Answer<std::vector<ServerCertificate>>(plane_.certificates(*index))
+                          : certificates_for(*index, chosen);
+  if (!certificates) return certificates.error();
+  auto prepared = prepare(config_.listeners[*index], chosen, std::move(*certificates));
   if (!prepared) return prepared.error();
   const AuthMode of_file = config_.listeners[*index].auth;
   const auto auth_of = [&](const OverrideRow& row) { return row.auth ? static_cast<AuthMode>(*row.auth) : of_file; };
@@ -212,14 +165,14 @@ Answer<void> ListenerControl::change(const std::string& listener, const std::str
 
 Answer<void> ListenerControl::use_certificate(const std::string& listener, const Digest& id, const Actor& by) {
   const std::lock_guard lock(mutex_);
-  OverrideRow chosen = chosen_.count(listener) != 0 ? chosen_[listener] : OverrideRow{};
+  OverrideRow chosen = chosen_for(listener);
   chosen.certificate = id;
   return change(listener, "listener.certificate", chosen, by);
 }
 
 Answer<void> ListenerControl::set_auth(const std::string& listener, AuthMode mode, const Actor& by) {
   const std::lock_guard lock(mutex_);
-  OverrideRow chosen = chosen_.count(listener) != 0 ? chosen_[listener] : OverrideRow{};
+  OverrideRow chosen = chosen_for(listener);
   chosen.auth = static_cast<std::uint8_t>(mode);
   return change(listener, "listener.auth", chosen, by);
 }
@@ -227,53 +180,6 @@ Answer<void> ListenerControl::set_auth(const std::string& listener, AuthMode mod
 Answer<void> ListenerControl::reset(const std::string& listener, const Actor& by) {
   const std::lock_guard lock(mutex_);
   return change(listener, "listener.reset", OverrideRow{}, by);
-}
-
-// A file is read when it looks the same twice: whoever writes chain and key one after the other is given a second.
-void ListenerControl::look_at_files() {
-  const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    const ListenerConfig& listener = config_.listeners[i];
-    Watched& watched = watched_[listener.name];
-    std::vector<Mark> now = marks_of(listener);
-    const bool settled = now == watched.seen;
-    watched.seen = now;
-    if (!settled || now == watched.in_use) continue;
-    watched.in_use = std::move(now);  // also where they are bad: said once, until they change again
-    const OverrideRow chosen = chosen_.count(listener.name) != 0 ? chosen_[listener.name] : OverrideRow{};
-    if (chosen.certificate) continue;  // a hosted one is in use
-    auto prepared = prepare(listener, chosen);
-    const auto done = prepared ? put_in_force(i, std::move(*prepared)) : Answer<void>(prepared.error());
-    if (!done) {
-      log_.error("certificate-files", {{"listener", listener.name},
-                                       {"what", "the new files are not used, the old certificate stays"},
-                                       {"why", done.error().what}});
-      continue;
-    }
-    log_.info("certificate-files", {{"listener", listener.name}, {"what", "read again and in use"}});
-  }
-}
-
-Answer<void> ListenerControl::reload(const std::vector<ListenerConfig>& listeners, const std::string& key_file) {
-  const std::lock_guard lock(mutex_);
-  const std::string key_file_before = config_.registry.key_file;
-  config_.registry.key_file = key_file;
-  std::vector<PreparedListener> prepared;
-  for (const ListenerConfig& listener : listeners) {
-    const OverrideRow chosen = chosen_.count(listener.name) != 0 ? chosen_[listener.name] : OverrideRow{};
-    auto one = prepare(listener, chosen);
-    if (!one) {
-      config_.registry.key_file = key_file_before;
-      return Refusal{one.error().kind, "listener " + listener.name + ": " + one.error().what};
-    }
-    prepared.push_back(std::move(*one));
-  }
-  for (std::size_t i = 0; i < listeners.size(); ++i) {
-    if (auto done = put_in_force(i, std::move(prepared[i])); !done) return done;
-    watched_[listeners[i].name].in_use = watched_[listeners[i].name].seen = marks_of(listeners[i]);
-  }
-  config_.listeners = listeners;
-  return {};
 }
 
 }  // namespace sallyport

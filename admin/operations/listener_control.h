@@ -1,7 +1,8 @@
 // What may change about listeners while they serve: their server certificate, their mode, and what their files and
 // the configuration say. Run-time choices are kept in the registry and win over the file until they are reset.
 // Every change is prepared and checked whole, written, and only then put in force; what cannot be prepared
-// changes nothing. Any thread; one change at a time.
+// changes nothing. What was loaded once is kept: a file that is broken now keeps nobody from another choice. What
+// cannot be served is warned of, and the next best is served. Any thread; one change at a time.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/operations/warnings.h"
 #include "cache/base/log.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
@@ -18,6 +20,10 @@
 #include "proxy/data_plane.h"
 
 namespace sallyport {
+
+// A hosted certificate with its key, opened with the key of `key_file`. Refused in words for an operator.
+Answer<ServerCertificate> open_server_certificate(const SealingKey& sealing, const Digest& id,
+                                                  const ServerCertRow& row);
 
 struct HostedCertificate {
   Digest id{};
@@ -31,10 +37,11 @@ struct HostedCertificate {
 class ListenerControl {
  public:
   // All outlive it. `config` is copied; a reload changes the copy.
-  ListenerControl(const Config& config, DataPlane& plane, Registrar& registrar, Logger& log)
-      : config_(config), plane_(plane), registrar_(registrar), log_(log) {}
+  ListenerControl(const Config& config, DataPlane& plane, Registrar& registrar, Warnings& warnings, Logger& log)
+      : config_(config), plane_(plane), registrar_(registrar), warnings_(warnings), log_(log) {}
 
-  // After the registry is open and before the listeners are: what was chosen at run time comes back.
+  // After the registry is open and before the listeners are: what was chosen at run time comes back. A hosted
+  // certificate that cannot be opened is warned of, and the files' are served; the chosen mode holds in any case.
   Answer<void> restore();
 
   Answer<HostedCertificate> host(std::string_view chain_pem, std::string_view key_pem, const Actor& by);
@@ -44,11 +51,18 @@ class ListenerControl {
   Answer<void> use_certificate(const std::string& listener, const Digest& id, const Actor& by);
   Answer<void> set_auth(const std::string& listener, AuthMode mode, const Actor& by);
   Answer<void> reset(const std::string& listener, const Actor& by);
+  static std::string text_of(const OverrideRow& row);  // "auth mutual, certificate ID"
 
-  // Reads the certificate files again where they changed since the last look and have settled. Called every second.
+  // Reads the certificate files again where they changed since the last look and have settled, or where they were
+  // refused then; looks at the dates of what is loaded; and opens a chosen certificate that could not be opened. Called
+  // every second.
   void look_at_files();
-  // SIGHUP: other listener settings, and all files. Checked whole before anything changes.
-  Answer<void> reload(const std::vector<ListenerConfig>& listeners, const std::string& key_file);
+
+  // SIGHUP: other listener settings, and all files. Checked whole; install() cannot fail any more. Nothing else changes
+  // the listeners meanwhile.
+  class Reloading;
+  Answer<Reloading> prepare_reload(const std::vector<ListenerConfig>& listeners, const std::string& key_file);
+  void install(Reloading reloading);
 
  private:
   // What a file is known by; a symlink that points elsewhere is another file.
@@ -57,27 +71,53 @@ class ListenerControl {
     std::int64_t changed_ns = 0;
     bool operator==(const Mark&) const = default;
   };
-  struct Watched {
+  struct Files {
     std::vector<Mark> in_use, seen;
+    std::string refused;                    // why those that were seen are not in use; empty: they are
+    std::vector<ServerCertificate> loaded;  // what they held when they were last good
   };
 
   Answer<std::size_t> find(const std::string& listener) const;
+  OverrideRow chosen_for(const std::string& listener) const;
   Answer<ServerCertificate> open_hosted(const Digest& id) const;
-  Answer<PreparedListener> prepare(const ListenerConfig& file, const OverrideRow& chosen) const;
+  // The chosen certificate, which is in use already or is opened; else what the files held.
+  Answer<std::vector<ServerCertificate>> certificates_for(std::size_t index, const OverrideRow& chosen) const;
+  Answer<PreparedListener> prepare(const ListenerConfig& file, const OverrideRow& chosen,
+                                   std::vector<ServerCertificate> certificates) const;
+  // Where it cannot be opened: the files' ones, and a warning.
+  Answer<PreparedListener> prepare_best(std::size_t index, const OverrideRow& chosen);
+  // Reads the files of a listener. What is out of date does not take the place of what is not.
+  Answer<std::vector<ServerCertificate>> load(const ListenerConfig& listener) const;
+  void look_at_files_of(std::size_t index);
+  void look_at_dates_of(std::size_t index);
   // Keys known to the gate first, so that no moment exists in which a presented key could be a device's.
   Answer<void> put_in_force(std::size_t index, PreparedListener prepared);
   Answer<void> change(const std::string& listener, const std::string& action, const OverrideRow& chosen,
                       const Actor& by);
   static std::vector<Mark> marks_of(const ListenerConfig& listener);
+  // None: no file is named. It is read once, and again at a reload.
   Answer<std::optional<SealingKey>> sealing_key() const;
 
   Config config_;
   DataPlane& plane_;
   Registrar& registrar_;
+  Warnings& warnings_;
   Logger& log_;
   mutable std::mutex mutex_;
+  mutable std::optional<SealingKey> sealing_;
   std::map<std::string, OverrideRow> chosen_;
-  std::map<std::string, Watched> watched_;
+  std::map<std::string, Files> files_;
+};
+
+class ListenerControl::Reloading {
+ private:
+  friend class ListenerControl;
+  std::unique_lock<std::mutex> lock;
+  std::vector<ListenerConfig> listeners;
+  std::string key_file;
+  std::optional<SealingKey> sealing;
+  std::vector<Files> files;  // by listener
+  std::vector<PreparedListener> prepared;
 };
 
 }  // namespace sallyport

@@ -1,5 +1,6 @@
 #include "admin/operations/metric_table.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "admin/operations/build_info.h"
@@ -296,6 +297,18 @@ const MetricRow kRows[] = {
      {},
      "Commits the disk refused.",
      [](Values& values, const Sources& from) { values.add({}, from.registrar.store_errors); }},
+    {"warnings",
+     MetricType::Gauge,
+     {"kind"},
+     "What is wrong and served nevertheless, by kind; status says each in words.",
+     [](Values& values, const Sources& from) {
+       for (std::size_t kind = 0; kind < Warnings::kKinds.size(); ++kind) {
+         const auto now = std::count_if(from.warnings.begin(), from.warnings.end(), [&](const auto& warning) {
+           return static_cast<std::size_t>(warning.kind) == kind;
+         });
+         values.add({std::string(Warnings::kKinds[kind])}, static_cast<double>(now));
+       }
+     }},
     {"store_stalled",
      MetricType::Gauge,
      {},

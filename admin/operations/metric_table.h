@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
@@ -23,6 +24,7 @@ struct MetricSources {
   RegistrarStats registrar;
   std::vector<CaRecord> cas;
   std::vector<const ShardCounters*> shards;
+  std::vector<Warnings::Warning> warnings;
 };
 
 struct MetricRow;

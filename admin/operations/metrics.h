@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admin/http/http_server.h"
+#include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
@@ -17,8 +18,9 @@ namespace sallyport {
 class Metrics final : public prometheus::Collectable {
  public:
   // All outlive it.
-  Metrics(const Config& config, const DataPlane& plane, const Registrar& registrar, const Log& log)
-      : config_(config), plane_(plane), registrar_(registrar), log_(log) {}
+  Metrics(const Config& config, const DataPlane& plane, const Registrar& registrar, const Warnings& warnings,
+          const Log& log)
+      : config_(config), plane_(plane), registrar_(registrar), warnings_(warnings), log_(log) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
   bool store_stalled() const { return registrar_.stalled(); }
@@ -27,6 +29,7 @@ class Metrics final : public prometheus::Collectable {
   const Config& config_;
   const DataPlane& plane_;
   const Registrar& registrar_;
+  const Warnings& warnings_;
   const Log& log_;
 };
 

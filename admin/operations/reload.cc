@@ -134,27 +134,30 @@ void Reload::say_what_left(const std::set<Digest>& before) {
   }
 }
 
-// All that can fail by what the files say comes first.
+// Everything is read and checked first, and what a disk may refuse is written next; what comes then cannot fail.
 Answer<void> Reload::apply(const Config& next) {
   const Config changed = changed_at_once(config_, next);
   const auto trusted = trusted_cas(changed.registry);
   if (!trusted) return trusted.error();
   if (auto fit = can_trust(*trusted, changed.registry.max_cas); !fit) return fit;
-  const auto tls = config_.admin.address ? config_.admin.tls() : std::nullopt;
-  if (tls) {
-    if (auto read = load_server_certificate(*tls, std::time(nullptr)); !read) {
-      return Refusal{read.error().kind, "admin.certificate: " + read.error().what};
-    }
+  std::function<void()> install_tls;
+  if (const auto tls = config_.admin.address ? config_.admin.tls() : std::nullopt) {
+    auto prepared = network_server_.prepare_tls(*tls);
+    if (!prepared) return Refusal{prepared.error().kind, "admin.certificate: " + prepared.error().what};
+    install_tls = std::move(*prepared);
   }
-  if (auto done = listeners_.reload(changed.listeners, changed.registry.key_file); !done) return done;
-  auto done = registrar_.set_options(registrar_options(changed.registry));
-  if (!done) return done;
+  auto listeners = listeners_.prepare_reload(changed.listeners, changed.registry.key_file);
+  if (!listeners) return listeners.error();
   const std::set<Digest> before = registrar_.trusted();
-  if (auto added = registrar_.trust(*trusted); !added) return added;
-  say_what_left(before);
-  if (tls) {
-    if (auto read = network_server_.reload_tls(*tls); !read) return read;
+  const RegistrarOptions options_before = registrar_.options();
+  if (auto done = registrar_.set_options(registrar_options(changed.registry)); !done) return done;
+  if (auto added = registrar_.trust(*trusted); !added) {
+    (void)registrar_.set_options(options_before);
+    return Refusal{added.error().kind, "registry.trusted_cas: " + added.error().what};
   }
+  say_what_left(before);
+  listeners_.install(std::move(*listeners));
+  if (install_tls) install_tls();
   plane_.set_cut_pace(changed.cuts_per_second);
   log_.set(changed.log_level, changed.log_format);
   config_.drain = changed.drain;

@@ -1,6 +1,5 @@
 #include "admin/operations/restore.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "admin/operations/objects.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
+#include "cache/registry/registry_lock.h"
 #include "cache/registry/restore.h"
 #include "cache/registry/revision_mark.h"
 
@@ -30,29 +30,6 @@ Refusal failed(const std::string& what) {
 Refusal failed_at(const fs::path& path) {
   return failed(path.string() + ": " + std::strerror(errno));
 }
-
-// Keeps sallyport from opening a registry: RocksDB locks the same file (fcntl(2), F_SETLK) for as long as it is open.
-class RegistryLock {
- public:
-  ~RegistryLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  RegistryLock() = default;
-  RegistryLock(const RegistryLock&) = delete;
-  RegistryLock& operator=(const RegistryLock&) = delete;
-
-  // False: a process has it open.
-  bool take(const fs::path& registry) {
-    fd_ = ::open((registry / "LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    return fd_ >= 0 && ::fcntl(fd_, F_SETLK, &lock) == 0;
-  }
-
- private:
-  int fd_ = -1;
-};
 
 std::string described(const RegistryStore& store, const Digest& id) {
   const auto text = store.device_text(id);
@@ -103,7 +80,7 @@ class Restore {
     }
     has_present_ = fs::exists(present_ / "CURRENT", failure);
     if (has_present_) {
-      if (!lock_.take(present_)) {
+      if (!lock_.take(present_.string())) {
         return Refusal{Refusal::Kind::Conflict, state_dir_.string() + " is in use: stop sallyport first"};
       }
     } else if (fs::exists(state_dir_, failure) && !fs::is_empty(state_dir_, failure)) {

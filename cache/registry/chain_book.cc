@@ -50,7 +50,9 @@ std::uint64_t ChainBook::make(ChainRow row, const std::vector<Certificate>& inte
     return 0;
   }
   ledger_.add_chain(std::move(row));
-  refresh(id, cas, std::time(nullptr));
+  const std::int64_t now = std::time(nullptr);
+  refresh(id, cas, now);
+  narrow(chains_.record(id)->intermediate_dates, now);
   return id;
 }
 
@@ -97,7 +99,25 @@ void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
 }
 
 void ChainBook::refresh_all(const CaSet& cas, std::int64_t now) {
-  for (const std::uint64_t id : chains_.ids()) refresh(id, cas, now);
+  holds_from_ = INT64_MIN;
+  holds_until_ = INT64_MAX;
+  for (const CaEntry& ca : cas.entries()) narrow({ca.certificate.not_before(), ca.certificate.not_after()}, now);
+  for (const std::uint64_t id : chains_.ids()) {
+    refresh(id, cas, now);
+    narrow(chains_.record(id)->intermediate_dates, now);
+  }
+}
+
+// A window of a chain is one path's, the one that is alive at `now`: another may be when one of these dates has passed,
+// in either direction.
+void ChainBook::narrow(const Window& dates, std::int64_t now) {
+  for (const std::int64_t first : {dates.not_before, dates.not_after == INT64_MAX ? INT64_MAX : dates.not_after + 1}) {
+    if (first <= now) {
+      holds_from_ = std::max(holds_from_.load(), first);
+    } else {
+      holds_until_ = std::min(holds_until_.load(), first - 1);
+    }
+  }
 }
 
 std::vector<Digest> ChainBook::refresh_with_intermediates(const CaSet& cas, std::int64_t now) {

@@ -3,6 +3,7 @@
 // registrar's thread alone.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -31,6 +32,10 @@ class ChainBook {
   bool restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
                const Digest& owner_key);
 
+  // Whether what refresh_all() found by its `now` would be found by this one: no certificate of a CA or of a chain
+  // begins or ends between the two. Any thread.
+  bool holds_at(std::int64_t now) const { return now >= holds_from_ && now <= holds_until_; }
+
   // Whether it is alive, and when, by the CAs and the listed serials as they are now.
   void refresh(std::uint64_t id, const CaSet& cas, std::int64_t now);
   void refresh_all(const CaSet& cas, std::int64_t now);
@@ -48,6 +53,7 @@ class ChainBook {
  private:
   std::uint64_t make(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
                      const CaSet& cas);
+  void narrow(const Window& dates, std::int64_t now);
 
   ChainTable& chains_;
   const StatusCache& cache_;
@@ -55,6 +61,7 @@ class ChainBook {
   Ledger& ledger_;
   Logger& log_;
   std::map<std::string, std::uint64_t> ids_;  // by owner and intermediates
+  std::atomic<std::int64_t> holds_from_{INT64_MIN}, holds_until_{INT64_MAX};
 };
 
 }  // namespace sallyport

@@ -154,8 +154,8 @@ void Registrar::Impl::trim_audit(RegistryStore::Batch& batch) {
 // A day after its end a code is only a wrong one.
 void Registrar::Impl::trim_codes(RegistryStore::Batch& batch, std::vector<Digest>& ended) {
   const std::int64_t now = unix_now();
-  for (const auto& [hash, row] : codes_) {
-    if (row.expires_at + 86400 >= now) continue;
+  for (const auto& [hash, code] : codes_) {
+    if (code.row.expires_at + 86400 >= now) continue;
     store_.remove_code(batch, hash);
     ended.push_back(hash);
   }
@@ -278,6 +278,23 @@ std::shared_ptr<const CaSet> Registrar::ca_set() const {
 Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
   return impl_->call<void>([&] { return impl_->trust(cas); });
 }
+void Registrar::look_at_dates(std::int64_t now) {
+  if (impl_->book_.holds_at(now) && !impl_->passed_over_begins(now)) return;
+  (void)impl_->call<void>([&]() -> Answer<void> {
+    impl_->look_at_dates(now);
+    return {};
+  });
+}
+std::vector<Certificate> Registrar::passed_over() const {
+  const std::lock_guard lock(impl_->mutex_);
+  return impl_->passed_over_;
+}
+void Registrar::clock_was_set(std::int64_t now) {
+  (void)impl_->call<void>([&]() -> Answer<void> {
+    impl_->clock_was_set(now);
+    return {};
+  });
+}
 std::set<Digest> Registrar::trusted() const {
   const std::lock_guard lock(impl_->mutex_);
   return impl_->trusted_;
@@ -302,6 +319,10 @@ Answer<DeviceRecord> Registrar::delete_device(const Digest& id, const Actor& by)
 }
 Answer<std::vector<Registered>> Registrar::register_devices(std::vector<Registration> devices, const Actor& by) {
   return impl_->call<std::vector<Registered>>([&] { return impl_->register_devices(std::move(devices), by); });
+}
+RegistrarOptions Registrar::options() const {
+  const auto options = impl_->call<RegistrarOptions>([&]() -> Answer<RegistrarOptions> { return impl_->options_; });
+  return options ? *options : RegistrarOptions{};
 }
 Answer<void> Registrar::set_options(const RegistrarOptions& options) {
   return impl_->call<void>([&]() -> Answer<void> {

@@ -159,7 +159,12 @@ class Registrar {
   // and absent is passed over, with a warning: it would let nobody in. After warm(), before or after start().
   Answer<void> trust(const std::vector<Certificate>& cas);
   std::set<Digest> trusted() const;  // what trust() was given last; any thread
-  void start();                      // the thread
+  // What a date has closed opens with the next one, and the other way round: chains, and CAs that trust() passed over.
+  // `now` in Unix seconds, later or earlier than before. Cheap where no date lies between; any thread, every second.
+  void look_at_dates(std::int64_t now);
+  std::vector<Certificate> passed_over() const;  // those; any thread
+  void clock_was_set(std::int64_t now);          // the same, and codes that ended stay ended; any thread
+  void start();                                  // the thread
   // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
   // destroyed before the disk answers.
   void stop();
@@ -170,6 +175,7 @@ class Registrar {
   void seen(const Digest& device);
 
   // What a reload of the configuration changes; `queue` stays as it was at the start.
+  RegistrarOptions options() const;  // those in force; any thread
   Answer<void> set_options(const RegistrarOptions& options);
 
   // Any thread.

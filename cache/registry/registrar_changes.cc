@@ -15,7 +15,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kCodeBytes = 16;             // 128 random bits
+constexpr std::size_t kCodeBytes = 16;  // 128 random bits
+constexpr std::int64_t kTrustAgainMs = 60'000;
 constexpr std::size_t kCodesOutstanding = 10'000;  // an operator's script gone wild must not fill the disk
 
 Refusal revoked_ca() {
@@ -57,10 +58,15 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
   sink_.put_in_force(notice);
 }
 
+// `expires_at` itself is the code's last second.
+Registrar::Impl::IssuedCode Registrar::Impl::issued(const CodeRow& row) {
+  return {row, Lifetime(row.expires_at + 1, unix_now(), steady_seconds())};
+}
+
 Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& by) {
   const std::int64_t now = unix_now();
   const auto outstanding = std::count_if(codes_.begin(), codes_.end(), [&](const auto& item) {
-    return !item.second.used && item.second.expires_at > now;
+    return !item.second.row.used && item.second.row.expires_at > now;
   });
   if (static_cast<std::size_t>(outstanding) >= kCodesOutstanding) {
     return Refusal{Refusal::Kind::Conflict, "10,000 registration codes are outstanding: use them or let them expire"};
@@ -77,7 +83,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   ledger_.audit(by, "code.issue", to_hex(row.hash), "", "");  // its hash: the code itself is a secret until it is used
   const auto undo = [&](RegistryStore::Batch& back) { store_.remove_code(back, row.hash); };
   if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
-  codes_[row.hash] = row;
+  codes_.insert_or_assign(row.hash, issued(row));
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
   hashes->insert(row.hash);
   code_hashes_ = std::move(hashes);
@@ -119,24 +125,25 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
   if (const auto proof = check_verification(certificate, registration.verification); !proof) return proof.error();
   if (listed_by_its_issuer(certificate)) return revoked_ca();
   const Digest given = Sha256::of(registration.verification.cn());
-  CodeRow* code = nullptr;
+  IssuedCode* found = nullptr;
   // Every code is compared, each in constant time: nothing tells how near a guess came.
-  for (auto& [hash, row] : codes_) {
-    if (CRYPTO_memcmp(hash.data(), given.data(), hash.size()) == 0) code = &row;
+  for (auto& [hash, code] : codes_) {
+    if (CRYPTO_memcmp(hash.data(), given.data(), hash.size()) == 0) found = &code;
   }
-  if (code == nullptr) {
+  if (found == nullptr) {
     return Refusal{Refusal::Kind::Invalid,
                    "the verification certificate's CN is not a registration code: get one with `ca code`"};
   }
-  if (code->used)
+  CodeRow& code = found->row;
+  if (code.used)
     return Refusal{Refusal::Kind::Conflict, "this registration code was used already: get a new one with `ca code`"};
-  if (now > code->expires_at)
+  if (found->life.over(now, steady_seconds()))
     return Refusal{Refusal::Kind::Invalid, "this registration code has expired: get a new one with `ca code`"};
   if (cas_.size() >= options_.max_cas) {
     return Refusal{Refusal::Kind::Conflict,
                    std::to_string(cas_.size()) + " CAs are registered, the limit of registry.max_cas"};
   }
-  CodeRow used = *code;
+  CodeRow used = code;
   used.used = true;
   RegistryStore::Batch batch;
   store_.put_code(batch, used);
@@ -149,15 +156,23 @@ Answer<CaRecord> Registrar::Impl::register_ca(const CaRegistration& registration
                         now,
                         {},
                         0};
-  if (const auto stored = store_cas({record}, batch, by, *code); !stored) return stored.error();
-  *code = used;
+  if (const auto stored = store_cas({record}, batch, by, code); !stored) return stored.error();
+  code = used;
   return ca(record.id);
 }
 
 Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
-  const std::int64_t now = unix_now();
+  if (auto added = add_trusted(cas, unix_now()); !added) return added;
   std::set<Digest> named;
-  std::vector<Certificate> absent;
+  for (const Certificate& certificate : cas) named.insert(certificate.fingerprint());
+  const std::lock_guard lock(mutex_);
+  trusted_ = std::move(named);
+  return {};
+}
+
+Answer<void> Registrar::Impl::add_trusted(const std::vector<Certificate>& cas, std::int64_t now) {
+  std::set<Digest> named;
+  std::vector<Certificate> absent, passed_over;
   for (const Certificate& certificate : cas) {
     const bool again = !named.insert(certificate.fingerprint()).second;
     if (again || cas_.count(certificate.fingerprint()) != 0) continue;
@@ -167,6 +182,7 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
                                {"ca", to_hex(certificate.fingerprint())},
                                {"subject", certificate.subject()},
                                {"why", fit.error().what}});
+      passed_over.push_back(certificate);
       continue;
     }
     if (!fit) return Refusal{fit.error().kind, certificate.subject() + ": " + fit.error().what};
@@ -188,8 +204,36 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
     if (auto stored = store_cas(std::move(records), batch, {"configuration", "-"}); !stored) return stored;
   }
   const std::lock_guard lock(mutex_);
-  trusted_ = std::move(named);
+  passed_over_ = std::move(passed_over);
   return {};
+}
+
+bool Registrar::Impl::passed_over_begins(std::int64_t now) const {
+  if (steady_ms() < trust_at_ms_) return false;
+  const std::lock_guard lock(mutex_);
+  return std::any_of(passed_over_.begin(), passed_over_.end(), [&](const Certificate& ca) { return in_date(ca, now); });
+}
+
+// The codes that ended now stay so, also where the clock is set back.
+void Registrar::Impl::clock_was_set(std::int64_t now) {
+  for (auto& [hash, code] : codes_) code.life.over(now, steady_seconds());
+  look_at_dates(now);
+}
+
+void Registrar::Impl::look_at_dates(std::int64_t now) {
+  if (!book_.holds_at(now)) put_cas_in_force(now);
+  if (!passed_over_begins(now)) return;
+  const std::vector<Certificate> passed_over = passed_over_;
+  if (const auto added = add_trusted(passed_over, now); !added) {
+    trust_at_ms_ = steady_ms() + kTrustAgainMs;
+    return log_.error("trusted-ca",
+                      {{"what", "its time has come, and it cannot be registered"}, {"why", added.error().what}});
+  }
+  for (const Certificate& ca : passed_over) {
+    if (cas_.count(ca.fingerprint()) == 0) continue;
+    log_.info("trusted-ca",
+              {{"what", "its time has come: registered"}, {"ca", to_hex(ca.fingerprint())}, {"subject", ca.subject()}});
+  }
 }
 
 Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus status, const Actor& by) {

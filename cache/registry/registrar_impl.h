@@ -15,6 +15,7 @@
 #include <thread>
 #include <variant>
 
+#include "cache/base/clock_watch.h"
 #include "cache/base/work_queue.h"
 #include "cache/registry/chain_book.h"
 #include "cache/registry/ledger.h"
@@ -42,6 +43,11 @@ class Registrar::Impl {
     std::optional<Digest> owner_before;  // of a device that moved
     std::string serial;
     DeviceRow row_before;  // of a device that moved
+  };
+
+  struct IssuedCode {
+    CodeRow row;
+    Lifetime life;
   };
 
   // registrar_warm.cc
@@ -84,6 +90,12 @@ class Registrar::Impl {
   Answer<Code> issue_code(std::int64_t ttl_seconds, const Actor& by);
   Answer<CaRecord> register_ca(const CaRegistration& registration, const Actor& by);
   Answer<void> trust(const std::vector<Certificate>& cas);
+  static IssuedCode issued(const CodeRow& row);
+  // Those that are absent and in date; the others are passed over.
+  Answer<void> add_trusted(const std::vector<Certificate>& cas, std::int64_t now);
+  bool passed_over_begins(std::int64_t now) const;  // any thread
+  void look_at_dates(std::int64_t now);
+  void clock_was_set(std::int64_t now);
   Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by);
   Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by);
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
@@ -180,6 +192,7 @@ class Registrar::Impl {
   std::int64_t retry_at_ms_ = 0;                          // steady clock; 0: no failed commit behind
   std::int64_t trim_at_ms_ = 0;                           // steady clock
   std::int64_t settle_at_ms_ = 0;                         // steady clock: when what is owed is tried again
+  std::atomic<std::int64_t> trust_at_ms_{0};              // steady clock: when a CA that was passed over is tried again
   std::chrono::steady_clock::time_point gather_until_{};  // the registrar's
   std::mutex hurry_mutex_;
   std::condition_variable hurried_;
@@ -197,9 +210,10 @@ class Registrar::Impl {
   ChainBook book_;
   CaSet::LinkMemo links_;
   std::set<Digest> server_keys_;
-  std::map<Digest, CodeRow> codes_;
+  std::map<Digest, IssuedCode> codes_;
   std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
   std::set<Digest> trusted_;                     // named by the configuration; written under mutex_
+  std::vector<Certificate> passed_over_;         // of these: out of date and not registered; written under mutex_
   std::set<Digest> cas_not_durable_;             // inactive in memory, active on a disk that refused to take it
   std::map<Digest, std::uint64_t> held_unseen_;  // serials on hold that nobody has shown, by CA
   struct Purge {

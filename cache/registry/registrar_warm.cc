@@ -28,7 +28,7 @@ Answer<void> Registrar::Impl::warm() {
   if (auto read = warm_cas(); !read) return read;
   std::set<Digest> hashes;
   const auto codes = store_.each_code([&](const CodeRow& code) {
-    codes_[code.hash] = code;
+    codes_.insert_or_assign(code.hash, issued(code));
     hashes.insert(code.hash);
     return true;
   });

@@ -120,6 +120,9 @@ class RegistryStore {
   // `env` is for tests that inject faults; it outlives the store. The refusal is one line that says what to do.
   static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr,
                                                      OnLoss on_loss = OnLoss::Refuse);
+  // As open() would find it, by reading alone; the refusal is the one that open() would give. Damage that only shows
+  // where all of the log is replayed is not looked for.
+  static Answer<void> would_open(const std::string& dir);
   ~RegistryStore();
   RegistryStore(const RegistryStore&) = delete;
   RegistryStore& operator=(const RegistryStore&) = delete;

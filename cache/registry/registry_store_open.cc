@@ -238,6 +238,14 @@ class Opening {
     return impl_.settle_mark(dir_, answered_);
   }
 
+  // The same as far as nothing is written.
+  Answer<void> look() {
+    if (auto read = read_mark(); !read) return read;
+    if (const auto opened = impl_.open_to_read(folder_, env_); !opened.ok()) return explain_open(dir_, opened);
+    if (auto known = impl_.check_schema(dir_); !known) return known;
+    return compare();
+  }
+
  private:
   // Refuses, or goes on where a loss is accepted. The first reason is the one that is told.
   Answer<void> missing(const std::string& why, std::uint64_t found) {
@@ -318,6 +326,11 @@ class Opening {
 };
 
 }  // namespace
+
+Answer<void> RegistryStore::would_open(const std::string& dir) {
+  Impl readable;
+  return Opening(dir, nullptr, OnLoss::Refuse, readable).look();
+}
 
 Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env, OnLoss on_loss) {
   if (auto made = make_private_folder(dir); !made) return made.error();

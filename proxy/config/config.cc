@@ -129,7 +129,38 @@ void read_all(const toml::table& root, ConfigReport& report) {
   join(listeners, upstreams, config, problems);
 }
 
+void note_places(const toml::node& node, const std::string& name, ConfigReport& report) {
+  if (!name.empty()) report.places.emplace(name, std::pair(node.source().begin.line, node.source().begin.column));
+  if (const toml::table* table = node.as_table()) {
+    for (const auto& [key, value] : *table) {
+      note_places(value, (name.empty() ? "" : name + ".") + std::string(key.str()), report);
+    }
+  } else if (const toml::array* array = node.as_array()) {
+    for (std::size_t i = 0; i < array->size(); ++i)
+      note_places((*array)[i], name + "[" + std::to_string(i) + "]", report);
+  }
+}
+
 }  // namespace
+
+ConfigProblem ConfigReport::at(std::string key, std::string message) const {
+  for (;;) {
+    if (const auto found = places.find(key); found != places.end()) {
+      return {found->second.first, found->second.second, std::move(message)};
+    }
+    const std::size_t end = key.find_last_of(".[");
+    if (end == std::string::npos) return {0, 0, std::move(message)};
+    key.resize(end);
+  }
+}
+
+void ConfigReport::sort() {
+  for (std::vector<ConfigProblem>* list : {&problems, &warnings}) {
+    std::stable_sort(list->begin(), list->end(), [](const auto& a, const auto& b) {
+      return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+    });
+  }
+}
 
 std::optional<CertificateFiles> AdminConfig::tls() const {
   if (certificate.empty() || key.empty()) return std::nullopt;
@@ -147,6 +178,7 @@ ConfigReport parse_config(std::string_view text, std::string_view file_name) {
   try {
     const toml::table root = toml::parse(text, std::string(file_name));
     read_all(root, report);
+    note_places(root, "", report);
   } catch (const toml::parse_error& error) {
     const toml::source_position begin = error.source().begin;
     std::string message(error.description());
@@ -157,9 +189,7 @@ ConfigReport parse_config(std::string_view text, std::string_view file_name) {
     }
     report.problems.push_back({begin.line, begin.column, std::move(message)});
   }
-  std::stable_sort(report.problems.begin(), report.problems.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
-  });
+  report.sort();
   return report;
 }
 

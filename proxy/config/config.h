@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cache/base/log.h"
@@ -103,7 +105,13 @@ struct ConfigReport {
   Config config;  // meaningful only where there are no problems
   std::vector<ConfigProblem> problems;
   std::vector<ConfigProblem> warnings;
+  // Line and column of each key and element, as "listener[0].certificates[1]": for what the text alone does not show.
+  std::map<std::string, std::pair<std::uint32_t, std::uint32_t>> places;
+
   bool ok() const { return problems.empty(); }
+  // A finding at `key`, or at what it stands in where it is not written, or at 0:0.
+  ConfigProblem at(std::string key, std::string message) const;
+  void sort();  // both lists by place
 };
 
 // Pure: the text alone, no file is opened. All problems in one pass.

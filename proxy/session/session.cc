@@ -19,7 +19,7 @@ Session::Session() {
   broker_send_.arm<&Session::on_broker_send>(*this);
   timer_.arm<&Session::on_timer>(*this);
   register_timer_.arm<&Session::on_register_timer>(*this);
-  expiry_timer_.arm<&Session::on_expiry>(*this);
+  expiry_timer_.arm<&Session::look_again>(*this);
 }
 
 void Session::begin(const SessionHost& host, const SessionSettings& settings, Socket client,
@@ -93,6 +93,7 @@ void Session::on_established() {
     entry_.device = decided->identity->fingerprint;
     entry_.cas = decided->chain_cas;
     host_->admission.index().add(entry_);
+    admitted_ahead_s_ = host_->loop.unix_now() - static_cast<std::int64_t>(host_->loop.now_us() / 1'000'000);
     watch_expiry();
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
@@ -136,7 +137,7 @@ void Session::on_connect_ready() {
 bool Session::standing_holds() {
   const Verdict* decided = verdict();
   if (decided == nullptr) return true;
-  const Reason reason = host_->admission.recheck(*decided);
+  const Reason reason = host_->admission.recheck(*decided, own_now());
   if (reason == Reason::None) return true;
   say_refused(reason);
   terminate({Origin::Client, reason, 0, "its standing changed during the handshake"}, Cause::Protocol);

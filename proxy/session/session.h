@@ -91,14 +91,16 @@ class Session final : public Verifier {
   // most what was encrypted already and the rest of the packet it is in the middle of.
   void cut(Reason why);
   void cut_by_operator();
-  void farewell();   // the host, after wants_farewell()
-  void shut_down();  // the process ends
-  void evict();      // a silent peer makes room for another
-  void recycle();    // the host, after gone(): back to Free
+  void look_again();  // whether its standing holds: the wall clock was set
+  void farewell();    // the host, after wants_farewell()
+  void shut_down();   // the process ends
+  void evict();       // a silent peer makes room for another
+  void recycle();     // the host, after gone(): back to Free
 
   Verdict verify(const PeerChain& peer) override;
   Verdict resume(const Identity& identity, std::uint64_t chain_id) override;
 
+  std::int64_t own_now() const;  // Unix seconds; never less than at its admission and what has passed since
   State state() const { return state_; }
   bool is_live() const { return state_ != State::Free && !over(); }
   const SessionSettings& settings() const { return settings_; }
@@ -195,7 +197,6 @@ class Session final : public Verifier {
   void on_client_send_halted(const IoResult& result);
   void on_broker_recv_halted(const IoResult& result);
   void watch_expiry();
-  void on_expiry();
 
   // session_end.cc
   void terminate(const Error& error, Cause cause, Manner manner = Manner::Orderly);
@@ -209,6 +210,7 @@ class Session final : public Verifier {
   State state_ = State::Free;
   sockaddr_storage peer_{};
   std::uint64_t began_us_ = 0;
+  std::int64_t admitted_ahead_s_ = 0;  // wall clock less steady clock when it was admitted
 
   ClientSide client_;
   BrokerSide broker_;

@@ -112,19 +112,26 @@ void Session::on_broker_recv_halted(const IoResult& result) {
   if (parting_.farewell_due) farewell();
 }
 
-void Session::on_expiry() {
+void Session::look_again() {
   if (over() || state_ == State::Halted || verdict() == nullptr) return;
-  const Reason reason = host_->admission.recheck(*verdict());
+  const Reason reason = host_->admission.recheck(*verdict(), own_now());
   if (reason != Reason::None && host_->admission.cuts_sessions(settings_.listener)) return cut(reason);
   watch_expiry();
 }
 
-// Looks again at least once an hour: clocks are set, and chains move.
+// A wall clock that is set back gives nobody time: since a session was admitted, as much has passed as the steady clock
+// says, or as the wall clock says, whichever is more.
+std::int64_t Session::own_now() const {
+  const auto steady = static_cast<std::int64_t>(host_->loop.now_us() / 1'000'000);
+  return std::max(host_->loop.unix_now(), steady + admitted_ahead_s_);
+}
+
+// Looks again at least once an hour: chains move. Where the clock is set, look_again() comes at once.
 void Session::watch_expiry() {
   constexpr std::int64_t kLongest = 3600;
   constexpr std::int64_t kAgain = 60;
   if (verdict() == nullptr) return;
-  const std::int64_t left = verdict()->good_until + 1 - host_->loop.unix_now();
+  const std::int64_t left = verdict()->good_until + 1 - own_now();
   const std::int64_t after = left <= 0 ? kAgain : std::min(left, kLongest);
   start_timer(expiry_timer_, static_cast<std::uint64_t>(after) * 1000);
 }

@@ -51,10 +51,8 @@ Answer<std::unique_ptr<Servers>> Servers::resolve(const Config& config) {
       return Refusal{Refusal::Kind::Invalid, "upstream " + configured.name + " has more than 64 servers"};
     }
     for (const Endpoint& endpoint : configured.servers) {
-      const auto address = resolve_address(endpoint, false);
-      if (!address) return Refusal{Refusal::Kind::Invalid, "upstream " + configured.name + ": " + address.error().what};
       upstream.servers.push_back(std::make_unique<Server>());
-      upstream.servers.back()->address = *address;
+      if (const auto address = resolve_address(endpoint, false)) upstream.servers.back()->set(*address);
     }
     for (const std::string& source : configured.source) {
       const auto address = resolve_address({source, 0, ""}, false);
@@ -65,6 +63,15 @@ Answer<std::unique_ptr<Servers>> Servers::resolve(const Config& config) {
     servers->upstreams_.push_back(std::move(upstream));
   }
   return servers;
+}
+
+void Servers::Server::set(const ServerAddress& to) {
+  resolved = std::make_unique<const ServerAddress>(to);
+  address.store(resolved.get(), std::memory_order_release);
+}
+
+void Servers::set_address(std::size_t upstream, std::size_t server, const ServerAddress& address) {
+  upstreams_[upstream].servers[server]->set(address);
 }
 
 BrokerChoice::BrokerChoice(const Config& config, const Servers& servers) : config_(config), servers_(servers) {
@@ -99,7 +106,7 @@ bool BrokerChoice::choose(std::size_t upstream, std::string_view client_id, unsi
   bool found = false, found_up = false;
   std::uint64_t best = 0;
   for (std::size_t i = 0; i < servers.size(); ++i) {
-    if ((route.tried >> i & 1) != 0) continue;
+    if ((route.tried >> i & 1) != 0 || servers[i]->address.load(std::memory_order_acquire) == nullptr) continue;
     const bool up = servers[i]->down_until_ms.load(std::memory_order_relaxed) <= now_ms;
     const std::uint64_t here = preference(upstream, i, client_id, route.turn);
     // One that is down is better than none: it may have come back this moment.
@@ -112,8 +119,15 @@ bool BrokerChoice::choose(std::size_t upstream, std::string_view client_id, unsi
   if (!found) return false;
   route.tried |= std::uint64_t{1} << route.server;
   route.upstream = upstream;
-  route.address = reinterpret_cast<const sockaddr*>(&servers[route.server]->address.address);
-  route.length = servers[route.server]->address.length;
+  return address(route);
+}
+
+bool BrokerChoice::address(BrokerRoute& route) const {
+  const auto& server = servers_.upstreams()[route.upstream].servers[route.server];
+  const ServerAddress* known = server->address.load(std::memory_order_acquire);
+  if (known == nullptr) return false;
+  route.address = reinterpret_cast<const sockaddr*>(&known->address);
+  route.length = known->length;
   return true;
 }
 
@@ -134,7 +148,8 @@ const ServerAddress* BrokerChoice::source(std::size_t upstream) {
 }
 
 bool BrokerChoice::up(std::size_t upstream, std::size_t server) const {
-  return servers_.upstreams()[upstream].servers[server]->down_until_ms.load(std::memory_order_relaxed) == 0;
+  const Servers::Server& at = *servers_.upstreams()[upstream].servers[server];
+  return at.address.load(std::memory_order_relaxed) != nullptr && at.down_until_ms.load(std::memory_order_relaxed) == 0;
 }
 
 }  // namespace sallyport

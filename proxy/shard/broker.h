@@ -1,6 +1,7 @@
 // Which server of an upstream a session goes to: least connections, round robin, or by client id
 // (rendezvous hashing, so that adding a server moves only its share). A server that could not be reached is
-// tried last for health_interval. Health is shared by the shards; counts are each shard's own.
+// tried last for health_interval; one whose name does not resolve is not tried. Health is shared by the shards; counts
+// are each shard's own.
 #pragma once
 
 #include <atomic>
@@ -24,16 +25,21 @@ struct ServerAddress {
 class Servers {
  public:
   struct Server {
-    ServerAddress address;
-    std::atomic<std::uint64_t> down_until_ms{0};  // shard clock; 0: up
+    std::unique_ptr<const ServerAddress> resolved;       // written once, before `address`
+    std::atomic<const ServerAddress*> address{nullptr};  // null: its name has not been resolved yet
+    std::atomic<std::uint64_t> down_until_ms{0};         // shard clock; 0: up
+    void set(const ServerAddress& to);
   };
   struct Upstream {
     std::vector<std::unique_ptr<Server>> servers;
     std::vector<ServerAddress> sources;
   };
 
-  // Resolves every name: blocks, so only before the shards run.
+  // Resolves every name: blocks, so only before the shards run. A server whose name does not resolve is left for
+  // set_address(); a source address that does not is refused.
   static Answer<std::unique_ptr<Servers>> resolve(const Config& config);
+  // Of a server that has none; any shard may try it from now on. One thread.
+  void set_address(std::size_t upstream, std::size_t server, const ServerAddress& address);
   const std::vector<Upstream>& upstreams() const { return upstreams_; }
 
  private:
@@ -47,6 +53,8 @@ class BrokerChoice {
   // The next server for a session; `attempt` 0 begins anew. False: every server was tried.
   bool choose(std::size_t upstream, std::string_view client_id, unsigned attempt, std::uint64_t now_ms,
               BrokerRoute& route);
+  // Of the server that `route` names. False: its name has not been resolved yet.
+  bool address(BrokerRoute& route) const;
   void answered(const BrokerRoute& route, bool connected, std::uint64_t now_ms);
   void left(const BrokerRoute& route);
   // A source address to connect from, in turn; null: the kernel's choice.

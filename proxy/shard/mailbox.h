@@ -116,6 +116,7 @@ struct FindConfigs {
 struct SetCutPace {
   std::uint64_t per_second;
 };
+struct ClockSet {};  // the wall clock was set: every session is looked at again
 struct ListRejections {
   std::vector<Rejection>* rejections;  // this shard's alone
 };
@@ -126,7 +127,7 @@ struct Stop {};
 
 struct Mail {
   std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, SetListener, FindConfigs, SetCutPace,
-               ListRejections, Drain, Stop>
+               ClockSet, ListRejections, Drain, Stop>
       what;
   Reply* reply = nullptr;  // none: nobody waits
 };

@@ -96,6 +96,11 @@ Answer<void> Shard::start() {
   return answer.get();
 }
 
+Answer<void> Shard::can_have_ring(const Capacity& capacity) {
+  const auto ring = Ring::create(capacity.direct_per_shard);
+  return ring ? Answer<void>() : ring.error();
+}
+
 void Shard::join() {
   if (thread_.joinable()) thread_.join();
 }
@@ -240,8 +245,8 @@ Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint6
   return parts_.gate->resume(identity, chain_id, *cas_, listening_[listener].admits, std::time(nullptr));
 }
 
-Reason Shard::recheck(const Verdict& verdict) {
-  return parts_.gate->recheck(verdict, *cas_, std::time(nullptr));
+Reason Shard::recheck(const Verdict& verdict, std::int64_t now) {
+  return parts_.gate->recheck(verdict, *cas_, now);
 }
 
 bool Shard::offer(const Verdict& verdict) {

@@ -54,6 +54,9 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
   ~Shard() override;
 
+  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give.
+  static Answer<void> can_have_ring(const Capacity& capacity);
+
   // Starts the thread; answers when its ring is up and it accepts.
   Answer<void> start();
   void join();
@@ -68,7 +71,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   // SessionAdmission
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
   Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) override;
-  Reason recheck(const Verdict& verdict) override;
+  Reason recheck(const Verdict& verdict, std::int64_t now) override;
   bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
@@ -172,6 +175,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   std::uint64_t answer(const SetListener& mail);
   std::uint64_t answer(const FindConfigs& mail);
   std::uint64_t answer(const SetCutPace& mail);
+  std::uint64_t answer(const ClockSet&);
   std::uint64_t answer(const CutSession& mail);
   std::uint64_t answer(const ListRejections& mail);
   std::uint64_t answer(const Drain& mail);

@@ -198,8 +198,6 @@ void Shard::start_probes() {
       probe.shard = this;
       probe.route.upstream = upstream;
       probe.route.server = server;
-      probe.route.address = reinterpret_cast<const sockaddr*>(&servers[server]->address.address);
-      probe.route.length = servers[server]->address.length;
       probe.health_ms = static_cast<std::uint64_t>(parts_.config->upstreams[upstream].health_interval.count());
       probe.connected.arm<&Probe::on_connected>(probe);
       probe.timer.arm<&Probe::on_timer>(probe);
@@ -214,6 +212,7 @@ void Shard::on_probe_due(Probe& probe) {
   timers_.start(probe.timer, now_us() / 1000, probe.health_ms);
   if (draining_ || probe.connected.submitted()) return;
   if (probe.answered && brokers_.up(probe.route.upstream, probe.route.server)) return;
+  if (!brokers_.address(probe.route)) return;  // its name does not resolve yet
   probe.socket = ring_->open(probe.route.address->sa_family);
   if (!probe.socket.valid()) return;
   ring_->connect(probe.socket, probe.route.address, probe.route.length, probe.connected);

@@ -37,6 +37,14 @@ std::uint64_t Shard::answer(const SetCutPace& mail) {
   return 0;
 }
 
+std::uint64_t Shard::answer(const ClockSet&) {
+  for (Session& session : slab_) {
+    if (session.is_live()) session.look_again();
+  }
+  ring_->submit();
+  return 0;
+}
+
 std::uint64_t Shard::answer(const ListRejections& mail) {
   *mail.rejections = rejections_.all();
   return 0;
@@ -61,7 +69,7 @@ void Shard::carry_out(const Notice& notice) {
     const auto hit = cut.scope == Cut::Scope::Device ? index_.of_device(cut.id) : index_.owned_by(cut.id);
     for (Session* session : hit) {
       if (!cuts_sessions(session->settings().listener) || session->verdict() == nullptr) continue;
-      const Reason why = cut.look_again ? recheck(*session->verdict()) : cut.why;
+      const Reason why = cut.look_again ? recheck(*session->verdict(), session->own_now()) : cut.why;
       if (why == Reason::None) continue;
       session->cut_batch = batch;
       session->cut(why);

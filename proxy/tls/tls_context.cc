@@ -139,7 +139,7 @@ TlsContext::~TlsContext() {
 }
 
 Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& listener, const TicketKeys* tickets) {
-  auto certificates = load_server_certificates(listener.certificates, std::time(nullptr));
+  auto certificates = load_server_certificates(listener.certificates);
   if (!certificates) return certificates.error();
   return create(listener, listener.auth, std::move(*certificates), tickets);
 }

@@ -23,8 +23,8 @@ struct HandshakeServer;
 
 class TlsContext {
  public:
-  // Reads and checks every certificate file of the listener: order of the chain, key match, dates (expired:
-  // refused; soon: the caller warns), key strength. A refusal names the file and the remedy.
+  // Reads and checks every certificate file of the listener: order of the chain, key match, key strength. A refusal
+  // names the file and the remedy. Their dates are the caller's to look at.
   // `tickets` outlives it and its engines; null: nothing is ever resumed.
   static Answer<std::unique_ptr<TlsContext>> create(const ListenerConfig& listener,
                                                     const TicketKeys* tickets = nullptr);

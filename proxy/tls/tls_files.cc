@@ -4,6 +4,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+#include <set>
+
 #include "cache/base/file.h"
 #include "cache/x509/identity.h"
 
@@ -42,21 +45,25 @@ std::vector<std::string> server_names(const Certificate& leaf) {
   return names;
 }
 
-Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now) {
+ServerCertificate ServerCertificate::share() const {
+  EVP_PKEY_up_ref(key.get());
+  return {chain, KeyPtr(key.get()), names};
+}
+
+Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files) {
   const auto chain = read_file(files.chain, kFileLimit);
   if (!chain) return chain.error();
   auto key = read_file(files.key, kFileLimit);
   if (!key) return key.error();
-  auto parsed = parse_server_certificate(*chain, *key, files.chain, files.key, now);
+  auto parsed = parse_server_certificate(*chain, *key, files.chain, files.key);
   OPENSSL_cleanse(key->data(), key->size());
   return parsed;
 }
 
-Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files,
-                                                                std::int64_t now) {
+Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files) {
   std::vector<ServerCertificate> all;
   for (const CertificateFiles& each : files) {
-    auto loaded = load_server_certificate(each, now);
+    auto loaded = load_server_certificate(each);
     if (!loaded) return loaded.error();
     all.push_back(std::move(*loaded));
   }
@@ -64,8 +71,7 @@ Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vecto
 }
 
 Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, std::string_view key_pem,
-                                                   const std::string& chain_from, const std::string& key_from,
-                                                   std::int64_t now) {
+                                                   const std::string& chain_from, const std::string& key_from) {
   auto chain = Certificate::bundle_from_pem(chain_pem);
   if (!chain) return no(chain_from, chain.error().what);
   const Certificate& leaf = chain->front();
@@ -77,8 +83,6 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
                                 ": put the server's certificate first, then its issuer, up to the root");
     }
   }
-  if (now > leaf.not_after()) return no(chain_from, "the server certificate has expired");
-  if (now < leaf.not_before()) return no(chain_from, "the server certificate is not valid yet");
   if (leaf.key_type() == KeyType::Other || (leaf.key_type() == KeyType::Rsa && leaf.key_bits() < 2048)) {
     return no(chain_from,
               "the server's key is " + leaf.key_type_name() + ": use RSA of 2048 bits or more, EC or Ed25519");
@@ -93,6 +97,29 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
   if (names.empty())
     return no(chain_from, "the server certificate names no host: give it a subjectAltName with DNS names");
   return ServerCertificate{std::move(*chain), std::move(*key), std::move(names)};
+}
+
+std::string_view date_flaw(const Certificate& leaf, std::int64_t now) {
+  if (now > leaf.not_after()) return "has expired";
+  if (now < leaf.not_before()) return "is not valid yet";
+  return {};
+}
+
+std::vector<ServerCertificate> presented_of(const std::vector<ServerCertificate>& all, std::int64_t now) {
+  std::vector<ServerCertificate> presented;
+  std::set<std::string> covered;
+  for (const ServerCertificate& each : all) {
+    if (!date_flaw(each.leaf(), now).empty()) continue;
+    covered.insert(each.names.begin(), each.names.end());
+    presented.push_back(each.share());
+  }
+  for (const ServerCertificate& each : all) {
+    if (date_flaw(each.leaf(), now).empty()) continue;
+    const bool all_covered = std::all_of(each.names.begin(), each.names.end(),
+                                         [&](const std::string& name) { return covered.count(name) != 0; });
+    if (!all_covered) presented.push_back(each.share());
+  }
+  return presented;
 }
 
 }  // namespace sallyport

@@ -15,19 +15,28 @@ struct ServerCertificate {
   std::vector<Certificate> chain;  // leaf first
   KeyPtr key;
   std::vector<std::string> names;  // DNS names of the leaf, or its CN where it has none
+
+  const Certificate& leaf() const { return chain.front(); }
+  ServerCertificate share() const;  // the same, key included
 };
 
 // The DNS names of a server's certificate; its CN where it has none.
 std::vector<std::string> server_names(const Certificate& leaf);
 
-// Order, key match, dates and key strength. `now` in Unix seconds.
-Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files, std::int64_t now);
-Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files,
-                                                                std::int64_t now);
+// Order, key match and key strength. Dates are no reason to serve nobody: many a device has no clock, and a server's
+// may be wrong. Who serves one that is out of date warns (see date_flaw()).
+Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files);
+Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vector<CertificateFiles>& files);
 // The same of texts that came another way; `chain_from` and `key_from` are what a refusal calls them. The
 // caller wipes `key_pem`.
 Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, std::string_view key_pem,
-                                                   const std::string& chain_from, const std::string& key_from,
-                                                   std::int64_t now);
+                                                   const std::string& chain_from, const std::string& key_from);
+
+// Why a client that looks at dates refuses it at `now`, in Unix seconds: "has expired" or "is not valid yet"; empty:
+// it does not.
+std::string_view date_flaw(const Certificate& leaf, std::int64_t now);
+// What a listener that has all of these presents at `now`: one that is out of date is left out where those in date have
+// its names, and comes behind them otherwise. Never empty unless `all` is.
+std::vector<ServerCertificate> presented_of(const std::vector<ServerCertificate>& all, std::int64_t now);
 
 }  // namespace sallyport

@@ -82,7 +82,7 @@ TEST_F(ApiTest, ATokenRevokedWhileTheDiskIsFullStaysRevokedAndIsWrittenLater) {
 
 // No worker waits behind it, and whoever asks is told.
 TEST_F(ApiTest, ADiskThatHangsIsToldAndKeepsNobodyWaiting) {
-  const Metrics metrics(config_, plane_, *registrar_, log_);
+  const Metrics metrics(config_, plane_, *registrar_, warnings_, log_);
   Probes probes(metrics);
   probes.set(Probes::Phase::Ready);
   HttpRequest ready;
@@ -252,7 +252,7 @@ TEST_F(ApiTest, EveryReasonIsInTheDescription) {
 TEST_F(ApiTest, EveryMetricOfTheTableIsOnThePageWithItsLabels) {
   config_.listeners.resize(1);
   config_.listeners[0].name = "mqtts";
-  const Metrics metrics(config_, plane_, *registrar_, log_);
+  const Metrics metrics(config_, plane_, *registrar_, warnings_, log_);
   const auto families = metrics.Collect();
   ASSERT_EQ(families.size(), metric_rows().size());
   std::set<std::string> names;

@@ -39,10 +39,9 @@ class ApiTest : public testing::Test {
     registrar_->start();
     EXPECT_TRUE(registrar_->trust({ca_.certificate}));
     access_ = std::make_unique<Access>(*registrar_);
-    listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, null_);
+    listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, warnings_, null_);
     api_ = std::make_unique<AdminApi>(
-        ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, config_, std::time(nullptr)},
-        null_);
+        ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, warnings_, config_}, null_);
   }
   ~ApiTest() override {
     env_.thaw();
@@ -76,6 +75,7 @@ class ApiTest : public testing::Test {
   FaultEnv env_;
   Log log_;
   NullLogger null_;
+  Warnings warnings_{null_};
   Config config_;
   DataPlane plane_;
   StatusCache cache_;

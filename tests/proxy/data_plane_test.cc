@@ -491,9 +491,8 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   ASSERT_EQ(nobody.receive(15), connect_packet());
   ASSERT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 1U);
   EXPECT_FALSE(plane_->sessions({}, {}, 10, "")->sessions[0].device);
-  auto prepared = plane_->prepare_listener(
-      config_.listeners[0], AuthMode::Mutual,
-      std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+  auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+                                           std::move(*load_server_certificates(config_.listeners[0].certificates)));
   ASSERT_TRUE(prepared);
   plane_->install_listener(0, std::move(*prepared));
   EXPECT_TRUE(nobody.ended());
@@ -514,9 +513,8 @@ TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   const auto reload = [&] {
-    auto prepared = plane_->prepare_listener(
-        config_.listeners[0], AuthMode::Mutual,
-        std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+                                             std::move(*load_server_certificates(config_.listeners[0].certificates)));
     ASSERT_TRUE(prepared);
     plane_->install_listener(0, std::move(*prepared));
   };

@@ -21,14 +21,14 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   ListenerCounters& counters(std::size_t listener) override { return counters_.listeners[listener]; }
   ShardCounters& shard_counters() override { return counters_; }
   std::uint64_t now_us() override { return now_ms * 1000; }
-  std::int64_t unix_now() override { return static_cast<std::int64_t>(1'700'000'000 + now_ms / 1000); }
+  std::int64_t unix_now() override { return set_by + static_cast<std::int64_t>(1'700'000'000 + now_ms / 1000); }
   std::span<std::uint8_t> scratch() override { return scratch_; }
 
   Verdict decide(std::size_t, const PeerChain&) override { return verdict; }
   Verdict resume(std::size_t, const Identity&, std::uint64_t) override { return {.reason = Reason::NotRegistered}; }
-  Reason recheck(const Verdict&) override {
+  Reason recheck(const Verdict& looked_at, std::int64_t now) override {
     ++rechecks;
-    return standing;
+    return standing == Reason::None && now > looked_at.good_until && ends_by_date ? Reason::Expired : standing;
   }
   bool cuts_sessions(std::size_t) override { return true; }
   bool offer(const Verdict&) override {
@@ -80,6 +80,8 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
 
   const SessionHost parts{*this, *this, *this, *this};
   std::uint64_t now_ms = 0;
+  std::int64_t set_by = 0;    // what somebody has set the wall clock by, in seconds
+  bool ends_by_date = false;  // a recheck looks at the verdict's dates
   Verdict verdict;
   Reason standing = Reason::None;
   unsigned brokers = 1;

@@ -627,6 +627,45 @@ TEST(Session, ASessionWhoseStandingHoldsIsLookedAtAgain) {
   world.run();
 }
 
+// Whoever sets the clock back gives no session time, and cuts none.
+TEST(Session, AClockThatIsSetBackGivesNoTime) {
+  Script script;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 9);
+  world.host.ends_by_date = true;
+  world.host.verdict.good_until = world.host.unix_now() + 100;
+  while (world.session.state() != Session::State::Forwarding) world.turn();
+  const std::uint64_t admitted = world.host.now_ms;
+  world.host.set_by = -20LL * 365 * 86400;
+  world.session.look_again();
+  while (world.host.now_ms < admitted + 90'000) world.turn();
+  EXPECT_EQ(world.session.state(), Session::State::Forwarding);
+  const std::uint64_t until = admitted + 110'000;
+  while (world.host.now_ms < until && world.turn()) {
+  }
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::Expired);
+  EXPECT_EQ(world.host.ended_as, Cause::Cut);
+  EXPECT_LE(world.host.now_ms, until + 5'000);
+}
+
+// Forward, across its end: the look that follows ends it, long before its timer would.
+TEST(Session, AClockThatIsSetForwardEndsIt) {
+  Script script;
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 9);
+  world.host.ends_by_date = true;
+  world.host.verdict.good_until = world.host.unix_now() + 30LL * 86400;
+  while (world.session.state() != Session::State::Forwarding) world.turn();
+  world.session.look_again();
+  EXPECT_EQ(world.session.state(), Session::State::Forwarding);
+  world.host.set_by = 365LL * 86400;
+  world.session.look_again();
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::Expired);
+  EXPECT_LE(world.host.now_ms, 10'000U);
+}
+
 TEST(Session, SilenceIsTimedOut) {
   Script script;
   World world(script, 3);

@@ -612,6 +612,47 @@ TEST_F(LifeCycle, ARenewedCasLiveSessionsStay) {
   EXPECT_EQ(gate_->recheck(live, *registrar_->ca_set(), std::time(nullptr)), Reason::CaInactive);
 }
 
+// What a date closed opens by one, in either direction, though nobody changed anything: whoever sends an intermediate
+// hangs on its chain's window.
+TEST_F(LifeCycle, WhatADateClosedOpensByOne) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 mid = make_ca("Mid", &root_);
+  const Identity509 device = make_device("below", mid);
+  const Verdict first = ask(device.certificate, {mid.certificate});
+  ASSERT_TRUE(offer(first));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  const std::int64_t now = std::time(nullptr), years = 50LL * 365 * 86400;
+  const auto recheck = [&] { return gate_->recheck(first, *registrar_->ca_set(), now); };
+  ASSERT_TRUE(ask(device.certificate, {mid.certificate}).known);
+  for (const std::int64_t wrong : {now - years, now + years}) {
+    registrar_->look_at_dates(wrong);
+    const int notices = shards_.notices;
+    registrar_->look_at_dates(wrong + 1);
+    EXPECT_EQ(shards_.notices, notices) << "no date lies between the two";
+    EXPECT_FALSE(ask(device.certificate, {mid.certificate}).known) << "closed, at a wrong time";
+    registrar_->look_at_dates(now);
+    EXPECT_TRUE(ask(device.certificate, {mid.certificate}).known);
+    EXPECT_EQ(recheck(), Reason::None);
+  }
+}
+
+// A CA of the configuration whose time has not come is registered when it has.
+TEST_F(LifeCycle, ATrustedCaWhoseTimeComesIsRegistered) {
+  const std::int64_t now = std::time(nullptr), day = 86400;
+  Leaf options{.cn = "Not yet", .ca = true};
+  options.not_before = now + 2 * day;
+  const Identity509 early = make(options, nullptr);
+  ASSERT_TRUE(registrar_->trust({early.certificate, root_.certificate}));
+  EXPECT_EQ(registrar_->cas().size(), 1U);
+  ASSERT_EQ(registrar_->passed_over().size(), 1U);
+  registrar_->look_at_dates(now + day);
+  EXPECT_EQ(registrar_->passed_over().size(), 1U);
+  registrar_->look_at_dates(now + 3 * day);
+  EXPECT_TRUE(registrar_->passed_over().empty());
+  EXPECT_EQ(registrar_->cas().size(), 2U);
+  EXPECT_EQ(registrar_->trusted().size(), 2U);
+}
+
 TEST_F(LifeCycle, EveryChangeHasItsLineInTheSameBatch) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);

@@ -435,21 +435,112 @@ def test_choices_persist_over_a_crash_and_reset_drops_them(serve_once, broker, s
     assert [each["id"] for each in server.json("server-cert", "list")] == [identity.id]
 
 
-def test_another_key_file_is_said_at_the_start(serve_once, broker, site, shop, tmp_path):
-    """A chosen certificate that cannot be decrypted: serve does not come up with another one behind one's back."""
+def test_another_key_file_is_said_at_the_start(serve_once, broker, site, shop, root, tmp_path):
+    """A chosen certificate that cannot be decrypted: serve warns, in log, status and metric, and serves the file's; the
+    chosen mode holds. Once the key file is right, the chosen one is served, without a word to Sallyport."""
     key_file = Path(sealing_file(tmp_path))
     good = key_file.read_text()
     server = serve_once([listener(site, auth="one-way")], broker, registry={"key_file": str(key_file)})
     identity = shop.server("localhost")
     hosted(server, identity)
     server.cli("listener", "use-cert", "mqtts", identity.id, "--yes")
+    server.cli("listener", "auth", "mqtts", "mutual", "--yes")
+    root.register(server)
+    client = root.issue("client")
     server.stop()
-    key_file.write_text(os.urandom(32).hex())
-    done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0 and "registry.key_file is another one" in done.stderr, done
-    key_file.write_text(good)
+    for spoil, word in ((lambda: key_file.write_text(os.urandom(32).hex()), "registry.key_file is another one"),
+                        (key_file.unlink, "registry.key_file")):
+        spoil()
+        server.start()
+        warning = server.json("status")["warnings"]
+        assert [each["kind"] for each in warning] == ["key-file"] and word in warning[0]["what"], warning
+        assert server.metric("warnings", kind="key-file") == 1
+        assert presented(server.port, client) == der(site.certificate)
+        assert refusal(server.port) == "certificate_required", "the chosen mode holds"
+        key_file.write_text(good)
+        key_file.chmod(0o600)
+        until("the chosen one is served", lambda: presented(server.port, client) == der(identity.certificate))
+        assert server.json("status")["warnings"] == [] and server.metric("warnings") == 0
+        server.stop()
+
+
+def test_what_is_loaded_serves_a_change_of_mode(serve_once, broker, site, root, tmp_path):
+    """Files that broke after the start keep nobody from asking for certificates, and from taking that back."""
+    put(tmp_path, site)
+    server = serve_once([files_listener(tmp_path, auth="one-way")], broker)
+    root.register(server)
+    for name in ("chain.pem", "key.pem"):
+        (tmp_path / name).write_text("broken\n")
+    server.cli("listener", "auth", "mqtts", "mutual", "--yes")
+    assert refusal(server.port) == "certificate_required"
+    admitted(server.port, root.issue("device")).close()
+    server.cli("listener", "reset", "mqtts", "--yes")
+    Device(server.port).close()
+
+
+def test_a_choice_is_taken_back_offline(serve_once, broker, site, shop, tmp_path):
+    """`listener reset NAME --state-dir DIR`, with no server running: durable, audited, and refused in one line where a
+    server uses the folder, it holds no registry, or nothing was chosen."""
+    server = serve_once([listener(site)], broker, registry={"key_file": sealing_file(tmp_path)})
+    identity = shop.server("localhost")
+    hosted(server, identity)
+    server.cli("listener", "use-cert", "mqtts", identity.id, "--yes")
+    server.cli("listener", "auth", "mqtts", "one-way", "--yes")
+    state = str(server.folder / "state")
+    reset = ("listener", "reset", "mqtts", "--yes", "--state-dir")
+    in_use = server.cli(*reset, state, status=1).stderr
+    assert len(in_use.splitlines()) == 1 and "running" in in_use, in_use
+    server.stop()
+    assert "holds no registry" in server.cli(*reset, str(tmp_path), status=1).stderr
+    assert not (tmp_path / "registry").exists()
+    other = server.cli("listener", "reset", "other", "--yes", "--state-dir", state, status=1).stderr
+    assert "nothing was chosen" in other and "mqtts" in other
+    said = server.cli(*reset, state)
+    assert "as the configuration file says" in said.stdout and identity.id in said.stderr + said.stdout
     server.start()
-    assert presented(server.port) == der(identity.certificate)
+    assert listeners(server)["mqtts"]["overrides"] == {}
+    assert refusal(server.port) == "certificate_required"
+    line = server.json("audit")[0]
+    assert (line["action"], line["target"], line["who"]) == ("listener.reset", "mqtts", "listener reset")
+    assert identity.id in line["before"]
+
+
+def test_an_expired_certificate_is_served_with_a_warning(serve_once, broker, site, shop, root, tmp_path):
+    """Of two files one has expired: the other is presented. Alone, it is: many a device looks at no date. A hosted one
+    that has expired meanwhile is no reason not to start, either."""
+    expired = leaf(shop, not_before=now() - days(20), not_after=now() - days(1), sent=[shop.certificate])
+    server = serve_once([listener([expired, site]), listener(expired, name="alone")], broker)
+    root.register(server)
+    client = root.issue("client")
+    assert presented(server.ports["mqtts"], client) == der(site.certificate)
+    assert presented(server.ports["alone"], client) == der(expired.certificate)
+    admitted(server.ports["alone"], client).close()
+    warnings = server.json("status")["warnings"]
+    assert len(warnings) == 2 and all("has expired" in each["what"] for each in warnings), warnings
+    assert server.metric("warnings", kind="server-certificate") == 2
+    assert "has expired" in server.cli("status").stdout
+    assert len(server.lines("trouble", kind="server-certificate")) == 2
+    server.signal(signal.SIGHUP)
+    until("a reload takes what it has", lambda: server.lines("reload", what="done"))
+
+
+def test_a_refused_file_is_tried_again(serve_once, broker, shop, tmp_path):
+    """A renewed certificate whose time comes in seconds is refused, said once, and taken when its time has come, without
+    another change of the files. A key that cannot be read yet goes the same way."""
+    put(tmp_path, shop.server("localhost"))
+    server = serve_once([files_listener(tmp_path)], broker)
+
+    def complaints():
+        return [each for each in server.lines("certificate-files") if each.level == "error"]
+
+    for wait in (6, 60):  # on a busy machine, more of them
+        soon = leaf(shop, not_before=now() + days(wait / 86_400), sent=[shop.certificate])
+        put(tmp_path, soon)
+        until("its time has come", lambda: presented(server.port) == der(soon.certificate), wait + 20)
+        if complaints():
+            break
+    assert len(complaints()) == 1 and "is not valid yet" in complaints()[0].fields["why"], server.log()
+
 
 
 # --- files
@@ -462,8 +553,8 @@ def put(folder, identity, chain="chain.pem", key="key.pem"):
         os.replace(fresh, folder / name)
 
 
-def files_listener(folder, chain="chain.pem", key="key.pem"):
-    return {"name": "mqtts", "address": "127.0.0.1:0", "upstream": "broker", "auth": "one-way",
+def files_listener(folder, chain="chain.pem", key="key.pem", auth="one-way"):
+    return {"name": "mqtts", "address": "127.0.0.1:0", "upstream": "broker", "auth": auth,
             "certificates": [{"chain": str(folder / chain), "key": str(folder / key)}]}
 
 

@@ -64,7 +64,7 @@ class Line:
 
 
 class Sallyport:
-    def __init__(self, folder, listeners, broker=None, *, upstreams=None, **tables):
+    def __init__(self, folder, listeners, broker=None, *, upstreams=None, environment=None, **tables):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket = str(self.folder / "admin.sock")
@@ -72,6 +72,7 @@ class Sallyport:
         self.config = str(self.folder / "sallyport.toml")
         self.log_file = self.folder / "log"
         self.error_file = self.folder / "stderr"
+        self.environment = environment or {}
         self.process = None
         self.metrics_address = ""
         self.ports = {}
@@ -90,7 +91,7 @@ class Sallyport:
         self._starts_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         with open(self.log_file, "ab") as log, open(self.error_file, "ab") as errors:
             self.process = subprocess.Popen([BINARY, "serve", "--config", self.config, *arguments],
-                                            stdout=log, stderr=errors)
+                                            stdout=log, stderr=errors, env={**os.environ, **self.environment})
         until("readyz", lambda: self._ready(ready), timeout)
         self.ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in self.json("listener", "list")}
         return self

@@ -182,9 +182,9 @@ def test_an_unreadable_file_is_named(tmp_path):
     assert done.returncode == 2 and "absent.toml" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["missing", "garbage", "other key", "expired", "chain out of order"])
+@pytest.mark.parametrize("what", ["missing", "garbage", "other key", "chain out of order"])
 def test_check_opens_the_certificates(config, tmp_path, shop, site, what):
-    """A missing file, one that is no PEM, a key that does not fit, an expired certificate, a chain upside down."""
+    """A missing file, one that is no PEM, a key that does not fit, a chain upside down."""
     chain, key = site.chain_file, site.key_file
     if what == "missing":
         chain = str(tmp_path / "no.crt")
@@ -193,9 +193,6 @@ def test_check_opens_the_certificates(config, tmp_path, shop, site, what):
         (tmp_path / "garbage.crt").write_text("not a certificate\n")
     elif what == "other key":
         key = shop.server("other").key_file
-    elif what == "expired":
-        old = shop.issue("old", dns=["localhost"], not_before=now() - days(9), not_after=now() - days(1))
-        chain, key = old.chain_file, old.key_file
     else:
         parts = open(chain).read().split("-----END CERTIFICATE-----\n")
         chain = str(tmp_path / "upside-down.crt")
@@ -206,6 +203,58 @@ def test_check_opens_the_certificates(config, tmp_path, shop, site, what):
     done = run("check", "--config", path)
     assert done.returncode == 2, done.stdout
     assert os.path.basename(chain) in done.stderr or os.path.basename(key) in done.stderr
+
+
+def test_check_says_all_of_it_in_one_pass(tmp_path, shop, site):
+    """What the text says and what the files say, each with line and column: two problems of the text, three of the files,
+    and as warnings what serve would go on with: an expired certificate, a broker's name that does not resolve."""
+    old = shop.issue("old", dns=["old"], not_before=now() - days(9), not_after=now() - days(1))
+    path = tmp_path / "sallyport.toml"
+    path.write_text(f"""state_dir = "{tmp_path}/sallyport.toml/state"
+misspelt = 1
+[[listener]]
+name = "mqtts"
+address = "127.0.0.1:0"
+upstream = "broker"
+certificates = [
+  {{ chain = "{old.chain_file}", key = "{old.key_file}" }},
+  {{ chain = "{tmp_path}/absent.crt", key = "{site.key_file}" }},
+]
+auth = "maybe"
+[[upstream]]
+name = "broker"
+servers = ["127.0.0.1:1", "name.invalid:1883"]
+[registry]
+trusted_cas = ["{site.key_file}"]
+[admin]
+socket = "{tmp_path}/a.sock"
+""")
+    done = run("check", "--config", str(path))
+    assert done.returncode == 2, done.stderr
+    found = {}
+    for line in done.stderr.splitlines():
+        at, _, text = line.removeprefix(str(path) + ":").partition(": ")
+        found[int(at.split(":")[0])] = text
+    assert set(found) == {1, 2, 8, 9, 11, 14, 16}, done.stderr
+    assert "has expired" in found[8] and found[8].endswith("(warning)")
+    assert "cannot be resolved" in found[14] and found[14].endswith("(warning)")
+    assert "absent.crt" in found[9] and "is not a folder" in found[1] and "trusted_cas" in found[16]
+
+
+def test_check_looks_into_the_state_folder(serve_once, broker, site, root):
+    """What was chosen at run time is said, at the listener; and that the folder is in use."""
+    server = serve_once([listener(site)], broker)
+    server.cli("listener", "auth", "mqtts", "one-way", "--yes")
+    while_running = run("check", "--config", server.config)
+    assert while_running.returncode == 0 and "is in use by another process" in while_running.stderr
+    server.stop()
+    done = run("check", "--config", server.config)
+    assert done.returncode == 0 and "in use" not in done.stderr
+    assert "auth one-way was chosen for listener mqtts" in done.stderr
+    assert done.stderr.count(server.config + ":") == 1
+    (server.folder / "state" / "registry.mark").unlink()
+    done = run("check", "--config", server.config)
+    assert done.returncode == 2 and "registry.mark is gone" in done.stderr, done.stderr
 
 
 def test_a_port_in_use_is_exit_1(config, site):

@@ -44,6 +44,26 @@ TEST(BrokerChoice, LeastConnectionsSpreadsAndSkipsTheDead) {
   }
 }
 
+// One whose name does not resolve is no choice, until it has an address.
+TEST(BrokerChoice, AServerWithoutAnAddressIsPassedOver) {
+  Config config = three_servers(Balance::RoundRobin);
+  config.upstreams[0].servers = {{"name.invalid", 1, ""}, {"127.0.0.1", 2, ""}};
+  auto servers = Servers::resolve(config);
+  ASSERT_TRUE(servers);
+  BrokerChoice choice(config, **servers);
+  EXPECT_FALSE(choice.up(0, 0));
+  BrokerRoute route;
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(choice.choose(0, "", 0, 0, route));
+    EXPECT_EQ(route.server, 1U);
+    EXPECT_FALSE(choice.choose(0, "", 1, 0, route));
+  }
+  (*servers)->set_address(0, 0, *resolve_address({"127.0.0.1", 1, ""}, false));
+  EXPECT_TRUE(choice.up(0, 0));
+  ASSERT_TRUE(choice.choose(0, "", 0, 0, route));
+  EXPECT_TRUE(choice.choose(0, "", 1, 0, route));
+}
+
 TEST(Addresses, LoopbackInBothFamilies) {
   for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"}) {
     const auto address = resolve_address({host, 1883, ""}, false);

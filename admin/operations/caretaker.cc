@@ -1,0 +1,87 @@
+#include "admin/operations/caretaker.h"
+
+#include <ctime>
+
+#include "admin/operations/build_info.h"
+#include "admin/operations/objects.h"
+#include "proxy/tls/tls_files.h"
+
+namespace sallyport {
+
+namespace {
+
+using Found = std::vector<std::pair<std::string, std::string>>;
+using Kind = Warnings::Kind;
+
+}  // namespace
+
+Caretaker::Caretaker(const Config& config, DataPlane& plane, Registrar& registrar, Access& access,
+                     ListenerControl& listeners, Warnings& warnings, Logger& log)
+    : config_(config),
+      plane_(plane),
+      registrar_(registrar),
+      access_(access),
+      listeners_(listeners),
+      warnings_(warnings),
+      log_(log),
+      clock_(std::time(nullptr), steady_seconds()) {}
+
+void Caretaker::look() {
+  const std::int64_t now = std::time(nullptr);
+  plane_.tick(now);
+  look_at_clock(now);
+  listeners_.look_at_files();
+  warn_of_clock(now);
+  warn_of_certificates(now);
+  Found names, cas;
+  for (const std::string& server : plane_.unresolved()) {
+    names.emplace_back(server, "the name does not resolve: no session goes there; it is asked for again");
+  }
+  warnings_.say_all(Kind::BrokerName, names);
+  for (const Certificate& ca : registrar_.passed_over()) {
+    cas.emplace_back(ca.subject(), "named by registry.trusted_cas, " + std::string(date_flaw(ca, now)) +
+                                       " and not registered: its devices are refused");
+  }
+  warnings_.say_all(Kind::TrustedCa, cas);
+}
+
+// What a date decides is looked at every second, and all of it where the clock was set.
+void Caretaker::look_at_clock(std::int64_t now) {
+  access_.tick(now);
+  if (const std::int64_t by = clock_.set_by(now, steady_seconds()); by != 0) {
+    log_.warn("clock-set", {{"by_seconds", by}, {"what", "the dates of every session are looked at again"}});
+    registrar_.clock_was_set(now);
+    plane_.clock_was_set();
+  } else {
+    registrar_.look_at_dates(now);
+  }
+}
+
+void Caretaker::warn_of_clock(std::int64_t now) {
+  std::tm day{};
+  const bool known = ::strptime(kBuildInfo.date, "%Y-%m-%d", &day) != nullptr;
+  const bool before = known && now < ::timegm(&day);
+  // Without the time in the sentence: it is one warning, however long it lasts.
+  warnings_.say(Kind::Clock, "clock",
+                before ? "the clock is set to a time before this program was built, " + std::string(kBuildInfo.date) +
+                             ": certificates are judged by it; set it"
+                       : std::string());
+}
+
+void Caretaker::warn_of_certificates(std::int64_t now) {
+  Found found;
+  const auto listeners = plane_.listeners();
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    for (const ServerCertificate& each : plane_.certificates(i)) {
+      const std::string_view flaw = date_flaw(each.leaf(), now);
+      if (flaw.empty()) continue;
+      found.emplace_back("listener " + listeners[i].name + ": " + to_hex(each.leaf().fingerprint()),
+                         "the server certificate of " + each.names.front() + " " + std::string(flaw) + " (" +
+                             utc(each.leaf().not_before()) + " to " + utc(each.leaf().not_after()) +
+                             "): a client that looks at dates refuses it; renew it, or set the clock");
+    }
+  }
+  warnings_.say_all(Kind::ServerCertificate, found);
+}
+
+}  // namespace sallyport

@@ -1,0 +1,37 @@
+// What may change without anybody telling: the clock, what hangs on dates, certificate files, names. Looked at about
+// every second, on the main thread.
+#pragma once
+
+#include "admin/operations/access.h"
+#include "admin/operations/listener_control.h"
+#include "admin/operations/warnings.h"
+#include "cache/base/clock_watch.h"
+#include "cache/registry/registrar.h"
+#include "proxy/data_plane.h"
+
+namespace sallyport {
+
+class Caretaker {
+ public:
+  // All outlive it.
+  Caretaker(const Config& config, DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
+            Warnings& warnings, Logger& log);
+
+  void look();
+
+ private:
+  void look_at_clock(std::int64_t now);
+  void warn_of_clock(std::int64_t now);
+  void warn_of_certificates(std::int64_t now);
+
+  const Config& config_;
+  DataPlane& plane_;
+  Registrar& registrar_;
+  Access& access_;
+  ListenerControl& listeners_;
+  Warnings& warnings_;
+  Logger& log_;
+  ClockWatch clock_;
+};
+
+}  // namespace sallyport

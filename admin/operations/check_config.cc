@@ -1,0 +1,214 @@
+#include "admin/operations/check_config.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <map>
+
+#include "admin/operations/listener_control.h"
+#include "admin/operations/reload.h"
+#include "cache/registry/registry_lock.h"
+#include "cache/registry/registry_store.h"
+#include "cache/registry/sealed.h"
+#include "proxy/data_plane.h"
+#include "proxy/tls/tls_context.h"
+#include "proxy/tls/tls_files.h"
+
+namespace sallyport {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string item(std::string_view table, std::size_t i, std::string_view key) {
+  return std::string(table) + "[" + std::to_string(i) + "]." + std::string(key);
+}
+
+class Findings {
+ public:
+  explicit Findings(ConfigReport& report) : report_(report) {}
+  void problem(const std::string& key, const std::string& what) { report_.problems.push_back(report_.at(key, what)); }
+  void warning(const std::string& key, const std::string& what) { report_.warnings.push_back(report_.at(key, what)); }
+
+ private:
+  ConfigReport& report_;
+};
+
+// Each file by itself, so that every one that is bad is named; then all of them as one listener.
+void check_listener(const ListenerConfig& listener, std::size_t i, Findings& found) {
+  const std::int64_t now = std::time(nullptr);
+  std::vector<ServerCertificate> loaded;
+  for (std::size_t c = 0; c < listener.certificates.size(); ++c) {
+    const std::string key = item("listener", i, "certificates[" + std::to_string(c) + "]");
+    auto one = load_server_certificate(listener.certificates[c]);
+    if (!one) {
+      found.problem(key, one.error().what);
+      continue;
+    }
+    if (const auto flaw = date_flaw(one->leaf(), now); !flaw.empty()) {
+      found.warning(key, listener.certificates[c].chain + ": the server certificate " + std::string(flaw) +
+                             ": a client that looks at dates refuses it");
+    }
+    loaded.push_back(std::move(*one));
+  }
+  if (!loaded.empty() && loaded.size() == listener.certificates.size()) {
+    const auto context = TlsContext::create(listener, listener.auth, presented_of(loaded, now), nullptr);
+    if (!context) found.problem(item("listener", i, "certificates"), context.error().what);
+  }
+  if (listener.address.host.empty()) return;
+  if (const auto address = DataPlane::resolves(listener.address, true); !address) {
+    found.problem(item("listener", i, "address"), address.error().what);
+  }
+}
+
+void check_upstream(const UpstreamConfig& upstream, std::size_t i, Findings& found) {
+  for (std::size_t s = 0; s < upstream.servers.size(); ++s) {
+    if (const auto address = DataPlane::resolves(upstream.servers[s], false); !address) {
+      found.warning(item("upstream", i, "servers[" + std::to_string(s) + "]"),
+                    address.error().what + ": no session goes there until it can be");
+    }
+  }
+  for (std::size_t s = 0; s < upstream.source.size(); ++s) {
+    if (const auto address = DataPlane::resolves({upstream.source[s], 0, ""}, false); !address) {
+      found.problem(item("upstream", i, "source[" + std::to_string(s) + "]"), "source " + address.error().what);
+    }
+  }
+}
+
+void check_trusted_cas(const RegistryConfig& registry, Findings& found) {
+  for (std::size_t i = 0; i < registry.trusted_cas.size(); ++i) {
+    const std::string key = "registry.trusted_cas[" + std::to_string(i) + "]";
+    RegistryConfig one = registry;
+    one.trusted_cas = {registry.trusted_cas[i]};
+    const auto cas = trusted_cas(one);
+    const auto passed_over = cas ? check_trusted(*cas) : Answer<std::vector<std::string>>(cas.error());
+    if (!passed_over) {
+      found.problem(key, passed_over.error().what);
+      continue;
+    }
+    for (const std::string& line : *passed_over) found.warning(key, line);
+  }
+}
+
+// serve makes the folder where it is not there.
+std::string why_unusable(const fs::path& folder) {
+  std::error_code ignored;
+  fs::path at = fs::absolute(folder, ignored);
+  const bool there = fs::exists(at, ignored);
+  while (!fs::exists(at, ignored) && at.has_relative_path()) at = at.parent_path();
+  if (!fs::is_directory(at, ignored)) return at.string() + " is not a folder";
+  if (::access(at.c_str(), W_OK | X_OK) == 0) return {};
+  return at.string() + (there ? " cannot be written to: " : ", in which it is to be made, cannot be written to: ") +
+         std::strerror(errno);
+}
+
+// As serve would bring them back.
+void check_overrides(const Config& config, const RegistryStore& store, Findings& found) {
+  std::map<Digest, ServerCertRow> hosted;
+  const auto certificates = store.each_server_cert([&](const Digest& id, const ServerCertRow& row) {
+    hosted[id] = row;
+    return true;
+  });
+  const auto read = store.each_override([&](std::string_view name, const OverrideRow& row) {
+    const auto listener = std::find_if(config.listeners.begin(), config.listeners.end(),
+                                       [&](const ListenerConfig& each) { return each.name == name; });
+    const std::string what =
+        "at run time, " + ListenerControl::text_of(row) + " was chosen for listener " + std::string(name);
+    if (listener == config.listeners.end()) {
+      found.warning("listener", what + ", which the file does not have");
+      return true;
+    }
+    const std::string key = item("listener", static_cast<std::size_t>(listener - config.listeners.begin()), "name");
+    found.warning(key, what + ", in place of what the file says: `listener reset` takes it back");
+    if (!row.certificate) return true;
+    const auto chosen = hosted.find(*row.certificate);
+    if (chosen == hosted.end()) {
+      found.warning(key,
+                    "no hosted server certificate has the id " + to_hex(*row.certificate) + ": the file's are served");
+      return true;
+    }
+    const auto sealing = SealingKey::load(config.registry.key_file);
+    const auto opened = sealing ? open_server_certificate(*sealing, *row.certificate, chosen->second)
+                                : Answer<ServerCertificate>(sealing.error());
+    if (!opened) found.warning(key, opened.error().what + ": the file's certificates are served in its place");
+    return true;
+  });
+  if (!certificates) found.problem("state_dir", certificates.error().what);
+  if (!read) found.problem("state_dir", read.error().what);
+}
+
+void check_state_dir(const Config& config, Findings& found) {
+  const fs::path folder = fs::path(config.state_dir) / "registry";
+  if (const std::string why = why_unusable(config.state_dir); !why.empty()) {
+    return found.problem("state_dir", "'state_dir': " + why);
+  }
+  std::error_code ignored;
+  if (!fs::exists(folder / "CURRENT", ignored)) return;
+  if (RegistryLock::taken(folder.string())) {
+    found.warning("state_dir", "'state_dir': " + config.state_dir +
+                                   " is in use by another process: serve would not start beside it");
+  } else if (const auto opens = RegistryStore::would_open(config.state_dir); !opens) {
+    return found.problem("state_dir", "'state_dir': " + opens.error().what);
+  }
+  const auto store = RegistryStore::open_to_read(folder.string());
+  if (!store) return found.problem("state_dir", "'state_dir': " + store.error().what);
+  check_overrides(config, **store, found);
+}
+
+void check_limits(const Config& config, Findings& found) {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  const auto room = DataPlane::room_for(config, files.rlim_max);
+  if (!room) return found.problem("", room.error().what);
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const std::uint64_t wanted = config.listeners[i].max_connections;
+    if (wanted <= room->connections_max) continue;
+    found.warning(item("listener", i, "max_connections"),
+                  "the limit of open files, " + std::to_string(files.rlim_max) + ", allows " +
+                      std::to_string(room->connections_max) +
+                      " connections in all: raise it (ulimit -n, LimitNOFILE=)");
+  }
+}
+
+}  // namespace
+
+void check_files(ConfigReport& report) {
+  const Config config = report.config;  // the findings are added to the report meanwhile
+  Findings found(report);
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_upstream(config.upstreams[i], i, found);
+  check_trusted_cas(config.registry, found);
+  if (!config.registry.key_file.empty()) {
+    // One that is not there may come; one that is no key, or everybody's, was put there by mistake.
+    const bool there = ::access(config.registry.key_file.c_str(), R_OK) == 0;
+    if (const auto key = SealingKey::load(config.registry.key_file); !key && there) {
+      found.problem("registry.key_file", "registry.key_file: " + key.error().what);
+    } else if (!key) {
+      found.warning("registry.key_file",
+                    "registry.key_file: " + key.error().what + ": no hosted certificate can be used");
+    }
+  }
+  if (const auto tls = config.admin.tls()) {
+    if (const auto loaded = load_server_certificate(*tls); !loaded) {
+      found.problem("admin.certificate", "admin.certificate: " + loaded.error().what);
+    } else if (const auto flaw = date_flaw(loaded->leaf(), std::time(nullptr)); !flaw.empty()) {
+      found.warning("admin.certificate", "admin.certificate: the server certificate " + std::string(flaw));
+    }
+  }
+  report.sort();
+}
+
+void check_surroundings(ConfigReport& report) {
+  const Config config = report.config;
+  Findings found(report);
+  check_state_dir(config, found);
+  check_limits(config, found);
+  report.sort();
+}
+
+}  // namespace sallyport
