@@ -52,7 +52,7 @@ Answer<void> CrlImport::take(std::size_t from, std::size_t to) {
 }
 
 Answer<void> CrlImport::take_entry(Part& part, const CrlEntry& entry) {
-  const IssuerSerial name = issuer_serial(crl_.issuer_der(), entry.serial);
+  const IssuerSerial name = issuer_serial(crl_.issuer_name(), entry.serial);
   if (!in_force(name, part.issuing_key)) return add_unseen(part, entry, name), Answer<void>();
   const auto found = change_registered(part, entry, name);
   if (!found) return found.error();
@@ -147,10 +147,10 @@ Answer<void> CrlImport::deactivate_cas(const CaSet& cas, const Digest& issuing_k
   for (const CaEntry& entry : cas.entries()) {
     const Certificate& ca = entry.certificate;
     const bool inactive = entry.status != CaStatus::Active && registrar_.cas_not_durable_.count(ca.fingerprint()) == 0;
-    if (inactive || ca.issuer_der() != crl_.issuer_der()) continue;
+    if (inactive || ca.issuer_name() != crl_.issuer_name()) continue;
     if (ca.self_issued() && ca.spki_hash() == issuing_key) continue;
-    const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
-    if (!serial_listed(registrar_.cache_, registrar_.chains_, name, issuing_key)) continue;
+    const IssuerSerial name = issuer_serial(ca.issuer_name(), ca.serial());
+    if (!serial_listed(registrar_.cache_, registrar_.chains_, name, ca.serial(), issuing_key)) continue;
     const auto set = registrar_.set_ca_status(ca.fingerprint(), CaStatus::Inactive, by_);
     if (!set && !registrar_.ledger_.owes()) return set.error();  // else it is in force, and owed to the disk
     ++outcome_.cas;
@@ -189,7 +189,7 @@ namespace {
 
 // The registered CA whose key signed a list, by the name of its issuer.
 Answer<Digest> signer_of(const Crl& crl, const CaSet& cas, const RegistryStore& store) {
-  const std::vector<std::size_t>* groups = cas.groups_of(crl.issuer_der());
+  const std::vector<std::size_t>* groups = cas.groups_of(crl.issuer_name());
   if (groups == nullptr) {
     return Refusal{Refusal::Kind::NotFound, "no registered CA has the name of this CRL's issuer: register it first"};
   }

@@ -113,13 +113,17 @@ struct StoreLoss {
 class RegistryStore {
  public:
   class Impl;
-  static constexpr std::uint32_t kSchema = 2;
+  static constexpr std::uint32_t kSchema = 3;
+  // Says how it goes on with a registry of an older schema; `loud`: an operator has to know.
+  using Tell = std::function<void(bool loud, const std::string& what)>;
 
   // Creates the folder (0700) and the database where there is none. Refuses a registry that knows less than the mark in
   // DIR/registry.mark says was answered (revision_mark.h); a torn end of the log that nobody was told of is dropped.
-  // `env` is for tests that inject faults; it outlives the store. The refusal is one line that says what to do.
+  // A registry of an older schema is brought to this one, in one pass: cut short it goes on at the next open(), and no
+  // version reads it half done. `env` is for tests that inject faults; it outlives the store. The refusal is one line
+  // that says what to do.
   static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr,
-                                                     OnLoss on_loss = OnLoss::Refuse);
+                                                     OnLoss on_loss = OnLoss::Refuse, const Tell& tell = {});
   ~RegistryStore();
   RegistryStore(const RegistryStore&) = delete;
   RegistryStore& operator=(const RegistryStore&) = delete;
@@ -202,6 +206,12 @@ class RegistryStore {
   // Newest first, from `before_us` (exclusive) downwards.
   Answer<void> each_audit(std::int64_t before_us, const std::function<bool(const AuditRecord&)>& row) const;
 
+  // Names as they are compared (registry_store_migrate.cc) in every row, also in those that were taken from a registry
+  // of an older schema. Where they are so already, nothing is written.
+  Answer<void> migrate_names(const Tell& tell);
+  // Of a registry that was opened to be read: one of an older schema.
+  Answer<bool> older_schema() const;
+
   // An online copy: hard links where the file system allows, else copies. `dir` must not exist.
   Answer<void> checkpoint(const std::string& dir) const;
   // Opens a copy without writing to it and reads its meta record.
@@ -213,7 +223,6 @@ class RegistryStore {
 
  private:
   RegistryStore();
-  Answer<void> has_room() const;
   std::unique_ptr<Impl> impl_;
 };
 

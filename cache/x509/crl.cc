@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/canonical_name.h"
 #include "cache/x509/pem.h"
 
 namespace sallyport {
@@ -135,10 +136,7 @@ Answer<Crl> Crl::from_der(std::string_view der, std::int64_t now) {
   X509_CRL* crl = made.signed_->crl.get();
   if (crl == nullptr) return no("this is not a CRL (DER, or PEM with -----BEGIN X509 CRL-----)");
   if (std::string why = obstacle(crl); !why.empty()) return no(std::move(why));
-  const unsigned char* name = nullptr;
-  std::size_t length = 0;
-  if (X509_NAME_get0_der(X509_CRL_get_issuer(crl), &name, &length) != 1) return no("the CRL's issuer cannot be read");
-  made.issuer_der_.assign(reinterpret_cast<const char*>(name), length);
+  made.issuer_name_ = canonical_name_of(X509_CRL_get_issuer(crl));
   if (!unix_time(X509_CRL_get0_lastUpdate(crl), made.this_update_)) return no("the CRL's date cannot be read");
   if (made.this_update_ > now + 300) return no("the CRL is dated in the future: check the clocks");
   using IntegerPtr = std::unique_ptr<ASN1_INTEGER, OpensslFree<&ASN1_INTEGER_free>>;

@@ -33,7 +33,7 @@ class Crl {
   Crl& operator=(Crl&&) noexcept;
   ~Crl();
 
-  const std::string& issuer_der() const { return issuer_der_; }
+  const std::string& issuer_name() const { return issuer_name_; }  // as names are compared: canonical_name.h
   const std::string& number() const { return number_; }  // magnitude of the cRLNumber; empty: none
   std::int64_t this_update() const { return this_update_; }
   const std::vector<CrlEntry>& entries() const { return entries_; }
@@ -46,7 +46,7 @@ class Crl {
   struct Signed;
   static Answer<Crl> from_der(std::string_view der, std::int64_t now);
   std::unique_ptr<Signed> signed_;
-  std::string issuer_der_, number_;
+  std::string issuer_name_, number_;
   std::int64_t this_update_ = 0;
   std::vector<CrlEntry> entries_;
 };
