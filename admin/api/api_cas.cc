@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "admin/api/admin_api.h"
+#include "cache/standing/ca_set.h"
 
 namespace sallyport {
 
@@ -88,6 +89,10 @@ HttpResponse AdminApi::ca_answer(const Answer<CaRecord>& answer, unsigned status
   const Impact impact = parts_.plane.impact_of_ca(answer->id);
   json["sessions"] = impact.sessions;
   json["devices_online"] = impact.devices;
+  json["admitted_through"] = Json::array();
+  for (const Digest& twin : parts_.registrar.ca_set()->alive_twins(answer->id, std::time(nullptr))) {
+    json["admitted_through"].push_back(to_hex(twin));
+  }
   return ok(json, status);
 }
 

@@ -66,7 +66,8 @@ Json schemas() {
                       {"registered_at", "string"},
                       {"devices", "object"},
                       {"sessions", "integer?"},
-                      {"devices_online", "integer?"}});
+                      {"devices_online", "integer?"},
+                      {"admitted_through", "array?"}});
   all["CrlOutcome"] = schema({{"ca_id", "string?"},
                               {"entries", "integer"},
                               {"revoked", "integer"},

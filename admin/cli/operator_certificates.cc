@@ -74,7 +74,11 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
                            " devices";
   const std::string name = " CA " + short_id(id) + "… (" + text(found.json, "cn") + ")";
   if (action == "deactivate") {
-    if (!agreed("deactivating" + name + cuts + "; " + count("active") + " devices are active")) return kFailed;
+    // Of two certificates with one name and key, one that is active suffices.
+    const bool stay = !found.json.value("admitted_through", Json::array()).empty();
+    const std::string what = stay ? ": its devices stay admitted through another certificate of its name and key"
+                                  : cuts + "; " + count("active") + " devices are active";
+    if (!agreed("deactivating" + name + what)) return kFailed;
   } else if (action == "delete") {
     if (!agreed("deleting" + name + cuts + " and forgets " + count("active") + " active, " + count("inactive") +
                 " inactive and " + count("pending") + " pending devices; " + count("revoked") + " stay revoked")) {
@@ -86,6 +90,12 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  if (action == "deactivate") {
+    for (const Json& twin : reply.json.value("admitted_through", Json::array())) {
+      complain("its devices stay admitted through CA " + twin.get<std::string>() +
+               ", which has the same name and key: deactivate that, too, where they must not be");
+    }
+  }
   return kDone;
 }
 

@@ -128,6 +128,21 @@ Reason CaSet::standing_through_key(const Digest& id, std::int64_t now) const {
   return own;
 }
 
+std::vector<Digest> CaSet::alive_twins(const Digest& id, std::int64_t now) const {
+  std::vector<Digest> twins;
+  const auto entry = find(id);
+  if (!entry) return twins;
+  for (const std::size_t group : *groups_of(entries_[*entry].certificate.subject_name())) {
+    if (groups_[group].spki_hash != entries_[*entry].certificate.spki_hash()) continue;
+    for (const std::size_t member : groups_[group].members) {
+      if (member != *entry && standing(member, now) == Reason::None) {
+        twins.push_back(entries_[member].certificate.fingerprint());
+      }
+    }
+  }
+  return twins;
+}
+
 Reason CaSet::standing_of_sent(const std::string& subject_name, const Digest& spki_hash, std::int64_t now) const {
   const std::vector<std::size_t>* named = is_ca_key(spki_hash) ? groups_of(subject_name) : nullptr;
   if (named == nullptr) return Reason::None;

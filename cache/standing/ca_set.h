@@ -69,6 +69,9 @@ class CaSet {
   // The same for a session that is live: another certificate with this CA's key that is alive suffices, and its
   // devices move to it when they connect again.
   Reason standing_through_key(const Digest& id, std::int64_t now) const;
+  // Other certificates with this CA's name and key that are alive: whatever becomes of it, its devices are let in
+  // through them.
+  std::vector<Digest> alive_twins(const Digest& id, std::int64_t now) const;
   // The member through which the group is alive, of several the one that lasts longest; else why not.
   struct Choice {
     Reason reason = Reason::None;

@@ -108,8 +108,13 @@ TEST_F(Names, RespelledIsRenewed) {
   const Identity509 device = on_line("meter", fleet_);
   ASSERT_TRUE(registrar_->set_ca_status(fleet_.certificate.fingerprint(), CaStatus::Inactive, by_));
   EXPECT_EQ(refused(device.certificate), Reason::None);
+  const auto twins = [&] {
+    return registrar_->ca_set()->alive_twins(fleet_.certificate.fingerprint(), std::time(nullptr));
+  };
+  EXPECT_EQ(twins(), std::vector{again_.certificate.fingerprint()}) << "who deactivates it is told";
   ASSERT_TRUE(registrar_->set_ca_status(again_.certificate.fingerprint(), CaStatus::Inactive, by_));
   EXPECT_EQ(refused(device.certificate), Reason::CaInactive);
+  EXPECT_TRUE(twins().empty());
 }
 
 }  // namespace

@@ -165,8 +165,7 @@ TEST(CanonicalName, AlikeForAnyName) {
         for (unsigned length = pick(8) == 0 ? pick(300) : pick(6); length > 0; --length) {
           value += alphabet[pick(round % 3 == 0 ? 12 : 6)];
         }
-        attributes.push_back(
-            attribute(static_cast<std::uint8_t>(pick(3) + 3), text(tags[pick(12)], value)));
+        attributes.push_back(attribute(static_cast<std::uint8_t>(pick(3) + 3), text(tags[pick(12)], value)));
       }
       sets.push_back(element(kSet, joined(attributes)));
     }
