@@ -91,13 +91,20 @@ sigset_t block_signals() {
 }
 
 // Until the first SIGTERM or SIGINT: reloads on SIGHUP, looks at certificate files and rotates ticket keys.
-void wait_for_end(const sigset_t& signals, DataPlane& plane, ListenerControl& listeners, Reload& reload) {
+void wait_for_end(const sigset_t& signals, DataPlane& plane, Registrar& registrar, ListenerControl& listeners,
+                  Reload& reload, Logger& log) {
   for (;;) {
     const timespec second{1, 0};
     const int signal = ::sigtimedwait(&signals, nullptr, &second);
     if (signal == SIGTERM || signal == SIGINT) return;
     if (signal == SIGHUP) reload.run();
     plane.tick(std::time(nullptr));
+    for (const CrlRecord& crl : registrar.newly_overdue(std::time(nullptr))) {
+      log.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
+                               {"scope", crl.scope},
+                               {"due", crl.next_update},
+                               {"means", "what was revoked since is not known here: import the CA's next CRL"}});
+    }
     listeners.look_at_files();
   }
 }
@@ -222,7 +229,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
-  wait_for_end(signals, plane, listeners, reload);
+  wait_for_end(signals, plane, registrar, listeners, reload, main_log);
   probes.set(Probes::Phase::Draining);
   drain(signals, plane, config, main_log);
   admin_server.stop();

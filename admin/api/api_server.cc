@@ -106,6 +106,8 @@ HttpResponse AdminApi::status(const Call&) {
     closing += shard.closing;
   }
   const std::int64_t now = std::time(nullptr);
+  const std::vector<CrlRecord> crls = parts_.registrar.crls();
+  const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
   return ok({{"version", SALLYPORT_VERSION},
              {"uptime_seconds", now - parts_.started_at},
              {"sessions", sessions},
@@ -114,6 +116,7 @@ HttpResponse AdminApi::status(const Call&) {
              {"devices", to_json(stats.devices)},
              {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},
              {"cas", {{"active", stats.cas_active}, {"inactive", stats.cas_inactive}}},
+             {"crls", {{"imported", crls.size()}, {"overdue", overdue}}},
              {"registration_queue", {{"depth", stats.queued}, {"limit", parts_.config.registry.queue}}},
              {"imports",
               {{"running", imports_.running.load()},

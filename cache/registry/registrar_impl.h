@@ -192,6 +192,8 @@ class Registrar::Impl {
   RegistrarStats stats_;
   std::map<std::int64_t, std::uint64_t> expiring_;  // devices by the day of their notAfter
   std::map<Digest, DeviceCounts> remains_;          // of CAs that were deleted: revoked devices, listed serials
+  std::map<CrlKey, CrlRow> crls_;                   // the last lists
+  std::map<std::string, std::int64_t> overdue_;     // those that were named as such, and their dates, by id
 
   // The registrar's alone.
   Ledger ledger_;

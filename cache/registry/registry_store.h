@@ -81,10 +81,20 @@ struct TokenRow {
   std::int64_t expires_at = 0;  // 0: never
 };
 
-// The last list imported for an issuing key.
+// The last list imported for an issuing key and a scope.
 struct CrlRow {
-  std::string number;  // big-endian magnitude of the cRLNumber; empty where it has none
-  std::int64_t this_update = 0;
+  std::string number;            // big-endian magnitude of the cRLNumber; empty where it has none
+  std::int64_t this_update = 0;  // Unix seconds, as all here
+  std::int64_t next_update = 0;  // 0: it says none
+  std::uint64_t entries = 0;
+  std::int64_t imported_at = 0;  // 0: by a version that kept the number and the date alone
+  Digest ca{};                   // whose list; zero likewise
+  std::string scope;             // for a person; empty: all certificates
+};
+// What its row is found by. `scope`: zero, of all certificates; else the SHA-256 of Crl::scope().
+struct CrlKey {
+  Digest issuing_key{}, scope{};
+  auto operator<=>(const CrlKey&) const = default;
 };
 
 struct MetaRow {
@@ -161,7 +171,7 @@ class RegistryStore {
   void remove_override(Batch& batch, std::string_view listener);
   void put_token(Batch& batch, std::string_view name, const TokenRow& row);
   void remove_token(Batch& batch, std::string_view name);
-  void put_crl(Batch& batch, const Digest& issuing_key, const CrlRow& row);
+  void put_crl(Batch& batch, const CrlKey& key, const CrlRow& row);
   // A CA whose devices' rows are still to be removed.
   void put_purge(Batch& batch, const Digest& ca);
   void remove_purge(Batch& batch, const Digest& ca);
@@ -181,7 +191,7 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
-  Answer<std::optional<CrlRow>> crl(const Digest& issuing_key) const;
+  Answer<std::optional<CrlRow>> crl(const CrlKey& key) const;
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
@@ -202,6 +212,7 @@ class RegistryStore {
   Answer<void> each_server_cert(const std::function<bool(const Digest&, const ServerCertRow&)>& row) const;
   Answer<void> each_override(const std::function<bool(std::string_view, const OverrideRow&)>& row) const;
   Answer<void> each_token(const std::function<bool(std::string_view, const TokenRow&)>& row) const;
+  Answer<void> each_crl(const std::function<bool(const CrlKey&, const CrlRow&)>& row) const;
   Answer<void> each_purge(const std::function<bool(const Digest&)>& row) const;
   // Newest first, from `before_us` (exclusive) downwards.
   Answer<void> each_audit(std::int64_t before_us, const std::function<bool(const AuditRecord&)>& row) const;

@@ -76,7 +76,7 @@ def test_a_pem_body_is_taken_by_the_api(server, ca):
     known(server, seen)
     body = crl(ca, seen, 0xABCDEF, entry(0xFEDCBA, HOLD)).public_bytes(serialization.Encoding.PEM)
     assert imported(server, body) == {"ca_id": ca.id, "entries": 3, "revoked": 1, "held": 0, "not_seen_yet": 2,
-                                      "cas_deactivated": 0, "unchanged": 0}
+                                      "cas_deactivated": 0, "unchanged": 0, "under_other_keys": []}
     assert imported(server, crl(ca, number=2), entries=0, revoked=0)["ca_id"] == ca.id  # an empty one is good
 
 
