@@ -186,7 +186,8 @@ void add_certificate_commands(CLI::App& app, Parsed& parsed) {
                 {{"FILE", "the CRL; PEM may hold several: all of them are taken, or none"}},
                 [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first, parsed.also_under); })
       .add_option("--also-under", parsed.also_under,
-                  "full id of a CA with the issuer's name and another key: the list is of its devices, too");
+                  "full id of a CA with the issuer's name and another key: the list is of its devices, too")
+      ->allow_extra_args(false);  // what follows is the FILE
   client_command(*crl, parsed, "list", "the last CRL of each CA and scope, and whether it is overdue",
                  [](Operator& speaking) { return speaking.crl_list(); });
   CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);

@@ -68,7 +68,7 @@ def test_a_list_under_a_new_key_asks_about_the_old_one(server, work, tmp_path):
     admitted(server.port, device).close()
     wrong = server.cli("crl", "import", path, "--also-under", old.id[:16], "--yes", status=1)
     assert "full ids" in wrong.stderr
-    done = server.cli("crl", "import", path, "--also-under", old.id, "--yes", "-o", "json")
+    done = server.cli("crl", "import", "--also-under", old.id, path, "--yes", "-o", "json")
     assert json.loads(done.stdout)["revoked"] == 1 and json.loads(done.stdout)["under_other_keys"] == []
     is_refused(server, device)
     is_refused(server, unseen)
