@@ -53,7 +53,12 @@ class Raw {
   void put(std::size_t family, const std::string& key, const std::string& value) {
     EXPECT_TRUE(db_->Put({}, families_[family], key, value).ok());
   }
-  static constexpr std::size_t kDevices = 1, kCertificates = 2, kMeta = 10;
+  void remove(std::size_t family, const std::string& key) { EXPECT_TRUE(db_->Delete({}, families_[family], key).ok()); }
+  void each(std::size_t family, const std::function<void(const std::string&, const std::string&)>& visit) {
+    const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator({}, families_[family]));
+    for (at->SeekToFirst(); at->Valid(); at->Next()) visit(at->key().ToString(), at->value().ToString());
+  }
+  static constexpr std::size_t kDevices = 1, kCertificates = 2, kChains = 6, kMeta = 10;
 
  private:
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
@@ -293,6 +298,38 @@ TEST_F(LongMigration, CutShortItIsNeverHalf) {
   EXPECT_EQ(audit().size(), audited_ + 4);
   close();
   EXPECT_EQ(migrated(), kDevices);
+}
+
+// Chains had no issuing key then: it is their nearest intermediate's, or their CA's.
+TEST_F(Migration, AStoreOfSchema1OpensToo) {
+  {
+    Raw raw(state());
+    std::size_t cut = 0;
+    raw.each(Raw::kChains, [&](const std::string& key, const std::string& row) {
+      if (row.back() != 0) return;  // of a list, or forgotten: schema 1 had neither
+      raw.put(Raw::kChains, key, row.substr(0, row.size() - 33));
+      ++cut;
+    });
+    ASSERT_EQ(cut, 3U) << "of the two CAs, and of the one that was sent";
+    raw.put(Raw::kMeta, "schema", "1");
+  }
+  open_and_listen();
+  for (const char* name : {"active", "active-again", "only-again", "below"}) {
+    EXPECT_TRUE(ask(registered_as(name)).known) << name;
+  }
+  EXPECT_EQ(status("revoked-again"), DeviceStatus::Revoked);
+  EXPECT_EQ(told(shown("revoked-respelled")), Reason::DeviceRevoked);
+  EXPECT_EQ(told(shown("unseen-again")), Reason::DeviceRevoked);
+}
+
+TEST_F(Migration, ADeviceWithoutItsCertificateIsDamage) {
+  {
+    Raw raw(state());
+    raw.remove(Raw::kCertificates, std::string(ids_["active"].begin(), ids_["active"].end()));
+  }
+  const auto refused = RegistryStore::open(state());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("device without its certificate"));
 }
 
 // A restore that keeps what was revoked since: rows of the old registry come into one of this version.
