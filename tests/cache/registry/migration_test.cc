@@ -318,6 +318,7 @@ TEST_F(Migration, AStoreOfSchema1OpensToo) {
     EXPECT_TRUE(ask(registered_as(name)).known) << name;
   }
   EXPECT_EQ(status("revoked-again"), DeviceStatus::Revoked);
+  EXPECT_EQ(status("listed-elsewhere"), DeviceStatus::Revoked) << "a list of this issuing key named it";
   EXPECT_EQ(told(shown("revoked-respelled")), Reason::DeviceRevoked);
   EXPECT_EQ(told(shown("unseen-again")), Reason::DeviceRevoked);
 }
