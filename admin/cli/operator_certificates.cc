@@ -333,7 +333,8 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
   if (!reply.ok()) return reply.failed;
   OtherKeys left = say_other_keys(reply.json);
   // --yes is no answer to a question that it did not know of.
-  if (!left.ids.empty() && ::isatty(STDIN_FILENO) == 1 && !options_.yes && agreed("importing it under them, too")) {
+  if (!left.ids.empty() && ::isatty(STDIN_FILENO) == 1 && !options_.yes &&
+      sallyport::agreed("importing it under them, too", false, "it was taken for the key that signed it alone")) {
     for (const std::string& id : left.ids) ids += (ids.empty() ? "" : ",") + id;
     reply = import();
     if (!reply.ok()) return reply.failed;

@@ -262,7 +262,14 @@ TEST(RegistryRecords, ARowThatWasCutShortIsNotRead) {
   cut_short(ServerCertRow{"chain", "sealed", 5});
   cut_short(OverrideRow{std::uint8_t{1}, Digest{4}});
   cut_short(TokenRow{Digest{5}, true, 6, 7});
-  cut_short(CrlRow{"12", 8});
+  const std::string crl = records::encode(CrlRow{"12", 8, 9, 10, 11, Digest{12}, "scope"});
+  for (std::size_t length = 0; length < crl.size(); ++length) {
+    CrlRow row;
+    EXPECT_EQ(records::decode(crl.substr(0, length), row), length == 4 + 2 + 8) << length;  // as schema 2 had it
+  }
+  CrlRow whole;
+  EXPECT_TRUE(records::decode(crl, whole));
+  EXPECT_EQ(records::encode(whole), crl);
   cut_short(AuditRecord{1, 2, {"who", "from"}, "action", "target", "before", "after"});
   cut_short(CodeRow{Digest{3}, 4, true});
   cut_short(MetaRow{5, 6});

@@ -1,6 +1,9 @@
 """CRLs of parts of a CA, CRLs after a CA's key changed, and what is known of the last ones; and a CA's twin."""
 
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -8,8 +11,8 @@ from cryptography import x509
 from harness.authority import Authority, days, now
 from harness.device import admitted
 from harness.lists import crl, file_of, imported, is_refused, known
-from harness.server import listener
-from harness.wait import until
+from harness.server import BINARY, listener
+from harness.wait import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,35 @@ def test_a_list_under_a_new_key_asks_about_the_old_one(server, work, tmp_path):
     is_refused(server, device)
     is_refused(server, unseen)
     assert any("also under " + old.id in each["after"] for each in server.json("audit"))
+
+
+def on_a_terminal(server, *arguments, typed):
+    """Runs a command as a person would, who types these lines; (exit status, standard error)."""
+    outside, inside = pty.openpty()
+    process = subprocess.Popen([BINARY, *arguments], stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env={**os.environ, "SALLYPORT_SOCKET": server.socket})
+    os.close(inside)
+    try:
+        os.write(outside, typed.encode())
+        _, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        os.close(outside)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("answer, status, standing", [("y", 0, "revoked"), ("n", 1, "active")])
+def test_a_person_is_asked(server, work, tmp_path, answer, status, standing):
+    """On a terminal the question comes at once, and `y` takes the list for the other key, too."""
+    old = Authority(work / f"asked-{answer}", f"Asked {answer}")
+    new = Authority(work / f"asked-{answer}-new", f"Asked {answer}")
+    for each in (old, new):
+        each.register(server)
+    device = old.issue("device")
+    known(server, device)
+    ended, said = on_a_terminal(server, "crl", "import", file_of(crl(new, device), tmp_path), typed=f"y\n{answer}\n")
+    assert (ended, server.json("device", "show", device.id)["status"]) == (status, standing), said
+    assert "importing it under them, too" in said
+    assert ("it was taken for the key that signed it alone" in said) == (answer == "n")
 
 
 def test_a_twin_that_is_active_is_named(server, work):
