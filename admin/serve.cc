@@ -160,7 +160,9 @@ struct NoWaitForTheDisk {
 int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t& signals, DataPlane& plane,
         std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
   const std::uint64_t open_files = raise_open_files();
-  auto store = RegistryStore::open(config.state_dir, nullptr, on_loss);
+  auto store = RegistryStore::open(config.state_dir, nullptr, on_loss, [&](bool loud, const std::string& what) {
+    loud ? main_log.warn("migration", {{"what", what}}) : main_log.info("migration", {{"what", what}});
+  });
   if (!store) return fail(kFailed, store.error().what);
   say_what_was_lost(**store, on_loss, main_log);
   StatusCache cache;

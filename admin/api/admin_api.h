@@ -88,6 +88,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse activate_ca(const Call& call);
   HttpResponse deactivate_ca(const Call& call);
   HttpResponse delete_ca(const Call& call);
+  HttpResponse list_crls(const Call& call);
   HttpResponse import_crl(const Call& call);
   HttpResponse ca_answer(const Answer<CaRecord>& answer, unsigned status = 200);
   // api_devices.cc

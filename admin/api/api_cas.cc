@@ -1,7 +1,9 @@
 // CAs, their codes, and CRLs.
+#include <algorithm>
 #include <ctime>
 
 #include "admin/api/admin_api.h"
+#include "cache/standing/ca_set.h"
 
 namespace sallyport {
 
@@ -88,6 +90,10 @@ HttpResponse AdminApi::ca_answer(const Answer<CaRecord>& answer, unsigned status
   const Impact impact = parts_.plane.impact_of_ca(answer->id);
   json["sessions"] = impact.sessions;
   json["devices_online"] = impact.devices;
+  json["admitted_through"] = Json::array();
+  for (const Digest& twin : parts_.registrar.ca_set()->alive_twins(answer->id, std::time(nullptr))) {
+    json["admitted_through"].push_back(to_hex(twin));
+  }
   return ok(json, status);
 }
 
@@ -123,18 +129,59 @@ HttpResponse AdminApi::delete_ca(const Call& call) {
 namespace {
 
 Json to_json(const CrlOutcome& outcome) {
-  return {{"ca_id", to_hex(outcome.ca)}, {"entries", outcome.entries},     {"revoked", outcome.revoked},
-          {"held", outcome.held},        {"not_seen_yet", outcome.unseen}, {"cas_deactivated", outcome.cas},
-          {"unchanged", outcome.known}};
+  Json elsewhere = Json::array();
+  for (const CrlOutcome::Elsewhere& each : outcome.elsewhere) {
+    elsewhere.push_back({{"ca_id", each.ca ? Json(to_hex(*each.ca)) : Json()}, {"devices", each.devices}});
+  }
+  return {{"ca_id", to_hex(outcome.ca)},    {"entries", outcome.entries},
+          {"revoked", outcome.revoked},     {"held", outcome.held},
+          {"not_seen_yet", outcome.unseen}, {"cas_deactivated", outcome.cas},
+          {"unchanged", outcome.known},     {"under_other_keys", std::move(elsewhere)}};
+}
+
+Json to_json(const CrlRecord& crl, std::int64_t now) {
+  const auto* number = reinterpret_cast<const std::uint8_t*>(crl.number.data());
+  const bool whole = crl.imported_at != 0;  // else a version before kept the number and the date alone
+  return {{"id", crl.id},
+          {"ca_id", to_hex(crl.ca)},
+          {"scope", crl.scope.empty() ? Json() : Json(crl.scope)},
+          {"number", crl.number.empty() ? Json() : Json(serial_hex(Bytes(number, crl.number.size())))},
+          {"this_update", utc(crl.this_update)},
+          {"next_update", crl.next_update == 0 ? Json() : Json(utc(crl.next_update))},
+          {"entries", whole ? Json(crl.entries) : Json()},
+          {"imported_at", whole ? Json(utc(crl.imported_at)) : Json()},
+          {"overdue", crl.overdue(now)}};
+}
+
+// None: it names something else than full ids.
+std::optional<std::vector<Digest>> full_ids(std::string_view text) {
+  std::vector<Digest> ids;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    const auto id = parse_digest(text.substr(0, end));
+    if (!id) return std::nullopt;
+    ids.push_back(*id);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return ids;
 }
 
 }  // namespace
+
+HttpResponse AdminApi::list_crls(const Call& call) {
+  const std::int64_t now = std::time(nullptr);
+  Json items = Json::array();
+  for (const CrlRecord& crl : parts_.registrar.crls()) items.push_back(to_json(crl, now));
+  return page_of(std::move(items), "id", call.request);
+}
 
 // One list is answered by itself; of several each is, under their sums.
 HttpResponse AdminApi::import_crl(const Call& call) {
   const auto crls = Crl::parse_all(call.request.body, std::time(nullptr));
   if (!crls) return refused(crls.error());
-  const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor);
+  const auto also_under = full_ids(query_value(call.request.query, "also_under"));
+  if (!also_under) return invalid("also_under takes full ids of CAs, comma-separated");
+  const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor, *also_under);
   if (!outcomes) return refused(outcomes.error());
   if (outcomes->size() == 1) return ok(to_json(outcomes->front()));
   CrlOutcome sum;
@@ -146,6 +193,7 @@ HttpResponse AdminApi::import_crl(const Call& call) {
     sum.unseen += one.unseen;
     sum.cas += one.cas;
     sum.known += one.known;
+    sum.elsewhere.insert(sum.elsewhere.end(), one.elsewhere.begin(), one.elsewhere.end());
     each.push_back(to_json(one));
   }
   Json all = to_json(sum);

@@ -114,6 +114,8 @@ HttpResponse AdminApi::status(const Call&) {
                         {"what", warning.what},
                         {"since", utc(warning.since)}});
   }
+  const std::vector<CrlRecord> crls = parts_.registrar.crls();
+  const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
   return ok({{"version", SALLYPORT_VERSION},
              {"uptime_seconds", uptime.count()},
              {"sessions", sessions},
@@ -122,6 +124,7 @@ HttpResponse AdminApi::status(const Call&) {
              {"devices", to_json(stats.devices)},
              {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},
              {"cas", {{"active", stats.cas_active}, {"inactive", stats.cas_inactive}}},
+             {"crls", {{"imported", crls.size()}, {"overdue", overdue}}},
              {"registration_queue", {{"depth", stats.queued}, {"limit", parts_.config.registry.queue}}},
              {"imports",
               {{"running", imports_.running.load()},

@@ -66,7 +66,8 @@ Json schemas() {
                       {"registered_at", "string"},
                       {"devices", "object"},
                       {"sessions", "integer?"},
-                      {"devices_online", "integer?"}});
+                      {"devices_online", "integer?"},
+                      {"admitted_through", "array?"}});
   all["CrlOutcome"] = schema({{"ca_id", "string?"},
                               {"entries", "integer"},
                               {"revoked", "integer"},
@@ -74,7 +75,17 @@ Json schemas() {
                               {"not_seen_yet", "integer"},
                               {"cas_deactivated", "integer"},
                               {"unchanged", "integer"},
+                              {"under_other_keys", "array"},
                               {"crls", "array?"}});
+  all["Crl"] = schema({{"id", "string"},
+                       {"ca_id", "string"},
+                       {"scope", "string?"},
+                       {"number", "string?"},
+                       {"this_update", "string"},
+                       {"next_update", "string?"},
+                       {"entries", "integer?"},
+                       {"imported_at", "string?"},
+                       {"overdue", "boolean"}});
   all["DeviceRegistration"] = schema({{"certificate", "string"}, {"intermediates", "string?"}});
   all["Device"] = schema({{"id", "string"},
                           {"serial", "string"},
@@ -130,6 +141,7 @@ Json schemas() {
                           {"devices", "object"},
                           {"devices_expiring_within_30d", "integer"},
                           {"cas", "object"},
+                          {"crls", "object"},
                           {"registration_queue", "object"},
                           {"imports", "object"},
                           {"registrations_refused_late", "integer"},
@@ -185,6 +197,7 @@ Json schemas() {
                           {"created_at", "string"}});
   for (const auto& [list, item] :
        std::initializer_list<std::pair<const char*, const char*>>{{"CaList", "Ca"},
+                                                                  {"CrlList", "Crl"},
                                                                   {"DeviceList", "Device"},
                                                                   {"RejectionList", "Rejection"},
                                                                   {"AuditList", "AuditRecord"},

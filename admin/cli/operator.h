@@ -67,7 +67,8 @@ class Operator {
   int device_show(const std::string& reference);
   int device_change(const std::string& action, const Target& target);
   int download(const std::string& kind, const std::string& reference);  // kind: "cas" | "devices"
-  int crl_import(const std::string& file);
+  int crl_import(const std::string& file, const std::vector<std::string>& also_under);
+  int crl_list();
   int explain(const ExplainOptions& options);
 
   int server_cert_add(const std::string& chain, const std::string& key);

@@ -74,7 +74,11 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
                            " devices";
   const std::string name = " CA " + short_id(id) + "… (" + text(found.json, "cn") + ")";
   if (action == "deactivate") {
-    if (!agreed("deactivating" + name + cuts + "; " + count("active") + " devices are active")) return kFailed;
+    // Of two certificates with one name and key, one that is active suffices.
+    const bool stay = !found.json.value("admitted_through", Json::array()).empty();
+    const std::string what = stay ? ": its devices stay admitted through another certificate of its name and key"
+                                  : cuts + "; " + count("active") + " devices are active";
+    if (!agreed("deactivating" + name + what)) return kFailed;
   } else if (action == "delete") {
     if (!agreed("deleting" + name + cuts + " and forgets " + count("active") + " active, " + count("inactive") +
                 " inactive and " + count("pending") + " pending devices; " + count("revoked") + " stay revoked")) {
@@ -86,6 +90,12 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  if (action == "deactivate") {
+    for (const Json& twin : reply.json.value("admitted_through", Json::array())) {
+      complain("its devices stay admitted through CA " + twin.get<std::string>() +
+               ", which has the same name and key: deactivate that, too, where they must not be");
+    }
+  }
   return kDone;
 }
 
@@ -245,7 +255,62 @@ int Operator::device_register(const std::vector<std::string>& files) {
   return failed == 0 ? kDone : kFailed;
 }
 
-int Operator::crl_import(const std::string& file) {
+namespace {
+
+// What the answer to an import says of devices that the list names under other keys of its issuer's name, as after a
+// CA's key rollover. `ids`: of the CAs it can be asked for.
+struct OtherKeys {
+  std::uint64_t devices = 0;
+  std::vector<std::string> ids;
+};
+
+OtherKeys say_other_keys(const Json& outcome) {
+  OtherKeys found;
+  for (const Json& each : outcome.value("under_other_keys", Json::array())) {
+    const std::uint64_t devices = each.value("devices", std::uint64_t{0});
+    const std::string id = text(each, "ca_id");
+    found.devices += devices;
+    if (id == "-") {
+      complain(
+          with_thousands(devices) +
+          " devices hold numbers of this list under a key of its issuer's name that no registered CA has, and stay "
+          "admitted: register that CA and import the list with --also-under its id, or revoke them one by one");
+      continue;
+    }
+    if (devices > 0) {
+      found.ids.push_back(id);
+      complain(with_thousands(devices) + " devices of CA " + id +
+               ", which has the same name and another key, hold numbers of this list and stay admitted: where the list "
+               "is of that key's devices, too, import it again with --also-under " +
+               id);
+    } else {
+      complain("CA " + id +
+               " has the same name and another key: numbers that nobody has shown yet are refused under the list's own "
+               "key alone; --also-under " +
+               id + " takes them under both");
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+int Operator::crl_list() {
+  const Reply reply = all_pages("/v1/crls");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  Table table({"CA", "SCOPE", "NUMBER", "THIS UPDATE", "NEXT UPDATE", "ENTRIES", "IMPORTED", "OVERDUE"});
+  for (const Json& crl : reply.json) {
+    const std::string scope = text(crl, "scope");
+    table.add({text(crl, "ca_id"), scope == "-" ? "all" : scope, text(crl, "number"), text(crl, "this_update"),
+               text(crl, "next_update"), text(crl, "entries"), text(crl, "imported_at"),
+               crl.value("overdue", false) ? "overdue" : "-"});
+  }
+  table.print(std::cout);
+  return kDone;
+}
+
+int Operator::crl_import(const std::string& file, const std::vector<std::string>& also_under) {
   const auto bytes = read_file(file, Crl::kLargest);
   if (!bytes) return complain(bytes.error().what);
   const auto crls = Crl::parse_all(*bytes, std::time(nullptr));
@@ -258,9 +323,25 @@ int Operator::crl_import(const std::string& file) {
   if (!agreed("importing " + lists + ": what is named there is revoked for ever, but for what is only held")) {
     return kFailed;
   }
-  const Reply reply = send("POST", "/v1/crls", *bytes, "application/pkix-crl");
+  std::string ids;
+  for (const std::string& id : also_under) ids += (ids.empty() ? "" : ",") + id;
+  const auto import = [&] {
+    return send("POST", "/v1/crls" + (ids.empty() ? "" : "?also_under=" + percent_encoded(ids)), *bytes,
+                "application/pkix-crl");
+  };
+  Reply reply = import();
   if (!reply.ok()) return reply.failed;
-  return print_object(reply.json, options_.json);
+  OtherKeys left = say_other_keys(reply.json);
+  // --yes is no answer to a question that it did not know of.
+  if (!left.ids.empty() && ::isatty(STDIN_FILENO) == 1 && !options_.yes &&
+      sallyport::agreed("importing it under them, too", false, "it was taken for the key that signed it alone")) {
+    for (const std::string& id : left.ids) ids += (ids.empty() ? "" : ",") + id;
+    reply = import();
+    if (!reply.ok()) return reply.failed;
+    left = say_other_keys(reply.json);
+  }
+  const int printed = print_object(reply.json, options_.json);
+  return left.devices == 0 ? printed : kFailed;
 }
 
 // A file or standard input, or else a registered device, by what the lists show of it.

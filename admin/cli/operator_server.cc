@@ -229,6 +229,7 @@ int Operator::status() {
                       count(devices, "pending") + " pending, " + count(devices, "revoked") + " revoked"},
       {"expiring within 30 days", count(json, "devices_expiring_within_30d")},
       {"CAs", count(json["cas"], "active") + " active, " + count(json["cas"], "inactive") + " inactive"},
+      {"CRLs", count(json["crls"], "imported") + " imported, " + count(json["crls"], "overdue") + " overdue"},
       {"registration queue", count(queue, "depth") + " of " + count(queue, "limit")},
       {"store errors", count(json, "store_errors")}};
   if (imports["running"].get<std::uint64_t>() > 0) {

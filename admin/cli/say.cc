@@ -80,14 +80,14 @@ int print_object(const Json& json, bool as_json) {
   return kDone;
 }
 
-bool agreed(const std::string& what, bool yes) {
+bool agreed(const std::string& what, bool yes, std::string_view otherwise) {
   std::cerr << escaped(what) << '\n';
   if (yes || ::isatty(STDIN_FILENO) == 0) return true;
   std::cerr << "go on? [y/N] " << std::flush;
   std::string line;
   std::getline(std::cin, line);
   if (line == "y" || line == "Y" || line == "yes") return true;
-  complain("nothing was changed");
+  complain(otherwise);
   return false;
 }
 

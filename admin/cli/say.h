@@ -16,7 +16,8 @@ inline constexpr int kUsage = 2;
 
 int complain(std::string_view what);  // one line on stderr; returns kFailed
 // Says what is about to happen, and asks where a person is there to answer. True: go on.
-bool agreed(const std::string& what, bool yes);
+// `otherwise`: what is said where the answer is no.
+bool agreed(const std::string& what, bool yes, std::string_view otherwise = "nothing was changed");
 std::string text(const Json& json, const char* key);
 std::string with_thousands(std::uint64_t n);
 std::string short_id(const std::string& id);

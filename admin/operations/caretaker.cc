@@ -33,6 +33,12 @@ void Caretaker::look() {
   listeners_.look_at_files();
   warn_of_clock(now);
   warn_of_certificates(now);
+  for (const CrlRecord& crl : registrar_.newly_overdue(now)) {
+    log_.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
+                              {"scope", crl.scope},
+                              {"due", crl.next_update},
+                              {"means", "what was revoked since is not known here: import the CA's next CRL"}});
+  }
   Found names, cas;
   for (const std::string& server : plane_.unresolved()) {
     names.emplace_back(server, "the name does not resolve: no session goes there; it is asked for again");

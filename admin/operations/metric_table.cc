@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 #include "admin/operations/build_info.h"
 #include "cache/base/check.h"
@@ -77,6 +78,16 @@ void certificates_end(Values& values, const Sources& from) {
       values.add({listener.name, to_hex(listener.certificates[i])}, static_cast<double>(listener.not_after[i]));
     }
   }
+}
+
+void crls_due(Values& values, const Sources& from) {
+  std::map<Digest, std::int64_t> due;
+  for (const CrlRecord& crl : from.crls) {
+    if (crl.next_update == 0) continue;
+    const auto known = due.emplace(crl.ca, crl.next_update).first;
+    known->second = std::min(known->second, crl.next_update);
+  }
+  for (const auto& [ca, when] : due) values.add({to_hex(ca)}, static_cast<double>(when));
 }
 
 void cut_sessions(Values& values, const Sources& from) {
@@ -279,6 +290,20 @@ const MetricRow kRows[] = {
        for (const CaRecord& ca : from.cas) {
          values.add({to_hex(ca.id)}, static_cast<double>(ca.certificate.not_after()));
        }
+     }},
+    {"crl_next_update_seconds",
+     MetricType::Gauge,
+     {"ca"},
+     "When the next CRL of the CA is due, in Unix seconds; of several scopes the first one.",
+     crls_due},
+    {"crl_entries",
+     MetricType::Gauge,
+     {"ca"},
+     "Entries of the last CRLs imported of the CA, of all scopes.",
+     [](Values& values, const Sources& from) {
+       std::map<Digest, std::uint64_t> entries;
+       for (const CrlRecord& crl : from.crls) entries[crl.ca] += crl.entries;
+       for (const auto& [ca, count] : entries) values.add({to_hex(ca)}, count);
      }},
     {"registrations_total",
      MetricType::Counter,

@@ -23,6 +23,7 @@ struct MetricSources {
   const Log& log;
   RegistrarStats registrar;
   std::vector<CaRecord> cas;
+  std::vector<CrlRecord> crls;
   std::vector<const ShardCounters*> shards;
   std::vector<Warnings::Warning> warnings;
 };

@@ -65,9 +65,9 @@ bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector
   for (std::size_t i = 0; i < intermediates.size(); ++i) {
     const Certificate& certificate = intermediates[i];
     record.intermediates.push_back(certificate.fingerprint());
-    record.intermediate_names.push_back({issuer_serial(certificate.issuer_der(), certificate.serial()),
+    record.intermediate_names.push_back({issuer_serial(certificate.issuer_name(), certificate.serial()),
                                          i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_key,
-                                         certificate.subject_der(), certificate.spki_hash()});
+                                         certificate.subject_name(), certificate.spki_hash(), certificate.serial()});
     Window& dates = record.intermediate_dates;
     dates.not_before = std::max(dates.not_before, certificate.not_before());
     dates.not_after = std::min(dates.not_after, certificate.not_after());
@@ -87,9 +87,9 @@ void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
   if (record == nullptr) return;
   const auto owner = cas.find(record->cas.front());
   auto window = owner ? cas.window(*owner, now) : std::nullopt;
-  const bool revoked =
-      std::any_of(record->intermediate_names.begin(), record->intermediate_names.end(),
-                  [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.issuing_key); });
+  const bool revoked = std::any_of(
+      record->intermediate_names.begin(), record->intermediate_names.end(),
+      [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.serial, named.issuing_key); });
   if (record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
   if (window) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "cache/registry/registrar_impl.h"
@@ -13,8 +15,9 @@ namespace sallyport {
 
 class CrlImport {
  public:
-  // `ca`: the registered CA whose key signed it. All outlive the import.
-  CrlImport(Registrar::Impl& registrar, const Crl& crl, const Digest& ca, const Actor& by);
+  // `under`: the registered CA whose key signed it, and others of its name under whose keys it counts, too. All outlive
+  // the import.
+  CrlImport(Registrar::Impl& registrar, const Crl& crl, std::vector<Digest> under, const Actor& by);
 
   std::size_t entries() const { return crl_.entries().size(); }
   // Entries [from, to): their serials are revoked, or held; in force also where the disk refuses them, which finish()
@@ -23,6 +26,9 @@ class CrlImport {
   // Behind the last part. The list may also name CAs that its issuer signed: registered ones become inactive, and
   // chains through a revoked certificate that clients sent end here. Its number is remembered.
   Answer<void> finish();
+
+  // Of which last list it is the next.
+  static CrlKey key_of(const Crl& crl, const Digest& issuing_key);
 
   const CrlOutcome& outcome() const { return outcome_; }
 
@@ -40,6 +46,11 @@ class CrlImport {
     bool changes = false;  // and the list changes it
   };
 
+  Answer<void> take_under(const Digest& ca, const CaSet& cas, std::size_t from, std::size_t to);
+  void look_elsewhere(const CaSet& cas, std::size_t from, std::size_t to);
+  void name_elsewhere(const CaSet& cas);
+  std::string also_under() const;                 // for the audit log
+  std::set<Digest> keys(const CaSet& cas) const;  // under which it is taken
   bool in_force(const IssuerSerial& name, const Digest& issuing_key) const;
   Answer<Found> change_registered(Part& part, const CrlEntry& entry, const IssuerSerial& name);
   void add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial& name);
@@ -49,7 +60,9 @@ class CrlImport {
 
   Registrar::Impl& registrar_;
   const Crl& crl_;
+  const std::vector<Digest> under_;
   const Actor& by_;
+  std::map<Digest, std::uint64_t> elsewhere_;  // devices with numbers that it names, by issuing key
   CrlOutcome outcome_;
   std::optional<Refusal> why_not_durable_;  // all of the list is in force all the same
 };

@@ -70,6 +70,27 @@ struct CrlOutcome {
   std::uint64_t unseen = 0;   // serials nobody has shown yet, kept as tombstones
   std::uint64_t cas = 0;      // registered CAs that the list names: inactive now
   std::uint64_t known = 0;    // entries that changed nothing
+  // Other keys of its issuer's name, as after a CA's key rollover, under which the list was not taken: who holds
+  // numbers that it names there. `ca` none: no registered CA has that key. With 0 devices where it named numbers nobody
+  // has shown: whose they are only the operator knows.
+  struct Elsewhere {
+    std::optional<Digest> ca;
+    std::uint64_t devices = 0;
+  };
+  std::vector<Elsewhere> elsewhere;
+};
+
+// The last list of a CA and a scope. Times in Unix seconds.
+struct CrlRecord {
+  std::string id;      // hex; of the issuing key and the scope
+  Digest ca{};         // a registered one with the key that signed it
+  std::string scope;   // for a person; empty: all certificates
+  std::string number;  // as Certificate::serial(); empty: it has none
+  std::int64_t this_update = 0;
+  std::int64_t next_update = 0;  // 0: it says none
+  std::uint64_t entries = 0;
+  std::int64_t imported_at = 0;  // 0: by a version that did not keep it, nor next_update and entries
+  bool overdue(std::int64_t now) const { return next_update != 0 && now > next_update; }
 };
 
 struct DeviceCounts {
@@ -198,9 +219,12 @@ class Registrar {
   // log; who registers many writes one of its own behind the last (record()).
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by = {});
   // The lists' signatures are verified here, against the registered CAs: all of them before the first one is put in
-  // force. In the order given.
-  Answer<std::vector<CrlOutcome>> import_crls(std::span<const Crl> crls, const Actor& by = {});
-  Answer<CrlOutcome> import_crl(const Crl& crl, const Actor& by = {});
+  // force. In the order given. `also_under`: registered CAs of the same name and another key, to whose devices the
+  // lists apply, too (RFC 5280, section 5: a list is its issuer's, whichever key signed it; only the operator knows
+  // whether two keys of one name are one issuer's). One that no list is of refuses all.
+  Answer<std::vector<CrlOutcome>> import_crls(std::span<const Crl> crls, const Actor& by = {},
+                                              std::span<const Digest> also_under = {});
+  Answer<CrlOutcome> import_crl(const Crl& crl, const Actor& by = {}, std::span<const Digest> also_under = {});
 
   // Settings that live in the store; who uses them reads them here and holds them itself.
   Answer<void> put_server_cert(const Digest& id, const ServerCertRow& row, const Actor& by);
@@ -227,6 +251,9 @@ class Registrar {
   // Reading; any thread, from the store, does not wait for the registrar.
   Answer<CaRecord> ca(const Digest& id) const;
   std::vector<CaRecord> cas() const;
+  std::vector<CrlRecord> crls() const;  // of registered CAs
+  // Those that are overdue since the last call that named them, once each.
+  std::vector<CrlRecord> newly_overdue(std::int64_t now);
   Answer<DeviceRecord> device(const Digest& id) const;
   Answer<Certificate> device_certificate(const Digest& id) const;
   Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;

@@ -158,17 +158,17 @@ Answer<std::vector<Registered>> Registrar::Impl::register_devices(std::vector<Re
 }
 
 bool Registrar::Impl::listed_by_its_issuer(const Certificate& ca, const std::vector<Certificate>& beside) const {
-  const IssuerSerial name = issuer_serial(ca.issuer_der(), ca.serial());
+  const IssuerSerial name = issuer_serial(ca.issuer_name(), ca.serial());
   const auto listed = [&](const Digest& key_hash, EVP_PKEY* key) {
-    return serial_listed(cache_, chains_, name, key_hash) && ca.signed_by(key);
+    return serial_listed(cache_, chains_, name, ca.serial(), key_hash) && ca.signed_by(key);
   };
   const auto cas = cas_now();
-  const std::vector<std::size_t>* named = cas->groups_of(ca.issuer_der());
+  const std::vector<std::size_t>* named = cas->groups_of(ca.issuer_name());
   const bool by_registered = named != nullptr && std::any_of(named->begin(), named->end(), [&](std::size_t group) {
                                return listed(cas->group(group).spki_hash, cas->group(group).key);
                              });
   return by_registered || std::any_of(beside.begin(), beside.end(), [&](const Certificate& issuer) {
-           return issuer.subject_der() == ca.issuer_der() &&
+           return issuer.subject_name() == ca.issuer_name() &&
                   listed(issuer.spki_hash(), X509_get0_pubkey(issuer.x509()));
          });
 }

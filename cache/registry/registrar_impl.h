@@ -145,7 +145,8 @@ class Registrar::Impl {
   // None: accepted, or nothing to do; else why the device must not have been let in.
   Reason examine(const Registration& registration, RegistryStore::Batch& batch, std::vector<Accepted>& accepted,
                  std::int64_t now);
-  Reason serial_taken(const DeviceKey& key, const Digest& issuing_key, const std::vector<Accepted>& accepted) const;
+  Reason serial_taken(const DeviceKey& key, std::string_view serial, const Digest& issuing_key,
+                      const std::vector<Accepted>& accepted) const;
   void accept_move(const Registration& registration, const DeviceKey& key, const SlotState& slot, std::uint64_t chain,
                    RegistryStore::Batch& batch, std::vector<Accepted>& accepted);
   void publish(const std::vector<Accepted>& accepted);
@@ -204,6 +205,8 @@ class Registrar::Impl {
   RegistrarStats stats_;
   std::map<std::int64_t, std::uint64_t> expiring_;  // devices by the day of their notAfter
   std::map<Digest, DeviceCounts> remains_;          // of CAs that were deleted: revoked devices, listed serials
+  std::map<CrlKey, CrlRow> crls_;                   // the last lists
+  std::map<std::string, std::int64_t> overdue_;     // those that were named as such, and their dates, by id
 
   // The registrar's alone.
   Ledger ledger_;

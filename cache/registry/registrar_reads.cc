@@ -2,6 +2,9 @@
 // the registrar's thread.
 #include <fnmatch.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
@@ -134,6 +137,34 @@ std::vector<CaRecord> Registrar::cas() const {
   std::vector<CaRecord> all;
   for (const auto& [id, ca] : impl_->cas_) all.push_back(ca);
   return all;
+}
+
+std::vector<CrlRecord> Registrar::crls() const {
+  const std::lock_guard lock(impl_->mutex_);
+  std::vector<CrlRecord> all;
+  for (const auto& [key, row] : impl_->crls_) {
+    const auto signs = [&, issuing = key.issuing_key](const auto& ca) {
+      return ca.second.certificate.spki_hash() == issuing;
+    };
+    auto ca = impl_->cas_.find(row.ca);
+    if (ca == impl_->cas_.end()) ca = std::find_if(impl_->cas_.begin(), impl_->cas_.end(), signs);
+    if (ca == impl_->cas_.end()) continue;
+    std::string id = to_hex(key.issuing_key);
+    if (key.scope != Digest{}) id += to_hex(key.scope);
+    all.push_back({std::move(id), ca->first, row.scope, row.number, row.this_update, row.next_update, row.entries,
+                   row.imported_at});
+  }
+  return all;
+}
+
+std::vector<CrlRecord> Registrar::newly_overdue(std::int64_t now) {
+  std::vector<CrlRecord> found;
+  for (CrlRecord& each : crls()) {
+    if (!each.overdue(now)) continue;
+    const std::lock_guard lock(impl_->mutex_);
+    if (std::exchange(impl_->overdue_[each.id], each.next_update) != each.next_update) found.push_back(std::move(each));
+  }
+  return found;
 }
 
 Answer<DeviceRecord> Registrar::device(const Digest& id) const {

@@ -25,9 +25,9 @@ void Registrar::Impl::take_in(Registration registration) {
   waiting_.push_back(std::move(registration));
 }
 
-Reason Registrar::Impl::serial_taken(const DeviceKey& key, const Digest& issuing_key,
+Reason Registrar::Impl::serial_taken(const DeviceKey& key, std::string_view serial, const Digest& issuing_key,
                                      const std::vector<Accepted>& accepted) const {
-  const Reason reason = serial_standing(cache_, chains_, key, issuing_key);
+  const Reason reason = serial_standing(cache_, chains_, key, serial, issuing_key);
   if (reason != Reason::None) return reason;
   for (const Accepted& other : accepted) {
     if (other.key.name == key.name && !other.key.same_fingerprint(key) && other.issuing_key == issuing_key) {
@@ -50,14 +50,14 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   const Digest owner = registration.path.cas.front();
   if (const Reason standing = cas->standing_of(owner, now); standing != Reason::None) return standing;
   for (const Certificate& sent : registration.path.intermediates) {
-    const Reason between = cas->standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
+    const Reason between = cas->standing_of_sent(sent.subject_name(), sent.spki_hash(), now);
     if (between != Reason::None) return between;
   }
   const CaEntry& ca = cas->entry(*cas->find(owner));
   const bool by_itself = registration.by == RegisteredBy::Auto;
   if (!slot && !ca.auto_register && by_itself) return Reason::NotRegistered;
   const Digest signed_by = issuing_key(registration.path, *cas);
-  if (const Reason taken = serial_taken(key, signed_by, accepted); taken != Reason::None) return taken;
+  if (const Reason taken = serial_taken(key, identity.serial, signed_by, accepted); taken != Reason::None) return taken;
   for (const Accepted& other : accepted) {
     if (other.key.name == key.name && other.key.same_fingerprint(key)) return Reason::None;  // came twice
   }

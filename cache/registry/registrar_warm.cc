@@ -43,6 +43,12 @@ Answer<void> Registrar::Impl::warm() {
   if (auto read = warm_devices(); !read) return read;
   // Only now: whether an intermediate is revoked is asked of the devices' cache.
   book_.refresh_all(*set, unix_now());
+  const auto lists = store_.each_crl([&](const CrlKey& key, const CrlRow& row) {
+    const std::lock_guard lock(mutex_);
+    crls_[key] = row;
+    return true;
+  });
+  if (!lists) return lists.error();
   const auto purges = store_.each_purge([&](const Digest& ca) {
     purges_.push_back({ca, ""});
     return true;

@@ -248,13 +248,25 @@ std::string encode(const CrlRow& row) {
   Writer out;
   out.text(row.number);
   out.number(row.this_update);
+  out.number(row.next_update);
+  out.number(row.entries);
+  out.number(row.imported_at);
+  out.array(row.ca);
+  out.text(row.scope);
   return out.take();
 }
 
 bool decode(std::string_view bytes, CrlRow& row) {
   Reader in(bytes);
+  row = {};
   row.number = in.text();
   row.this_update = in.number<std::int64_t>();
+  if (in.at_end()) return in.good();  // written by schema 2
+  row.next_update = in.number<std::int64_t>();
+  row.entries = in.number<std::uint64_t>();
+  row.imported_at = in.number<std::int64_t>();
+  row.ca = in.array<Digest>();
+  row.scope = in.text();
   return in.good();
 }
 

@@ -46,17 +46,17 @@ void RegistryStore::remove_owner(Batch& batch, const Digest& id, const Digest& o
 // RocksDB must not find the disk full: Debian's is built with its assertions, and after a write to the log that failed
 // one of them ends the process (WritableFileWriter, when it resumes). So there is always room for the log, and for the
 // tables that it becomes.
-Answer<void> RegistryStore::has_room() const {
+Answer<void> RegistryStore::Impl::has_room() const {
   constexpr std::uint64_t kRoom = 2 * kMostLog;
   std::uint64_t bytes = 0;
-  const std::string& path = impl_->db->GetName();
-  if (!impl_->db->GetEnv()->GetFreeSpace(path, &bytes).ok() || bytes >= kRoom) return {};
+  const std::string& path = db->GetName();
+  if (!db->GetEnv()->GetFreeSpace(path, &bytes).ok() || bytes >= kRoom) return {};
   return unavailable("the registry cannot be written: No space left on device, or nearly none: " + path + " needs " +
                      std::to_string(kRoom >> 20) + " MiB free and has " + std::to_string(bytes >> 20));
 }
 
 Answer<void> RegistryStore::commit(Batch& batch, Durable durable) {
-  if (auto room = has_room(); !room) return room;
+  if (auto room = impl_->has_room(); !room) return room;
   rocksdb::WriteOptions options;
   options.sync = durable != Durable::Later;
   rocksdb::Status status = impl_->db->Write(options, &batch.impl_->batch);
@@ -84,7 +84,7 @@ bool RegistryStore::tail_dropped() const {
 }
 
 Answer<void> RegistryStore::flush() {
-  if (auto room = has_room(); !room) return room;
+  if (auto room = impl_->has_room(); !room) return room;
   const rocksdb::Status status = impl_->db->Flush(rocksdb::FlushOptions(), impl_->families);
   if (!status.ok()) return unavailable("the registry's log stays to be replayed: " + status.ToString());
   return {};

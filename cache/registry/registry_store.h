@@ -81,10 +81,20 @@ struct TokenRow {
   std::int64_t expires_at = 0;  // 0: never
 };
 
-// The last list imported for an issuing key.
+// The last list imported for an issuing key and a scope.
 struct CrlRow {
-  std::string number;  // big-endian magnitude of the cRLNumber; empty where it has none
-  std::int64_t this_update = 0;
+  std::string number;            // big-endian magnitude of the cRLNumber; empty where it has none
+  std::int64_t this_update = 0;  // Unix seconds, as all here
+  std::int64_t next_update = 0;  // 0: it says none
+  std::uint64_t entries = 0;
+  std::int64_t imported_at = 0;  // 0: by a version that kept the number and the date alone
+  Digest ca{};                   // whose list; zero likewise
+  std::string scope;             // for a person; empty: all certificates
+};
+// What its row is found by. `scope`: zero, of all certificates; else the SHA-256 of Crl::scope().
+struct CrlKey {
+  Digest issuing_key{}, scope{};
+  auto operator<=>(const CrlKey&) const = default;
 };
 
 struct MetaRow {
@@ -113,15 +123,19 @@ struct StoreLoss {
 class RegistryStore {
  public:
   class Impl;
-  static constexpr std::uint32_t kSchema = 2;
+  static constexpr std::uint32_t kSchema = 3;
+  // Says how it goes on with a registry of an older schema; `loud`: an operator has to know.
+  using Tell = std::function<void(bool loud, const std::string& what)>;
 
   // Creates the folder (0700) and the database where there is none. Refuses a registry that knows less than the mark in
   // DIR/registry.mark says was answered (revision_mark.h); a torn end of the log that nobody was told of is dropped.
-  // `env` is for tests that inject faults; it outlives the store. The refusal is one line that says what to do.
+  // A registry of an older schema is brought to this one, in one pass: cut short it goes on at the next open(), and no
+  // version reads it half done. `env` is for tests that inject faults; it outlives the store. The refusal is one line
+  // that says what to do.
   static Answer<std::unique_ptr<RegistryStore>> open(const std::string& dir, rocksdb::Env* env = nullptr,
-                                                     OnLoss on_loss = OnLoss::Refuse);
+                                                     OnLoss on_loss = OnLoss::Refuse, const Tell& tell = {});
   // As open() would find it, by reading alone; the refusal is the one that open() would give. Damage that only shows
-  // where all of the log is replayed is not looked for.
+  // where all of the log is replayed, and what an older schema holds, is not looked for.
   static Answer<void> would_open(const std::string& dir);
   ~RegistryStore();
   RegistryStore(const RegistryStore&) = delete;
@@ -160,7 +174,7 @@ class RegistryStore {
   void remove_override(Batch& batch, std::string_view listener);
   void put_token(Batch& batch, std::string_view name, const TokenRow& row);
   void remove_token(Batch& batch, std::string_view name);
-  void put_crl(Batch& batch, const Digest& issuing_key, const CrlRow& row);
+  void put_crl(Batch& batch, const CrlKey& key, const CrlRow& row);
   // A CA whose devices' rows are still to be removed.
   void put_purge(Batch& batch, const Digest& ca);
   void remove_purge(Batch& batch, const Digest& ca);
@@ -180,7 +194,7 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
-  Answer<std::optional<CrlRow>> crl(const Digest& issuing_key) const;
+  Answer<std::optional<CrlRow>> crl(const CrlKey& key) const;
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
@@ -201,9 +215,16 @@ class RegistryStore {
   Answer<void> each_server_cert(const std::function<bool(const Digest&, const ServerCertRow&)>& row) const;
   Answer<void> each_override(const std::function<bool(std::string_view, const OverrideRow&)>& row) const;
   Answer<void> each_token(const std::function<bool(std::string_view, const TokenRow&)>& row) const;
+  Answer<void> each_crl(const std::function<bool(const CrlKey&, const CrlRow&)>& row) const;
   Answer<void> each_purge(const std::function<bool(const Digest&)>& row) const;
   // Newest first, from `before_us` (exclusive) downwards.
   Answer<void> each_audit(std::int64_t before_us, const std::function<bool(const AuditRecord&)>& row) const;
+
+  // Names as they are compared (registry_store_migrate.cc) in every row, also in those that were taken from a registry
+  // of an older schema. Where they are so already, nothing is written.
+  Answer<void> migrate_names(const Tell& tell);
+  // Of a registry that was opened to be read: one of an older schema.
+  Answer<bool> older_schema() const;
 
   // An online copy: hard links where the file system allows, else copies. `dir` must not exist.
   Answer<void> checkpoint(const std::string& dir) const;
@@ -216,7 +237,6 @@ class RegistryStore {
 
  private:
   RegistryStore();
-  Answer<void> has_room() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -18,13 +18,8 @@ Answer<MetaRow> RegistryStore::inspect(const std::string& dir) {
   std::unique_ptr<RegistryStore> store(new RegistryStore);
   const rocksdb::Status status = store->impl_->open_to_read(dir);
   if (!status.ok()) return unavailable("the registry in " + dir + " cannot be opened: " + status.ToString());
-  rocksdb::DB* const db = store->impl_->db.get();
-  std::string schema;
-  if (!db->Get(rocksdb::ReadOptions(), store->impl_->families[kMeta], slice(kSchemaKey), &schema).ok() ||
-      schema != std::to_string(kSchema)) {
-    return unavailable("the registry in " + dir + " has schema '" + schema + "', this sallyport reads schema " +
-                       std::to_string(kSchema));
-  }
+  if (auto older = store->older_schema(); !older) return unavailable("there is no registry in " + dir);
+  if (auto known = store->impl_->check_schema(dir); !known) return known.error();
   return store->meta();
 }
 
@@ -33,6 +28,17 @@ Answer<std::unique_ptr<RegistryStore>> RegistryStore::open_to_read(const std::st
   const rocksdb::Status status = store->impl_->open_to_read(folder);
   if (!status.ok()) return unavailable("the registry in " + folder + " cannot be opened: " + status.ToString());
   return store;
+}
+
+Answer<bool> RegistryStore::older_schema() const {
+  std::string schema;
+  const auto read = impl_->db->Get(rocksdb::ReadOptions(), impl_->families[kMeta], slice(kSchemaKey), &schema);
+  if (!read.ok()) return unavailable("the registry cannot be read: " + read.ToString());
+  return schema != std::to_string(kSchema);
+}
+
+Answer<void> RegistryStore::migrate_names(const Tell& tell) {
+  return impl_->migrate_names(tell);
 }
 
 Answer<void> RegistryStore::mark_restored(const std::string& dir) {

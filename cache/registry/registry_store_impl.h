@@ -34,6 +34,9 @@ inline constexpr std::array<const char*, 11> kFamilyNames = {"default", "devices
                                                              "by_ca",   "cas",     "chains",       "server_certs",
                                                              "tokens",  "audit",   "meta"};
 inline constexpr std::string_view kSchemaKey = "schema";
+// In the schema's place while rows of two schemas stand beside each other: a version that does not know it must not
+// open the registry, and says these words.
+inline constexpr std::string_view kMigrating = "on its way to 3";
 inline constexpr std::string_view kMetaKey = "meta";
 inline constexpr std::string_view kStoreIdKey = "store_id";
 inline constexpr std::string_view kCodePrefix = "code:";
@@ -116,7 +119,11 @@ class RegistryStore::Impl {
   Answer<std::optional<StoreId>> store_id() const;
   Answer<std::uint64_t> revision() const;
   Answer<void> check_schema(const std::string& dir) const;
-  Answer<void> settle_schema(const std::string& dir);
+  Answer<void> settle_schema(const std::string& dir, const Tell& tell);
+  // registry_store_migrate.cc
+  Answer<void> migrate_names(const Tell& tell);
+  // registry_store.cc
+  Answer<void> has_room() const;
   Answer<void> settle_mark(const std::string& dir, const std::optional<RevisionMark::Content>& answered);
   Answer<void> write_loss(const std::string& dir);
 

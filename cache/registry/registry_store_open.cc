@@ -92,6 +92,11 @@ std::string logs_in(const std::string& folder) {
   return text.empty() ? "no log" : text;
 }
 
+// What this version opens: each schema there was, and one that a start was cut short in bringing to the present one.
+bool is_readable(std::string_view schema) {
+  return schema == "1" || schema == "2" || schema == std::to_string(RegistryStore::kSchema) || schema == kMigrating;
+}
+
 std::string lost(const std::string& dir, std::uint64_t found, std::uint64_t answered) {
   return "the registry in " + dir + " has lost changes: revision " + std::to_string(answered) +
          " was answered as durable, and what can be read ends with revision " + std::to_string(found) + " (" +
@@ -148,20 +153,37 @@ Answer<void> RegistryStore::Impl::check_schema(const std::string& dir) const {
   std::string schema;
   const rocksdb::Status read = db->Get(rocksdb::ReadOptions(), families[kMeta], slice(kSchemaKey), &schema);
   if (!read.ok() && !read.IsNotFound()) return explain_open(dir, read);
-  if (read.IsNotFound() || schema == "1" || schema == std::to_string(kSchema)) return {};
+  if (read.IsNotFound() || is_readable(schema)) return {};
   return unavailable("the registry in " + dir + " has schema " + schema + ", this sallyport reads schema " +
                      std::to_string(kSchema) + ": use the version that wrote it");
 }
 
-// Rows of schema 1 are read as they are; what an older program does not know must not be opened by it again.
-Answer<void> RegistryStore::Impl::settle_schema(const std::string& dir) {
+// Before schema 3 names were kept as they came. An older program must not open what it does not know, nor what is half
+// done.
+Answer<void> RegistryStore::Impl::settle_schema(const std::string& dir, const Tell& tell) {
   std::string schema;
   const std::string ours = std::to_string(kSchema);
-  if (db->Get(rocksdb::ReadOptions(), families[kMeta], slice(kSchemaKey), &schema).ok() && schema == ours) return {};
+  const rocksdb::Status read = db->Get(rocksdb::ReadOptions(), families[kMeta], slice(kSchemaKey), &schema);
+  if (!read.ok() && !read.IsNotFound()) return explain_open(dir, read);
+  if (schema == ours) return {};
   rocksdb::WriteOptions write;
   write.sync = true;
-  const rocksdb::Status put = db->Put(write, families[kMeta], slice(kSchemaKey), ours);
-  return put.ok() ? Answer<void>() : cannot_write(dir, put);
+  const auto put = [&](std::string_view text) {
+    return db->Put(write, families[kMeta], slice(kSchemaKey), slice(text));
+  };
+  if (read.ok()) {
+    if (auto room = has_room(); !room) return room;
+    if (tell) tell(false, "the registry in " + dir + " has schema " + schema + " and is brought to schema " + ours);
+    if (const auto begun = put(kMigrating); !begun.ok()) return cannot_write(dir, begun);
+    if (auto migrated = migrate_names(tell); !migrated) {
+      return unavailable("the registry in " + dir + " was not brought to schema " + ours + ": " +
+                         migrated.error().what + ". The next start goes on with it");
+    }
+  }
+  const rocksdb::Status done = put(ours);
+  if (!done.ok()) return cannot_write(dir, done);
+  if (read.ok() && tell) tell(false, "the registry in " + dir + " has schema " + ours);
+  return {};
 }
 
 // The mark of this registry, made where there is none: before the registry has an id, so that a registry with an id
@@ -222,8 +244,14 @@ namespace {
 // One start: what the mark says, what RocksDB has, and what to do where they differ.
 class Opening {
  public:
-  Opening(const std::string& dir, rocksdb::Env* env, OnLoss on_loss, RegistryStore::Impl& impl)
-      : dir_(dir), folder_(dir + "/registry"), env_(env), accept_(on_loss == OnLoss::Accept), impl_(impl) {}
+  Opening(const std::string& dir, rocksdb::Env* env, OnLoss on_loss, RegistryStore::Impl& impl,
+          const RegistryStore::Tell& tell)
+      : dir_(dir),
+        folder_(dir + "/registry"),
+        env_(env),
+        accept_(on_loss == OnLoss::Accept),
+        impl_(impl),
+        tell_(tell) {}
 
   Answer<void> run() {
     if (auto read = read_mark(); !read) return read;
@@ -231,7 +259,7 @@ class Opening {
     if (auto known = impl_.check_schema(dir_); !known) return known;
     if (auto compared = compare(); !compared) return compared;
     // What was refused has changed nothing: only from here on something is written.
-    if (auto settled = impl_.settle_schema(dir_); !settled) return settled;
+    if (auto settled = impl_.settle_schema(dir_, tell_); !settled) return settled;
     if (impl_.loss) {
       if (auto written = impl_.write_loss(dir_); !written) return written;
     }
@@ -321,6 +349,7 @@ class Opening {
   rocksdb::Env* const env_;
   const bool accept_;
   RegistryStore::Impl& impl_;
+  const RegistryStore::Tell& tell_;
   std::optional<RevisionMark::Content> answered_;
   bool damaged_mark_ = false;
 };
@@ -329,13 +358,14 @@ class Opening {
 
 Answer<void> RegistryStore::would_open(const std::string& dir) {
   Impl readable;
-  return Opening(dir, nullptr, OnLoss::Refuse, readable).look();
+  return Opening(dir, nullptr, OnLoss::Refuse, readable, {}).look();
 }
 
-Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env, OnLoss on_loss) {
+Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env, OnLoss on_loss,
+                                                           const Tell& tell) {
   if (auto made = make_private_folder(dir); !made) return made.error();
   std::unique_ptr<RegistryStore> store(new RegistryStore);
-  if (auto opened = Opening(dir, env, on_loss, *store->impl_).run(); !opened) return opened.error();
+  if (auto opened = Opening(dir, env, on_loss, *store->impl_, tell).run(); !opened) return opened.error();
   return store;
 }
 

@@ -1,4 +1,6 @@
 // The store's small records: CAs, chains, codes, server certificates, overrides, tokens, CRLs, audit.
+#include <algorithm>
+
 #include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
@@ -126,11 +128,32 @@ Answer<void> RegistryStore::each_token(const std::function<bool(std::string_view
   return each_row<TokenRow>(*impl_, kTokens, "", "token", row);
 }
 
-void RegistryStore::put_crl(Batch& batch, const Digest& issuing_key, const CrlRow& row) {
-  batch.impl_->batch.Put(impl_->families[kMeta], with(kCrlPrefix, view(issuing_key)), records::encode(row));
+namespace {
+
+// Of all certificates the issuing key alone, as it was before scopes were told apart.
+std::string crl_key(const CrlKey& key) {
+  return with(kCrlPrefix, view(key.issuing_key)) + (key.scope == Digest{} ? "" : std::string(view(key.scope)));
 }
-Answer<std::optional<CrlRow>> RegistryStore::crl(const Digest& issuing_key) const {
-  return impl_->get<CrlRow>(kMeta, with(kCrlPrefix, view(issuing_key)), "CRL record");
+
+}  // namespace
+
+void RegistryStore::put_crl(Batch& batch, const CrlKey& key, const CrlRow& row) {
+  batch.impl_->batch.Put(impl_->families[kMeta], crl_key(key), records::encode(row));
+}
+Answer<std::optional<CrlRow>> RegistryStore::crl(const CrlKey& key) const {
+  return impl_->get<CrlRow>(kMeta, crl_key(key), "CRL record");
+}
+Answer<void> RegistryStore::each_crl(const std::function<bool(const CrlKey&, const CrlRow&)>& row) const {
+  bool good = true;
+  const auto visit = [&](std::string_view name, const CrlRow& found) {
+    CrlKey key;
+    const std::size_t length = key.issuing_key.size();
+    good = to_digest(name.substr(0, std::min(name.size(), length)), key.issuing_key) &&
+           (name.size() == length || to_digest(name.substr(length), key.scope));
+    return good && row(key, found);
+  };
+  const auto done = each_row<CrlRow>(*impl_, kMeta, kCrlPrefix, "CRL record", visit);
+  return good ? done : corrupt("CRL record");
 }
 
 void RegistryStore::put_purge(Batch& batch, const Digest& ca) {

@@ -91,7 +91,10 @@ Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present,
     if (batch.empty()) continue;
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
-  return {};
+  // Rows that came along have the names of the registry that they were in.
+  const auto older = present.older_schema();
+  if (!older) return older.error();
+  return *older ? restored.migrate_names({}) : Answer<void>();
 }
 
 Answer<void> note_restore(RegistryStore& restored, std::uint64_t present_revision, const Actor& by,

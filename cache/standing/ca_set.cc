@@ -16,7 +16,7 @@ CaSet::CaSet(std::vector<CaEntry> entries, std::set<Digest> server_keys, std::sh
     const Certificate& certificate = entries_[i].certificate;
     by_id_[certificate.fingerprint()] = i;
     ca_keys_.insert(certificate.spki_hash());
-    std::vector<std::size_t>& named = by_subject_[certificate.subject_der()];
+    std::vector<std::size_t>& named = by_subject_[certificate.subject_name()];
     const auto same = std::find_if(named.begin(), named.end(), [&](std::size_t group) {
       return groups_[group].spki_hash == certificate.spki_hash();
     });
@@ -25,7 +25,7 @@ CaSet::CaSet(std::vector<CaEntry> entries, std::set<Digest> server_keys, std::sh
     } else {
       named.push_back(groups_.size());
       groups_.push_back(
-          {certificate.subject_der(), certificate.spki_hash(), X509_get0_pubkey(certificate.x509()), {i}});
+          {certificate.subject_name(), certificate.spki_hash(), X509_get0_pubkey(certificate.x509()), {i}});
     }
   }
   link(memo);
@@ -35,7 +35,7 @@ void CaSet::link(LinkMemo& memo) {
   issuer_group_.assign(entries_.size(), kNone);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const Certificate& certificate = entries_[i].certificate;
-    const std::vector<std::size_t>* candidates = groups_of(certificate.issuer_der());
+    const std::vector<std::size_t>* candidates = groups_of(certificate.issuer_name());
     if (candidates == nullptr) continue;
     for (const std::size_t group : *candidates) {
       const Group& issuer = groups_[group];
@@ -68,8 +68,8 @@ std::optional<std::size_t> CaSet::find(const Digest& id) const {
   return found->second;
 }
 
-const std::vector<std::size_t>* CaSet::groups_of(const std::string& subject_der) const {
-  const auto found = by_subject_.find(subject_der);
+const std::vector<std::size_t>* CaSet::groups_of(const std::string& subject_name) const {
+  const auto found = by_subject_.find(subject_name);
   return found == by_subject_.end() ? nullptr : &found->second;
 }
 
@@ -121,15 +121,30 @@ Reason CaSet::standing_through_key(const Digest& id, std::int64_t now) const {
   if (!entry) return Reason::CaInactive;
   const Reason own = standing(*entry, now);
   if (own == Reason::None) return own;
-  for (const std::size_t group : *groups_of(entries_[*entry].certificate.subject_der())) {
+  for (const std::size_t group : *groups_of(entries_[*entry].certificate.subject_name())) {
     if (groups_[group].spki_hash != entries_[*entry].certificate.spki_hash()) continue;
     if (choose(group, now).reason == Reason::None) return Reason::None;
   }
   return own;
 }
 
-Reason CaSet::standing_of_sent(const std::string& subject_der, const Digest& spki_hash, std::int64_t now) const {
-  const std::vector<std::size_t>* named = is_ca_key(spki_hash) ? groups_of(subject_der) : nullptr;
+std::vector<Digest> CaSet::alive_twins(const Digest& id, std::int64_t now) const {
+  std::vector<Digest> twins;
+  const auto entry = find(id);
+  if (!entry) return twins;
+  for (const std::size_t group : *groups_of(entries_[*entry].certificate.subject_name())) {
+    if (groups_[group].spki_hash != entries_[*entry].certificate.spki_hash()) continue;
+    for (const std::size_t member : groups_[group].members) {
+      if (member != *entry && standing(member, now) == Reason::None) {
+        twins.push_back(entries_[member].certificate.fingerprint());
+      }
+    }
+  }
+  return twins;
+}
+
+Reason CaSet::standing_of_sent(const std::string& subject_name, const Digest& spki_hash, std::int64_t now) const {
+  const std::vector<std::size_t>* named = is_ca_key(spki_hash) ? groups_of(subject_name) : nullptr;
   if (named == nullptr) return Reason::None;
   for (const std::size_t group : *named) {
     if (groups_[group].spki_hash == spki_hash) return choose(group, now).reason;

@@ -42,7 +42,7 @@ struct Window {
 class CaSet {
  public:
   struct Group {
-    std::string subject_der;
+    std::string subject_name;
     Digest spki_hash{};
     EVP_PKEY* key = nullptr;  // borrowed from the first member's certificate
     std::vector<std::size_t> members;
@@ -59,7 +59,7 @@ class CaSet {
   const CaEntry& entry(std::size_t index) const { return entries_[index]; }
   std::optional<std::size_t> find(const Digest& id) const;
   // Groups with this subject; null when there is none.
-  const std::vector<std::size_t>* groups_of(const std::string& subject_der) const;
+  const std::vector<std::size_t>* groups_of(const std::string& subject_name) const;
   const Group& group(std::size_t index) const { return groups_[index]; }
 
   // Why a path that reaches this CA ends here: None, ca_inactive, expired or not_yet_valid. Of several
@@ -69,6 +69,9 @@ class CaSet {
   // The same for a session that is live: another certificate with this CA's key that is alive suffices, and its
   // devices move to it when they connect again.
   Reason standing_through_key(const Digest& id, std::int64_t now) const;
+  // Other certificates with this CA's name and key that are alive: whatever becomes of it, its devices are let in
+  // through them.
+  std::vector<Digest> alive_twins(const Digest& id, std::int64_t now) const;
   // The member through which the group is alive, of several the one that lasts longest; else why not.
   struct Choice {
     Reason reason = Reason::None;
@@ -77,7 +80,7 @@ class CaSet {
   Choice choose(std::size_t group, std::int64_t now) const;
   // Of a certificate that a client sent: why the CA registered with its subject and key, if there is one, lets nobody
   // in. No client can pass by an inactive CA with a chain that was verified before it was registered.
-  Reason standing_of_sent(const std::string& subject_der, const Digest& spki_hash, std::int64_t now) const;
+  Reason standing_of_sent(const std::string& subject_name, const Digest& spki_hash, std::int64_t now) const;
   // The CA and the registered ones above it on the path that is alive (or would be), nearest first.
   std::vector<Digest> path_ids(std::size_t entry, std::int64_t now) const;
   // The dates in which the path upwards from this CA holds without another choice on the way; nothing if

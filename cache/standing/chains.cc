@@ -4,7 +4,7 @@ namespace sallyport {
 
 Reason ChainRecord::standing_between(const CaSet& set, std::int64_t now) const {
   for (const Named& each : intermediate_names) {
-    const Reason reason = set.standing_of_sent(each.subject_der, each.spki, now);
+    const Reason reason = set.standing_of_sent(each.subject_name, each.spki, now);
     if (reason != Reason::None) return reason;
   }
   return Reason::None;

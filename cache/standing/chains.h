@@ -27,8 +27,9 @@ struct ChainRecord {
   struct Named {
     IssuerSerial name{};
     Digest issuing_key{};
-    std::string subject_der;
+    std::string subject_name;
     Digest spki{};
+    std::string serial;
   };
   std::vector<Named> intermediate_names;
   // None, or why a CA registered since with the name and key of an intermediate lets nobody in.

@@ -163,15 +163,15 @@ bool is_a_device(const Certificate& leaf, const Identity& identity, const CaSet&
 
 }  // namespace
 
-Reason DeviceGate::serial_reason(const DeviceKey& key, const Digest& issuing_key) const {
+Reason DeviceGate::serial_reason(const Verdict& verdict, const Digest& issuing_key) const {
   const StatusCache::Visitor visitor(visited_);
-  return serial_standing(cache_, chains_, key, issuing_key);
+  return serial_standing(cache_, chains_, verdict.key, verdict.identity->serial, issuing_key);
 }
 
 Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key,
-                       const Digest& issuing_key) {
+                       std::string_view serial, const Digest& issuing_key) {
   Reason reason = Reason::None;
-  cache.each_of_name(key.name, [&](const DeviceKey& slot, SlotState state) {
+  const auto look_at = [&](const DeviceKey& slot, SlotState state) {
     if (slot.same_fingerprint(key)) return;
     const ChainRecord* chain = chains.record(state.chain);
     // Two CAs may share a name: only the same issuing key makes it the same serial number.
@@ -184,7 +184,9 @@ Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const
     if (reason == Reason::DeviceRevoked || chains.forgotten(state.chain)) return;
     // A serial on hold whose certificate nobody has shown, or a serial that other bytes hold.
     reason = chain != nullptr && chain->crl ? reason_of(status) : Reason::SerialConflict;
-  });
+  };
+  cache.each_of_name(key.name, look_at);
+  cache.each_of_name(cache.key(nameless_serial(issuing_key, serial), {}).name, look_at);
   return reason;
 }
 
@@ -196,10 +198,10 @@ std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTa
 }
 
 bool serial_listed(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
-                   const Digest& issuing_key) {
+                   std::string_view serial, const Digest& issuing_key) {
   // No fingerprint has this key, so every slot of the name counts.
   const DeviceKey nobody{cache.key(name, Digest{}).name, 0, 0};
-  const Reason standing = serial_standing(cache, chains, nobody, issuing_key);
+  const Reason standing = serial_standing(cache, chains, nobody, serial, issuing_key);
   return standing == Reason::DeviceRevoked || standing == Reason::DeviceInactive;
 }
 
@@ -208,16 +210,16 @@ std::optional<SlotState> DeviceGate::slot_of(const DeviceKey& key) const {
   return registered_slot(cache_, chains_, key);
 }
 
-bool DeviceGate::listed(const IssuerSerial& name, const Digest& issuing_key) const {
+bool DeviceGate::listed(const IssuerSerial& name, std::string_view serial, const Digest& issuing_key) const {
   const StatusCache::Visitor visitor(visited_);
-  return serial_listed(cache_, chains_, name, issuing_key);
+  return serial_listed(cache_, chains_, name, serial, issuing_key);
 }
 
 bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const {
   for (std::size_t i = 0; i < intermediates.size(); ++i) {
     const Certificate& at = intermediates[i];
     const Digest& issuer = i + 1 < intermediates.size() ? intermediates[i + 1].spki_hash() : owner_spki;
-    if (listed(issuer_serial(at.issuer_der(), at.serial()), issuer)) return true;
+    if (listed(issuer_serial(at.issuer_name(), at.serial()), at.serial(), issuer)) return true;
   }
   return false;
 }
@@ -356,7 +358,7 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
     return refuse(std::move(verdict), search.reason, why, search.error);
   }
   const CaEntry& owner = cas.entry(*search.owner);
-  const Reason serial = serial_reason(verdict.key, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
+  const Reason serial = serial_reason(verdict, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
   if (serial != Reason::None) return refuse(std::move(verdict), serial);
   const bool device = is_a_device(leaf, *verdict.identity, cas);

@@ -82,10 +82,10 @@ class Trace {
 // Who holds this serial of this issuing key, other than `key` itself: None, device_revoked, serial_conflict,
 // or what a CRL's hold says.
 Reason serial_standing(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key,
-                       const Digest& issuing_key);
+                       std::string_view serial, const Digest& issuing_key);
 // Whether a CRL revoked this serial of this issuing key, or holds it; whatever certificate carries it.
 bool serial_listed(const StatusCache& cache, const ChainTable& chains, const IssuerSerial& name,
-                   const Digest& issuing_key);
+                   std::string_view serial, const Digest& issuing_key);
 // The slot of a registered device; of a deleted CA's devices only the revoked ones remain.
 std::optional<SlotState> registered_slot(const StatusCache& cache, const ChainTable& chains, const DeviceKey& key);
 
@@ -118,7 +118,7 @@ class DeviceGate {
 
   // The slot of a device that is registered. A device of a deleted CA is not, unless it was revoked.
   std::optional<SlotState> slot_of(const DeviceKey& key) const;
-  bool listed(const IssuerSerial& name, const Digest& issuing_key) const;
+  bool listed(const IssuerSerial& name, std::string_view serial, const Digest& issuing_key) const;
   // A revoked certificate on the way up: one a CRL of its issuer named.
   bool intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const;
   // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
@@ -133,7 +133,7 @@ class DeviceGate {
   Reason recheck_new(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
   static Reason standing_of_sent(const PathFound& path, const CaSet& cas, std::int64_t now);
   // Step 6: whether other bytes hold this serial of this issuing key.
-  Reason serial_reason(const DeviceKey& key, const Digest& issuing_key) const;
+  Reason serial_reason(const Verdict& verdict, const Digest& issuing_key) const;
 
   const StatusCache& cache_;
   const ChainTable& chains_;

@@ -33,15 +33,16 @@ Reason DeviceGate::recheck_chain(const SlotState& slot, const CaSet& cas, std::i
   if (const Reason above = cas.standing_through_key(owner, now); above != Reason::None) return above;
   if (between != Reason::None) return between;
   if (!chain->intermediate_dates.holds(now)) return Reason::Expired;
-  const bool revoked = std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
-                                   [&](const auto& named) { return listed(named.name, named.issuing_key); });
+  const bool revoked =
+      std::any_of(chain->intermediate_names.begin(), chain->intermediate_names.end(),
+                  [&](const auto& named) { return listed(named.name, named.serial, named.issuing_key); });
   return revoked ? Reason::CaInactive : Reason::None;
 }
 
 // What the client sent between the device and its owner, where a CA of that name and key was registered since.
 Reason DeviceGate::standing_of_sent(const PathFound& path, const CaSet& cas, std::int64_t now) {
   for (const Certificate& sent : path.intermediates) {
-    const Reason standing = cas.standing_of_sent(sent.subject_der(), sent.spki_hash(), now);
+    const Reason standing = cas.standing_of_sent(sent.subject_name(), sent.spki_hash(), now);
     if (standing != Reason::None) return standing;
   }
   return Reason::None;
@@ -65,7 +66,7 @@ Reason DeviceGate::recheck_new(const Verdict& verdict, const CaSet& cas, std::in
   if (!owner) return Reason::CaUnknown;
   const Digest& owner_key = cas.entry(*owner).certificate.spki_hash();
   if (intermediate_revoked(path.intermediates, owner_key)) return Reason::CaInactive;
-  return serial_reason(verdict.key, issuing_key_of(path.intermediates, owner_key));
+  return serial_reason(verdict, issuing_key_of(path.intermediates, owner_key));
 }
 
 }  // namespace sallyport

@@ -76,7 +76,7 @@ bool PathBuilder::good_path(std::size_t owner, PathSearch& search) {
 // True: found. False with `decided` left to the caller: a registered key that fits decides the level.
 bool PathBuilder::registered_level(const Certificate& from, PathSearch& search, bool& decided) {
   decided = false;
-  const std::vector<std::size_t>* named = cas_.groups_of(from.issuer_der());
+  const std::vector<std::size_t>* named = cas_.groups_of(from.issuer_name());
   if (named == nullptr) return false;
   std::vector<std::size_t> groups = *named;
   // The authority key id is a hint for the order only: two CAs may share a name, and hints may lie.
@@ -109,7 +109,7 @@ bool PathBuilder::climb(const Certificate& from, PathSearch& search) {
   if (decided) return false;
   for (std::size_t i = 0; i < sent_.size(); ++i) {
     const Certificate& candidate = sent_[i];
-    if (candidate.subject_der() != from.issuer_der() || candidate.fingerprint() == from.fingerprint()) continue;
+    if (candidate.subject_name() != from.issuer_name() || candidate.fingerprint() == from.fingerprint()) continue;
     if (std::find(used_.begin(), used_.end(), i) != used_.end()) continue;
     if (!cheap_to_check_with(candidate)) {
       obstacle(search, {Reason::BadChain});

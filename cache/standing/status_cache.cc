@@ -26,17 +26,24 @@ SipHash secret_hash() {
 
 }  // namespace
 
-IssuerSerial issuer_serial(std::string_view issuer_der, std::string_view serial) {
+IssuerSerial issuer_serial(std::string_view issuer_name, std::string_view serial) {
   // The length in front keeps (name, serial) apart from another split of the same bytes.
-  const std::uint64_t length = issuer_der.size();
+  const std::uint64_t length = issuer_name.size();
   Sha256 hash;
   hash.add(std::span(reinterpret_cast<const std::uint8_t*>(&length), sizeof length));
-  hash.add(issuer_der);
+  hash.add(issuer_name);
   hash.add(serial);
   const Sha256::Hash digest = hash.of_all();
   IssuerSerial out{};
   std::memcpy(out.data(), digest.data(), out.size());
   return out;
+}
+
+IssuerSerial nameless_serial(const std::array<std::uint8_t, 32>& issuing_key, std::string_view serial) {
+  // No name begins so: a canonical one is empty, or begins with a set (0x31).
+  std::string name("sallyport nameless ");
+  name.append(issuing_key.begin(), issuing_key.end());
+  return issuer_serial(name, serial);
 }
 
 StatusCache::StatusCache() : name_hash_(secret_hash()), fingerprint_hash_(secret_hash()) {

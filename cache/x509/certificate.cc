@@ -11,6 +11,7 @@
 #include "cache/crypto/light_parsing.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
+#include "cache/x509/canonical_name.h"
 #include "cache/x509/pem.h"
 
 namespace sallyport {
@@ -48,13 +49,6 @@ std::string octets(const ASN1_STRING* string) {
   if (string == nullptr) return {};
   const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(string));
   return {data, static_cast<std::size_t>(ASN1_STRING_length(string))};
-}
-
-std::string name_der(const X509_NAME* name) {
-  const unsigned char* der = nullptr;
-  std::size_t length = 0;
-  if (X509_NAME_get0_der(name, &der, &length) != 1) return {};
-  return {reinterpret_cast<const char*>(der), length};
 }
 
 std::string serial_of(const X509* x509) {
@@ -153,8 +147,8 @@ std::optional<Digest> parse_digest(std::string_view text) {
 Certificate::Certificate(const Certificate& other)
     : x509_(other.x509_),
       der_(other.der_),
-      subject_der_(other.subject_der_),
-      issuer_der_(other.issuer_der_),
+      subject_name_(other.subject_name_),
+      issuer_name_(other.issuer_name_),
       serial_(other.serial_),
       subject_key_id_(other.subject_key_id_),
       authority_key_id_(other.authority_key_id_),
@@ -180,8 +174,8 @@ Certificate& Certificate::operator=(Certificate other) noexcept {
 void Certificate::swap(Certificate& other) noexcept {
   std::swap(x509_, other.x509_);
   der_.swap(other.der_);
-  subject_der_.swap(other.subject_der_);
-  issuer_der_.swap(other.issuer_der_);
+  subject_name_.swap(other.subject_name_);
+  issuer_name_.swap(other.issuer_name_);
   serial_.swap(other.serial_);
   subject_key_id_.swap(other.subject_key_id_);
   authority_key_id_.swap(other.authority_key_id_);
@@ -209,7 +203,7 @@ Answer<Certificate> Certificate::brief(X509* x509) {
   OPENSSL_free(der);
   if (certificate.der_.size() > kDerLimit) return refusal("the certificate is larger than 64 KiB");
   certificate.fingerprint_ = Sha256::of(certificate.der_);
-  certificate.issuer_der_ = name_der(X509_get_issuer_name(x509));
+  certificate.issuer_name_ = canonical_name_of(X509_get_issuer_name(x509));
   certificate.serial_ = serial_of(x509);
   if (certificate.serial_.size() > kSerialLimit) return refusal("the serial number is longer than 128 bytes");
   if (!unix_time(X509_get0_notBefore(x509), certificate.not_before_) ||
@@ -232,7 +226,7 @@ Answer<Certificate> Certificate::from_x509(X509* x509) {
   if (spki_length <= 0) return refusal("the certificate's public key cannot be read");
   certificate.spki_hash_ = Sha256::of(Bytes(spki, static_cast<std::size_t>(spki_length)));
   OPENSSL_free(spki);
-  certificate.subject_der_ = name_der(X509_get_subject_name(x509));
+  certificate.subject_name_ = canonical_name_of(X509_get_subject_name(x509));
   certificate.subject_key_id_ = octets(X509_get0_subject_key_id(x509));
   certificate.authority_key_id_ = octets(X509_get0_authority_key_id(x509));
   // Also fills the extension cache inside the X509 now, before threads share it.

@@ -59,8 +59,9 @@ class Certificate {
   const std::string& der() const { return der_; }
   const Digest& fingerprint() const { return fingerprint_; }  // SHA-256 of the DER
   const Digest& spki_hash() const { return spki_hash_; }      // SHA-256 of the SubjectPublicKeyInfo
-  const std::string& subject_der() const { return subject_der_; }
-  const std::string& issuer_der() const { return issuer_der_; }
+  // As names are compared: canonical_name.h.
+  const std::string& subject_name() const { return subject_name_; }
+  const std::string& issuer_name() const { return issuer_name_; }
   // The serial number's magnitude, big-endian, without leading zeros; zero is one 00 byte, a negative one is
   // 00 followed by its magnitude: no two serials are equal, and 1 to 128 bytes suffice.
   const std::string& serial() const { return serial_; }
@@ -77,7 +78,7 @@ class Certificate {
   // Ed25519, Ed448. No other curve has a signature scheme (RFC 8446, section 4.2.3).
   bool provable_in_tls() const;
   bool is_ca() const { return is_ca_; }  // basicConstraints CA:TRUE, or a v1 self-signed root
-  bool self_issued() const { return subject_der_ == issuer_der_; }
+  bool self_issued() const { return subject_name_ == issuer_name_; }
 
   std::string subject() const;        // one_line()
   std::string cn() const;             // the one CN, or empty where there is none or several
@@ -89,7 +90,7 @@ class Certificate {
   Certificate() = default;
   void swap(Certificate& other) noexcept;
   X509* x509_ = nullptr;
-  std::string der_, subject_der_, issuer_der_, serial_, subject_key_id_, authority_key_id_;
+  std::string der_, subject_name_, issuer_name_, serial_, subject_key_id_, authority_key_id_;
   Digest fingerprint_{}, spki_hash_{};
   std::int64_t not_before_ = 0, not_after_ = 0;
   KeyType key_type_ = KeyType::Other;

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/canonical_name.h"
 #include "cache/x509/pem.h"
 
 namespace sallyport {
@@ -45,6 +46,9 @@ std::string obstacle(const X509_CRL* crl) {
   }
   const IssuingPointPtr point(
       static_cast<ISSUING_DIST_POINT*>(X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, nullptr, nullptr)));
+  if (!point && X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1) >= 0) {
+    return "which certificates this CRL is about cannot be read";
+  }
   if (point) {
     if (point->indirectCRL > 0) return "this is an indirect CRL: import the one that the CA itself signed";
     if (point->onlysomereasons != nullptr) return "this CRL covers some reasons only: import the complete one";
@@ -59,6 +63,23 @@ std::string obstacle(const X509_CRL* crl) {
     if (!known) return "this CRL has a critical extension that is not understood";
   }
   return {};
+}
+
+// The names of a distribution point: RFC 5280, section 4.2.1.13.
+std::string words_of(const DIST_POINT_NAME* point) {
+  std::string words;
+  const auto add = [&](const std::string& word) { words += (words.empty() ? "" : ", ") + word; };
+  if (point == nullptr) return words;
+  if (point->type == 1) return "relative name";
+  for (int i = 0; i < sk_GENERAL_NAME_num(point->name.fullname) && words.size() < Crl::kLongestScope; ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(point->name.fullname, i);
+    if (name->type == GEN_DIRNAME) add(one_line(name->d.directoryName));
+    if (name->type != GEN_URI && name->type != GEN_DNS) continue;
+    const ASN1_IA5STRING* text = name->d.ia5;
+    add({reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+         static_cast<std::size_t>(ASN1_STRING_length(text))});
+  }
+  return words;
 }
 
 // False: an extension of the entry that must be understood is not.
@@ -135,12 +156,13 @@ Answer<Crl> Crl::from_der(std::string_view der, std::int64_t now) {
   X509_CRL* crl = made.signed_->crl.get();
   if (crl == nullptr) return no("this is not a CRL (DER, or PEM with -----BEGIN X509 CRL-----)");
   if (std::string why = obstacle(crl); !why.empty()) return no(std::move(why));
-  const unsigned char* name = nullptr;
-  std::size_t length = 0;
-  if (X509_NAME_get0_der(X509_CRL_get_issuer(crl), &name, &length) != 1) return no("the CRL's issuer cannot be read");
-  made.issuer_der_.assign(reinterpret_cast<const char*>(name), length);
+  made.issuer_name_ = canonical_name_of(X509_CRL_get_issuer(crl));
+  made.read_scope();
   if (!unix_time(X509_CRL_get0_lastUpdate(crl), made.this_update_)) return no("the CRL's date cannot be read");
   if (made.this_update_ > now + 300) return no("the CRL is dated in the future: check the clocks");
+  if (const ASN1_TIME* next = X509_CRL_get0_nextUpdate(crl); next != nullptr && !unix_time(next, made.next_update_)) {
+    return no("the date of the CRL's next update cannot be read");
+  }
   using IntegerPtr = std::unique_ptr<ASN1_INTEGER, OpensslFree<&ASN1_INTEGER_free>>;
   const IntegerPtr number(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, nullptr, nullptr)));
   if (number) made.number_ = magnitude(number.get());
@@ -157,6 +179,24 @@ Answer<Crl> Crl::from_der(std::string_view der, std::int64_t now) {
   }
   ERR_clear_error();
   return made;
+}
+
+void Crl::read_scope() {
+  const X509_CRL* crl = signed_->crl.get();
+  const int at = X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1);
+  if (at < 0) return;
+  const ASN1_OCTET_STRING* bytes = X509_EXTENSION_get_data(X509_CRL_get_ext(crl, at));
+  scope_.assign(reinterpret_cast<const char*>(ASN1_STRING_get0_data(bytes)),
+                static_cast<std::size_t>(ASN1_STRING_length(bytes)));
+  const IssuingPointPtr point(
+      static_cast<ISSUING_DIST_POINT*>(X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, nullptr, nullptr)));
+  if (!point) return;
+  scope_text_ = words_of(point->distpoint);
+  const auto add = [&](const char* word) { scope_text_ += (scope_text_.empty() ? "" : ", ") + std::string(word); };
+  if (point->onlyuser > 0) add("devices only");
+  if (point->onlyCA > 0) add("CAs only");
+  if (scope_text_.empty()) scope_text_ = "unnamed";
+  scope_text_.resize(std::min(scope_text_.size(), kLongestScope));
 }
 
 bool Crl::signed_by(EVP_PKEY* key) const {

@@ -16,6 +16,7 @@ class DerReader {
   explicit DerReader(Bytes bytes) : rest_(bytes) {}
 
   bool next_is(std::uint8_t tag) const { return !rest_.empty() && rest_[0] == tag; }
+  std::uint8_t tag() const { return rest_.empty() ? 0 : rest_[0]; }  // of the next element; 0: there is none
   // The content of the next element, which must have this tag.
   Bytes take(std::uint8_t tag) {
     const std::size_t header = header_bytes();

@@ -37,7 +37,7 @@ Identity make_identity(const Certificate& leaf) {
   Identity identity;
   identity.fingerprint = leaf.fingerprint();
   identity.serial = leaf.serial();
-  identity.issuer_serial = issuer_serial(leaf.issuer_der(), leaf.serial());
+  identity.issuer_serial = issuer_serial(leaf.issuer_name(), leaf.serial());
   identity.key_type = leaf.key_type_name();
   identity.subject = leaf.subject();
   identity.not_before = leaf.not_before();

@@ -10,7 +10,11 @@ namespace sallyport {
 
 using IssuerSerial = std::array<std::uint8_t, 16>;
 
-// `issuer_der`: the issuer name's DER; `serial`: as Certificate::serial().
-IssuerSerial issuer_serial(std::string_view issuer_der, std::string_view serial);
+// `issuer_name`: as names are compared (canonical_name.h), so that a serial number is one number in every spelling of
+// its issuer; `serial`: as Certificate::serial().
+IssuerSerial issuer_serial(std::string_view issuer_name, std::string_view serial);
+// Of a serial number that a deleted CA's list named, where the CA's name went with it: registries before schema 3 kept
+// only a hash of its bytes. It counts for whoever has that number of that key, in every spelling.
+IssuerSerial nameless_serial(const std::array<std::uint8_t, 32>& issuing_key, std::string_view serial);
 
 }  // namespace sallyport

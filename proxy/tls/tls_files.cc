@@ -78,7 +78,7 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
   for (std::size_t i = 1; i < chain->size(); ++i) {
     const Certificate& below = (*chain)[i - 1];
     const Certificate& above = (*chain)[i];
-    if (below.issuer_der() != above.subject_der() || !below.signed_by(X509_get0_pubkey(above.x509()))) {
+    if (below.issuer_name() != above.subject_name() || !below.signed_by(X509_get0_pubkey(above.x509()))) {
       return no(chain_from, "certificate " + std::to_string(i + 1) + " did not sign certificate " + std::to_string(i) +
                                 ": put the server's certificate first, then its issuer, up to the root");
     }

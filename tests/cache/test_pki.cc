@@ -32,9 +32,10 @@ void add_extension(X509* x509, X509* issuer, int nid, const std::string& value) 
   X509_EXTENSION_free(extension);
 }
 
-void add_name(X509_NAME* name, const char* field, const std::string& value) {
-  X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
-                             static_cast<int>(value.size()), -1, 0);
+void add_name(X509_NAME* name, const char* field, const std::string& value, int type) {
+  X509_NAME_add_entry_by_txt(name, field, type == 0 ? MBSTRING_UTF8 : type,
+                             reinterpret_cast<const unsigned char*>(value.data()), static_cast<int>(value.size()), -1,
+                             0);
 }
 
 void set_serial(X509* x509, const Leaf& leaf) {
@@ -157,9 +158,9 @@ Identity509 make(const Leaf& leaf, const Identity509* issuer, KeyPtr key) {
   ASN1_TIME_set(X509_getm_notBefore(x509.get()), leaf.not_before != 0 ? leaf.not_before : now - 3600);
   ASN1_TIME_set(X509_getm_notAfter(x509.get()), leaf.not_after != 0 ? leaf.not_after : now + 365L * 86400);
   X509_NAME* name = X509_get_subject_name(x509.get());
-  if (!leaf.organization.empty()) add_name(name, "O", leaf.organization);
-  if (!leaf.cn.empty()) add_name(name, "CN", leaf.cn);
-  for (const std::string& cn : leaf.more_cns) add_name(name, "CN", cn);
+  if (!leaf.organization.empty()) add_name(name, "O", leaf.organization, leaf.string_type);
+  if (!leaf.cn.empty()) add_name(name, "CN", leaf.cn, leaf.string_type);
+  for (const std::string& cn : leaf.more_cns) add_name(name, "CN", cn, leaf.string_type);
   X509* above = issuer != nullptr ? issuer->certificate.x509() : x509.get();
   X509_set_issuer_name(x509.get(), X509_get_subject_name(above));
   X509_set_pubkey(x509.get(), key.get());
@@ -195,6 +196,21 @@ Identity509 make_again(const Identity509& original, const Identity509* issuer, L
   EVP_PKEY_up_ref(original.key.get());
   const Identity509* signer = issuer != nullptr ? issuer : nullptr;
   return make(leaf, signer, KeyPtr(original.key.get()));
+}
+
+Identity509 respell(const Identity509& ca) {
+  Leaf leaf;
+  leaf.cn = "  ";
+  for (const char c : ca.certificate.cn()) {
+    leaf.cn += static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    if (c == ' ') leaf.cn += ' ';
+  }
+  leaf.string_type = V_ASN1_PRINTABLESTRING;
+  leaf.ca = true;
+  leaf.key_usage = "";
+  leaf.not_after = ca.certificate.not_after();
+  EVP_PKEY_up_ref(ca.key.get());
+  return make(leaf, nullptr, KeyPtr(ca.key.get()));
 }
 
 Certificate rewrite_signature(const Certificate& certificate) {

@@ -25,6 +25,7 @@ struct Leaf {
   std::string cn = "device-1";
   std::vector<std::string> more_cns;
   std::string organization;          // for subjects that must differ otherwise
+  int string_type = 0;               // V_ASN1_PRINTABLESTRING, …, of the subject; 0: UTF8String
   std::int64_t not_before = 0;       // 0: an hour ago
   std::int64_t not_after = 0;        // 0: in a year
   std::vector<std::uint8_t> serial;  // big-endian magnitude; empty: 16 random bytes
@@ -52,6 +53,10 @@ Identity509 make_ca(const std::string& cn, const Identity509* issuer = nullptr, 
 Identity509 make_device(const std::string& cn, const Identity509& issuer, Kind kind = Kind::P256);
 // Another certificate for the same subject and key, signed by `issuer` (null: self-signed).
 Identity509 make_again(const Identity509& original, const Identity509* issuer, Leaf leaf);
+
+// The same CA with its name in another spelling: upper case, more spaces, and PrintableString. What it signs is signed
+// by `ca`, and names it so.
+Identity509 respell(const Identity509& ca);
 
 // The same ECDSA certificate with its signature (r, s) rewritten to (r, n - s): valid, and other bytes.
 Certificate rewrite_signature(const Certificate& certificate);

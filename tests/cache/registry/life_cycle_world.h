@@ -72,6 +72,9 @@ class LifeCycle : public RegistrarTest {
     long number = 1;
     std::int64_t age = 0;
     bool delta = false, indirect = false, unknown_critical = false, pem = false;
+    std::string scope;  // the URI of its distribution point
+    bool users = false, cas = false, broken_scope = false;
+    std::int64_t valid = 3600;  // seconds from now to the next one
   };
   std::string crl(const Identity509& ca, const std::vector<Entry>& entries) { return crl(ca, entries, CrlOptions{}); }
   std::string crl(const Identity509& ca, const std::vector<Entry>& entries, const CrlOptions& options) {
@@ -80,7 +83,7 @@ class LifeCycle : public RegistrarTest {
     X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(ca.certificate.x509()));
     ASN1_TIME* when = ASN1_TIME_set(nullptr, std::time(nullptr) - options.age);
     X509_CRL_set1_lastUpdate(made.get(), when);
-    ASN1_TIME_set(when, std::time(nullptr) + 3600);
+    ASN1_TIME_set(when, std::time(nullptr) + options.valid);
     X509_CRL_set1_nextUpdate(made.get(), when);
     ASN1_TIME_set(when, std::time(nullptr) - options.age);
     for (const Entry& entry : entries) {
@@ -105,9 +108,29 @@ class LifeCycle : public RegistrarTest {
     X509_CRL_add1_ext_i2d(made.get(), NID_crl_number, number, 0, 0);
     if (options.delta) X509_CRL_add1_ext_i2d(made.get(), NID_delta_crl, number, 1, 0);
     ASN1_INTEGER_free(number);
-    if (options.indirect) {
+    if (options.broken_scope) {
+      ASN1_OCTET_STRING* nothing = ASN1_OCTET_STRING_new();
+      ASN1_OCTET_STRING_set(nothing, reinterpret_cast<const unsigned char*>("\5\0"), 2);
+      X509_EXTENSION* extension = X509_EXTENSION_create_by_NID(nullptr, NID_issuing_distribution_point, 1, nothing);
+      X509_CRL_add_ext(made.get(), extension, -1);
+      X509_EXTENSION_free(extension);
+      ASN1_OCTET_STRING_free(nothing);
+    }
+    if (options.indirect || options.users || options.cas || !options.scope.empty()) {
       ISSUING_DIST_POINT* point = ISSUING_DIST_POINT_new();
-      point->indirectCRL = 0xFF;
+      if (options.indirect) point->indirectCRL = 0xFF;
+      if (options.users) point->onlyuser = 0xFF;
+      if (options.cas) point->onlyCA = 0xFF;
+      if (!options.scope.empty()) {
+        GENERAL_NAME* name = GENERAL_NAME_new();
+        ASN1_IA5STRING* uri = ASN1_IA5STRING_new();
+        ASN1_STRING_set(uri, options.scope.data(), static_cast<int>(options.scope.size()));
+        GENERAL_NAME_set0_value(name, GEN_URI, uri);
+        point->distpoint = DIST_POINT_NAME_new();
+        point->distpoint->type = 0;  // its full name
+        point->distpoint->name.fullname = GENERAL_NAMES_new();
+        sk_GENERAL_NAME_push(point->distpoint->name.fullname, name);
+      }
       X509_CRL_add1_ext_i2d(made.get(), NID_issuing_distribution_point, point, 1, 0);
       ISSUING_DIST_POINT_free(point);
     }

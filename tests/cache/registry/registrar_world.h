@@ -93,7 +93,7 @@ class RegistrarTest : public testing::Test {
   }
   bool registered(const Certificate& leaf) const { return static_cast<bool>(registrar_->device(leaf.fingerprint())); }
   bool in_cache(const Certificate& leaf) const {
-    return cache_->find(cache_->key(issuer_serial(leaf.issuer_der(), leaf.serial()), leaf.fingerprint())).has_value();
+    return cache_->find(cache_->key(issuer_serial(leaf.issuer_name(), leaf.serial()), leaf.fingerprint())).has_value();
   }
   Identity509 verification(const Identity509& ca, const std::string& code) {
     Leaf leaf;

@@ -92,7 +92,8 @@ TEST_F(Cuts, ACaThatClientsSentBeforeHasItsOwnersSessionsLookedAt) {
   ChainRecord record;
   record.cas = {id(pki().root)};
   record.intermediates = {id(pki().mid)};
-  record.intermediate_names.push_back({{}, {}, pki().mid.certificate.subject_der(), pki().mid.certificate.spki_hash()});
+  record.intermediate_names.push_back(
+      {{}, {}, pki().mid.certificate.subject_name(), pki().mid.certificate.spki_hash()});
   ASSERT_TRUE(chains_.add(1, record));
   EXPECT_TRUE(between({entry(pki().root)}, {entry(pki().root), entry(pki().mid)}).empty());
   const auto cuts = between({entry(pki().root)}, {entry(pki().root), entry(pki().mid, CaStatus::Inactive)});

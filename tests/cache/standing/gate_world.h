@@ -54,9 +54,9 @@ class GateWorld {
       record.intermediates.push_back(at.fingerprint());
       record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, at.not_after());
       const bool topmost = i + 1 == intermediates.size();
-      record.intermediate_names.push_back({issuer_serial(at.issuer_der(), at.serial()),
+      record.intermediate_names.push_back({issuer_serial(at.issuer_name(), at.serial()),
                                            topmost ? owner.spki_hash() : intermediates[i + 1].spki_hash(),
-                                           at.subject_der(), at.spki_hash()});
+                                           at.subject_name(), at.spki_hash(), at.serial()});
     }
     chains_.add(next_chain_, record);
     cache_.put(key(device), {static_cast<std::uint32_t>(next_chain_), static_cast<std::uint8_t>(status), 0});
@@ -74,7 +74,7 @@ class GateWorld {
     cache_.put(key(device), *slot);
   }
   DeviceKey key(const Certificate& device) const {
-    return cache_.key(issuer_serial(device.issuer_der(), device.serial()), device.fingerprint());
+    return cache_.key(issuer_serial(device.issuer_name(), device.serial()), device.fingerprint());
   }
 
   Verdict ask(const Certificate& leaf, const std::vector<Certificate>& sent = {},

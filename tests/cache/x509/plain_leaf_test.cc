@@ -158,6 +158,38 @@ TEST(PlainLeaf, SubjectsOfEveryKind) {
   read("bytes behind it", Read::ByOpenssl, joined({set(attribute(3, 0x13, "a")), {0x05, 0x00}}));
 }
 
+// Also once it is remembered, and once others have taken its place.
+TEST(PlainLeaf, IssuersOfEveryKind) {
+  const auto issuer = [](std::uint8_t tag, const std::string& value) {
+    return element(0x30, element(0x31, element(0x30, joined({element(0x06, {0x55, 0x04, 3}), text(tag, value)}))));
+  };
+  const auto read = [](Read how, const Der& name) {
+    Fields fields;
+    fields[Fields::Issuer] = name;
+    fields[Fields::Serial] = {2, 1, 5};
+    const Der whole = fields.whole();
+    expect_read(whole, how, "an issuer");
+    const auto plain = read_plain_leaf(whole);
+    return plain ? std::optional(plain->identity.issuer_serial) : std::nullopt;
+  };
+  const auto fleet = read(Read::Plainly, issuer(0x13, "Fleet Root"));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(read(Read::Plainly, issuer(0x0c, "fleet  ROOT")), fleet);
+    EXPECT_EQ(read(Read::Plainly, issuer(0x1e, std::string("\0f\0l\0e\0e\0t\0 \0r\0o\0o\0t", 20))), fleet);
+    EXPECT_EQ(read(Read::Plainly, issuer(0x13, "Fleet Root")), fleet);
+    for (int other = 0; other < 20; ++other) {
+      EXPECT_NE(read(Read::Plainly, issuer(0x13, "Fleet Root " + std::to_string(other))), fleet);
+    }
+    const auto longest = read(Read::Plainly, issuer(0x13, std::string(600, 'a')));
+    EXPECT_NE(longest, fleet);
+    EXPECT_EQ(read(Read::Plainly, issuer(0x0c, std::string(600, 'A'))), longest);
+    EXPECT_NE(read(Read::Plainly, issuer(0x13, std::string(600, 'b'))), longest);
+    EXPECT_FALSE(read(Read::ByOpenssl, issuer(0x0c, "\xff\xfe")));
+    EXPECT_FALSE(read(Read::ByOpenssl, {0x30, 0x02, 0x05, 0x00}));
+  }
+  EXPECT_TRUE(read(Read::Plainly, {0x30, 0x00}));
+}
+
 TEST(PlainLeaf, AnythingElseIsLeftToOpenssl) {
   const auto read = [](const char* what, Read how, const std::function<void(Fields&)>& change) {
     Fields fields;

@@ -26,7 +26,8 @@ GET    /v1/cas/{id}/certificate POST /v1/cas/{id}/activate       POST /v1/cas/{i
 GET    /v1/devices              POST /v1/devices                 POST /v1/devices/import
 GET    /v1/devices/{id}         DELETE /v1/devices/{id}          GET /v1/devices/{id}/certificate
 POST   /v1/devices/{id}/activate  POST /v1/devices/{id}/deactivate  POST /v1/devices/{id}/revoke
-POST   /v1/crls                 POST /v1/explain                 GET /v1/rejections       GET /v1/audit  GET /v1/status
+GET    /v1/crls                 POST /v1/crls
+POST   /v1/explain              GET /v1/rejections               GET /v1/audit            GET /v1/status
 GET    /v1/server-certificates  POST /v1/server-certificates
 GET    /v1/server-certificates/{id}  DELETE /v1/server-certificates/{id}
 GET    /v1/listeners            DELETE /v1/listeners/{name}/overrides
@@ -220,7 +221,8 @@ class World:
         yield "POST", "/v1/devices/{id}/activate", device, "", None
         yield "POST", "/v1/devices/{id}/revoke", device, "", None
         yield "DELETE", "/v1/devices/{id}", self.other.id, "", None
-        yield "POST", "/v1/crls", "", "", crl_of(self.ca, 4711)
+        yield "POST", "/v1/crls", "", f"?also_under={self.ca.id}", crl_of(self.ca, 4711)
+        yield "GET", "/v1/crls", "", "?limit=10", None
         yield "GET", "/v1/rejections", "", "?limit=10&peer=127.0.0.1&since=2020-01-01T00:00:00Z", None
         yield "GET", "/v1/status", "", "", None
         yield "POST", "/v1/server-certificates", "", "", {"chain": text_of(self.hosted),
@@ -275,6 +277,7 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
     assert driven["POST", "/v1/devices/{id}/revoke"]["status"] == "revoked"
     assert driven["POST", "/v1/devices/import"]["registered"] == 3
     assert driven["POST", "/v1/crls"]["not_seen_yet"] == 1
+    assert [each["ca_id"] for each in driven["GET", "/v1/crls"]["items"]] == [world.ca.id]
     assert driven["DELETE", "/v1/sessions/{id}"] == {"id": world.session, "cut": True}
     assert driven["POST", "/v1/explain"]["admitted"] is True
     chosen = driven["PUT", "/v1/listeners/{name}/server-certificate"]["overrides"]
