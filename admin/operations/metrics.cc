@@ -8,8 +8,9 @@
 namespace sallyport {
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
-  const MetricSources sources{config_,           plane_,           log_,           registrar_.stats(), registrar_.cas(),
-                              registrar_.crls(), plane_.counters(), warnings_.all()};
+  const MetricSources sources{
+      config_,           plane_,         log_, registrar_.stats(), registrar_.cas(), registrar_.crls(),
+      plane_.counters(), warnings_.all()};
   std::vector<prometheus::MetricFamily> all;
   for (const MetricRow& row : metric_rows()) {
     MetricValues values(row);

@@ -132,10 +132,22 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      {0x02, 0x85},
      "The client id is not the one that listener.client_id asks for. This version asks for none."},
-    {Reason::NotMqtt, "not_mqtt", Alert::None, Alert::None, kNoConnack,
-     "The client does not speak MQTT 3.1, 3.1.1 or 5 here. Look at its port and its protocol."},
-    {Reason::BadConnect, "bad_connect", Alert::None, Alert::None, kNoConnack,
-     "The CONNECT is malformed, ended too early or is larger than max_connect_size. The log line says which."},
+    {Reason::NotMqtt,
+     "not_mqtt",
+     Alert::None,
+     Alert::None,
+     {0x01, 0x84},
+     "The client does not speak MQTT 3.1, 3.1.1 or 5 here. Look at its port and its protocol. A CONNACK is sent where "
+     "it "
+     "speaks MQTT of another level."},
+    {Reason::BadConnect,
+     "bad_connect",
+     Alert::None,
+     Alert::None,
+     {0x00, 0x95},
+     "The CONNECT is malformed, ended too early or is larger than max_connect_size. The log line says which. A CONNACK "
+     "is "
+     "sent where it is too large, and of MQTT 5."},
     {Reason::TlsError, "tls_error", Alert::None, Alert::None, kNoConnack,
      "TLS failed; the log line has the library's words. Often a client that does not trust the server certificate, or "
      "speaks TLS below tls_min."},

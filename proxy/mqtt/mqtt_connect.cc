@@ -93,6 +93,7 @@ std::size_t remaining_length(std::span<const std::uint8_t> bytes, std::size_t& v
 }
 
 // Protocol name and level, as far as they have arrived: what is not MQTT is refused here.
+// Where its name is MQTT's and its level is not, there is an answer for it.
 bool read_version(std::span<const std::uint8_t> body, ConnectProgress& progress, bool& enough) {
   struct Dialect {
     std::string_view prefix;  // length, name
@@ -113,9 +114,10 @@ bool read_version(std::span<const std::uint8_t> body, ConnectProgress& progress,
       continue;
     }
     // The top bit marks a bridge (mosquitto's "try_private"): accepted, for the broker understands it.
+    progress.answered = true;
     if ((static_cast<std::uint8_t>(text[dialect.prefix.size()]) & 0x7F) != dialect.level) continue;
     progress.connect.version = dialect.version;
-    progress.version_known = true;
+    progress.answered = false;
     enough = true;
     return true;
   }
@@ -176,7 +178,10 @@ ConnectProgress parse_connect(std::span<const std::uint8_t> bytes, std::size_t m
   if (!read_version(body, progress, version)) {
     return refused(progress, Reason::NotMqtt, "the protocol name or level is none of MQTT 3.1, 3.1.1 and 5");
   }
-  if (packet > max_bytes) return refused(progress, Reason::BadConnect, "the CONNECT is larger than max_connect_size");
+  if (packet > max_bytes) {
+    progress.answered = version && progress.connect.version == MqttVersion::V5;
+    return refused(progress, Reason::BadConnect, "the CONNECT is larger than max_connect_size");
+  }
   if (body.size() < length) return progress;
   if (!version) return refused(progress, Reason::BadConnect, "the CONNECT is too short");
   progress.connect.packet_bytes = packet;

@@ -109,6 +109,10 @@ void Session::collect_connect() {
   switch (progress.state) {
     case ConnectProgress::State::NeedMore: return;
     case ConnectProgress::State::Refused:
+      if (progress.answered) {
+        mqtt_.version = progress.connect.version;
+        say_refused(progress.reason);
+      }
       return terminate({Origin::Client, progress.reason, 0, progress.what}, Cause::Protocol);
     case ConnectProgress::State::Complete: break;
   }

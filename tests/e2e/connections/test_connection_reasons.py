@@ -68,6 +68,20 @@ def test_not_mqtt(server, device, what):
             talker.end()
 
 
+@pytest.mark.parametrize("sent, reason, answer", [
+    (packet.connect("x", version=6, protocol="MQTT"), "not_mqtt", b"\x20\x02\x00\x01"),
+    (packet.connect("x", version=3, protocol="MQTT"), "not_mqtt", b"\x20\x02\x00\x01"),
+    (packet.connect("x" * 40_000, version=5, will=("t", b"y" * 40_000)), "bad_connect", b"\x20\x03\x00\x95\x00"),
+    (packet.connect("x" * 40_000, version=4, will=("t", b"y" * 40_000)), "bad_connect", b"")])
+def test_what_mqtt_has_an_answer_for_is_answered(server, device, sent, reason, answer):
+    """An unknown level: CONNACK 0x01. Too large, of MQTT 5: CONNACK 0x95; 3.1.1 has no code for it."""
+    with server.refuses(reason, serial=device.serial):
+        with Device(server.port, device) as talker:
+            talker.send(sent[:60_000])
+            talker.end()
+            assert bytes(talker.buffer) == answer
+
+
 BAD_CONNECTS = {
     "the reserved flag": packet.connect("x", flags=3),
     "a will QoS of 3": packet.connect("x", flags=0x1E),

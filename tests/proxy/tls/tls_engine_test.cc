@@ -610,7 +610,8 @@ TEST(TlsContext, SaysWhatIsWrongWithAServerCertificate) {
   EXPECT_NE(refusal_of(ca.certificate.pem() + server.certificate.pem(), key).find("put the server's certificate first"),
             std::string::npos);
   EXPECT_NE(refusal_of(server.certificate.pem(), key_pem(other.key.get())).find("does not belong"), std::string::npos);
-  EXPECT_EQ(refusal_of(expired.certificate.pem(), key_pem(expired.key.get())), "") << "its dates are looked at elsewhere";
+  EXPECT_EQ(refusal_of(expired.certificate.pem(), key_pem(expired.key.get())), "")
+      << "its dates are looked at elsewhere";
   EXPECT_NE(refusal_of(weak.certificate.pem(), key_pem(weak.key.get())).find("2048"), std::string::npos);
   EXPECT_NE(refusal_of("nothing", key).find("no PEM certificate"), std::string::npos);
   EXPECT_NE(refusal_of(server.certificate.pem(), "nothing").find("no private key"), std::string::npos);
