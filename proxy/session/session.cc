@@ -1,6 +1,7 @@
 #include "proxy/session/session.h"
 
 #include "cache/base/check.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 
@@ -112,7 +113,7 @@ void Session::collect_connect() {
     case ConnectProgress::State::Complete: break;
   }
   mqtt_.version = progress.connect.version;
-  mqtt_.client_id = progress.connect.client_id;
+  mqtt_.client_id = kept_of(progress.connect.client_id);
   host_->loop.counters(settings_.listener).mqtt_connects[static_cast<std::size_t>(*mqtt_.version)].add();
   on_connect_ready();
 }

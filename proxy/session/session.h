@@ -218,8 +218,8 @@ class Session final : public Verifier {
   // What the CONNECT said, and where in its stream of packets the client is.
   struct Mqtt {
     std::optional<MqttVersion> version;  // known once there was a CONNECT
-    std::string client_id;
-    MqttFraming framing;  // of what the client was given
+    std::string client_id;               // kept_of() what it said
+    MqttFraming framing;                 // of what the client was given
     bool is_5() const { return version == MqttVersion::V5; }
   } mqtt_;
 

@@ -1,8 +1,25 @@
 #include "proxy/shard/rejections.h"
 
-#include <algorithm>
+#include "cache/base/text.h"
 
 namespace sallyport {
+
+namespace {
+
+// A stranger's words must not fill the memory, whoever noted them: they are cut before they are copied.
+Rejection kept(const Rejection& seen) {
+  return {.reason = seen.reason,
+          .listener = seen.listener,
+          .peer = shortened(seen.peer),
+          .subject = shortened(seen.subject),
+          .serial = shortened(seen.serial),
+          .fingerprint = shortened(seen.fingerprint),
+          .count = seen.count,
+          .first = seen.first,
+          .last = seen.last};
+}
+
+}  // namespace
 
 void Rejections::add(const Rejection& seen) {
   const std::string key = seen.key();
@@ -12,10 +29,9 @@ void Rejections::add(const Rejection& seen) {
     Rejection& known = found->second->rejection;
     const std::uint64_t count = known.count + 1;
     const std::int64_t first = known.first;
-    known = seen;
+    known = kept(seen);
     known.count = count;
     known.first = first;
-    known.subject.resize(std::min(known.subject.size(), kLongestText));
     shelf.kept.splice(shelf.kept.begin(), shelf.kept, found->second);
     return;
   }
@@ -23,11 +39,10 @@ void Rejections::add(const Rejection& seen) {
     shelf.by_key.erase(shelf.kept.back().key);
     shelf.kept.pop_back();
   }
-  shelf.kept.push_front({key, seen});
+  shelf.kept.push_front({key, kept(seen)});
   Rejection& made = shelf.kept.front().rejection;
   made.count = 1;
   made.first = made.last;
-  made.subject.resize(std::min(made.subject.size(), kLongestText));
   shelf.by_key.emplace(key, shelf.kept.begin());
 }
 
@@ -37,6 +52,19 @@ std::vector<Rejection> Rejections::all() const {
     for (const Kept& kept : shelf->kept) all.push_back(kept.rejection);
   }
   return all;
+}
+
+std::size_t Rejections::text_bytes() const {
+  std::size_t bytes = 0;
+  for (const Shelf* shelf : {&with_certificate_, &without_}) {
+    for (const auto& [key, rejection] : shelf->kept) {
+      for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.subject, &rejection.serial,
+                                      &rejection.fingerprint}) {
+        bytes += text->capacity();
+      }
+    }
+  }
+  return bytes;
 }
 
 }  // namespace sallyport

@@ -18,8 +18,8 @@ namespace sallyport {
 struct Rejection {
   Reason reason = Reason::None;
   std::string listener;
-  std::string peer;  // the last one's address and port
-  std::string subject;
+  std::string peer;         // the last one's address and port
+  std::string subject;      // shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen
   std::uint64_t count = 0;
@@ -34,11 +34,11 @@ struct Rejection {
 
 class Rejections {
  public:
-  static constexpr std::size_t kMost = 4096;        // of each kind
-  static constexpr std::size_t kLongestText = 256;  // a stranger's subject must not fill the memory
+  static constexpr std::size_t kMost = 4096;  // of each kind
 
   void add(const Rejection& seen);
   std::vector<Rejection> all() const;
+  std::size_t text_bytes() const;  // the memory that its texts take
 
  private:
   struct Kept {

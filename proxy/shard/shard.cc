@@ -56,7 +56,8 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
       timers_(steady_us() / 1000),
       brokers_(*parts.config, *parts.servers),
       replies_(parts.cpus > 1),
-      scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)) {
+      scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)),
+      refusal_log_(parts.config->listeners.size()) {
   counters_.listeners = std::vector<ListenerCounters>(parts.config->listeners.size());
   for (const UpstreamConfig& upstream : parts.config->upstreams) {
     counters_.upstreams.emplace_back(upstream.servers.size());
@@ -78,6 +79,7 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
   accept_again_.arm<&Shard::on_accept_again>(*this);
   drain_limit_.arm<&Shard::on_drain_limit>(*this);
   farewell_timer_.arm<&Shard::pace_farewells>(*this);
+  left_out_timer_.arm<&Shard::say_left_out>(*this);
   cuts_per_second_ = parts.config->cuts_per_second;
 }
 
@@ -125,6 +127,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
   ready.set_value({});
   while (!stopping_ || sessions_.get() > 0) turn();
   for (const Mail& mail : mailbox_.close()) read_mail(mail);
+  say_left_out();
   ring_.reset();  // with it everything still in flight ends
   for (Listening& listening : listening_) {
     if (listening.socket.valid()) ::close(listening.socket.handle());
@@ -345,7 +348,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
                               : (cause == Cause::Cut ? Level::Info : Level::Debug);
-  if (!log_.wants(level)) return;
+  if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
   const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
   log_.write(level, refused ? "rejected" : "ended",
              {{"listener", session.settings().config->name},
@@ -353,7 +356,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
               {"peer", peer_text(session.peer())},
               {"subject", identity.subject},
               {"serial", serial_hex(serial)},
-              {"fingerprint", identity.subject.empty() ? "" : to_hex(identity.fingerprint)},
+              {"fingerprint", &identity == &none ? "" : to_hex(identity.fingerprint)},
               {"origin", to_string(error.origin)},
               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
               {"what", error.what},

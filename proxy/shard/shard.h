@@ -25,6 +25,7 @@
 #include "proxy/shard/capacity.h"
 #include "proxy/shard/handshake_queue.h"
 #include "proxy/shard/mailbox.h"
+#include "proxy/shard/refusal_log.h"
 #include "proxy/shard/rejections.h"
 #include "proxy/shard/reply_watch.h"
 #include "proxy/shard/rest_watch.h"
@@ -182,6 +183,8 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
                       const Identity* identity);
+  bool logs_refusal(std::size_t listener, Reason reason);
+  void say_left_out();
   void drain(std::uint64_t limit_ms);
   void on_drain_limit();
   void shut_down_all(bool also_served);
@@ -238,10 +241,11 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   double farewell_allowance_ = 0;
   std::uint64_t allowance_at_us_ = 0;
   Rejections rejections_;
+  RefusalLog refusal_log_;
 
   std::deque<Listening> listening_;
   std::deque<Probe> probes_;
-  Timer accept_again_, drain_limit_, farewell_timer_;
+  Timer accept_again_, drain_limit_, farewell_timer_, left_out_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;
   bool stopping_ = false;

@@ -122,10 +122,12 @@ void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_s
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
   note_rejection(*listening.settings.config, reason, peer, nullptr);
-  log_.info("rejected", {{"listener", listening.settings.config->name},
-                         {"reason", to_string(reason)},
-                         {"peer", peer_text(peer)},
-                         {"what", what}});
+  if (log_.wants(Level::Info) && logs_refusal(listening.number, reason)) {
+    log_.info("rejected", {{"listener", listening.settings.config->name},
+                           {"reason", to_string(reason)},
+                           {"peer", peer_text(peer)},
+                           {"what", what}});
+  }
   ring_->close(socket);
 }
 

@@ -149,6 +149,23 @@ void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const 
   rejections_.add(seen);
 }
 
+// One of them that is not written is counted instead, and said later.
+bool Shard::logs_refusal(std::size_t listener, Reason reason) {
+  constexpr std::uint64_t kSayMs = 1000;
+  const std::uint64_t now = now_us();
+  if (refusal_log_.wants(listener, reason, now)) return true;
+  if (!left_out_timer_.running()) timers_.start(left_out_timer_, now / 1000, kSayMs);
+  return false;
+}
+
+void Shard::say_left_out() {
+  for (const RefusalLog::LeftOut& kind : refusal_log_.take_left_out()) {
+    log_.info("rejected-more", {{"listener", listening_[kind.listener].settings.config->name},
+                                {"reason", to_string(kind.reason)},
+                                {"count", kind.count}});
+  }
+}
+
 void Shard::drain(std::uint64_t limit_ms) {
   if (!draining_) {
     draining_ = true;

@@ -21,6 +21,7 @@
 #include <set>
 #include <thread>
 
+#include "cache/base/text.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/chains.h"
@@ -559,10 +560,12 @@ TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
     seen.fingerprint.clear();
     seen.peer = std::to_string(i) + ":1";
     bounded.add(seen);
+    bounded.add(seen);  // known by now
   }
   const auto all = bounded.all();
   EXPECT_EQ(all.size(), 2 * Rejections::kMost);
-  EXPECT_LE(all.front().subject.size(), Rejections::kLongestText);
+  EXPECT_EQ(all.front().subject, std::string(kPeerText - 3, 'x') + "…") << "what was cut says so";
+  EXPECT_LE(bounded.text_bytes(), 2 * Rejections::kMost * 512) << "cut before it was copied";
   EXPECT_EQ(all.front().fingerprint, std::to_string(2 * Rejections::kMost - 1)) << "the oldest make room";
 }
 

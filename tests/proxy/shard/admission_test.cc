@@ -9,6 +9,7 @@
 #include "proxy/session/session.h"
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/handshake_queue.h"
+#include "proxy/shard/refusal_log.h"
 #include "proxy/tls/client_hello.h"
 
 namespace sallyport {
@@ -57,6 +58,31 @@ TEST(AddressLimits, TheRateAllowsASecondsWorthAndThenThatManyASecond) {
     admitted += limits.enter(peer, 0, 10, now += kSecond / 100) == Admission::Admitted ? 1 : 0;
   EXPECT_EQ(admitted, 100);
   EXPECT_EQ(limits.enter(address("192.0.2.9"), 0, 10, now), Admission::Admitted);
+}
+
+// A flood of one reason leaves twenty lines and then ten a second; every other one is counted, and of the other reasons
+// and listeners nothing is lost.
+TEST(RefusalLog, AFloodIsSampledAndWhatWasLeftOutIsCounted) {
+  RefusalLog log(2);
+  std::uint64_t now = 77 * kSecond, written = 0, left_out = 0;
+  for (int i = 0; i < 500; ++i) written += log.wants(1, Reason::CaUnknown, now) ? 1 : 0;
+  EXPECT_EQ(written, RefusalLog::kAtOnce);
+  EXPECT_TRUE(log.wants(1, Reason::TlsError, now));
+  EXPECT_TRUE(log.wants(0, Reason::CaUnknown, now));
+  auto taken = log.take_left_out();
+  ASSERT_EQ(taken.size(), 1U);
+  EXPECT_EQ(taken[0].listener, 1U);
+  EXPECT_EQ(taken[0].reason, Reason::CaUnknown);
+  EXPECT_EQ(taken[0].count, 500 - RefusalLog::kAtOnce);
+  EXPECT_TRUE(log.take_left_out().empty());
+  written = 0;
+  for (int i = 0; i < 10'000; ++i) written += log.wants(1, Reason::CaUnknown, now += kSecond / 1000) ? 1 : 0;
+  EXPECT_EQ(written, 10 * RefusalLog::kPerSecond);
+  for (const auto& kind : log.take_left_out()) left_out += kind.count;
+  EXPECT_EQ(left_out + written, 10'000U);
+  now += 10 * kSecond;
+  EXPECT_TRUE(log.wants(1, Reason::CaUnknown, now));
+  EXPECT_TRUE(log.take_left_out().empty());
 }
 
 TEST(AddressLimits, AnIpv6ClientIsItsNetworkAndAMappedAddressIsIpv4) {
