@@ -57,6 +57,7 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
                      {"subject", seen.subject},
                      {"serial", seen.serial},
                      {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},
+                     {"claimed", seen.claimed},
                      {"count", seen.count},
                      {"first", utc(seen.first)},
                      {"last", utc(seen.last)}});

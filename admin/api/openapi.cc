@@ -111,6 +111,7 @@ Json schemas() {
                              {"subject", "string"},
                              {"serial", "string"},
                              {"fingerprint", "string?"},
+                             {"claimed", "boolean"},
                              {"count", "integer"},
                              {"first", "string"},
                              {"last", "string"}});

@@ -82,6 +82,7 @@ void Session::on_established() {
     return terminate({Origin::Proxy, Reason::InternalError, 0, "a handshake ended without a verdict"}, Cause::Internal,
                      Manner::Abrupt);
   }
+  proven_ = mutual;
   ListenerCounters& counters = host_->loop.counters(settings_.listener);
   const auto kind = engine_->resumed()         ? HandshakeKind::Resumed
                     : mutual && decided->known ? HandshakeKind::Known

@@ -107,6 +107,9 @@ class Session final : public Verifier {
   bool handshake_underway() const { return client_.handshake_underway; }
   std::span<const std::uint8_t> unread_handshake() const { return client_.received.bytes(); }
   const Verdict* verdict() const { return engine_ && engine_->verdict() ? &*engine_->verdict() : nullptr; }
+  // It has proven that it holds the key of the certificate that verdict() is about: now, or when its ticket was issued.
+  // Anyone may send a certificate; until then it is only claimed.
+  bool proven() const { return proven_; }
   bool resumed() const { return engine_ && engine_->resumed(); }
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
   bool has_for_broker() const { return !broker_.to_send.empty(); }  // to be sent, and not lent to the kernel yet
@@ -209,6 +212,7 @@ class Session final : public Verifier {
   State state_ = State::Free;
   sockaddr_storage peer_{};
   std::uint64_t began_us_ = 0;
+  bool proven_ = false;
 
   ClientSide client_;
   BrokerSide broker_;

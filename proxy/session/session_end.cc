@@ -108,6 +108,7 @@ void Session::recycle() {
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
   engine_.reset();
+  proven_ = false;
   client_ = ClientSide();
   broker_ = BrokerSide();
   mqtt_ = Mqtt();

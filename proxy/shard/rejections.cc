@@ -14,6 +14,7 @@ Rejection kept(const Rejection& seen) {
           .subject = shortened(seen.subject),
           .serial = shortened(seen.serial),
           .fingerprint = shortened(seen.fingerprint),
+          .claimed = seen.claimed,
           .count = seen.count,
           .first = seen.first,
           .last = seen.last};
@@ -23,7 +24,7 @@ Rejection kept(const Rejection& seen) {
 
 void Rejections::add(const Rejection& seen) {
   const std::string key = seen.key();
-  Shelf& shelf = seen.fingerprint.empty() ? without_ : with_certificate_;
+  Shelf& shelf = seen.fingerprint.empty() ? without_ : seen.claimed ? claimed_ : proven_;
   const auto found = shelf.by_key.find(key);
   if (found != shelf.by_key.end()) {
     Rejection& known = found->second->rejection;
@@ -48,7 +49,7 @@ void Rejections::add(const Rejection& seen) {
 
 std::vector<Rejection> Rejections::all() const {
   std::vector<Rejection> all;
-  for (const Shelf* shelf : {&with_certificate_, &without_}) {
+  for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
     for (const Kept& kept : shelf->kept) all.push_back(kept.rejection);
   }
   return all;
@@ -56,7 +57,7 @@ std::vector<Rejection> Rejections::all() const {
 
 std::size_t Rejections::text_bytes() const {
   std::size_t bytes = 0;
-  for (const Shelf* shelf : {&with_certificate_, &without_}) {
+  for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
     for (const auto& [key, rejection] : shelf->kept) {
       for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.subject, &rejection.serial,
                                       &rejection.fingerprint}) {

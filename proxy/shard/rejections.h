@@ -1,6 +1,7 @@
 // The refusals of one shard, for `rejections`: the last one of each certificate, and of each address that
-// showed none; counted, with the first and the last time. Bounded: whoever was not refused for longest makes
-// room, and those without a certificate cannot push out those with one. The shard's thread alone.
+// showed none; counted, with the first and the last time. A certificate that was only claimed (anybody can send it)
+// is counted apart from the same one with its key proven. Bounded, each of the three kinds by itself: whoever was not
+// refused for longest makes room, and nobody pushes out others with what costs him nothing. The shard's thread alone.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,13 @@ struct Rejection {
   std::string subject;      // shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen
+  bool claimed = false;     // it was not proven that the peer has the certificate's key
   std::uint64_t count = 0;
   std::int64_t first = 0, last = 0;  // Unix seconds
 
   // Whose refusals are counted together: a certificate's, or those of an address (without its port) for one reason.
   std::string key() const {
-    if (!fingerprint.empty()) return fingerprint;
+    if (!fingerprint.empty()) return (claimed ? "claimed " : "") + fingerprint;
     return peer.substr(0, peer.rfind(':')) + " " + std::string(to_string(reason));
   }
 };
@@ -49,7 +51,7 @@ class Rejections {
     std::list<Kept> kept;  // the newest first
     std::unordered_map<std::string, std::list<Kept>::iterator> by_key;
   };
-  Shelf with_certificate_, without_;
+  Shelf proven_, claimed_, without_;
 };
 
 }  // namespace sallyport

@@ -336,27 +336,31 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   const std::size_t listener = session.settings().listener;
   ListenerCounters& counters = counters_.listeners[listener];
   const Verdict* verdict = session.verdict();
-  const Identity none;
-  const Identity& identity = verdict != nullptr && verdict->identity ? *verdict->identity : none;
+  const Identity* identity = verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr;
+  const bool claimed = identity != nullptr && !session.proven();
   const bool refused = !served && error.reason != Reason::None;
   if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
-    note_rejection(*session.settings().config, error.reason, session.peer(),
-                   verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr);
+    if (claimed) counters.claimed[static_cast<std::size_t>(error.reason)].add();
+    note_rejection(*session.settings().config, error.reason, session.peer(), identity, claimed);
   } else {
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
                               : (cause == Cause::Cut ? Level::Info : Level::Debug);
   if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
-  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
+  const auto serial = [&] {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
+    return serial_hex({bytes, identity->serial.size()});
+  };
   log_.write(level, refused ? "rejected" : "ended",
              {{"listener", session.settings().config->name},
               {"reason", to_string(error.reason)},
               {"peer", peer_text(session.peer())},
-              {"subject", identity.subject},
-              {"serial", serial_hex(serial)},
-              {"fingerprint", &identity == &none ? "" : to_hex(identity.fingerprint)},
+              {"subject", identity != nullptr ? std::string_view(identity->subject) : std::string_view()},
+              {"serial", identity != nullptr ? serial() : std::string()},
+              {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},
+              {"claimed", claimed ? 1 : 0},
               {"origin", to_string(error.origin)},
               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
               {"what", error.what},

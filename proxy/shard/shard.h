@@ -182,7 +182,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void pace_farewells();
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                      const Identity* identity);
+                      const Identity* identity, bool claimed);
   bool logs_refusal(std::size_t listener, Reason reason);
   void say_left_out();
   void drain(std::uint64_t limit_ms);

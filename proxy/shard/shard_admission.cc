@@ -121,7 +121,7 @@ void Shard::forget_config(const ListenerConfig* config) {
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
-  note_rejection(*listening.settings.config, reason, peer, nullptr);
+  note_rejection(*listening.settings.config, reason, peer, nullptr, false);
   if (log_.wants(Level::Info) && logs_refusal(listening.number, reason)) {
     log_.info("rejected", {{"listener", listening.settings.config->name},
                            {"reason", to_string(reason)},

@@ -134,7 +134,7 @@ void Shard::count_closed(Session& session) {
 }
 
 void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                           const Identity* identity) {
+                           const Identity* identity, bool claimed) {
   Rejection seen;
   seen.reason = reason;
   seen.listener = listener.name;
@@ -142,6 +142,7 @@ void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const 
   seen.last = unix_now();
   if (identity != nullptr) {
     seen.subject = identity->subject;
+    seen.claimed = claimed;
     const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
     seen.serial = serial_hex({serial, identity->serial.size()});
     seen.fingerprint = to_hex(identity->fingerprint);

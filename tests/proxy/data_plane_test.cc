@@ -6,11 +6,14 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -111,8 +114,13 @@ class EchoBroker {
 // A device on a real socket.
 class Device {
  public:
-  Device(std::uint16_t port, const Identity509& identity, int version = 0)
-      : fd_(connect_to(port)), tls_({.device = &identity, .version = version}) {}
+  // `openssl`: it asks for what OpenSSL's own handshake answers.
+  Device(std::uint16_t port, const Identity509& identity, int version = 0, bool openssl = false)
+      : fd_(connect_to(port)),
+        tls_({.device = &identity,
+              .version = version,
+              .groups = openssl && version == TLS1_3_VERSION ? "P-384" : "",
+              .ciphers = openssl ? "ECDHE-ECDSA-AES256-GCM-SHA384" : ""}) {}
   ~Device() { ::close(fd_); }
 
   bool handshake() {
@@ -169,6 +177,29 @@ class Device {
   int fd_;
   TlsClient tls_;
 };
+
+// A key that passes for that of `victim` until something is signed with it.
+KeyPtr with_public_key_of(const Identity509& victim, const KeyPtr& own) {
+  BIGNUM* secret = nullptr;
+  std::uint8_t point[133];
+  std::size_t length = 0;
+  EVP_PKEY_get_bn_param(own.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret);
+  EVP_PKEY_get_octet_string_param(victim.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &length);
+  OSSL_PARAM_BLD* build = OSSL_PARAM_BLD_new();
+  OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
+  OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, length);
+  OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, secret);
+  OSSL_PARAM* parameters = OSSL_PARAM_BLD_to_param(build);
+  EVP_PKEY_CTX* context = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
+  EVP_PKEY* made = nullptr;
+  EVP_PKEY_fromdata_init(context);
+  EVP_PKEY_fromdata(context, &made, EVP_PKEY_KEYPAIR, parameters);
+  EVP_PKEY_CTX_free(context);
+  OSSL_PARAM_free(parameters);
+  OSSL_PARAM_BLD_free(build);
+  BN_clear_free(secret);
+  return KeyPtr(made);
+}
 
 std::string connect_packet() {
   return {
@@ -567,6 +598,46 @@ TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
   EXPECT_EQ(all.front().subject, std::string(kPeerText - 3, 'x') + "…") << "what was cut says so";
   EXPECT_LE(bounded.text_bytes(), 2 * Rejections::kMost * 512) << "cut before it was copied";
   EXPECT_EQ(all.front().fingerprint, std::to_string(2 * Rejections::kMost - 1)) << "the oldest make room";
+}
+
+// Whoever sends somebody else's certificate has it shown as claimed: neither its own refusals nor its place among them
+// change by that.
+TEST_P(DataPlaneTest, AStolenCertificateIsOnlyClaimed) {
+  start();
+  const Identity509 victim = make_device("victim", device_ca_);
+  const std::string id = to_hex(victim.certificate.fingerprint());
+  const auto seen = [&](bool claimed) {
+    const auto all = plane_->rejections();
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Rejection& each) {
+      return each.fingerprint == id && each.claimed == claimed;
+    });
+    return found == all.end() ? Rejection{} : *found;
+  };
+  std::uint64_t tried = 0;
+  for (const bool openssl : {false, true}) {
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      const Identity509 thief{victim.certificate, with_public_key_of(victim, make_key())};
+      Device device(port_, thief, version, openssl);
+      device.handshake();
+      EXPECT_TRUE(device.ended());
+      ++tried;
+      ASSERT_TRUE(eventually([&] { return seen(true).count == tried; })) << openssl << " " << version;
+      EXPECT_EQ(seen(true).reason, Reason::TlsError);
+    }
+  }
+  EXPECT_EQ(seen(false).count, 0U);
+  std::uint64_t claimed = 0;
+  for (const ShardCounters* shard : plane_->counters()) {
+    claimed += shard->listeners[0].claimed[static_cast<std::size_t>(Reason::TlsError)].get();
+  }
+  EXPECT_EQ(claimed, tried);
+  // Its own refusal, with the key proven, is another entry.
+  Device device(port_, victim);
+  ASSERT_TRUE(device.handshake());
+  device.send(std::string("\x30\0", 2));
+  EXPECT_TRUE(device.ended());
+  EXPECT_TRUE(eventually([&] { return seen(false).count == 1 && seen(false).reason == Reason::NotMqtt; }));
+  EXPECT_EQ(seen(true).count, tried);
 }
 
 // At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.

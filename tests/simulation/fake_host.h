@@ -55,8 +55,10 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   void wants_farewell(Session& session) override {
     if (!paced) session.farewell();
   }
-  void over(Session&, const Error& error, Cause cause, bool served) override {
+  void over(Session& session, const Error& error, Cause cause, bool served) override {
     ++over_count;
+    was_proven = session.proven();
+    was_decided = session.verdict() != nullptr;
     reason = error.reason;
     ended_as = cause;
     was_served = served;
@@ -91,7 +93,7 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;
-  bool was_served = false;
+  bool was_served = false, was_proven = false, was_decided = false;
 
  private:
   FakeIo& io_;

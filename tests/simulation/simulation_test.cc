@@ -133,6 +133,30 @@ std::unique_ptr<World> play(const Script& script, std::uint64_t seed = 1) {
   return world;
 }
 
+// What is refused in the handshake was only claimed, by whichever engine; what is refused later was proven.
+TEST(Session, ACertificateIsClaimedUntilItsKeyIsProven) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Script script;
+    script.version = version;
+    for (const auto standing : {Standing::Refused, Standing::LostBeforeConnect, Standing::Pending}) {
+      script.standing = standing;
+      const auto world = play(script);
+      EXPECT_TRUE(world->host.was_decided);
+      EXPECT_EQ(world->host.was_proven, standing != Standing::Refused) << version;
+    }
+    // Its signature is broken on the way: the verdict was good, and nothing is proven.
+    script.standing = Standing::Known;
+    script.flips_a_byte = true;
+    int unproven = 0;
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+      const auto world = play(script, seed);
+      EXPECT_TRUE(world->host.was_proven || !world->host.was_served);
+      unproven += world->host.was_decided && !world->host.was_proven ? 1 : 0;
+    }
+    EXPECT_GT(unproven, 0);
+  }
+}
+
 // Whatever a session is doing, one step takes it to its end, and nothing leads out of the end but the slab.
 TEST(Session, EveryStateHasAWayToTheEnd) {
   using State = Session::State;
