@@ -87,7 +87,8 @@ class DataPlane::Impl {
         log(l),
         tickets(std::time(nullptr)),
         by_listener(c.listeners.size()),
-        address_limits(c.listeners.size()) {}
+        address_limits(c.listeners.size()),
+        device_sessions(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   template <typename What>
@@ -138,6 +139,7 @@ class DataPlane::Impl {
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
+  std::deque<DeviceSessions> device_sessions;
   std::vector<std::unique_ptr<Shard>> shards;
   Latency cuts;  // the registrar's thread writes it
 };
@@ -188,7 +190,8 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .capacity = capacity,
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
-                   .address_limits = &impl_->address_limits};
+                   .address_limits = &impl_->address_limits,
+                   .device_sessions = &impl_->device_sessions};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);

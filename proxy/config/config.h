@@ -49,6 +49,7 @@ struct ListenerConfig {
   std::size_t max_connect_bytes = 64 * 1024;
   std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
   std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
+  std::uint64_t max_sessions_per_device = 0;                                // of one certificate; 0: no limit
   std::uint32_t max_handshakes_per_shard = 256;
   bool cut_sessions = true;
 };

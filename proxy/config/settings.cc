@@ -176,11 +176,16 @@ constexpr Row<ListenerConfig> kListener[] = {
          .example = "20",
          .says = "How many new connections one address may make in a second; it may make them all at once. Those "
                  "beyond it are refused before TLS. 0: no limit."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "max_sessions_per_device",
-                             .takes = Takes::Number,
-                             .only_value = "0",
-                             .says = "How many sessions one certificate may hold. 0: no limit."}),
+    row<&ListenerConfig::max_sessions_per_device>(
+        {.table = "listener",
+         .key = "max_sessions_per_device",
+         .applies = AtOnce,
+         .most = kMillion,
+         .example = "4",
+         .says =
+             "How many sessions one certificate may hold, over all shards. 0: no limit, and one device may take all "
+             "connections. Leave room for one that comes back before its dead connection is noticed: 4 is a good "
+             "value."}),
     not_yet<ListenerConfig>({.table = "listener",
                              .key = "max_connects_per_minute_per_device",
                              .takes = Takes::Number,

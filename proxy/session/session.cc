@@ -1,5 +1,7 @@
 #include "proxy/session/session.h"
 
+#include <utility>
+
 #include "cache/base/check.h"
 #include "cache/base/text.h"
 
@@ -96,6 +98,11 @@ void Session::on_established() {
     entry_.cas = decided->chain_cas;
     host_->admission.index().add(entry_);
     watch_expiry();
+    place_ =
+        host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
+    // Whoever has no place is told so in its own protocol, if that has a word for it and not too many wait for theirs.
+    const bool waits_for_word = place_ == DevicePlace::ToBeTold && settings_.config->protocol == Protocol::Mqtt;
+    if (!waits_for_word && !has_place()) return;
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
   }
@@ -122,7 +129,7 @@ void Session::collect_connect() {
 void Session::on_connect_ready() {
   host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
-    if (!standing_holds()) return;
+    if (!standing_holds() || !has_place()) return;
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
       if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
@@ -143,6 +150,22 @@ bool Session::standing_holds() {
   say_refused(reason);
   terminate({Origin::Client, reason, 0, "its standing changed during the handshake"}, Cause::Protocol);
   return false;
+}
+
+// Asked again where there was none: who comes back at once may be here before its last session's end.
+bool Session::has_place() {
+  if (place_ == DevicePlace::Taken) return true;
+  leave_place();
+  place_ = host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
+  if (place_ == DevicePlace::Taken) return true;
+  say_refused(Reason::TooManySessions);
+  terminate({Origin::Client, Reason::TooManySessions, 0, "max_sessions_per_device"}, Cause::Protocol);
+  return false;
+}
+
+void Session::leave_place() {
+  const DevicePlace place = std::exchange(place_, DevicePlace::Refused);
+  if (place != DevicePlace::Refused) host_->admission.device_leaves(settings_.listener, entry_.device, place);
 }
 
 void Session::register_device() {
@@ -268,6 +291,7 @@ void Session::invariants() const {
   CHECK(state_ != State::Delivering || broker_.socket.valid());
   const bool cut = state_ == State::Halted && parting_.cause == Cause::Cut;
   CHECK((!over() && !cut) || !entry_.linked);
+  CHECK((!idle && !over()) || place_ == DevicePlace::Refused);
 }
 
 }  // namespace sallyport

@@ -142,6 +142,8 @@ class Session final : public Verifier {
   void collect_connect();
   void on_connect_ready();
   bool standing_holds();
+  bool has_place();
+  void leave_place();
   void register_device();
   void on_register_timer();
   void connect_broker();
@@ -213,6 +215,7 @@ class Session final : public Verifier {
   sockaddr_storage peer_{};
   std::uint64_t began_us_ = 0;
   bool proven_ = false;
+  DevicePlace place_ = DevicePlace::Refused;  // until it asked for one, and when it has given it back
 
   ClientSide client_;
   BrokerSide broker_;

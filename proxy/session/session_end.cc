@@ -29,6 +29,7 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   host_->loop.timers().stop(register_timer_);
   host_->loop.timers().stop(expiry_timer_);
   host_->admission.index().remove(entry_);
+  leave_place();
   engine_->lend({});  // a buffer of the kernel's, or what is released here
   client_.received.release();
   broker_.to_send.release();

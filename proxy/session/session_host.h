@@ -35,6 +35,13 @@ struct SessionSettings {
   AuthMode auth = AuthMode::Mutual;  // in force, whatever the file says
 };
 
+// What a device gets that asks for one more session at a listener.
+enum class DevicePlace : std::uint8_t {
+  Refused,   // none
+  ToBeTold,  // none either; it may stay until its CONNECT can be answered
+  Taken,     // one
+};
+
 // Standing and registration: the gate and the registrar, as a session meets them.
 class SessionAdmission {
  public:
@@ -45,6 +52,9 @@ class SessionAdmission {
   virtual bool cuts_sessions(std::size_t listener) = 0;  // as it is configured now
   virtual bool offer(const Verdict& verdict) = 0;        // false: the queue is full, ask again later
   virtual void seen(const Verdict& verdict) = 0;
+  // Of a device whose key is proven. `most`: 0 is no limit. What is not Refused is given back with device_leaves().
+  virtual DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) = 0;
+  virtual void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) = 0;
   virtual SessionIndex& index() = 0;  // where a cut finds the session
 };
 

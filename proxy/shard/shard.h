@@ -23,6 +23,7 @@
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/broker.h"
 #include "proxy/shard/capacity.h"
+#include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
 #include "proxy/shard/mailbox.h"
 #include "proxy/shard/refusal_log.h"
@@ -47,6 +48,7 @@ struct ShardParts {
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
+  std::deque<DeviceSessions>* device_sessions = nullptr;           // as well
 };
 
 class Shard final : public SessionAdmission, public SessionBrokers, public SessionSchedule, public SessionLoop {
@@ -73,6 +75,12 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
+  DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) override {
+    return (*parts_.device_sessions)[listener].enter(device, most);
+  }
+  void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) override {
+    (*parts_.device_sessions)[listener].leave(device, place);
+  }
   SessionIndex& index() override { return index_; }
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;

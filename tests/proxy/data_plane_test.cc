@@ -640,6 +640,38 @@ TEST_P(DataPlaneTest, AStolenCertificateIsOnlyClaimed) {
   EXPECT_EQ(seen(true).count, tried);
 }
 
+// The limit is of the certificate, whichever shards its sessions are on and however they end.
+TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
+  config_.listeners[0].max_sessions_per_device = 3;
+  start();
+  const Identity509 greedy = make_device("greedy", device_ca_), modest = make_device("modest", device_ca_);
+  const auto connected = [&](const Identity509& identity) {
+    auto device = std::make_unique<Device>(port_, identity);
+    EXPECT_TRUE(device->handshake());
+    device->send(connect_packet());
+    return device;
+  };
+  const std::string refused("\x20\x02\0\x03", 4);
+  std::uint64_t turned_away = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::unique_ptr<Device>> devices;
+    for (int i = 0; i < 3; ++i) {
+      devices.push_back(connected(greedy));
+      ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    }
+    for (int i = 0; i < 4; ++i, ++turned_away) EXPECT_EQ(connected(greedy)->receive(4), refused);
+    EXPECT_EQ(connected(modest)->receive(15), connect_packet()) << "others have places of their own";
+    EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
+    if (round == 1) {
+      for (const SessionInfo& session : plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "")->sessions) {
+        EXPECT_TRUE(plane_->cut_session(session.id));
+      }
+    }
+    devices.clear();
+    ASSERT_TRUE(eventually([&] { return sessions() == 0; }));
+  }
+}
+
 // At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.
 TEST_P(DataPlaneTest, ClosingIsPaced) {
   config_.cuts_per_second = 20;

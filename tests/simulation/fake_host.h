@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proxy/session/session.h"
+#include "proxy/shard/device_sessions.h"
 #include "tests/simulation/fake_io.h"
 
 namespace sallyport::test {
@@ -37,6 +38,12 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
     return true;
   }
   void seen(const Verdict&) override { ++seen_count; }
+  DevicePlace device_enters(std::size_t, const Digest& device, std::uint64_t most) override {
+    return device_sessions.enter(device, most);
+  }
+  void device_leaves(std::size_t, const Digest& device, DevicePlace place) override {
+    device_sessions.leave(device, place);
+  }
   bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
     if (attempt >= brokers) return false;
     route.server = attempt;
@@ -84,6 +91,7 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   std::uint64_t now_ms = 0;
   Verdict verdict;
   Reason standing = Reason::None;
+  DeviceSessions device_sessions;
   unsigned brokers = 1;
   int full_offers = 0;
   Socket broker;

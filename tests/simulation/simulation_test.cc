@@ -41,6 +41,7 @@ Script draw(std::mt19937_64& random) {
   script.tickets = one_in(2);
   script.tcp = one_in(4);
   script.hangs_up = one_in(3);
+  script.place_taken = one_in(30);
   return script;
 }
 
@@ -95,10 +96,11 @@ bool run_one(std::uint64_t seed) {
         << "bytes passed after the cut";
     EXPECT_EQ(world.host.reason, Reason::DeviceInactive);
   }
-  if (script.standing >= Standing::Pending) {
+  if (script.standing >= Standing::Pending || script.place_taken) {
     EXPECT_FALSE(world.host.was_served);
   }
-  const bool ended_early = script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending;
+  const bool ended_early =
+      script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending || script.place_taken;
   return world.io.faults_made > 0 || ended_early;
 }
 
@@ -215,6 +217,58 @@ TEST(Session, StandingLostBeforeTheConnectEndsThere) {
   const auto world = play(script);
   EXPECT_EQ(world->host.reason, Reason::DeviceInactive);
   EXPECT_EQ(world->host.offered + world->host.seen_count, 0);
+}
+
+TEST(Session, ADeviceWithoutAPlaceIsTold) {
+  Script script;
+  script.place_taken = true;
+  for (const bool mqtt5 : {false, true}) {
+    script.mqtt5 = mqtt5;
+    const auto world = play(script);
+    EXPECT_EQ(world->host.reason, Reason::TooManySessions);
+    EXPECT_EQ(world->client_got, mqtt5 ? std::string("\x20\x03\0\x97\0", 5) : std::string("\x20\x02\0\x03", 4));
+    EXPECT_TRUE(world->client->closed()) << "an orderly end";
+    EXPECT_EQ(world->host.offered + world->host.seen_count, 0);
+  }
+  // Bytes alone have no word for it.
+  script.mqtt5 = false;
+  script.tcp = true;
+  const auto world = play(script);
+  EXPECT_EQ(world->host.reason, Reason::TooManySessions);
+  EXPECT_TRUE(world->broker_got.empty() && world->client_got.empty());
+}
+
+// Whose last session ends between the handshake and the CONNECT has its place.
+TEST(Session, APlaceThatBecomesFreeIsTaken) {
+  Script script;
+  script.place_taken = true;
+  script.client_sends_from_turn = 60;
+  World world(script, 1);
+  while (world.session.state() == Session::State::Handshaking) ASSERT_TRUE(world.turn());
+  ASSERT_EQ(world.session.state(), Session::State::AwaitingConnect);
+  world.free_place();
+  world.run();
+  world.check();
+  EXPECT_TRUE(world.host.was_served);
+}
+
+// More of them than are told why are let go at once.
+TEST(Session, NotManyWaitToBeTold) {
+  Script script;
+  script.place_taken = true;
+  World world(script, 1);
+  const Digest device = world.host.verdict.identity->fingerprint;
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    ASSERT_EQ(world.host.device_enters(0, device, 1), DevicePlace::ToBeTold);
+  }
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::TooManySessions);
+  EXPECT_EQ(world.session.mqtt_version(), std::nullopt);
+  EXPECT_TRUE(world.client_got.empty());
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    world.host.device_leaves(0, device, DevicePlace::ToBeTold);
+  }
+  world.check();
 }
 
 TEST(Session, NoBrokerIsAnswered) {
