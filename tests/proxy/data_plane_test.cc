@@ -148,8 +148,9 @@ class Device {
     std::string all;
     const auto end = std::chrono::steady_clock::now() + 60s;
     while (all.size() < bytes && std::chrono::steady_clock::now() < end) {
-      if (!exchange(50ms)) break;
+      const bool open = exchange(50ms);
       all += tls_.receive();
+      if (!open) break;
     }
     return all;
   }
@@ -663,9 +664,9 @@ TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
     EXPECT_EQ(connected(modest)->receive(15), connect_packet()) << "others have places of their own";
     EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
     if (round == 1) {
-      for (const SessionInfo& session : plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "")->sessions) {
-        EXPECT_TRUE(plane_->cut_session(session.id));
-      }
+      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "");
+      ASSERT_EQ(page->sessions.size(), 3U);
+      for (const SessionInfo& session : page->sessions) EXPECT_TRUE(plane_->cut_session(session.id));
     }
     devices.clear();
     ASSERT_TRUE(eventually([&] { return sessions() == 0; }));
