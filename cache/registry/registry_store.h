@@ -114,6 +114,8 @@ class RegistryStore {
  public:
   class Impl;
   static constexpr std::uint32_t kSchema = 2;
+  // Descriptors that it takes: tables that are open, and with them logs, manifest, lock, folders, and a backup's.
+  static constexpr int kMostTables = 128, kMostFiles = kMostTables + 32;
 
   // Creates the folder (0700) and the database where there is none. Refuses a registry that knows less than the mark in
   // DIR/registry.mark says was answered (revision_mark.h); a torn end of the log that nobody was told of is dropped.
