@@ -1,6 +1,5 @@
 #include "proxy/data_plane.h"
 
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 
 #include "cache/registry/registrar.h"
 #include "proxy/shard/shard.h"
+#include "proxy/shard/socket_options.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
 
@@ -22,8 +22,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr int kClientReceiveBytes = 128 * 1024;  // the kernel doubles it for its own overhead: socket(7)
-constexpr int kBacklog = 65535;                  // the kernel caps it at net.core.somaxconn
+constexpr int kBacklog = 65535;  // the kernel caps it at net.core.somaxconn
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -33,9 +32,9 @@ unsigned usable_cpus() {
 }
 
 // A listening socket of one shard. `address` gets the port the kernel chose.
-Answer<int> listen_on(const std::string& name, ServerAddress& address) {
+Answer<int> listen_on(const ListenerConfig& listener, ServerAddress& address) {
   const auto refusal = [&](const char* call) {
-    std::string what = "listener " + name + " cannot listen on " + peer_text(address.address) + " (" + call +
+    std::string what = "listener " + listener.name + " cannot listen on " + peer_text(address.address) + " (" + call +
                        "): " + std::strerror(errno);
     if (errno == EACCES) what += "; ports below 1024 need CAP_NET_BIND_SERVICE";
     if (errno == EADDRINUSE) what += "; another program has the port";
@@ -46,10 +45,7 @@ Answer<int> listen_on(const std::string& name, ServerAddress& address) {
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // inherited by what it accepts
-  // Inherited as well: what a device pushes while its broker does not read waits at the device, and not in
-  // megabytes of this kernel's memory for each of a million connections.
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kClientReceiveBytes, sizeof kClientReceiveBytes);
+  set_up_listening(fd, listener);
   const char* call = "bind";
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.length) == 0) {
     call = "listen";
@@ -204,7 +200,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   for (unsigned i = 0; i < shards(); ++i) {
     std::vector<int> sockets;
     for (std::size_t l = 0; l < addresses.size(); ++l) {
-      auto socket = listen_on(impl_->config.listeners[l].name, addresses[l]);
+      auto socket = listen_on(impl_->config.listeners[l], addresses[l]);
       if (!socket) {
         for (const int fd : sockets) ::close(fd);
         stop_now();

@@ -196,11 +196,34 @@ constexpr Row<ListenerConfig> kListener[] = {
                              .takes = Takes::Texts,
                              .only_value = "[]",
                              .says = "Networks of balancers whose PROXY header is required and believed."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "idle_timeout",
-                             .takes = Takes::Duration,
-                             .only_value = "\"0s\"",
-                             .says = "How long a session may pass no byte either way. 0s: for ever."}),
+    row<&ListenerConfig::keepalive>(
+        {.table = "listener",
+         .key = "keepalive",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"30s\"",
+         .says =
+             "How long TCP waits on a connection that is silent, with a device or its broker, before it asks whether "
+             "the peer is there (in whole seconds, 9 hours at most). 0s: it never asks."}),
+    row<&ListenerConfig::user_timeout>(
+        {.table = "listener",
+         .key = "user_timeout",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"2m\"",
+         .says =
+             "How long a peer may leave that unanswered: it is given up keepalive and user_timeout after it was last "
+             "heard, with data on its way or without. One that takes nothing for so long is given up, too. 0s: as "
+             "the kernel has it."}),
+    row<&ListenerConfig::idle_timeout>(
+        {.table = "listener",
+         .key = "idle_timeout",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"1h\"",
+         .says = "How long a session may pass no byte either way; it ends at most a quarter later. For protocol = "
+                 "\"tcp\" and for clients with an MQTT keep alive of 0: of the others the broker takes care. 0s: for "
+                 "ever."}),
     not_yet<ListenerConfig>(
         {.table = "listener",
          .key = "clones",

@@ -23,6 +23,7 @@ Session::Session() {
   timer_.arm<&Session::on_timer>(*this);
   register_timer_.arm<&Session::on_register_timer>(*this);
   expiry_timer_.arm<&Session::on_expiry>(*this);
+  idle_timer_.arm<&Session::on_idle_timer>(*this);
 }
 
 void Session::begin(const SessionHost& host, const SessionSettings& settings, Socket client,
@@ -188,12 +189,8 @@ void Session::on_register_timer() {
 void Session::connect_broker() {
   if (!host_->brokers.choose_broker(settings_.config->upstream, mqtt_.client_id, broker_.attempt, broker_.route))
     return no_broker();
-  broker_.socket = host_->brokers.open_broker(broker_.route);
-  if (!broker_.socket.valid()) {
-    host_->brokers.broker_answered(broker_.route, false, 0);
-    ++broker_.attempt;
-    return connect_broker();
-  }
+  broker_.socket = host_->brokers.open_broker(broker_.route, *settings_.config);
+  if (!broker_.socket.valid()) return no_socket(-std::exchange(broker_.socket, Socket()).handle());
   broker_.connect_began_us = host_->loop.now_us();
   host_->loop.io().connect(broker_.socket, broker_.route.address, broker_.route.length, broker_connect_);
   start_timer(timer_, kBrokerConnectMs);
@@ -204,7 +201,10 @@ void Session::on_broker_connect(const IoResult& result) {
   if (state_ == State::Halted) return;
   host_->loop.timers().stop(timer_);
   const bool connected = result.value >= 0;
-  host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
+  // Where we lack something the broker was never asked: it is not down.
+  if (!is_our_shortage(-result.value)) {
+    host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
+  }
   if (!connected) {
     host_->loop.io().close(broker_.socket);
     broker_.socket = Socket();
@@ -215,6 +215,7 @@ void Session::on_broker_connect(const IoResult& result) {
   // The last look before the first byte goes to the broker.
   if (!standing_holds()) return;
   become(State::Forwarding);
+  watch_idle();
   start_broker_recv();
   start_client_recv();
   host_->schedule.wants_flush(*this);
@@ -224,6 +225,13 @@ void Session::on_broker_connect(const IoResult& result) {
 void Session::no_broker() {
   say_refused(Reason::BrokerUnavailable);
   terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "no server of the upstream can be reached"}, Cause::Closed);
+}
+
+// No other server could be asked either.
+void Session::no_socket(int error) {
+  say_refused(Reason::BrokerUnavailable);
+  terminate({Origin::Proxy, Reason::BrokerUnavailable, error, "this machine has no socket for the way to a broker"},
+            Cause::Internal);
 }
 
 void Session::say_refused(Reason reason) {
@@ -283,8 +291,9 @@ std::size_t Session::held_bytes() const {
 
 void Session::invariants() const {
   const bool idle = state_ == State::Free;
-  CHECK(!idle || (!client_.socket.valid() && !broker_.socket.valid() && !entry_.linked && !timer_.running() &&
-                  !register_timer_.running() && !expiry_timer_.running() && held_bytes() == 0));
+  CHECK(!idle ||
+        (!client_.socket.valid() && !broker_.socket.valid() && !entry_.linked && !timer_.running() &&
+         !register_timer_.running() && !expiry_timer_.running() && !idle_timer_.running() && held_bytes() == 0));
   CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
                   !broker_send_.submitted() && !broker_connect_.submitted()));
   CHECK(state_ != State::Forwarding || (broker_.socket.valid() && client_.socket.valid()));

@@ -149,6 +149,7 @@ class Session final : public Verifier {
   void connect_broker();
   void on_broker_connect(const IoResult& result);
   void no_broker();
+  void no_socket(int error);
   void say_refused(Reason reason);
   void on_timer();
 
@@ -175,6 +176,8 @@ class Session final : public Verifier {
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
+  void watch_idle();
+  void on_idle_timer();
 
   // session_last_words.cc
   void client_failed(const Error& error, Cause cause, Manner manner = Manner::Orderly);
@@ -245,7 +248,8 @@ class Session final : public Verifier {
     std::uint64_t client_until_us = 0;  // the client takes its last words by then
   } parting_;
 
-  Timer timer_, register_timer_, expiry_timer_;
+  Timer timer_, register_timer_, expiry_timer_, idle_timer_;
+  std::uint8_t quiet_ = 0;  // looks of idle_timer_ since a byte passed
   IndexEntry entry_;
 };
 

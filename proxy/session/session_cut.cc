@@ -39,7 +39,7 @@ void Session::halt(const Error& error, Cause cause) {
   // What was encrypted already cannot be taken back without breaking the TLS stream: it goes now or never.
   if (state_ == State::Forwarding && !client_send_.submitted() && !client_.to_send.empty()) flush_client_ciphertext();
   client_.torn = delivering || !client_.to_send.empty();
-  for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_}) host_->loop.timers().stop(*timer);
+  for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_, &idle_timer_}) host_->loop.timers().stop(*timer);
   client_.received.release();
   become(State::Halted);
   if (wants_rest()) {

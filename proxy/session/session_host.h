@@ -64,7 +64,8 @@ class SessionBrokers {
   // The `attempt`-th choice for a session; false: no server is left to try.
   virtual bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt,
                              BrokerRoute& route) = 0;
-  virtual Socket open_broker(const BrokerRoute& route) = 0;
+  // Invalid where the kernel has none for us: its handle is then -errno, and the broker has no part in it.
+  virtual Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) = 0;
   virtual void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) = 0;
   virtual void broker_left(const BrokerRoute& route) = 0;  // a connection that had connected is over
 };

@@ -1,16 +1,17 @@
 #include "proxy/shard/shard.h"
 
 #include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "proxy/shard/socket_options.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/ticket_keys.h"
 
@@ -24,9 +25,6 @@ std::uint64_t steady_us() {
           .count());
 }
 
-// tcp(7): RFC 5681's, the one that every process may choose.
-constexpr std::string_view kPlainCongestion = "reno";
-constexpr int kBrokerReceiveBytes = 64 * 1024;       // the kernel doubles it for its own overhead: socket(7)
 constexpr std::uint64_t kLongestWaitMs = 128;        // eight ticks are looked through for the next timer
 constexpr std::uint64_t kEstablishedUs = 1'000'000;  // from accept on: whose CONNECT is long past
 constexpr std::uint64_t kAloneUs = 100'000;          // without a byte of those who are established
@@ -264,29 +262,24 @@ bool Shard::goes_direct() const {
   return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && ring_->room_for_direct();
 }
 
-Socket Shard::open_broker(const BrokerRoute& route) {
-  const Socket socket = open_plain(route);
+Socket Shard::open_broker(const BrokerRoute& route, const ListenerConfig& listener) {
+  const Socket socket = open_plain(route, listener);
   return socket.valid() && goes_direct() ? ring_->make_direct(socket) : socket;
 }
 
-Socket Shard::open_plain(const BrokerRoute& route) {
+Socket Shard::open_plain(const BrokerRoute& route, const ListenerConfig& listener) {
   const Socket socket = ring_->open(route.address->sa_family);
-  if (!socket.valid() || route.address->sa_family == AF_UNIX) return socket;
-  const int on = 1;
-  ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (is_loopback(*route.address)) {
-    // To a broker on this host there is no queue to be fair to or to pace for, as BBR would, a timer at a time.
-    ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_CONGESTION, kPlainCongestion.data(), kPlainCongestion.size());
-  }
-  // A cancelled multishot receive still delivers what the socket holds: so it holds little, however busy we are.
-  ::setsockopt(socket.handle(), SOL_SOCKET, SO_RCVBUF, &kBrokerReceiveBytes, sizeof kBrokerReceiveBytes);
-  const ServerAddress* source = brokers_.source(route.upstream);
+  if (!socket.valid()) return socket;
+  set_up_broker(socket.handle(), *route.address, &listener);
+  const ServerAddress* source = route.address->sa_family == AF_UNIX ? nullptr : brokers_.source(route.upstream);
   if (source == nullptr) return socket;
   // ip(7): the port is chosen when connecting, so that the same one can serve several destinations.
+  const int on = 1;
   ::setsockopt(socket.handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   if (::bind(socket.handle(), reinterpret_cast<const sockaddr*>(&source->address), source->length) == 0) return socket;
+  const int error = errno;
   ring_->close(socket);
-  return Socket();
+  return Socket(-error);
 }
 
 void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) {

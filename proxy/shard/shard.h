@@ -84,7 +84,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   SessionIndex& index() override { return index_; }
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
-  Socket open_broker(const BrokerRoute& route) override;
+  Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) override;
   void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) override;
   void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
   // SessionSchedule
@@ -119,7 +119,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   struct Listening {
     // So many are accepted in a turn at most, and come in after a pause was decided on: a multishot accept would hand
     // over the whole backlog.
-    static constexpr std::size_t kAtOnce = 16;
+    static constexpr std::size_t kAtOnce = Capacity::kAcceptedAtOnce;
     Shard* shard = nullptr;
     std::size_t number = 0;
     Socket socket;
@@ -150,7 +150,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
   bool goes_direct() const;
-  Socket open_plain(const BrokerRoute& route);
+  Socket open_plain(const BrokerRoute& route, const ListenerConfig& listener);
   void flush_all();
   void recycle();
   void account_turn();

@@ -224,7 +224,7 @@ void Shard::on_probe_due(Probe& probe) {
 void Shard::on_probe_answer(Probe& probe, const IoResult& result) {
   ring_->close(probe.socket);
   probe.socket = Socket();
-  if (result.value == -ECANCELED) return;
+  if (result.value == -ECANCELED || is_our_shortage(-result.value)) return;
   probe.answered = true;
   broker_answered(probe.route, result.value >= 0, 0);
   if (result.value >= 0) brokers_.left(probe.route);

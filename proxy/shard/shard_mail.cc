@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "proxy/shard/shard.h"
+#include "proxy/shard/socket_options.h"
 
 namespace sallyport {
 
@@ -80,6 +81,7 @@ void Shard::set_listener(const SessionSettings& settings) {
   const bool turns_mutual = listening.settings.auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
   listening.settings = settings;
   listening.admits.cas = settings.config->cas;
+  if (listening.socket.valid()) watch_peers(listening.socket.handle(), *settings.config);
   if (!turns_mutual) return;
   for (Session& session : slab_) {
     if (!session.is_live() || session.settings().listener != settings.listener) continue;

@@ -20,6 +20,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <set>
 #include <thread>
@@ -30,6 +31,7 @@
 #include "cache/standing/chains.h"
 #include "proxy/io/ring.h"
 #include "proxy/shard/rest_watch.h"
+#include "proxy/shard/socket_options.h"
 #include "tests/eventually.h"
 #include "tests/proxy/tls/tls_client.h"
 
@@ -671,6 +673,98 @@ TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
     devices.clear();
     ASSERT_TRUE(eventually([&] { return sessions() == 0; }));
   }
+}
+
+// The options of every TCP socket of this process that `wanted` says yes to.
+std::vector<int> sockets_with(const std::function<bool(int)>& wanted) {
+  std::vector<int> found;
+  for (int fd = 3; fd < 1'024; ++fd) {
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM && wanted(fd)) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+int option_of(int fd, int level, int option) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  ::getsockopt(fd, level, option, &value, &length);
+  return value;
+}
+std::uint16_t port_of(int fd, bool peer) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  auto* at = reinterpret_cast<sockaddr*>(&address);
+  if ((peer ? ::getpeername(fd, at, &length) : ::getsockname(fd, at, &length)) != 0) return 0;
+  return ntohs(address.sin_port);
+}
+
+// The kernel's memory for both sockets of a session is bounded. How much it takes: test_peers.py.
+TEST_P(DataPlaneTest, TheKernelHoldsSoMuchOfASession) {
+  if (GetParam()) GTEST_SKIP() << "direct descriptors have no number to ask for";
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  ASSERT_EQ(device.receive(15), connect_packet());
+  const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
+  const auto to_broker = sockets_with([&](int fd) {
+    return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
+  });
+  ASSERT_EQ(accepted.size(), 1U);
+  ASSERT_EQ(to_broker.size(), 1U);
+  EXPECT_EQ(option_of(accepted[0], SOL_SOCKET, SO_SNDBUF), 2 * kClientSendBytes);
+  EXPECT_EQ(option_of(accepted[0], SOL_SOCKET, SO_RCVBUF), 2 * kClientReceiveBytes);
+  EXPECT_EQ(option_of(to_broker[0], SOL_SOCKET, SO_RCVBUF), 2 * kBrokerReceiveBytes);
+  EXPECT_EQ(option_of(to_broker[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT), kBrokerUnsentBytes);
+  EXPECT_LE(kKernelBytesOfASession, 2700 * 1024) << "what the documentation says";
+}
+
+// Dead peers are looked for on both sides, from a reload on as it says. How the kernel ends them: test_peers.py.
+TEST_P(DataPlaneTest, PeersAreWatched) {
+  if (GetParam()) GTEST_SKIP() << "direct descriptors have no number to ask for";
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  const auto look = [&](int idle, int interval, int user_timeout, bool on) {
+    Device device(port_, identity);
+    ASSERT_TRUE(device.handshake());
+    device.send(connect_packet());
+    ASSERT_EQ(device.receive(15), connect_packet());
+    const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
+    const auto to_broker = sockets_with([&](int fd) {
+      return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
+    });
+    ASSERT_EQ(accepted.size(), 1U);
+    ASSERT_EQ(to_broker.size(), 1U);
+    for (const int fd : {accepted[0], to_broker[0]}) {
+      EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), on ? 1 : 0);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), user_timeout);
+      if (!on) continue;
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+    }
+  };
+  const auto reload = [&](std::chrono::milliseconds keepalive, std::chrono::milliseconds user_timeout) {
+    config_.listeners[0].keepalive = keepalive;
+    config_.listeners[0].user_timeout = user_timeout;
+    auto prepared = plane_->prepare_listener(
+        config_.listeners[0], AuthMode::Mutual,
+        std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+    ASSERT_TRUE(prepared);
+    plane_->install_listener(0, std::move(*prepared));
+    ASSERT_TRUE(eventually([&] { return sessions() == 0; })) << "the last one's sockets are closed";
+  };
+  look(60, 15, 120'000, true);  // a dead peer is found two minutes after it was last heard
+  reload(20s, 8s);
+  look(20, 2, 28'000, true);
+  reload(0s, 30s);
+  look(0, 0, 30'000, false);
+  reload(500ms, 1s);
+  look(1, 1, 1'500, true);
 }
 
 // At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.

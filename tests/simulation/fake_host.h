@@ -49,11 +49,12 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
     route.server = attempt;
     return true;
   }
-  Socket open_broker(const BrokerRoute&) override {
-    broker = io_.open(0);
+  Socket open_broker(const BrokerRoute&, const ListenerConfig&) override {
+    broker = out_of == 0 ? io_.open(0) : Socket(-out_of);
     return broker;
   }
   void broker_answered(const BrokerRoute&, bool connected, std::uint64_t) override {
+    found_down += connected ? 0 : 1;
     connected_count += connected ? 1 : 0;
   }
   void broker_left(const BrokerRoute&) override { --connected_count; }
@@ -101,6 +102,8 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;
+  int out_of = 0;      // errno: there is no socket to reach a broker with
+  int found_down = 0;  // brokers
   bool was_served = false, was_proven = false, was_decided = false;
 
  private:

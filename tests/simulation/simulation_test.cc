@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 
 #include "tests/simulation/world.h"
@@ -278,6 +280,33 @@ TEST(Session, NoBrokerIsAnswered) {
   const auto world = play(script);
   EXPECT_EQ(world->host.reason, Reason::BrokerUnavailable);
   EXPECT_EQ(world->client_got, std::string("\x20\x02\0\x03", 4));
+}
+
+// What this machine lacks says nothing of a broker: none is taken for down, and the client is told to come back.
+TEST(Session, RunningOutOfDescriptorsIsNoBrokersFault) {
+  Script script;
+  script.brokers = 2;
+  for (const int error : {EMFILE, ENFILE, ENOBUFS}) {
+    World world(script, 1);
+    world.host.out_of = error;
+    world.run();
+    world.check();
+    EXPECT_EQ(world.host.reason, Reason::BrokerUnavailable);
+    EXPECT_EQ(world.client_got, std::string("\x20\x02\0\x03", 4));
+    EXPECT_EQ(world.host.found_down, 0);
+  }
+  // No local port is left towards one of them: the other one may be reached.
+  World world(script, 1);
+  world.io.refuse_connects = 1;
+  world.io.refuse_with = EADDRNOTAVAIL;
+  world.run();
+  world.check();
+  EXPECT_TRUE(world.host.was_served);
+  EXPECT_EQ(world.host.found_down, 0);
+  World refused(script, 1);
+  refused.io.refuse_connects = 1;
+  refused.run();
+  EXPECT_EQ(refused.host.found_down, 1) << "who refuses is down";
 }
 
 // A client that only wants a ticket, as with `openssl s_client -sess_out`, need not say anything for it.
@@ -703,6 +732,48 @@ TEST(Session, ASessionWhoseStandingHoldsIsLookedAtAgain) {
   EXPECT_GT(world.host.rechecks, rechecks + 2);
   world.session.cut(Reason::DeviceInactive);
   world.run();
+}
+
+// No byte either way for idle_timeout, and at most a quarter more; each byte begins it anew. What the broker sees is an
+// end without a DISCONNECT, so it publishes the Will; a stream of bytes is cut off.
+TEST(Session, AnIdleSessionEnds) {
+  for (const bool tcp : {false, true}) {
+    for (const bool from_broker : {false, true}) {
+      Script script;
+      script.client_end = ClientEnd::WaitsForBroker;
+      script.tcp = tcp;
+      script.idle_timeout = std::chrono::seconds(8);
+      World world(script, 9);
+      const auto passed = [&] { return world.client_got.size() + world.broker_got.size(); };
+      const std::uint64_t speaks_until = 60'000;
+      std::uint64_t last_ms = 0, spoke_ms = 0;
+      while (world.host.over_count == 0) {
+        const std::size_t before = passed();
+        if (world.session.state() == Session::State::Forwarding && world.host.now_ms - spoke_ms > 6'000 &&
+            world.host.now_ms < speaks_until && before >= world.client_sends.size() + world.broker_sends.size()) {
+          spoke_ms = world.host.now_ms;
+          if (from_broker) {
+            world.io.peer_writes(world.host.broker, "x");
+          } else {
+            world.client_sends += "x";
+          }
+        }
+        ASSERT_TRUE(world.turn());
+        if (passed() != before) last_ms = world.host.now_ms;
+      }
+      EXPECT_EQ(world.host.ended_as, Cause::Timeout);
+      EXPECT_GT(last_ms, speaks_until - 8'000) << "it was quiet for less, again and again";
+      EXPECT_GE(world.host.now_ms - last_ms, 7'800U);
+      EXPECT_LE(world.host.now_ms - last_ms, 10'500U);
+      if (from_broker) world.broker_sends = world.client_got;  // what the test wrote is said, too
+      world.broker_sent = world.broker_sends.size();
+      world.run();
+      world.check();
+      EXPECT_TRUE(world.broker_got == world.client_sends);
+      EXPECT_TRUE(world.client->closed()) << "the client is told, too";
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), tcp);
+    }
+  }
 }
 
 TEST(Session, SilenceIsTimedOut) {

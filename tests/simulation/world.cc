@@ -113,7 +113,8 @@ World::World(const Script& chosen, std::uint64_t seed)
     : World(chosen, seed, seed % 4 == 1 ? lived_before() : std::make_unique<Session>()) {}
 
 World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> used)
-    : random(seed), script(chosen), owned(std::move(used)), session(*owned) {
+    : random(seed), script(chosen), config(listener(chosen.tcp)), owned(std::move(used)), session(*owned) {
+  config.idle_timeout = script.idle_timeout;
   client_socket = io.open(0);
   client = std::make_unique<TlsClient>(TlsClient::Options{.device = &shared().device, .version = script.version});
   client_sends = connect_packet(script.mqtt5) + noise(random, script.client_bytes);
@@ -134,7 +135,7 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
     EXPECT_EQ(host.device_enters(0, host.verdict.identity->fingerprint, 1), DevicePlace::Taken);
   }
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host.parts, {0, &listener(script.tcp), tls}, client_socket, sockaddr_storage{});
+  session.begin(host.parts, {0, &config, tls}, client_socket, sockaddr_storage{});
   EXPECT_EQ(session.client_id(), "");
   EXPECT_FALSE(session.mqtt_version().has_value());
   EXPECT_EQ(session.verdict(), nullptr);

@@ -2,6 +2,7 @@
 // broker on the other, and what either sent and got.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <random>
@@ -30,7 +31,8 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool tcp = false;          // the listener's protocol
+  bool tcp = false;  // the listener's protocol
+  std::chrono::milliseconds idle_timeout{0};
   bool place_taken = false;  // the device has as many sessions as it may have
   bool hangs_up = false;     // the client closes its socket when it has said all, and hears nothing more
 };
@@ -57,6 +59,7 @@ class World {
 
   std::mt19937_64 random;
   Script script;
+  ListenerConfig config;  // the session's
   FakeIo io{random};
   FakeHost host{io};
   std::unique_ptr<Session> owned;
