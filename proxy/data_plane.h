@@ -81,7 +81,8 @@ class DataPlane final : public ChangeSink {
 
   // Changing a listener: first prepare, which checks everything and changes nothing, then install, which swaps
   // it on every shard and waits: the next handshake uses it, no connection is dropped, but that sessions without
-  // a certificate are cut where the mode turns to mutual. One caller at a time.
+  // a certificate are cut where the mode turns to mutual, and those below other CAs where `cas` is narrowed. One caller
+  // at a time.
   std::optional<std::size_t> listener_index(std::string_view name) const;
   struct ListenerAdmits {
     AuthMode auth = AuthMode::Mutual;

@@ -187,6 +187,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   std::uint64_t answer(const Stop& mail);
   void carry_out(const Notice& notice);
   void set_listener(const SessionSettings& settings);
+  bool is_admitted(const Admits& admits, const Verdict* verdict) const;
   void pace_farewells();
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,

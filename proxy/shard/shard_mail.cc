@@ -1,6 +1,8 @@
 // What other threads tell a shard: changes to put in force, questions, and the end.
 #include <algorithm>
+#include <ctime>
 
+#include "cache/standing/path_builder.h"
 #include "proxy/shard/shard.h"
 #include "proxy/shard/socket_options.h"
 
@@ -74,20 +76,35 @@ void Shard::carry_out(const Notice& notice) {
   if (!notice.cuts.empty()) ring_->submit();
 }
 
-// From here on new handshakes use these; those under way end with what they began with. Where certificates
-// are asked for now, sessions that showed none are cut.
+// From here on new handshakes use these; those under way end with what they began with. Cut are the sessions that could
+// not begin now: without a certificate where certificates are asked for, or below none of the CAs that are admitted
+// now, whatever cut_sessions says, which is about a device's standing. One under way whose certificate was judged is
+// one.
 void Shard::set_listener(const SessionSettings& settings) {
   Listening& listening = listening_[settings.listener];
   const bool turns_mutual = listening.settings.auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
+  const bool other_cas = listening.admits.cas != settings.config->cas;
   listening.settings = settings;
   listening.admits.cas = settings.config->cas;
   if (listening.socket.valid()) watch_peers(listening.socket.handle(), *settings.config);
-  if (!turns_mutual) return;
+  if (!turns_mutual && !other_cas) return;
   for (Session& session : slab_) {
     if (!session.is_live() || session.settings().listener != settings.listener) continue;
-    if (session.settings().auth == AuthMode::OneWay) session.cut(Reason::NoCertificate);
+    const bool shows_none = session.settings().auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
+    if (shows_none) {
+      session.cut(Reason::NoCertificate);
+    } else if (!is_admitted(listening.admits, session.verdict())) {
+      session.cut(Reason::CaUnknown);
+    }
   }
   ring_->submit();
+}
+
+// As a new handshake is asked.
+bool Shard::is_admitted(const Admits& admits, const Verdict* verdict) const {
+  if (verdict == nullptr || verdict->chain_cas.empty()) return true;  // not judged, or refused
+  const auto owner = cas_->find(verdict->chain_cas.front());
+  return owner && PathBuilder::admitted(*cas_, admits, *owner, std::time(nullptr));
 }
 
 std::uint64_t Shard::answer(const CutSession& mail) {

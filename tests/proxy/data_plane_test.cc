@@ -545,6 +545,48 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   EXPECT_FALSE(plane_->cut_session(page->sessions[0].id));
 }
 
+// Who is not below a CA that is still admitted is cut before the reload is answered; the others go on.
+TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
+  start();
+  const Identity509 other_ca = make_ca("Other CA");
+  ASSERT_TRUE(registrar_->trust({other_ca.certificate}));
+  const Identity509 stays = make_device("stays", device_ca_), goes = make_device("goes", other_ca);
+  const auto reload = [&](std::vector<Digest> cas) {
+    config_.listeners[0].cas = std::move(cas);
+    auto prepared = plane_->prepare_listener(
+        config_.listeners[0], AuthMode::Mutual,
+        std::move(*load_server_certificates(config_.listeners[0].certificates, std::time(nullptr))));
+    ASSERT_TRUE(prepared);
+    plane_->install_listener(0, std::move(*prepared));
+  };
+  Device one(port_, stays), two(port_, goes), three(port_, goes, TLS1_2_VERSION), under_way(port_, goes);
+  for (Device* device : {&one, &two, &three}) {
+    ASSERT_TRUE(device->handshake());
+    device->send(connect_packet());
+    ASSERT_EQ(device->receive(15), connect_packet());
+  }
+  under_way.handshake_but_for_the_end();
+  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, 10, "")->sessions.size() == 4; }));
+  reload({device_ca_.certificate.fingerprint(), other_ca.certificate.fingerprint()});
+  EXPECT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
+  reload({device_ca_.certificate.fingerprint()});
+  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, 10, "")->sessions.empty())
+      << "in force when answered";
+  EXPECT_TRUE(two.ended());
+  EXPECT_TRUE(three.ended());
+  EXPECT_TRUE(under_way.ended());
+  one.send("more");
+  EXPECT_EQ(one.receive(4), "more");
+  Device again(port_, goes);
+  again.handshake();
+  EXPECT_TRUE(again.ended());
+  reload({});
+  Device admitted(port_, goes);
+  ASSERT_TRUE(admitted.handshake());
+  admitted.send(connect_packet());
+  EXPECT_EQ(admitted.receive(15), connect_packet()) << "and back";
+}
+
 TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
