@@ -619,6 +619,54 @@ TEST(Session, AnMqtt5ClientIsToldAtAPacketBoundary) {
   EXPECT_GT(told, 50);
 }
 
+// A client that reads slowly, and whose kernel has no more room: what was on its way still arrives, so the packet it is
+// in is whole and it is told. It must go on reading: one that does not is let go a second later.
+TEST(Session, ASlowMqtt5ClientIsToldAsWell) {
+  int told = 0, in_flight = 0;
+  for (int turn = 20; turn < 140; ++turn) {
+    Script script;
+    script.mqtt5 = true;
+    script.client_end = ClientEnd::WaitsForBroker;
+    script.client_bytes = 0;
+    script.broker_bytes = 150'000;
+    script.client_reads_from_turn = turn;  // so its kernel has little room
+    script.cut_at_turn = turn;
+    World world(script, static_cast<std::uint64_t>(turn));
+    world.script.client_reads_from_turn = 0;  // but for its handshake
+    while (world.session.state() < Session::State::Forwarding && world.turn()) {
+    }
+    world.script.client_reads_from_turn = turn;
+    while (world.turns + 1 < turn && world.turn()) {
+    }
+    in_flight += world.io.sending_bytes(world.client_socket) > 0 ? 1 : 0;
+    world.run();
+    world.check();
+    if (world.broker_bytes_at_cut == SIZE_MAX || !world.host.was_served) continue;
+    const std::string& got = world.client_got;
+    told += got.size() >= 3 && got.compare(got.size() - 3, 3, "\xE0\x01\x98") == 0 && world.client->closed() ? 1 : 0;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(in_flight, 110);
+  EXPECT_GT(told, 110);
+  Script script;
+  script.mqtt5 = true;
+  script.client_end = ClientEnd::WaitsForBroker;
+  script.broker_bytes = 150'000;
+  World deaf(script, 7);
+  while (deaf.session.state() < Session::State::Forwarding && deaf.turn()) {
+  }
+  deaf.script.client_reads_from_turn = 1'000'000;
+  deaf.io.faults.window = 1024;
+  for (int i = 0; i < 100; ++i) deaf.turn();
+  const std::uint64_t cut_ms = deaf.host.now_ms;
+  deaf.session.cut(Reason::DeviceRevoked);
+  while (deaf.host.over_count == 0 && deaf.turn()) {
+  }
+  EXPECT_LE(deaf.host.now_ms - cut_ms, 1'200U) << "nobody waits for it any longer";
+  deaf.run();
+  deaf.check();
+}
+
 TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
   Script script;
   script.mqtt5 = true;
