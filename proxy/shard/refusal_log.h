@@ -1,5 +1,5 @@
 // Which refusals a shard writes to the log. A stranger decides how many there are: of each reason at each listener the
-// first 20 are written and then 10 a second, and about every second one line says how many others there were. The
+// first 100 are written and then 10 a second, and about every second one line says how many others there were. The
 // counters and `rejections` have every one. The shard's thread alone.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace sallyport {
 
 class RefusalLog {
  public:
-  static constexpr std::uint64_t kAtOnce = 20, kPerSecond = 10;
+  static constexpr std::uint64_t kAtOnce = 100, kPerSecond = 10;
   struct LeftOut {
     std::size_t listener = 0;
     Reason reason = Reason::None;

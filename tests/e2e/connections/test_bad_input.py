@@ -249,6 +249,24 @@ def test_a_strangers_subject_of_15_kb(server, work):
         assert "talker 99" in text and not set(text) & {"\x01", "\u2067", "\u061c"}
 
 
+def test_a_flood_is_sampled(server):
+    """A thousand of one kind at once: the log has the first of them and the count of the others, the counter has all."""
+    count, before = 1000, server.rejections("crowd").get("tls_error", 0)
+    for _ in range(count):
+        with plain(server.ports["crowd"]) as sock:
+            sock.sendall(b"neither TLS nor anything else")
+            drained(sock)
+
+    def lines():
+        return len(server.lines("rejected", listener="crowd", reason="tls_error"))
+
+    def left_out():
+        return sum(int(line.fields["count"]) for line in server.lines("rejected-more", listener="crowd", reason="tls_error"))
+    until("each is counted", lambda: server.rejections("crowd")["tls_error"] - before == count)
+    until("and none is lost", lambda: lines() + left_out() == count + before)
+    assert left_out() > 0, lines()
+
+
 def test_a_client_id_of_60_kb(server, root):
     """What a device calls itself is shown with its beginning, and reaches the broker whole."""
     name = "\u202e" + "c" * 60000

@@ -107,8 +107,8 @@ TEST(DeviceSessions, NoTwoShardsPassTheLimitTogether) {
   EXPECT_EQ(sessions.devices(), 0U);
 }
 
-// A flood of one reason leaves twenty lines and then ten a second; every other one is counted, and of the other reasons
-// and listeners nothing is lost.
+// A flood of one reason leaves a hundred lines and then ten a second; every other one is counted, and of the other
+// reasons and listeners nothing is lost.
 TEST(RefusalLog, AFloodIsSampledAndWhatWasLeftOutIsCounted) {
   RefusalLog log(2);
   std::uint64_t now = 77 * kSecond, written = 0, left_out = 0;
