@@ -136,7 +136,7 @@ def test_an_idle_mqtt_client_with_keep_alive_0_ends(server, broker, root):
             idler.expect(packet.CONNACK)
             assert idler.end(30) == "close_notify"
         assert heir.message(30) == ("idle/will", b"gone")
-    last = ended(server, "idle")[-1]
+    last = until("it is logged", lambda: ended(server, "idle"))[-1]
     assert (last["origin"], last["cause"]) == ("proxy", "timeout"), last
 
 
