@@ -373,9 +373,11 @@ std::vector<Rejection> DataPlane::rejections() {
       if (fresh) continue;
       Rejection& known = at->second;
       const std::uint64_t count = known.count + seen.count;
+      const std::uint64_t claimed_count = known.claimed_count + seen.claimed_count;
       const std::int64_t first = std::min(known.first, seen.first);
       if (seen.last > known.last) known = std::move(seen);
       known.count = count;
+      known.claimed_count = claimed_count;
       known.first = first;
     }
   }

@@ -59,6 +59,7 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
                      {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},
                      {"claimed", seen.claimed},
                      {"count", seen.count},
+                     {"claimed_count", seen.claimed_count},
                      {"first", utc(seen.first)},
                      {"last", utc(seen.last)}});
   }

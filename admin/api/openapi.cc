@@ -113,6 +113,7 @@ Json schemas() {
                              {"fingerprint", "string?"},
                              {"claimed", "boolean"},
                              {"count", "integer"},
+                             {"claimed_count", "integer"},
                              {"first", "string"},
                              {"last", "string"}});
   all["AuditRecord"] = schema({{"at", "string"},

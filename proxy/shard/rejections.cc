@@ -1,5 +1,7 @@
 #include "proxy/shard/rejections.h"
 
+#include <utility>
+
 #include "cache/base/text.h"
 
 namespace sallyport {
@@ -22,29 +24,36 @@ Rejection kept(const Rejection& seen) {
 
 }  // namespace
 
+bool Rejections::Shelf::take(const std::string& key, Rejection& known) {
+  const auto found = by_key.find(key);
+  if (found == by_key.end()) return false;
+  known = std::move(found->second->rejection);
+  kept.erase(found->second);
+  by_key.erase(found);
+  return true;
+}
+
+void Rejections::Shelf::put(std::string key, Rejection rejection) {
+  if (kept.size() == kMost) {
+    by_key.erase(kept.back().key);
+    kept.pop_back();
+  }
+  kept.push_front({std::move(key), std::move(rejection)});
+  by_key.emplace(kept.front().key, kept.begin());
+}
+
+// The last one is shown, also where it was only claimed and an earlier one was proven: it is said which it is.
 void Rejections::add(const Rejection& seen) {
   const std::string key = seen.key();
-  Shelf& shelf = seen.fingerprint.empty() ? without_ : seen.claimed ? claimed_ : proven_;
-  const auto found = shelf.by_key.find(key);
-  if (found != shelf.by_key.end()) {
-    Rejection& known = found->second->rejection;
-    const std::uint64_t count = known.count + 1;
-    const std::int64_t first = known.first;
-    known = kept(seen);
-    known.count = count;
-    known.first = first;
-    shelf.kept.splice(shelf.kept.begin(), shelf.kept, found->second);
-    return;
-  }
-  if (shelf.kept.size() == kMost) {
-    shelf.by_key.erase(shelf.kept.back().key);
-    shelf.kept.pop_back();
-  }
-  shelf.kept.push_front({key, kept(seen)});
-  Rejection& made = shelf.kept.front().rejection;
-  made.count = 1;
-  made.first = made.last;
-  shelf.by_key.emplace(key, shelf.kept.begin());
+  Rejection made = kept(seen), known;
+  const bool by_address = seen.fingerprint.empty();
+  const bool proven_before = !by_address && proven_.take(key, known);
+  const bool known_here = proven_before || (by_address ? without_ : claimed_).take(key, known);
+  made.count = known.count + 1;
+  made.claimed_count = known.claimed_count + (seen.claimed ? 1 : 0);
+  made.first = known_here ? known.first : made.last;
+  Shelf& shelf = by_address ? without_ : proven_before || !seen.claimed ? proven_ : claimed_;
+  shelf.put(key, std::move(made));
 }
 
 std::vector<Rejection> Rejections::all() const {

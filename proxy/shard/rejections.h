@@ -1,7 +1,7 @@
 // The refusals of one shard, for `rejections`: the last one of each certificate, and of each address that
-// showed none; counted, with the first and the last time. A certificate that was only claimed (anybody can send it)
-// is counted apart from the same one with its key proven. Bounded, each of the three kinds by itself: whoever was not
-// refused for longest makes room, and nobody pushes out others with what costs him nothing. The shard's thread alone.
+// showed none; counted, with the first and the last time. Bounded, each kind by itself: certificates whose key was
+// proven once, certificates that were only claimed (anybody can send one), and addresses. Whoever was not refused for
+// longest makes room, and nobody pushes out others with what costs him nothing. The shard's thread alone.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,14 @@ struct Rejection {
   std::string subject;      // shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen
-  bool claimed = false;     // it was not proven that the peer has the certificate's key
+  bool claimed = false;     // the last one's peer did not prove that it has the certificate's key
   std::uint64_t count = 0;
+  std::uint64_t claimed_count = 0;   // of those: how many were claimed
   std::int64_t first = 0, last = 0;  // Unix seconds
 
   // Whose refusals are counted together: a certificate's, or those of an address (without its port) for one reason.
   std::string key() const {
-    if (!fingerprint.empty()) return (claimed ? "claimed " : "") + fingerprint;
+    if (!fingerprint.empty()) return fingerprint;
     return peer.substr(0, peer.rfind(':')) + " " + std::string(to_string(reason));
   }
 };
@@ -50,6 +51,8 @@ class Rejections {
   struct Shelf {
     std::list<Kept> kept;  // the newest first
     std::unordered_map<std::string, std::list<Kept>::iterator> by_key;
+    bool take(const std::string& key, Rejection& known);  // false: it is not here
+    void put(std::string key, Rejection rejection);
   };
   Shelf proven_, claimed_, without_;
 };
