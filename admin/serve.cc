@@ -17,6 +17,7 @@
 #include "admin/operations/access.h"
 #include "admin/operations/caretaker.h"
 #include "admin/operations/check_config.h"
+#include "admin/operations/descriptors.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
@@ -177,7 +178,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config}, log.logger());
-  HttpServer metrics_server(HttpLimits{.body_bytes = 1024}, 1);
+  const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
+  const HttpLimits http_limits{.connections = descriptors.http_connections};
+  HttpServer metrics_server(HttpLimits{.body_bytes = 1024, .connections = descriptors.http_connections}, 1);
   const auto metrics_address = metrics_server.listen_tcp(config.metrics, probes);
   if (!metrics_address) return fail(kFailed, "metrics.address: " + metrics_address.error().what);
   metrics_server.start();
@@ -190,8 +193,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
   if (const auto loaded = access.load(); !loaded) return fail(kFailed, loaded.error().what);
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
-  HttpServer admin_server(HttpLimits{}, 4);
-  HttpServer network_server(HttpLimits{}, 4);  // its own workers and limits: strangers never crowd out the socket
+  HttpServer admin_server(http_limits, 4);
+  HttpServer network_server(http_limits, 4);  // its own workers and limits: strangers never crowd out the socket
   Reload reload(path, config, plane, registrar, listeners, network_server, log, main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
@@ -202,7 +205,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
     if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
     admin_address = *bound;
   }
-  if (const auto started = plane.start(gate, registrar, Capacity::of(open_files, plane.shards())); !started) {
+  const auto capacity = Capacity::of(open_files, plane.shards(), descriptors.reserved);
+  if (const auto started = plane.start(gate, registrar, capacity); !started) {
     return fail(kFailed, started.error().what);
   }
   admin_server.start();

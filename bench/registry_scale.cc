@@ -30,6 +30,7 @@
 #include "admin/operations/access.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
+#include "admin/operations/warnings.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
@@ -147,11 +148,11 @@ class World {
     registrar->start();
     must(static_cast<bool>(registrar->trust({ca})), "the CA cannot be registered");
     must(static_cast<bool>(plane_.start(*gate_, *registrar, Capacity::plain(100))), "the shards cannot be started");
-    metrics_.emplace(config_, plane_, *registrar, log_);
+    metrics_.emplace(config_, plane_, *registrar, warnings_, log_);
     probes_.emplace(*metrics_);
     access_.emplace(*registrar);
-    listeners_.emplace(config_, plane_, *registrar, log_.logger());
-    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, config_, 0},
+    listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
+    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, config_},
                  log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
     server_.start();
@@ -201,6 +202,7 @@ class World {
   const fs::path folder_;
   Config config_;
   Log log_;
+  Warnings warnings_{log_.logger()};
   DataPlane plane_;
   std::optional<DeviceGate> gate_;
   std::optional<Metrics> metrics_;

@@ -1,6 +1,5 @@
 #include "proxy/data_plane.h"
 
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "cache/registry/registrar.h"
 #include "proxy/shard/late_names.h"
 #include "proxy/shard/shard.h"
+#include "proxy/shard/socket_options.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
 
@@ -23,8 +23,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr int kClientReceiveBytes = 128 * 1024;  // the kernel doubles it for its own overhead: socket(7)
-constexpr int kBacklog = 65535;                  // the kernel caps it at net.core.somaxconn
+constexpr int kBacklog = 65535;  // the kernel caps it at net.core.somaxconn
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -33,14 +32,10 @@ unsigned usable_cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
-unsigned shards_of(const Config& config) {
-  return config.shards != 0 ? config.shards : usable_cpus();
-}
-
 // A listening socket of one shard. `address` gets the port the kernel chose.
-Answer<int> listen_on(const std::string& name, ServerAddress& address) {
+Answer<int> listen_on(const ListenerConfig& listener, ServerAddress& address) {
   const auto refusal = [&](const char* call) {
-    std::string what = "listener " + name + " cannot listen on " + peer_text(address.address) + " (" + call +
+    std::string what = "listener " + listener.name + " cannot listen on " + peer_text(address.address) + " (" + call +
                        "): " + std::strerror(errno);
     if (errno == EACCES) what += "; ports below 1024 need CAP_NET_BIND_SERVICE";
     if (errno == EADDRINUSE) what += "; another program has the port";
@@ -51,10 +46,7 @@ Answer<int> listen_on(const std::string& name, ServerAddress& address) {
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // inherited by what it accepts
-  // Inherited as well: what a device pushes while its broker does not read waits at the device, and not in
-  // megabytes of this kernel's memory for each of a million connections.
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kClientReceiveBytes, sizeof kClientReceiveBytes);
+  set_up_listening(fd, listener);
   const char* call = "bind";
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.length) == 0) {
     call = "listen";
@@ -92,7 +84,8 @@ class DataPlane::Impl {
         log(l),
         tickets(std::time(nullptr)),
         by_listener(c.listeners.size()),
-        address_limits(c.listeners.size()) {}
+        address_limits(c.listeners.size()),
+        device_sessions(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   template <typename What>
@@ -144,6 +137,7 @@ class DataPlane::Impl {
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
+  std::deque<DeviceSessions> device_sessions;
   std::vector<std::unique_ptr<Shard>> shards;
   Latency cuts;  // the registrar's thread writes it
 };
@@ -160,8 +154,12 @@ Answer<void> DataPlane::resolves(const Endpoint& endpoint, bool to_listen) {
   return address ? Answer<void>() : address.error();
 }
 
-Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files) {
-  const Capacity capacity = Capacity::of(open_files, shards_of(config));
+unsigned DataPlane::shards_of(const Config& config) {
+  return config.shards != 0 ? config.shards : usable_cpus();
+}
+
+Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved) {
+  const Capacity capacity = Capacity::of(open_files, shards_of(config), reserved);
   if (const auto rings = Shard::can_have_ring(capacity); !rings) return rings.error();
   return capacity;
 }
@@ -206,7 +204,8 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .capacity = capacity,
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
-                   .address_limits = &impl_->address_limits};
+                   .address_limits = &impl_->address_limits,
+                   .device_sessions = &impl_->device_sessions};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);
@@ -219,7 +218,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   for (unsigned i = 0; i < shards(); ++i) {
     std::vector<int> sockets;
     for (std::size_t l = 0; l < addresses.size(); ++l) {
-      auto socket = listen_on(impl_->config.listeners[l].name, addresses[l]);
+      auto socket = listen_on(impl_->config.listeners[l], addresses[l]);
       if (!socket) {
         for (const int fd : sockets) ::close(fd);
         stop_now();
@@ -421,9 +420,11 @@ std::vector<Rejection> DataPlane::rejections() {
       if (fresh) continue;
       Rejection& known = at->second;
       const std::uint64_t count = known.count + seen.count;
+      const std::uint64_t claimed_count = known.claimed_count + seen.claimed_count;
       const std::int64_t first = std::min(known.first, seen.first);
       if (seen.last > known.last) known = std::move(seen);
       known.count = count;
+      known.claimed_count = claimed_count;
       known.first = first;
     }
   }

@@ -72,7 +72,8 @@ class DataPlane final : public ChangeSink {
   // For `check`: whether a name or address can be resolved; and how many connections there is room for, by making one
   // ring as each shard has one, and dropping it. The refusals are those of prepare() and start().
   static Answer<void> resolves(const Endpoint& endpoint, bool to_listen);
-  static Answer<Capacity> room_for(const Config& config, std::uint64_t open_files);
+  static Answer<Capacity> room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved);
+  static unsigned shards_of(const Config& config);
 
   // How many shards will run: Config::shards, or one per CPU this process may use.
   unsigned shards() const;
@@ -87,7 +88,8 @@ class DataPlane final : public ChangeSink {
 
   // Changing a listener: first prepare, which checks everything and changes nothing, then install, which swaps
   // it on every shard and waits: the next handshake uses it, no connection is dropped, but that sessions without
-  // a certificate are cut where the mode turns to mutual. One caller at a time.
+  // a certificate are cut where the mode turns to mutual, and those below other CAs where `cas` is narrowed. One caller
+  // at a time.
   std::optional<std::size_t> listener_index(std::string_view name) const;
   struct ListenerAdmits {
     AuthMode auth = AuthMode::Mutual;

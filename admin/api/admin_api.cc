@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "cache/base/text.h"
+
 namespace sallyport {
 
 namespace {
@@ -324,7 +326,7 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
   if (request.method != "GET") {
     const std::lock_guard lock(log_mutex_);
     log_.info("admin", {{"method", request.method},
-                        {"path", request.path},
+                        {"path", shortened(request.path)},
                         {"status", response.status},
                         {"who", caller->actor.who},
                         {"from", caller->actor.from}});

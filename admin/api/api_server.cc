@@ -57,7 +57,9 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
                      {"subject", seen.subject},
                      {"serial", seen.serial},
                      {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},
+                     {"claimed", seen.claimed},
                      {"count", seen.count},
+                     {"claimed_count", seen.claimed_count},
                      {"first", utc(seen.first)},
                      {"last", utc(seen.last)}});
   }

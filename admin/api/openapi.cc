@@ -122,7 +122,9 @@ Json schemas() {
                              {"subject", "string"},
                              {"serial", "string"},
                              {"fingerprint", "string?"},
+                             {"claimed", "boolean"},
                              {"count", "integer"},
+                             {"claimed_count", "integer"},
                              {"first", "string"},
                              {"last", "string"}});
   all["AuditRecord"] = schema({{"at", "string"},

@@ -131,10 +131,11 @@ int Operator::rejections(const RejectionOptions& filter) {
   const Reply reply = get(target);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json["items"]), kDone;
-  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "SERIAL", "SUBJECT", "FIRST"});
+  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "FIRST"});
   for (const Json& each : reply.json["items"]) {
     table.add({text(each, "last"), text(each, "count"), text(each, "reason"), text(each, "listener"),
-               text(each, "peer"), text(each, "serial"), text(each, "subject"), text(each, "first")});
+               text(each, "peer"), each.value("claimed", false) ? "yes" : "no", text(each, "serial"),
+               text(each, "subject"), text(each, "first")});
   }
   table.print(std::cout);
   return kDone;

@@ -57,7 +57,7 @@ std::int64_t seconds(std::string_view written) {
 }
 
 void print_json(const Json& json) {
-  std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  std::cout << steering_escaped(json.dump(2, ' ', false, Json::error_handler_t::replace)) << '\n';
 }
 
 int print_object(const Json& json, bool as_json) {

@@ -243,8 +243,8 @@ DocPage reasons() {
     std::string alert = code(to_string(reason.alert));
     if (reason.alert12 != reason.alert) alert += ", in TLS 1.2 " + code(to_string(reason.alert12));
     const bool told = reason.connack.v5 != 0;
-    text += row({code(reason.name), alert, told && reason.connack.v311 != 0 ? hex(reason.connack.v311) : "", told ? hex(reason.connack.v5) : "",
-                 std::string(reason.what_to_do)});
+    text += row({code(reason.name), alert, told && reason.connack.v311 != 0 ? hex(reason.connack.v311) : "",
+                 told ? hex(reason.connack.v5) : "", std::string(reason.what_to_do)});
   }
   return {"reasons.md", text};
 }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "admin/http/http_connection.h"
+#include "cache/base/text.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -212,7 +213,7 @@ HttpResponse problem(unsigned status, std::string_view type, std::string_view de
       {"detail", std::string(detail)},
   };
   return {status, "application/problem+json",
-          body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"};
+          steering_escaped(body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) + "\n"};
 }
 
 std::string percent_decoded(std::string_view raw, bool plus_is_space) {

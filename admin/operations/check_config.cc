@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <map>
 
+#include "admin/operations/descriptors.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/reload.h"
 #include "cache/registry/registry_lock.h"
@@ -163,7 +164,8 @@ void check_state_dir(const Config& config, Findings& found) {
 void check_limits(const Config& config, Findings& found) {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
-  const auto room = DataPlane::room_for(config, files.rlim_max);
+  const Descriptors shared = Descriptors::of(files.rlim_max, config, DataPlane::shards_of(config));
+  const auto room = DataPlane::room_for(config, files.rlim_max, shared.reserved);
   if (!room) return found.problem("", room.error().what);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const std::uint64_t wanted = config.listeners[i].max_connections;

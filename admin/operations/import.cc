@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "admin/operations/objects.h"
+#include "cache/base/text.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/standing/ca_set.h"
 
@@ -182,7 +183,7 @@ class Importer::Impl {
       } else {
         const std::string why(examined.verdict.why);
         fail(each.line, std::string(to_string(examined.verdict.reason)),
-             leaf->subject() + (why.empty() ? "" : ": " + why));
+             shortened(leaf->subject()) + (why.empty() ? "" : ": " + why));
       }
     }
     if (good.empty()) return;

@@ -111,6 +111,15 @@ void rejections(Values& values, const Sources& from) {
   }
 }
 
+void claimed(Values& values, const Sources& from) {
+  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
+    for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
+      values.add({from.config.listeners[l].name, std::string(kReasons[reason].name)},
+                 sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].claimed[reason]; }));
+    }
+  }
+}
+
 void connects(Values& values, const Sources& from) {
   for (std::size_t version = 0; version < kMqttVersionNames.size(); ++version) {
     std::uint64_t total = 0;
@@ -220,6 +229,11 @@ const MetricRow kRows[] = {
     {"connections_accepted_total", MetricType::Counter, {"listener"}, "TCP connections accepted.", accepted},
     {"sessions_open", MetricType::Gauge, {"listener"}, "Connections open now, in whatever state.", open_sessions},
     {"rejections_total", MetricType::Counter, {"listener", "reason"}, "Connections refused, by reason.", rejections},
+    {"rejections_claimed_total",
+     MetricType::Counter,
+     {"listener", "reason"},
+     "Those of rejections_total with a certificate whose key the peer did not prove: anybody may have sent it.",
+     claimed},
     {"mqtt_connects_total",
      MetricType::Counter,
      {"version"},

@@ -3,6 +3,8 @@
 #include <array>
 #include <ctime>
 
+#include "cache/base/text.h"
+
 namespace sallyport {
 
 namespace {
@@ -112,7 +114,7 @@ Json to_json(const ListenerInfo& listener) {
 }
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return steering_escaped(json.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n";
 }
 
 }  // namespace sallyport

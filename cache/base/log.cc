@@ -22,20 +22,29 @@ namespace {
 
 using Clock = spdlog::log_clock;
 
-constexpr std::size_t kRingLines = 1024;  // a power of two; about 200 KB a producer when full
+constexpr std::size_t kRingLines = 1024;  // a power of two
+// What a slot keeps of its memory for the next line: a producer's ring holds half a MB at most while lines are taken.
+constexpr std::size_t kSlotKeeps = 512;
+constexpr std::size_t kMostText = 4096;   // of one value: a path, a sentence; what a peer chose is shorter (text.h)
 constexpr std::size_t kPipeChunk = 4096;  // PIPE_BUF: after POLLOUT a pipe takes this much without blocking
 constexpr auto kLastWords = std::chrono::seconds(1);
 
 struct Line {
   Clock::time_point at;
   Level level = Level::Info;
-  std::string text;  // reused: its capacity stays with the slot
+  std::string text;  // reused: its memory stays with the slot, where that is little
 };
 
 struct Shape {
   std::atomic<Level> level;
   std::atomic<LogFormat> format;
 };
+
+// A value as long as nobody means it to be is cut where that shows.
+std::string_view cut(std::string_view text, std::string& room) {
+  if (text.size() <= kMostText) return text;
+  return room = shortened(text, kMostText);
+}
 
 void append_text_field(std::string& out, const Field& field) {
   out += ' ';
@@ -47,7 +56,8 @@ void append_text_field(std::string& out, const Field& field) {
   }
   const bool plain = !field.text.empty() && field.text.find_first_of(" \"=\\") == std::string_view::npos;
   if (!plain) out += '"';
-  append_escaped(out, field.text, true);
+  std::string room;
+  append_escaped(out, cut(field.text, room), true);
   if (!plain) out += '"';
 }
 
@@ -60,7 +70,8 @@ void append_json_field(std::string& out, const Field& field) {
     return;
   }
   out += '"';
-  append_json_escaped(out, field.text);
+  std::string room;
+  append_json_escaped(out, cut(field.text, room));
   out += '"';
 }
 
@@ -101,7 +112,12 @@ class RingLogger final : public Logger {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);
     return tail == head_.load(std::memory_order_acquire) ? nullptr : &ring_[tail % kRingLines];
   }
-  void pop() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void pop() {
+    const std::size_t tail = tail_.load(std::memory_order_relaxed);
+    std::string& text = ring_[tail % kRingLines].text;
+    if (text.capacity() > kSlotKeeps) std::string().swap(text);
+    tail_.store(tail + 1, std::memory_order_release);
+  }
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:

@@ -169,7 +169,9 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      Alert::None,
      {0x03, 0x97},
-     "One certificate has more sessions than max_sessions_per_device. This version has no such limit."},
+     "One certificate has as many sessions as max_sessions_per_device allows. Look for a copy of it, or for a client "
+     "that "
+     "opens new connections and keeps the old ones."},
     {Reason::BadProxyHeader, "bad_proxy_header", Alert::None, Alert::None, kNoConnack,
      "A balancer named in proxy_protocol_from sent no PROXY header. This version reads none."},
     {Reason::Clone,

@@ -1,5 +1,6 @@
 #include "cache/base/text.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace sallyport {
@@ -20,7 +21,7 @@ std::uint32_t decode(std::string_view sequence) {
 
 // What may move the cursor, end a line or reorder what a person reads.
 bool steers(std::uint32_t point) {
-  return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x2028 || point == 0x2029 ||
+  return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x2028 || point == 0x2029 || point == 0x061C ||
          (point >= 0x200E && point <= 0x200F) || (point >= 0x202A && point <= 0x202E) ||
          (point >= 0x2066 && point <= 0x2069) || point == 0xFEFF;
 }
@@ -34,7 +35,41 @@ void append_hex(std::string& out, std::string_view bytes) {
   }
 }
 
+void append_unicode_escape(std::string& out, std::uint32_t point) {
+  out += "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) out += kHex[(point >> shift) & 15];
+}
+
+constexpr std::string_view kCut = "\xE2\x80\xA6";  // U+2026, an ellipsis
+
+// The first `most` bytes, or up to three fewer where they end in the middle of a character.
+std::string_view beginning(std::string_view raw, std::size_t most) {
+  if (raw.size() <= most) return raw;
+  std::size_t end = most;
+  while (end > 0 && most - end < 3 && (static_cast<unsigned char>(raw[end]) & 0xC0) == 0x80) --end;
+  // Three continuation bytes and no lead before them: no UTF-8, so anywhere is as good.
+  if ((static_cast<unsigned char>(raw[end]) & 0xC0) == 0x80) end = most;
+  return raw.substr(0, end);
+}
+
+std::string cut_at(std::string_view raw, std::size_t most) {
+  const std::string_view begun = beginning(raw, most);
+  std::string out;
+  out.reserve(begun.size() + kCut.size());
+  out += begun;
+  out += kCut;
+  return out;
+}
+
 }  // namespace
+
+std::string shortened(std::string_view raw, std::size_t most) {
+  return raw.size() <= most ? std::string(raw) : cut_at(raw, most - kCut.size());
+}
+
+std::string kept_of(std::string_view raw) {
+  return raw.size() <= kPeerText ? std::string(raw) : cut_at(raw, kPeerText + 1);
+}
 
 std::size_t utf8_sequence(std::string_view text) {
   if (text.empty()) return 0;
@@ -88,13 +123,29 @@ void append_json_escaped(std::string& out, std::string_view raw) {
       out += '\\';
       out += piece;
     } else if (steers(point) && point <= 0xFFFF) {
-      out += "\\u";
-      for (int shift = 12; shift >= 0; shift -= 4) out += kHex[(point >> shift) & 15];
+      append_unicode_escape(out, point);
     } else {
       out += piece;
     }
     raw.remove_prefix(length);
   }
+}
+
+std::string steering_escaped(std::string_view json) {
+  std::string out;
+  out.reserve(json.size());
+  while (!json.empty()) {
+    const std::string_view piece = json.substr(0, std::max<std::size_t>(utf8_sequence(json), 1));
+    const std::uint32_t point = decode(piece);
+    // Below DEL the text is JSON's own: line ends between values, and escapes inside of strings.
+    if (piece.size() <= 3 && point >= 0x7F && steers(point) && utf8_sequence(piece) != 0) {
+      append_unicode_escape(out, point);
+    } else {
+      out += piece;
+    }
+    json.remove_prefix(piece.size());
+  }
+  return out;
 }
 
 }  // namespace sallyport

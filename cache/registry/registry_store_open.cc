@@ -33,8 +33,8 @@ rocksdb::DBOptions db_options(rocksdb::Env* env) {
   options.info_log_level = rocksdb::WARN_LEVEL;
   // One thread writes: it has nobody to wait for by spinning.
   options.enable_write_thread_adaptive_yield = false;
-  options.max_open_files = 128;                      // descriptors belong to connections
-  options.track_and_verify_wals_in_manifest = true;  // a log that is gone, or shorter than it was synced, is a fault
+  options.max_open_files = RegistryStore::kMostTables;  // descriptors belong to connections
+  options.track_and_verify_wals_in_manifest = true;     // a log that is gone, or shorter than it was synced, is a fault
   if (env != nullptr) options.env = env;
   return options;
 }

@@ -62,7 +62,8 @@ void say_looked_up(Trace* trace, const Identity& device, const std::optional<Slo
 std::string path_text(const CaSet& cas, const std::vector<Certificate>& intermediates, std::size_t owner,
                       std::int64_t now) {
   std::string text;
-  for (const Certificate& each : intermediates) text += "sent " + each.subject() + " (" + dates(each) + ") <- ";
+  for (const Certificate& each : intermediates)
+    text += "sent " + short_line(X509_get_subject_name(each.x509())) + " (" + dates(each) + ") <- ";
   return text + path_text(cas, owner, now);
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "cache/base/text.h"
 #include "cache/crypto/light_parsing.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
@@ -95,10 +96,42 @@ std::string serial_hex(Bytes serial) {
   return (negative ? "-" : "") + hex(negative ? serial.subspan(1) : serial, "0123456789ABCDEF");
 }
 
+namespace {
+
+constexpr unsigned long kOneLine = XN_FLAG_ONELINE & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB);
+
+// Takes everything and keeps the beginning, a byte more than is shown of it.
+int keep_beginning(BIO* bio, const char* from, int size) {
+  auto& text = *static_cast<std::string*>(BIO_get_data(bio));
+  text.append(from, std::min(static_cast<std::size_t>(size), kPeerText + 1 - std::min(text.size(), kPeerText + 1)));
+  return size;
+}
+
+const BIO_METHOD* beginning_method() {
+  static const BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "beginning");
+    if (made != nullptr) BIO_meth_set_write(made, &keep_beginning);
+    return made;
+  }();
+  return method;
+}
+
+}  // namespace
+
+std::string short_line(const X509_NAME* name) {
+  std::string text;
+  const BioPtr bio(beginning_method() == nullptr ? nullptr : BIO_new(beginning_method()));
+  if (!bio) return {};
+  BIO_set_data(bio.get(), &text);
+  BIO_set_init(bio.get(), 1);
+  X509_NAME_print_ex(bio.get(), name, 0, kOneLine);
+  return shortened(text);
+}
+
 std::string one_line(const X509_NAME* name) {
   const BioPtr bio(BIO_new(BIO_s_mem()));
   if (!bio) return {};
-  X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_ONELINE & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
+  X509_NAME_print_ex(bio.get(), name, 0, kOneLine);
   char* text = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &text);
   return length > 0 ? std::string(text, static_cast<std::size_t>(length)) : std::string();

@@ -24,6 +24,8 @@ std::string to_hex(Bytes bytes);       // lower case
 std::string serial_hex(Bytes serial);  // as `openssl x509 -serial` prints it
 // RFC 2253's escapes in the name's own order, as `openssl x509 -subject` shows it; UTF-8.
 std::string one_line(const X509_NAME* name);
+// The same, shortened() to kPeerText bytes: the rest of a stranger's name is never held.
+std::string short_line(const X509_NAME* name);
 bool parse_hex(std::string_view text, std::vector<std::uint8_t>& out);  // either case, colons allowed
 // What serial_hex() and to_hex() print, and the openssl commands: either case, colons allowed, and a serial number may
 // leave out leading zeros. Nothing where it is none.

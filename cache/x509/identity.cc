@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "cache/base/text.h"
 #include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
@@ -15,7 +16,7 @@ void add_common_names(const X509_NAME* name, Identity& identity) {
     unsigned char* utf8 = nullptr;
     const int length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     if (length < 0) continue;
-    identity.cns.emplace_back(reinterpret_cast<char*>(utf8), static_cast<std::size_t>(length));
+    identity.cns.push_back(kept_of({reinterpret_cast<char*>(utf8), static_cast<std::size_t>(length)}));
     OPENSSL_free(utf8);
   }
 }
@@ -25,8 +26,8 @@ void add_alternative_names(const GENERAL_NAMES* names, Identity& identity) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
     const auto keep = [&](const ASN1_STRING* value, std::vector<std::string>& into) {
       if (into.size() == Identity::kNamesKept) return;
-      into.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
-                        static_cast<std::size_t>(ASN1_STRING_length(value)));
+      into.push_back(kept_of({reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                              static_cast<std::size_t>(ASN1_STRING_length(value))}));
     };
     if (name->type == GEN_DNS) keep(name->d.dNSName, identity.san_dns);
     if (name->type == GEN_URI) keep(name->d.uniformResourceIdentifier, identity.san_uri);
@@ -39,7 +40,7 @@ Identity make_identity(const Certificate& leaf) {
   identity.serial = leaf.serial();
   identity.issuer_serial = issuer_serial(leaf.issuer_name(), leaf.serial());
   identity.key_type = leaf.key_type_name();
-  identity.subject = leaf.subject();
+  identity.subject = short_line(X509_get_subject_name(leaf.x509()));
   identity.not_before = leaf.not_before();
   identity.not_after = leaf.not_after();
   add_common_names(X509_get_subject_name(leaf.x509()), identity);

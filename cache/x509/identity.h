@@ -22,10 +22,12 @@ struct Identity {
   std::string serial;            // as Certificate::serial()
   IssuerSerial issuer_serial{};  // of issuer name and serial: the key of the status cache
   std::string key_type;          // "RSA-2048", …
-  std::vector<std::string> cns;  // UTF-8 as found, unchecked: all of them, for a template needs exactly one
+  // UTF-8 as found, unchecked: all of them, for a template needs exactly one. Of each kept_of() (cache/base/text.h): a
+  // stranger's certificate has names of 15 KB, and what was cut stays too long for a template.
+  std::vector<std::string> cns;
   std::vector<std::string> san_dns;
   std::vector<std::string> san_uri;
-  std::string subject;  // one escaped line
+  std::string subject;  // one escaped line, shortened(): only shown
   Digest ca_id{};       // the nearest registered ancestor
   std::string ca_cn;
   std::int64_t not_before = 0;  // the leaf's

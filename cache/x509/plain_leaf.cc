@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cache/base/text.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
 #include "cache/x509/canonical_name.h"
@@ -84,6 +85,8 @@ std::string_view attribute_name(Bytes object) {
   }
 }
 
+constexpr std::string_view kIs = " = ";
+
 // What is printed as it is, whatever stands beside it.
 bool is_simple(std::string_view value) {
   constexpr std::string_view kAsItIs = "-._:/@";
@@ -106,10 +109,13 @@ bool read_simple_names(Bytes subject, Identity& identity) {
     const bool utf8 = attribute.next_is(kUtf8String);
     const std::string_view value = text_of(attribute.take(utf8 ? kUtf8String : kPrintableString));
     if (!attribute.whole() || !set.whole() || name.empty() || !is_simple(value)) return false;
-    if (!identity.subject.empty()) identity.subject += ", ";
-    identity.subject.append(name).append(" = ").append(value);
-    if (name == "CN" && identity.cns.size() < Identity::kNamesKept) identity.cns.emplace_back(value);
+    for (const std::string_view part : {std::string_view(identity.subject.empty() ? "" : ", "), name, kIs, value}) {
+      // A byte more than is shown of it.
+      identity.subject += part.substr(0, kPeerText + 1 - std::min(identity.subject.size(), kPeerText + 1));
+    }
+    if (name == "CN" && identity.cns.size() < Identity::kNamesKept) identity.cns.push_back(kept_of(value));
   }
+  identity.subject = shortened(identity.subject);
   return names.whole();
 }
 
@@ -120,7 +126,7 @@ bool read_names(Bytes subject, Identity& identity) {
   const unsigned char* at = subject.data();
   const NamePtr name(d2i_X509_NAME(nullptr, &at, static_cast<long>(subject.size())));
   if (!name || at != subject.data() + subject.size()) return false;
-  identity.subject = one_line(name.get());
+  identity.subject = short_line(name.get());
   add_common_names(name.get(), identity);
   return true;
 }

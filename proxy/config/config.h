@@ -51,7 +51,10 @@ struct ListenerConfig {
   std::size_t max_connect_bytes = 64 * 1024;
   std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
   std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
+  std::uint64_t max_sessions_per_device = 0;                                // of one certificate; 0: no limit
   std::uint32_t max_handshakes_per_shard = 256;
+  std::chrono::milliseconds keepalive{60'000}, user_timeout{60'000};  // of TCP, on both sides; 0: none
+  std::chrono::milliseconds idle_timeout{0};                          // no byte either way; 0: for ever
   bool cut_sessions = true;
 };
 

@@ -68,7 +68,7 @@ std::string_view when_applied(const Setting& setting) {
 std::string range_text(const Setting& setting) {
   if (setting.takes == Takes::Word) return range_of(setting).substr(std::string_view("one of ").size());
   if (setting.applies == Applies::NotYet) return "";
-  if (setting.takes == Takes::Duration) return "1ms to 366d";
+  if (setting.takes == Takes::Duration) return setting.may_be_zero ? "0s, or 1ms to 3660d" : "1ms to 3660d";
   if (setting.takes == Takes::Number && setting.most == 0) return std::to_string(setting.least) + " or more";
   if (setting.takes == Takes::Number || setting.takes == Takes::Size) {
     std::string range = range_of(setting).substr(std::string_view("between ").size());
@@ -120,6 +120,7 @@ std::string written(const Setting& setting, std::uint64_t value) {
   return setting.takes == Takes::Size ? in_quotes(in_units(value, kSizes)) : std::to_string(value);
 }
 std::string written(const Setting&, std::chrono::milliseconds value) {
+  if (value.count() == 0) return in_quotes("0s");
   return in_quotes(in_units(static_cast<std::uint64_t>(value.count()), kDurations));
 }
 std::string written(const Setting&, const Endpoint& value) {

@@ -176,11 +176,16 @@ constexpr Row<ListenerConfig> kListener[] = {
          .example = "20",
          .says = "How many new connections one address may make in a second; it may make them all at once. Those "
                  "beyond it are refused before TLS. 0: no limit."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "max_sessions_per_device",
-                             .takes = Takes::Number,
-                             .only_value = "0",
-                             .says = "How many sessions one certificate may hold. 0: no limit."}),
+    row<&ListenerConfig::max_sessions_per_device>(
+        {.table = "listener",
+         .key = "max_sessions_per_device",
+         .applies = AtOnce,
+         .most = kMillion,
+         .example = "4",
+         .says =
+             "How many sessions one certificate may hold, over all shards. 0: no limit, and one device may take all "
+             "connections. Leave room for one that comes back before its dead connection is noticed: 4 is a good "
+             "value."}),
     not_yet<ListenerConfig>({.table = "listener",
                              .key = "max_connects_per_minute_per_device",
                              .takes = Takes::Number,
@@ -191,11 +196,34 @@ constexpr Row<ListenerConfig> kListener[] = {
                              .takes = Takes::Texts,
                              .only_value = "[]",
                              .says = "Networks of balancers whose PROXY header is required and believed."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "idle_timeout",
-                             .takes = Takes::Duration,
-                             .only_value = "\"0s\"",
-                             .says = "How long a session may pass no byte either way. 0s: for ever."}),
+    row<&ListenerConfig::keepalive>(
+        {.table = "listener",
+         .key = "keepalive",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"30s\"",
+         .says =
+             "How long TCP waits on a connection that is silent, with a device or its broker, before it asks whether "
+             "the peer is there (in whole seconds, 9 hours at most). 0s: it never asks."}),
+    row<&ListenerConfig::user_timeout>(
+        {.table = "listener",
+         .key = "user_timeout",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"2m\"",
+         .says =
+             "How long a peer may leave that unanswered: it is given up keepalive and user_timeout after it was last "
+             "heard, with data on its way or without. One that takes nothing for so long is given up, too. 0s: as "
+             "the kernel has it."}),
+    row<&ListenerConfig::idle_timeout>(
+        {.table = "listener",
+         .key = "idle_timeout",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"1h\"",
+         .says = "How long a session may pass no byte either way; it ends at most a quarter later. For protocol = "
+                 "\"tcp\" and for clients with an MQTT keep alive of 0: of the others the broker takes care. 0s: for "
+                 "ever."}),
     not_yet<ListenerConfig>(
         {.table = "listener",
          .key = "clones",

@@ -42,6 +42,7 @@ struct Setting {
   Applies applies = Applies::AfterRestart;
   // Numbers and bytes as they are, durations in ms, the length of a text; both 0: what the type allows.
   std::uint64_t least = 0, most = 0;
+  bool may_be_zero = false;  // of a duration: "0s" stands for none
   std::span<const std::string_view> words = {};
   std::string_view needed = {};      // why a file must say it; empty: there is a default
   std::string_view example = {};     // another value than the default, as the file writes it
@@ -55,7 +56,7 @@ struct SettingText {
   std::string name;      // "listener.auth"
   std::string type;      // "duration"
   std::string fallback;  // as the file writes it; empty: the file must say it
-  std::string range;     // "1ms to 366d"
+  std::string range;     // "1ms to 3660d"
   std::string applies;   // "at once"
 };
 

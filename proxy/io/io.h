@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <span>
 
@@ -16,7 +17,7 @@ class Socket {
   Socket() = default;
   explicit Socket(int handle, bool direct = false) : handle_(handle), direct_(direct) {}
   bool valid() const { return handle_ >= 0; }
-  int handle() const { return handle_; }   // a descriptor, or where it is
+  int handle() const { return handle_; }   // a descriptor, or where it is (an invalid one may say why: -errno)
   bool direct() const { return direct_; }  // … direct, a place in its ring's own table
 
  private:
@@ -72,6 +73,11 @@ class Completion {
 };
 static_assert(sizeof(Completion) == 24);
 
+// An error that says what this machine lacks (descriptors, memory, local ports), and nothing of the peer.
+constexpr bool is_our_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EADDRNOTAVAIL;
+}
+
 class Io {
  public:
   virtual ~Io() = default;
@@ -87,7 +93,7 @@ class Io {
 
   // These answer at once and never block.
   virtual std::size_t unsent(Socket socket) = 0;  // bytes that the peer's kernel has not; more than any where unknown
-  virtual Socket open(int family) = 0;            // a stream socket; invalid when the kernel refuses
+  virtual Socket open(int family) = 0;            // a stream socket; invalid, its handle -errno, where that is refused
   virtual void end_sending(Socket socket) = 0;    // FIN
   virtual void close(Socket socket) = 0;          // no operation of it is in flight
   virtual void abort(Socket socket) = 0;          // close, with a reset to the peer

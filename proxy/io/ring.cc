@@ -204,7 +204,8 @@ void Ring::read_event(int event_fd, std::uint64_t& into, Completion& completion)
 }
 
 Socket Ring::open(int family) {
-  return Socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return Socket(fd >= 0 ? fd : -errno);
 }
 void Ring::end_sending(Socket socket) {
   if (!socket.direct()) {

@@ -28,8 +28,8 @@ struct ConnectProgress {
   MqttConnect connect;           // when Complete
   Reason reason = Reason::None;  // when Refused: not_mqtt (not a CONNECT at all) or bad_connect
   std::string_view what;         // static: which rule
-  // When Refused: MQTT has an answer for it, the code of the reason's row in the dialect of connect.version. For a level
-  // that is unknown that is 3.1.1's (3.1.2.2 there); for what is too large, 5's alone (3.2.2.2 there).
+  // When Refused: MQTT has an answer for it, the code of the reason's row in the dialect of connect.version. For a
+  // level that is unknown that is 3.1.1's (3.1.2.2 there); for what is too large, 5's alone (3.2.2.2 there).
   bool answered = false;
 };
 

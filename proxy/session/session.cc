@@ -1,6 +1,9 @@
 #include "proxy/session/session.h"
 
+#include <utility>
+
 #include "cache/base/check.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 
@@ -20,6 +23,7 @@ Session::Session() {
   timer_.arm<&Session::on_timer>(*this);
   register_timer_.arm<&Session::on_register_timer>(*this);
   expiry_timer_.arm<&Session::look_again>(*this);
+  idle_timer_.arm<&Session::on_idle_timer>(*this);
 }
 
 void Session::begin(const SessionHost& host, const SessionSettings& settings, Socket client,
@@ -81,6 +85,7 @@ void Session::on_established() {
     return terminate({Origin::Proxy, Reason::InternalError, 0, "a handshake ended without a verdict"}, Cause::Internal,
                      Manner::Abrupt);
   }
+  proven_ = mutual;
   ListenerCounters& counters = host_->loop.counters(settings_.listener);
   const auto kind = engine_->resumed()         ? HandshakeKind::Resumed
                     : mutual && decided->known ? HandshakeKind::Known
@@ -95,6 +100,11 @@ void Session::on_established() {
     host_->admission.index().add(entry_);
     admitted_ahead_s_ = host_->loop.unix_now() - static_cast<std::int64_t>(host_->loop.now_us() / 1'000'000);
     watch_expiry();
+    place_ =
+        host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
+    // Whoever has no place is told so in its own protocol, if that has a word for it and not too many wait for theirs.
+    const bool waits_for_word = place_ == DevicePlace::ToBeTold && settings_.config->protocol == Protocol::Mqtt;
+    if (!waits_for_word && !has_place()) return;
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
   }
@@ -117,7 +127,7 @@ void Session::collect_connect() {
     case ConnectProgress::State::Complete: break;
   }
   mqtt_.version = progress.connect.version;
-  mqtt_.client_id = progress.connect.client_id;
+  mqtt_.client_id = kept_of(progress.connect.client_id);
   host_->loop.counters(settings_.listener).mqtt_connects[static_cast<std::size_t>(*mqtt_.version)].add();
   on_connect_ready();
 }
@@ -125,7 +135,7 @@ void Session::collect_connect() {
 void Session::on_connect_ready() {
   host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
-    if (!standing_holds()) return;
+    if (!standing_holds() || !has_place()) return;
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
       if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
@@ -148,6 +158,22 @@ bool Session::standing_holds() {
   return false;
 }
 
+// Asked again where there was none: who comes back at once may be here before its last session's end.
+bool Session::has_place() {
+  if (place_ == DevicePlace::Taken) return true;
+  leave_place();
+  place_ = host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
+  if (place_ == DevicePlace::Taken) return true;
+  say_refused(Reason::TooManySessions);
+  terminate({Origin::Client, Reason::TooManySessions, 0, "max_sessions_per_device"}, Cause::Protocol);
+  return false;
+}
+
+void Session::leave_place() {
+  const DevicePlace place = std::exchange(place_, DevicePlace::Refused);
+  if (place != DevicePlace::Refused) host_->admission.device_leaves(settings_.listener, entry_.device, place);
+}
+
 void Session::register_device() {
   const Verdict& decided = *verdict();
   if (!decided.path) {
@@ -168,12 +194,8 @@ void Session::on_register_timer() {
 void Session::connect_broker() {
   if (!host_->brokers.choose_broker(settings_.config->upstream, mqtt_.client_id, broker_.attempt, broker_.route))
     return no_broker();
-  broker_.socket = host_->brokers.open_broker(broker_.route);
-  if (!broker_.socket.valid()) {
-    host_->brokers.broker_answered(broker_.route, false, 0);
-    ++broker_.attempt;
-    return connect_broker();
-  }
+  broker_.socket = host_->brokers.open_broker(broker_.route, *settings_.config);
+  if (!broker_.socket.valid()) return no_socket(-std::exchange(broker_.socket, Socket()).handle());
   broker_.connect_began_us = host_->loop.now_us();
   host_->loop.io().connect(broker_.socket, broker_.route.address, broker_.route.length, broker_connect_);
   start_timer(timer_, kBrokerConnectMs);
@@ -184,7 +206,10 @@ void Session::on_broker_connect(const IoResult& result) {
   if (state_ == State::Halted) return;
   host_->loop.timers().stop(timer_);
   const bool connected = result.value >= 0;
-  host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
+  // Where we lack something the broker was never asked: it is not down.
+  if (!is_our_shortage(-result.value)) {
+    host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
+  }
   if (!connected) {
     host_->loop.io().close(broker_.socket);
     broker_.socket = Socket();
@@ -195,6 +220,7 @@ void Session::on_broker_connect(const IoResult& result) {
   // The last look before the first byte goes to the broker.
   if (!standing_holds()) return;
   become(State::Forwarding);
+  watch_idle();
   start_broker_recv();
   start_client_recv();
   host_->schedule.wants_flush(*this);
@@ -204,6 +230,13 @@ void Session::on_broker_connect(const IoResult& result) {
 void Session::no_broker() {
   say_refused(Reason::BrokerUnavailable);
   terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "no server of the upstream can be reached"}, Cause::Closed);
+}
+
+// No other server could be asked either.
+void Session::no_socket(int error) {
+  say_refused(Reason::BrokerUnavailable);
+  terminate({Origin::Proxy, Reason::BrokerUnavailable, error, "this machine has no socket for the way to a broker"},
+            Cause::Internal);
 }
 
 void Session::say_refused(Reason reason) {
@@ -263,14 +296,16 @@ std::size_t Session::held_bytes() const {
 
 void Session::invariants() const {
   const bool idle = state_ == State::Free;
-  CHECK(!idle || (!client_.socket.valid() && !broker_.socket.valid() && !entry_.linked && !timer_.running() &&
-                  !register_timer_.running() && !expiry_timer_.running() && held_bytes() == 0));
+  CHECK(!idle ||
+        (!client_.socket.valid() && !broker_.socket.valid() && !entry_.linked && !timer_.running() &&
+         !register_timer_.running() && !expiry_timer_.running() && !idle_timer_.running() && held_bytes() == 0));
   CHECK(!idle || (!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
                   !broker_send_.submitted() && !broker_connect_.submitted()));
   CHECK(state_ != State::Forwarding || (broker_.socket.valid() && client_.socket.valid()));
   CHECK(state_ != State::Delivering || broker_.socket.valid());
   const bool cut = state_ == State::Halted && parting_.cause == Cause::Cut;
   CHECK((!over() && !cut) || !entry_.linked);
+  CHECK((!idle && !over()) || place_ == DevicePlace::Refused);
 }
 
 }  // namespace sallyport

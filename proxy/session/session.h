@@ -109,6 +109,9 @@ class Session final : public Verifier {
   bool handshake_underway() const { return client_.handshake_underway; }
   std::span<const std::uint8_t> unread_handshake() const { return client_.received.bytes(); }
   const Verdict* verdict() const { return engine_ && engine_->verdict() ? &*engine_->verdict() : nullptr; }
+  // It has proven that it holds the key of the certificate that verdict() is about: now, or when its ticket was issued.
+  // Anyone may send a certificate; until then it is only claimed.
+  bool proven() const { return proven_; }
   bool resumed() const { return engine_ && engine_->resumed(); }
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
   bool has_for_broker() const { return !broker_.to_send.empty(); }  // to be sent, and not lent to the kernel yet
@@ -141,11 +144,14 @@ class Session final : public Verifier {
   void collect_connect();
   void on_connect_ready();
   bool standing_holds();
+  bool has_place();
+  void leave_place();
   void register_device();
   void on_register_timer();
   void connect_broker();
   void on_broker_connect(const IoResult& result);
   void no_broker();
+  void no_socket(int error);
   void say_refused(Reason reason);
   void on_timer();
 
@@ -172,6 +178,8 @@ class Session final : public Verifier {
   void encrypt(std::span<const std::uint8_t> plain);
   void flush_client_ciphertext();
   static bool merely_stopped(int value);
+  void watch_idle();
+  void on_idle_timer();
 
   // session_last_words.cc
   void client_failed(const Error& error, Cause cause, Manner manner = Manner::Orderly);
@@ -211,6 +219,8 @@ class Session final : public Verifier {
   sockaddr_storage peer_{};
   std::uint64_t began_us_ = 0;
   std::int64_t admitted_ahead_s_ = 0;  // wall clock less steady clock when it was admitted
+  bool proven_ = false;
+  DevicePlace place_ = DevicePlace::Refused;  // until it asked for one, and when it has given it back
 
   ClientSide client_;
   BrokerSide broker_;
@@ -220,8 +230,8 @@ class Session final : public Verifier {
   // What the CONNECT said, and where in its stream of packets the client is.
   struct Mqtt {
     std::optional<MqttVersion> version;  // known once there was a CONNECT
-    std::string client_id;
-    MqttFraming framing;  // of what the client was given
+    std::string client_id;               // kept_of() what it said
+    MqttFraming framing;                 // of what the client was given
     bool is_5() const { return version == MqttVersion::V5; }
   } mqtt_;
 
@@ -240,7 +250,8 @@ class Session final : public Verifier {
     std::uint64_t client_until_us = 0;  // the client takes its last words by then
   } parting_;
 
-  Timer timer_, register_timer_, expiry_timer_;
+  Timer timer_, register_timer_, expiry_timer_, idle_timer_;
+  std::uint8_t quiet_ = 0;  // looks of idle_timer_ since a byte passed
   IndexEntry entry_;
 };
 

@@ -2,10 +2,11 @@
 // force is not: halt() stops both directions at once; farewell(), when its turn has come, says what the protocol has
 // for it (MQTT 5: DISCONNECT at a packet boundary) and ends the session.
 //
-// What was encrypted before the halt is on its way: it cannot be taken back without breaking the TLS stream. Beyond
-// that a client of MQTT 5 gets the rest of the packet it is in the middle of, if it comes within 100 ms: without it no
-// DISCONNECT could be understood. Nobody else gets another byte.
+// What was encrypted before the halt is on its way: it cannot be taken back without breaking the TLS stream, and the
+// client has a second to take it. Beyond that a client of MQTT 5 gets the rest of the packet it is in the middle of, if
+// it comes within 100 ms: without it no DISCONNECT could be understood. Nobody else gets another byte.
 #include <algorithm>
+#include <utility>
 
 #include "cache/base/check.h"
 #include "proxy/session/session.h"
@@ -14,7 +15,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint64_t kBoundaryMs = 100;
+constexpr std::uint64_t kBoundaryMs = 100;    // for the broker to send the rest of a packet
+constexpr std::uint64_t kOnItsWayMs = 1'000;  // for the client to take what was encrypted already
 
 }  // namespace
 
@@ -39,12 +41,16 @@ void Session::halt(const Error& error, Cause cause) {
   // What was encrypted already cannot be taken back without breaking the TLS stream: it goes now or never.
   if (state_ == State::Forwarding && !client_send_.submitted() && !client_.to_send.empty()) flush_client_ciphertext();
   client_.torn = delivering || !client_.to_send.empty();
-  for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_}) host_->loop.timers().stop(*timer);
+  for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_, &idle_timer_}) host_->loop.timers().stop(*timer);
   client_.received.release();
   become(State::Halted);
   if (wants_rest()) {
     finish_packet(client_.plain.bytes());
     if (!client_send_.submitted()) flush_client_ciphertext();
+  }
+  if (wants_rest()) {  // still with the broker, which was not read while the client took little
+    broker_.paused = false;
+    start_broker_recv();
   }
   client_.plain.release();
   host_->schedule.wants_farewell(*this);
@@ -71,10 +77,12 @@ void Session::finish_packet(std::span<const std::uint8_t> from_broker) {
 
 void Session::farewell() {
   if (state_ != State::Halted) return;
-  parting_.farewell_due = true;
-  const bool waits = (client_send_.submitted() && !client_.torn) || wants_rest();
-  if (!waits) return say_farewell();
-  start_timer(timer_, kBoundaryMs);
+  const std::uint64_t now = host_->loop.now_us();
+  if (!std::exchange(parting_.farewell_due, true)) parting_.until_us = now + kOnItsWayMs * 1000;
+  const bool sends = client_send_.submitted() && !client_.torn;
+  if (!sends && !wants_rest()) return say_farewell();
+  const std::uint64_t left_ms = parting_.until_us > now ? (parting_.until_us - now) / 1000 : 0;
+  start_timer(timer_, sends ? left_ms : std::min(left_ms, kBoundaryMs));
 }
 
 void Session::say_farewell() {
@@ -97,8 +105,9 @@ void Session::say_farewell() {
 }
 
 void Session::on_client_send_halted(const IoResult& result) {
-  client_.torn = client_.torn || result.value < 0 || !client_.sending.empty();
-  if (!client_.torn && !client_.to_send.empty()) flush_client_ciphertext();
+  client_.torn = client_.torn || result.value < 0;
+  // What its kernel did not take at once is on its way like the rest.
+  if (!client_.torn) flush_client_ciphertext();
   if (parting_.farewell_due) farewell();
 }
 

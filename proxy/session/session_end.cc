@@ -25,10 +25,9 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
       state_ == State::Forwarding || state_ == State::Delivering || (state_ == State::Halted && parting_.served);
   host_->schedule.over(*this, error, cause, served);
   become(State::Ending);
-  host_->loop.timers().stop(timer_);
-  host_->loop.timers().stop(register_timer_);
-  host_->loop.timers().stop(expiry_timer_);
+  for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_, &idle_timer_}) host_->loop.timers().stop(*timer);
   host_->admission.index().remove(entry_);
+  leave_place();
   engine_->lend({});  // a buffer of the kernel's, or what is released here
   client_.received.release();
   broker_.to_send.release();
@@ -108,6 +107,7 @@ void Session::recycle() {
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
   engine_.reset();
+  proven_ = false;
   client_ = ClientSide();
   broker_ = BrokerSide();
   mqtt_ = Mqtt();

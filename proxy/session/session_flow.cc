@@ -18,6 +18,11 @@ constexpr std::size_t kRecordOverhead = 64;   // header, tag, and room to spare
 // Of what TLS itself answers (a KeyUpdate, a renegotiation declined) while the client takes nothing.
 constexpr std::size_t kMostAnswers = 16 * 1024;
 
+// TCP's own timeouts: the peer is gone, or takes nothing (socket_options.h).
+Cause cause_of(int error) {
+  return error == ETIMEDOUT ? Cause::Timeout : Cause::Reset;
+}
+
 }  // namespace
 
 // Ends of a multishot operation that say nothing of the connection: start it again where it is wanted.
@@ -45,6 +50,24 @@ Reading StreamWatch::reading(bool stalled) const {
   return stalled ? Reading::Once : Reading::Multishot;
 }
 
+// Looked at four times in idle_timeout, so that a byte that passes costs no look at the clock.
+void Session::watch_idle() {
+  const std::chrono::milliseconds limit = settings_.config->idle_timeout;
+  quiet_ = 0;
+  if (limit.count() > 0) start_timer(idle_timer_, static_cast<std::uint64_t>(limit.count() + 3) / 4);
+}
+
+// The look after the last byte is the first that counts, and may come at once: so five are a whole idle_timeout.
+void Session::on_idle_timer() {
+  constexpr std::uint8_t kLooks = 5;
+  if (state_ != State::Forwarding) return;
+  if (++quiet_ < kLooks) {
+    return start_timer(idle_timer_, static_cast<std::uint64_t>(settings_.config->idle_timeout.count() + 3) / 4);
+  }
+  if (!client_.closed()) client_.end = ClientEnd::Truncated;
+  deliver({Origin::Proxy, Reason::None, 0, "no byte either way for idle_timeout"}, Cause::Timeout, Manner::Orderly);
+}
+
 void Session::start_client_recv() {
   if (client_recv_.submitted() || client_.fin || client_.paused) return;
   // Before the CONNECT a stranger decides what is held, so it is read shot by shot; a session that stalled
@@ -57,6 +80,7 @@ void Session::start_client_recv() {
 void Session::on_client_recv(const IoResult& result) {
   if (state_ > State::Forwarding) return on_client_recv_leaving(result);
   if (merely_stopped(result.value)) return start_client_recv();
+  quiet_ = 0;
   if (result.value <= 0) {
     client_.fin = true;
     client_.error = -result.value;
@@ -161,7 +185,7 @@ void Session::on_client_closed() {
     const bool broke = client_.error != 0;
     return deliver({Origin::Client, Reason::None, client_.error,
                     broke ? "the client's connection broke" : "the client left without a close_notify"},
-                   broker_.ended ? Cause::Closed : Cause::Reset, Manner::Orderly);
+                   broker_.ended ? Cause::Closed : cause_of(client_.error), Manner::Orderly);
   }
   // After a close_notify it may still be told something, unless its connection broke.
   if (client_.error != 0) {
@@ -226,6 +250,7 @@ void Session::flush_broker() {
 
 void Session::on_client_send(const IoResult& result) {
   if (result.value > 0) {
+    quiet_ = 0;
     client_.sending.consume(static_cast<std::size_t>(result.value));
     broker_.stream.taken(client_.sending.empty());
   }
@@ -252,7 +277,7 @@ void Session::on_client_unwritable(int error) {
   }
   if (state_ != State::Forwarding) return;
   if (broker_.ended && to_broker_held() == 0) return both_ended();
-  deliver(gone, client_.closed() ? Cause::Closed : Cause::Reset, Manner::Abrupt);
+  deliver(gone, client_.closed() ? Cause::Closed : cause_of(error), Manner::Abrupt);
 }
 
 void Session::start_broker_recv() {
@@ -263,8 +288,10 @@ void Session::start_broker_recv() {
 void Session::on_broker_recv(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_recv_leaving(result);
   if (merely_stopped(result.value)) return start_broker_recv();
+  quiet_ = 0;
   if (result.value < 0) {
-    return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset);
+    return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"},
+                     cause_of(-result.value));
   }
   if (result.value == 0) {
     broker_.ended = true;
@@ -307,7 +334,7 @@ void Session::on_broker_send(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_send_leaving(result);
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
-                     broker_.ended ? Cause::Closed : Cause::Reset);
+                     broker_.ended ? Cause::Closed : cause_of(-result.value));
   }
   taken_by_broker(static_cast<std::size_t>(result.value));
   flush_broker();
@@ -316,6 +343,7 @@ void Session::on_broker_send(const IoResult& result) {
 }
 
 void Session::taken_by_broker(std::size_t bytes) {
+  quiet_ = 0;
   host_->loop.shard_counters().bytes_to_broker.add(bytes);
   broker_.sending.consume(bytes);
   broker_.sending.trim();

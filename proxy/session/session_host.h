@@ -35,6 +35,13 @@ struct SessionSettings {
   AuthMode auth = AuthMode::Mutual;  // in force, whatever the file says
 };
 
+// What a device gets that asks for one more session at a listener.
+enum class DevicePlace : std::uint8_t {
+  Refused,   // none
+  ToBeTold,  // none either; it may stay until its CONNECT can be answered
+  Taken,     // one
+};
+
 // Standing and registration: the gate and the registrar, as a session meets them.
 class SessionAdmission {
  public:
@@ -46,6 +53,9 @@ class SessionAdmission {
   virtual bool cuts_sessions(std::size_t listener) = 0;  // as it is configured now
   virtual bool offer(const Verdict& verdict) = 0;        // false: the queue is full, ask again later
   virtual void seen(const Verdict& verdict) = 0;
+  // Of a device whose key is proven. `most`: 0 is no limit. What is not Refused is given back with device_leaves().
+  virtual DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) = 0;
+  virtual void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) = 0;
   virtual SessionIndex& index() = 0;  // where a cut finds the session
 };
 
@@ -55,7 +65,8 @@ class SessionBrokers {
   // The `attempt`-th choice for a session; false: no server is left to try.
   virtual bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt,
                              BrokerRoute& route) = 0;
-  virtual Socket open_broker(const BrokerRoute& route) = 0;
+  // Invalid where the kernel has none for us: its handle is then -errno, and the broker has no part in it.
+  virtual Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) = 0;
   virtual void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) = 0;
   virtual void broker_left(const BrokerRoute& route) = 0;  // a connection that had connected is over
 };

@@ -1,42 +1,80 @@
 #include "proxy/shard/rejections.h"
 
-#include <algorithm>
+#include <utility>
+
+#include "cache/base/text.h"
 
 namespace sallyport {
 
+namespace {
+
+// A stranger's words must not fill the memory, whoever noted them: they are cut before they are copied.
+Rejection kept(const Rejection& seen) {
+  return {.reason = seen.reason,
+          .listener = seen.listener,
+          .peer = shortened(seen.peer),
+          .subject = shortened(seen.subject),
+          .serial = shortened(seen.serial),
+          .fingerprint = shortened(seen.fingerprint),
+          .claimed = seen.claimed,
+          .count = seen.count,
+          .first = seen.first,
+          .last = seen.last};
+}
+
+}  // namespace
+
+bool Rejections::Shelf::take(const std::string& key, Rejection& known) {
+  const auto found = by_key.find(key);
+  if (found == by_key.end()) return false;
+  known = std::move(found->second->rejection);
+  kept.erase(found->second);
+  by_key.erase(found);
+  return true;
+}
+
+void Rejections::Shelf::put(std::string key, Rejection rejection) {
+  if (kept.size() == kMost) {
+    by_key.erase(kept.back().key);
+    kept.pop_back();
+  }
+  kept.push_front({std::move(key), std::move(rejection)});
+  by_key.emplace(kept.front().key, kept.begin());
+}
+
+// The last one is shown, also where it was only claimed and an earlier one was proven: it is said which it is.
 void Rejections::add(const Rejection& seen) {
   const std::string key = seen.key();
-  Shelf& shelf = seen.fingerprint.empty() ? without_ : with_certificate_;
-  const auto found = shelf.by_key.find(key);
-  if (found != shelf.by_key.end()) {
-    Rejection& known = found->second->rejection;
-    const std::uint64_t count = known.count + 1;
-    const std::int64_t first = known.first;
-    known = seen;
-    known.count = count;
-    known.first = first;
-    known.subject.resize(std::min(known.subject.size(), kLongestText));
-    shelf.kept.splice(shelf.kept.begin(), shelf.kept, found->second);
-    return;
-  }
-  if (shelf.kept.size() == kMost) {
-    shelf.by_key.erase(shelf.kept.back().key);
-    shelf.kept.pop_back();
-  }
-  shelf.kept.push_front({key, seen});
-  Rejection& made = shelf.kept.front().rejection;
-  made.count = 1;
-  made.first = made.last;
-  made.subject.resize(std::min(made.subject.size(), kLongestText));
-  shelf.by_key.emplace(key, shelf.kept.begin());
+  Rejection made = kept(seen), known;
+  const bool by_address = seen.fingerprint.empty();
+  const bool proven_before = !by_address && proven_.take(key, known);
+  const bool known_here = proven_before || (by_address ? without_ : claimed_).take(key, known);
+  made.count = known.count + 1;
+  made.claimed_count = known.claimed_count + (seen.claimed ? 1 : 0);
+  made.first = known_here ? known.first : made.last;
+  Shelf& shelf = by_address ? without_ : proven_before || !seen.claimed ? proven_ : claimed_;
+  shelf.put(key, std::move(made));
 }
 
 std::vector<Rejection> Rejections::all() const {
   std::vector<Rejection> all;
-  for (const Shelf* shelf : {&with_certificate_, &without_}) {
+  for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
     for (const Kept& kept : shelf->kept) all.push_back(kept.rejection);
   }
   return all;
+}
+
+std::size_t Rejections::text_bytes() const {
+  std::size_t bytes = 0;
+  for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
+    for (const auto& [key, rejection] : shelf->kept) {
+      for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.subject, &rejection.serial,
+                                      &rejection.fingerprint}) {
+        bytes += text->capacity();
+      }
+    }
+  }
+  return bytes;
 }
 
 }  // namespace sallyport

@@ -1,6 +1,7 @@
 // The refusals of one shard, for `rejections`: the last one of each certificate, and of each address that
-// showed none; counted, with the first and the last time. Bounded: whoever was not refused for longest makes
-// room, and those without a certificate cannot push out those with one. The shard's thread alone.
+// showed none; counted, with the first and the last time. Bounded, each kind by itself: certificates whose key was
+// proven once, certificates that were only claimed (anybody can send one), and addresses. Whoever was not refused for
+// longest makes room, and nobody pushes out others with what costs him nothing. The shard's thread alone.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,13 @@ namespace sallyport {
 struct Rejection {
   Reason reason = Reason::None;
   std::string listener;
-  std::string peer;  // the last one's address and port
-  std::string subject;
+  std::string peer;         // the last one's address and port
+  std::string subject;      // shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen
+  bool claimed = false;     // the last one's peer did not prove that it has the certificate's key
   std::uint64_t count = 0;
+  std::uint64_t claimed_count = 0;   // of those: how many were claimed
   std::int64_t first = 0, last = 0;  // Unix seconds
 
   // Whose refusals are counted together: a certificate's, or those of an address (without its port) for one reason.
@@ -34,11 +37,11 @@ struct Rejection {
 
 class Rejections {
  public:
-  static constexpr std::size_t kMost = 4096;        // of each kind
-  static constexpr std::size_t kLongestText = 256;  // a stranger's subject must not fill the memory
+  static constexpr std::size_t kMost = 4096;  // of each kind
 
   void add(const Rejection& seen);
   std::vector<Rejection> all() const;
+  std::size_t text_bytes() const;  // the memory that its texts take
 
  private:
   struct Kept {
@@ -48,8 +51,10 @@ class Rejections {
   struct Shelf {
     std::list<Kept> kept;  // the newest first
     std::unordered_map<std::string, std::list<Kept>::iterator> by_key;
+    bool take(const std::string& key, Rejection& known);  // false: it is not here
+    void put(std::string key, Rejection rejection);
   };
-  Shelf with_certificate_, without_;
+  Shelf proven_, claimed_, without_;
 };
 
 }  // namespace sallyport

@@ -1,16 +1,17 @@
 #include "proxy/shard/shard.h"
 
 #include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "proxy/shard/socket_options.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/ticket_keys.h"
 
@@ -24,9 +25,6 @@ std::uint64_t steady_us() {
           .count());
 }
 
-// tcp(7): RFC 5681's, the one that every process may choose.
-constexpr std::string_view kPlainCongestion = "reno";
-constexpr int kBrokerReceiveBytes = 64 * 1024;       // the kernel doubles it for its own overhead: socket(7)
 constexpr std::uint64_t kLongestWaitMs = 128;        // eight ticks are looked through for the next timer
 constexpr std::uint64_t kEstablishedUs = 1'000'000;  // from accept on: whose CONNECT is long past
 constexpr std::uint64_t kAloneUs = 100'000;          // without a byte of those who are established
@@ -56,7 +54,8 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
       timers_(steady_us() / 1000),
       brokers_(*parts.config, *parts.servers),
       replies_(parts.cpus > 1),
-      scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)) {
+      scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)),
+      refusal_log_(parts.config->listeners.size()) {
   counters_.listeners = std::vector<ListenerCounters>(parts.config->listeners.size());
   for (const UpstreamConfig& upstream : parts.config->upstreams) {
     counters_.upstreams.emplace_back(upstream.servers.size());
@@ -78,6 +77,7 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
   accept_again_.arm<&Shard::on_accept_again>(*this);
   drain_limit_.arm<&Shard::on_drain_limit>(*this);
   farewell_timer_.arm<&Shard::pace_farewells>(*this);
+  left_out_timer_.arm<&Shard::say_left_out>(*this);
   cuts_per_second_ = parts.config->cuts_per_second;
 }
 
@@ -130,6 +130,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
   ready.set_value({});
   while (!stopping_ || sessions_.get() > 0) turn();
   for (const Mail& mail : mailbox_.close()) read_mail(mail);
+  say_left_out();
   ring_.reset();  // with it everything still in flight ends
   for (Listening& listening : listening_) {
     if (listening.socket.valid()) ::close(listening.socket.handle());
@@ -266,29 +267,24 @@ bool Shard::goes_direct() const {
   return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && ring_->room_for_direct();
 }
 
-Socket Shard::open_broker(const BrokerRoute& route) {
-  const Socket socket = open_plain(route);
+Socket Shard::open_broker(const BrokerRoute& route, const ListenerConfig& listener) {
+  const Socket socket = open_plain(route, listener);
   return socket.valid() && goes_direct() ? ring_->make_direct(socket) : socket;
 }
 
-Socket Shard::open_plain(const BrokerRoute& route) {
+Socket Shard::open_plain(const BrokerRoute& route, const ListenerConfig& listener) {
   const Socket socket = ring_->open(route.address->sa_family);
-  if (!socket.valid() || route.address->sa_family == AF_UNIX) return socket;
-  const int on = 1;
-  ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (is_loopback(*route.address)) {
-    // To a broker on this host there is no queue to be fair to or to pace for, as BBR would, a timer at a time.
-    ::setsockopt(socket.handle(), IPPROTO_TCP, TCP_CONGESTION, kPlainCongestion.data(), kPlainCongestion.size());
-  }
-  // A cancelled multishot receive still delivers what the socket holds: so it holds little, however busy we are.
-  ::setsockopt(socket.handle(), SOL_SOCKET, SO_RCVBUF, &kBrokerReceiveBytes, sizeof kBrokerReceiveBytes);
-  const ServerAddress* source = brokers_.source(route.upstream);
+  if (!socket.valid()) return socket;
+  set_up_broker(socket.handle(), *route.address, &listener);
+  const ServerAddress* source = route.address->sa_family == AF_UNIX ? nullptr : brokers_.source(route.upstream);
   if (source == nullptr) return socket;
   // ip(7): the port is chosen when connecting, so that the same one can serve several destinations.
+  const int on = 1;
   ::setsockopt(socket.handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   if (::bind(socket.handle(), reinterpret_cast<const sockaddr*>(&source->address), source->length) == 0) return socket;
+  const int error = errno;
   ring_->close(socket);
-  return Socket();
+  return Socket(-error);
 }
 
 void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) {
@@ -338,27 +334,31 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   const std::size_t listener = session.settings().listener;
   ListenerCounters& counters = counters_.listeners[listener];
   const Verdict* verdict = session.verdict();
-  const Identity none;
-  const Identity& identity = verdict != nullptr && verdict->identity ? *verdict->identity : none;
+  const Identity* identity = verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr;
+  const bool claimed = identity != nullptr && !session.proven();
   const bool refused = !served && error.reason != Reason::None;
   if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
-    note_rejection(*session.settings().config, error.reason, session.peer(),
-                   verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr);
+    if (claimed) counters.claimed[static_cast<std::size_t>(error.reason)].add();
+    note_rejection(*session.settings().config, error.reason, session.peer(), identity, claimed);
   } else {
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
                               : (cause == Cause::Cut ? Level::Info : Level::Debug);
-  if (!log_.wants(level)) return;
-  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(identity.serial.data()), identity.serial.size());
+  if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
+  const auto serial = [&] {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
+    return serial_hex({bytes, identity->serial.size()});
+  };
   log_.write(level, refused ? "rejected" : "ended",
              {{"listener", session.settings().config->name},
               {"reason", to_string(error.reason)},
               {"peer", peer_text(session.peer())},
-              {"subject", identity.subject},
-              {"serial", serial_hex(serial)},
-              {"fingerprint", identity.subject.empty() ? "" : to_hex(identity.fingerprint)},
+              {"subject", identity != nullptr ? std::string_view(identity->subject) : std::string_view()},
+              {"serial", identity != nullptr ? serial() : std::string()},
+              {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},
+              {"claimed", claimed ? 1 : 0},
               {"origin", to_string(error.origin)},
               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
               {"what", error.what},

@@ -23,8 +23,10 @@
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/broker.h"
 #include "proxy/shard/capacity.h"
+#include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
 #include "proxy/shard/mailbox.h"
+#include "proxy/shard/refusal_log.h"
 #include "proxy/shard/rejections.h"
 #include "proxy/shard/reply_watch.h"
 #include "proxy/shard/rest_watch.h"
@@ -46,6 +48,7 @@ struct ShardParts {
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
+  std::deque<DeviceSessions>* device_sessions = nullptr;           // as well
 };
 
 class Shard final : public SessionAdmission, public SessionBrokers, public SessionSchedule, public SessionLoop {
@@ -75,10 +78,16 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;
   void seen(const Verdict& verdict) override;
+  DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) override {
+    return (*parts_.device_sessions)[listener].enter(device, most);
+  }
+  void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) override {
+    (*parts_.device_sessions)[listener].leave(device, place);
+  }
   SessionIndex& index() override { return index_; }
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
-  Socket open_broker(const BrokerRoute& route) override;
+  Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) override;
   void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) override;
   void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
   // SessionSchedule
@@ -113,7 +122,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   struct Listening {
     // So many are accepted in a turn at most, and come in after a pause was decided on: a multishot accept would hand
     // over the whole backlog.
-    static constexpr std::size_t kAtOnce = 16;
+    static constexpr std::size_t kAtOnce = Capacity::kAcceptedAtOnce;
     Shard* shard = nullptr;
     std::size_t number = 0;
     Socket socket;
@@ -144,7 +153,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
   bool goes_direct() const;
-  Socket open_plain(const BrokerRoute& route);
+  Socket open_plain(const BrokerRoute& route, const ListenerConfig& listener);
   void flush_all();
   void recycle();
   void account_turn();
@@ -182,10 +191,13 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   std::uint64_t answer(const Stop& mail);
   void carry_out(const Notice& notice);
   void set_listener(const SessionSettings& settings);
+  bool is_admitted(const Admits& admits, const Verdict* verdict) const;
   void pace_farewells();
   void count_closed(Session& session);
   void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                      const Identity* identity);
+                      const Identity* identity, bool claimed);
+  bool logs_refusal(std::size_t listener, Reason reason);
+  void say_left_out();
   void drain(std::uint64_t limit_ms);
   void on_drain_limit();
   void shut_down_all(bool also_served);
@@ -242,10 +254,11 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   double farewell_allowance_ = 0;
   std::uint64_t allowance_at_us_ = 0;
   Rejections rejections_;
+  RefusalLog refusal_log_;
 
   std::deque<Listening> listening_;
   std::deque<Probe> probes_;
-  Timer accept_again_, drain_limit_, farewell_timer_;
+  Timer accept_again_, drain_limit_, farewell_timer_, left_out_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;
   bool stopping_ = false;

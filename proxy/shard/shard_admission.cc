@@ -121,11 +121,13 @@ void Shard::forget_config(const ListenerConfig* config) {
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
-  note_rejection(*listening.settings.config, reason, peer, nullptr);
-  log_.info("rejected", {{"listener", listening.settings.config->name},
-                         {"reason", to_string(reason)},
-                         {"peer", peer_text(peer)},
-                         {"what", what}});
+  note_rejection(*listening.settings.config, reason, peer, nullptr, false);
+  if (log_.wants(Level::Info) && logs_refusal(listening.number, reason)) {
+    log_.info("rejected", {{"listener", listening.settings.config->name},
+                           {"reason", to_string(reason)},
+                           {"peer", peer_text(peer)},
+                           {"what", what}});
+  }
   ring_->close(socket);
 }
 
@@ -221,7 +223,7 @@ void Shard::on_probe_due(Probe& probe) {
 void Shard::on_probe_answer(Probe& probe, const IoResult& result) {
   ring_->close(probe.socket);
   probe.socket = Socket();
-  if (result.value == -ECANCELED) return;
+  if (result.value == -ECANCELED || is_our_shortage(-result.value)) return;
   probe.answered = true;
   broker_answered(probe.route, result.value >= 0, 0);
   if (result.value >= 0) brokers_.left(probe.route);

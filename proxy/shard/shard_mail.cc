@@ -1,7 +1,10 @@
 // What other threads tell a shard: changes to put in force, questions, and the end.
 #include <algorithm>
+#include <ctime>
 
+#include "cache/standing/path_builder.h"
 #include "proxy/shard/shard.h"
+#include "proxy/shard/socket_options.h"
 
 namespace sallyport {
 
@@ -81,19 +84,35 @@ void Shard::carry_out(const Notice& notice) {
   if (!notice.cuts.empty()) ring_->submit();
 }
 
-// From here on new handshakes use these; those under way end with what they began with. Where certificates
-// are asked for now, sessions that showed none are cut.
+// From here on new handshakes use these; those under way end with what they began with. Cut are the sessions that could
+// not begin now: without a certificate where certificates are asked for, or below none of the CAs that are admitted
+// now, whatever cut_sessions says, which is about a device's standing. One under way whose certificate was judged is
+// one.
 void Shard::set_listener(const SessionSettings& settings) {
   Listening& listening = listening_[settings.listener];
   const bool turns_mutual = listening.settings.auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
+  const bool other_cas = listening.admits.cas != settings.config->cas;
   listening.settings = settings;
   listening.admits.cas = settings.config->cas;
-  if (!turns_mutual) return;
+  if (listening.socket.valid()) watch_peers(listening.socket.handle(), *settings.config);
+  if (!turns_mutual && !other_cas) return;
   for (Session& session : slab_) {
     if (!session.is_live() || session.settings().listener != settings.listener) continue;
-    if (session.settings().auth == AuthMode::OneWay) session.cut(Reason::NoCertificate);
+    const bool shows_none = session.settings().auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
+    if (shows_none) {
+      session.cut(Reason::NoCertificate);
+    } else if (!is_admitted(listening.admits, session.verdict())) {
+      session.cut(Reason::CaUnknown);
+    }
   }
   ring_->submit();
+}
+
+// As a new handshake is asked.
+bool Shard::is_admitted(const Admits& admits, const Verdict* verdict) const {
+  if (verdict == nullptr || verdict->chain_cas.empty()) return true;  // not judged, or refused
+  const auto owner = cas_->find(verdict->chain_cas.front());
+  return owner && PathBuilder::admitted(*cas_, admits, *owner, std::time(nullptr));
 }
 
 std::uint64_t Shard::answer(const CutSession& mail) {
@@ -142,7 +161,7 @@ void Shard::count_closed(Session& session) {
 }
 
 void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                           const Identity* identity) {
+                           const Identity* identity, bool claimed) {
   Rejection seen;
   seen.reason = reason;
   seen.listener = listener.name;
@@ -150,11 +169,29 @@ void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const 
   seen.last = unix_now();
   if (identity != nullptr) {
     seen.subject = identity->subject;
+    seen.claimed = claimed;
     const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
     seen.serial = serial_hex({serial, identity->serial.size()});
     seen.fingerprint = to_hex(identity->fingerprint);
   }
   rejections_.add(seen);
+}
+
+// One of them that is not written is counted instead, and said later.
+bool Shard::logs_refusal(std::size_t listener, Reason reason) {
+  constexpr std::uint64_t kSayMs = 1000;
+  const std::uint64_t now = now_us();
+  if (refusal_log_.wants(listener, reason, now)) return true;
+  if (!left_out_timer_.running()) timers_.start(left_out_timer_, now / 1000, kSayMs);
+  return false;
+}
+
+void Shard::say_left_out() {
+  for (const RefusalLog::LeftOut& kind : refusal_log_.take_left_out()) {
+    log_.info("rejected-more", {{"listener", listening_[kind.listener].settings.config->name},
+                                {"reason", to_string(kind.reason)},
+                                {"count", kind.count}});
+  }
 }
 
 void Shard::drain(std::uint64_t limit_ms) {

@@ -45,7 +45,7 @@ std::string_view name_of(Session::State state) {
 
 // Whose session it is. While it shakes hands nobody has proven anything: anyone may have sent that certificate.
 const Verdict* proven(const Session& session) {
-  const Verdict* verdict = session.state() == Session::State::Handshaking ? nullptr : session.verdict();
+  const Verdict* verdict = session.proven() ? session.verdict() : nullptr;
   return verdict != nullptr && verdict->admitted() && verdict->identity ? verdict : nullptr;
 }
 

@@ -6,6 +6,8 @@ namespace sallyport {
 
 namespace {
 
+constexpr std::size_t kLongest = 255;  // RFC 1035, section 2.3.4: what is longer is nobody's name, and is not copied
+
 std::string lower(std::string_view name) {
   std::string out(name);
   std::transform(out.begin(), out.end(), out.begin(),
@@ -26,6 +28,7 @@ void ServerNames::add(std::string_view name, std::size_t certificate) {
 }
 
 std::optional<std::size_t> ServerNames::find(std::string_view server_name) const {
+  if (server_name.size() > kLongest) return std::nullopt;
   const std::string key = lower(server_name);
   if (const auto exact = exact_.find(key); exact != exact_.end()) return exact->second;
   const std::size_t dot = key.find('.');

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "cache/base/text.h"
+
 namespace sallyport {
 
 namespace {
@@ -83,7 +85,7 @@ std::string encode_ticket(const Ticket& ticket) {
     put_number(out, static_cast<std::uint64_t>(identity.not_after));
     put_text(out, identity.serial);
     put_text(out, identity.key_type);
-    put_text(out, std::string_view(identity.subject).substr(0, kSubjectKept));
+    put_text(out, shortened(identity.subject, kSubjectKept));
     put_texts(out, identity.cns);
     put_texts(out, identity.san_dns);
     put_texts(out, identity.san_uri);

@@ -6,26 +6,32 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <set>
 #include <thread>
 
+#include "cache/base/text.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/chains.h"
 #include "proxy/io/ring.h"
 #include "proxy/shard/rest_watch.h"
+#include "proxy/shard/socket_options.h"
 #include "tests/eventually.h"
 #include "tests/proxy/tls/tls_client.h"
 
@@ -110,8 +116,13 @@ class EchoBroker {
 // A device on a real socket.
 class Device {
  public:
-  Device(std::uint16_t port, const Identity509& identity, int version = 0)
-      : fd_(connect_to(port)), tls_({.device = &identity, .version = version}) {}
+  // `openssl`: it asks for what OpenSSL's own handshake answers.
+  Device(std::uint16_t port, const Identity509& identity, int version = 0, bool openssl = false)
+      : fd_(connect_to(port)),
+        tls_({.device = &identity,
+              .version = version,
+              .groups = openssl && version == TLS1_3_VERSION ? "P-384" : "",
+              .ciphers = openssl ? "ECDHE-ECDSA-AES256-GCM-SHA384" : ""}) {}
   ~Device() { ::close(fd_); }
 
   bool handshake() {
@@ -139,8 +150,9 @@ class Device {
     std::string all;
     const auto end = std::chrono::steady_clock::now() + 60s;
     while (all.size() < bytes && std::chrono::steady_clock::now() < end) {
-      if (!exchange(50ms)) break;
+      const bool open = exchange(50ms);
       all += tls_.receive();
+      if (!open) break;
     }
     return all;
   }
@@ -168,6 +180,29 @@ class Device {
   int fd_;
   TlsClient tls_;
 };
+
+// A key that passes for that of `victim` until something is signed with it.
+KeyPtr with_public_key_of(const Identity509& victim, const KeyPtr& own) {
+  BIGNUM* secret = nullptr;
+  std::uint8_t point[133];
+  std::size_t length = 0;
+  EVP_PKEY_get_bn_param(own.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret);
+  EVP_PKEY_get_octet_string_param(victim.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &length);
+  OSSL_PARAM_BLD* build = OSSL_PARAM_BLD_new();
+  OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
+  OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, length);
+  OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, secret);
+  OSSL_PARAM* parameters = OSSL_PARAM_BLD_to_param(build);
+  EVP_PKEY_CTX* context = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
+  EVP_PKEY* made = nullptr;
+  EVP_PKEY_fromdata_init(context);
+  EVP_PKEY_fromdata(context, &made, EVP_PKEY_KEYPAIR, parameters);
+  EVP_PKEY_CTX_free(context);
+  OSSL_PARAM_free(parameters);
+  OSSL_PARAM_BLD_free(build);
+  BN_clear_free(secret);
+  return KeyPtr(made);
+}
 
 std::string connect_packet() {
   return {
@@ -509,6 +544,47 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   EXPECT_FALSE(plane_->cut_session(page->sessions[0].id));
 }
 
+// Who is not below a CA that is still admitted is cut before the reload is answered; the others go on.
+TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
+  start();
+  const Identity509 other_ca = make_ca("Other CA");
+  ASSERT_TRUE(registrar_->trust({other_ca.certificate}));
+  const Identity509 stays = make_device("stays", device_ca_), goes = make_device("goes", other_ca);
+  const auto reload = [&](std::vector<Digest> cas) {
+    config_.listeners[0].cas = std::move(cas);
+    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+                                             std::move(*load_server_certificates(config_.listeners[0].certificates)));
+    ASSERT_TRUE(prepared);
+    plane_->install_listener(0, std::move(*prepared));
+  };
+  Device one(port_, stays), two(port_, goes), three(port_, goes, TLS1_2_VERSION), under_way(port_, goes);
+  for (Device* device : {&one, &two, &three}) {
+    ASSERT_TRUE(device->handshake());
+    device->send(connect_packet());
+    ASSERT_EQ(device->receive(15), connect_packet());
+  }
+  under_way.handshake_but_for_the_end();
+  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, 10, "")->sessions.size() == 4; }));
+  reload({device_ca_.certificate.fingerprint(), other_ca.certificate.fingerprint()});
+  EXPECT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
+  reload({device_ca_.certificate.fingerprint()});
+  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, 10, "")->sessions.empty())
+      << "in force when answered";
+  EXPECT_TRUE(two.ended());
+  EXPECT_TRUE(three.ended());
+  EXPECT_TRUE(under_way.ended());
+  one.send("more");
+  EXPECT_EQ(one.receive(4), "more");
+  Device again(port_, goes);
+  again.handshake();
+  EXPECT_TRUE(again.ended());
+  reload({});
+  Device admitted(port_, goes);
+  ASSERT_TRUE(admitted.handshake());
+  admitted.send(connect_packet());
+  EXPECT_EQ(admitted.receive(15), connect_packet()) << "and back";
+}
+
 TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
@@ -557,11 +633,223 @@ TEST_P(DataPlaneTest, RefusalsAreKeptByCertificateAndBounded) {
     seen.fingerprint.clear();
     seen.peer = std::to_string(i) + ":1";
     bounded.add(seen);
+    bounded.add(seen);  // known by now
   }
   const auto all = bounded.all();
   EXPECT_EQ(all.size(), 2 * Rejections::kMost);
-  EXPECT_LE(all.front().subject.size(), Rejections::kLongestText);
+  EXPECT_EQ(all.front().subject, std::string(kPeerText - 3, 'x') + "…") << "what was cut says so";
+  EXPECT_LE(bounded.text_bytes(), 2 * Rejections::kMost * 512) << "cut before it was copied";
   EXPECT_EQ(all.front().fingerprint, std::to_string(2 * Rejections::kMost - 1)) << "the oldest make room";
+}
+
+// Whoever sends somebody else's certificate has it shown as claimed, by either TLS engine, and as many as were.
+TEST_P(DataPlaneTest, AStolenCertificateIsOnlyClaimed) {
+  start();
+  const Identity509 victim = make_device("victim", device_ca_);
+  const std::string id = to_hex(victim.certificate.fingerprint());
+  const auto seen = [&] {
+    const auto all = plane_->rejections();
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const Rejection& each) { return each.fingerprint == id; });
+    return found == all.end() ? Rejection{} : *found;
+  };
+  std::uint64_t tried = 0;
+  for (const bool openssl : {false, true}) {
+    for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+      const Identity509 thief{victim.certificate, with_public_key_of(victim, make_key())};
+      Device device(port_, thief, version, openssl);
+      device.handshake();
+      EXPECT_TRUE(device.ended());
+      ++tried;
+      ASSERT_TRUE(eventually([&] { return seen().count == tried; })) << openssl << " " << version;
+      EXPECT_EQ(seen().reason, Reason::TlsError);
+      EXPECT_TRUE(seen().claimed);
+    }
+  }
+  std::uint64_t claimed = 0;
+  for (const ShardCounters* shard : plane_->counters()) {
+    claimed += shard->listeners[0].claimed[static_cast<std::size_t>(Reason::TlsError)].get();
+  }
+  EXPECT_EQ(claimed, tried);
+  // Its own refusal, with the key proven.
+  Device device(port_, victim);
+  ASSERT_TRUE(device.handshake());
+  device.send(std::string("\x30\0", 2));
+  EXPECT_TRUE(device.ended());
+  EXPECT_TRUE(eventually([&] { return seen().count == tried + 1; }));
+  EXPECT_EQ(seen().claimed_count, tried);
+}
+
+// Claims are free: any number of them pushes out nobody whose key was proven, and does not hide how many were proven.
+TEST(Rejections, ClaimsPushOutNobody) {
+  Rejections rejections;
+  Rejection proven;
+  proven.fingerprint = "victim";
+  proven.reason = Reason::NotMqtt;
+  proven.last = 1;
+  rejections.add(proven);
+  Rejection claim;
+  claim.claimed = true;
+  claim.reason = Reason::TlsError;
+  for (std::size_t i = 0; i < 3 * Rejections::kMost; ++i) {
+    claim.fingerprint = std::to_string(i);
+    claim.last = static_cast<std::int64_t>(i);
+    rejections.add(claim);
+  }
+  EXPECT_EQ(rejections.all().size(), Rejections::kMost + 1);
+  claim.fingerprint = "victim";
+  claim.last = 5;
+  rejections.add(claim);
+  for (std::size_t i = 0; i < 2 * Rejections::kMost; ++i) {
+    claim.fingerprint = "again " + std::to_string(i);
+    rejections.add(claim);
+  }
+  const auto all = rejections.all();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [](const Rejection& each) { return each.fingerprint == "victim"; });
+  ASSERT_NE(found, all.end()) << "it was pushed out by what costs nothing";
+  EXPECT_EQ(found->count, 2U);
+  EXPECT_EQ(found->claimed_count, 1U);
+  EXPECT_TRUE(found->claimed);
+  EXPECT_EQ(found->first, 1);
+  EXPECT_EQ(found->last, 5);
+  // Whose key is proven later moves to the others of its kind, with its count.
+  claim.claimed = false;
+  rejections.add(claim);
+  for (std::size_t i = 0; i < 2 * Rejections::kMost; ++i) {
+    Rejection more = claim;
+    more.claimed = true;
+    more.fingerprint = "more " + std::to_string(i);
+    rejections.add(more);
+  }
+  const auto later = rejections.all();
+  const auto moved = std::find_if(later.begin(), later.end(),
+                                  [&](const Rejection& each) { return each.fingerprint == claim.fingerprint; });
+  ASSERT_NE(moved, later.end());
+  EXPECT_EQ(moved->count, 2U);
+}
+
+// The limit is of the certificate, whichever shards its sessions are on and however they end.
+TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
+  config_.listeners[0].max_sessions_per_device = 3;
+  start();
+  const Identity509 greedy = make_device("greedy", device_ca_), modest = make_device("modest", device_ca_);
+  const auto connected = [&](const Identity509& identity) {
+    auto device = std::make_unique<Device>(port_, identity);
+    EXPECT_TRUE(device->handshake());
+    device->send(connect_packet());
+    return device;
+  };
+  const std::string refused("\x20\x02\0\x03", 4);
+  std::uint64_t turned_away = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::unique_ptr<Device>> devices;
+    for (int i = 0; i < 3; ++i) {
+      devices.push_back(connected(greedy));
+      ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    }
+    for (int i = 0; i < 4; ++i, ++turned_away) EXPECT_EQ(connected(greedy)->receive(4), refused);
+    EXPECT_EQ(connected(modest)->receive(15), connect_packet()) << "others have places of their own";
+    EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
+    if (round == 1) {
+      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "");
+      ASSERT_EQ(page->sessions.size(), 3U);
+      for (const SessionInfo& session : page->sessions) EXPECT_TRUE(plane_->cut_session(session.id));
+    }
+    devices.clear();
+    ASSERT_TRUE(eventually([&] { return sessions() == 0; }));
+  }
+}
+
+// The options of every TCP socket of this process that `wanted` says yes to.
+std::vector<int> sockets_with(const std::function<bool(int)>& wanted) {
+  std::vector<int> found;
+  for (int fd = 3; fd < 1'024; ++fd) {
+    int type = 0;
+    socklen_t length = sizeof type;
+    if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM && wanted(fd)) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+int option_of(int fd, int level, int option) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  ::getsockopt(fd, level, option, &value, &length);
+  return value;
+}
+std::uint16_t port_of(int fd, bool peer) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  auto* at = reinterpret_cast<sockaddr*>(&address);
+  if ((peer ? ::getpeername(fd, at, &length) : ::getsockname(fd, at, &length)) != 0) return 0;
+  return ntohs(address.sin_port);
+}
+
+// The kernel's memory for both sockets of a session is bounded. How much it takes: test_peers.py.
+TEST_P(DataPlaneTest, TheKernelHoldsSoMuchOfASession) {
+  if (GetParam()) GTEST_SKIP() << "direct descriptors have no number to ask for";
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  ASSERT_EQ(device.receive(15), connect_packet());
+  const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
+  const auto to_broker = sockets_with([&](int fd) {
+    return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
+  });
+  ASSERT_EQ(accepted.size(), 1U);
+  ASSERT_EQ(to_broker.size(), 1U);
+  EXPECT_EQ(option_of(accepted[0], SOL_SOCKET, SO_SNDBUF), 2 * kClientSendBytes);
+  EXPECT_EQ(option_of(accepted[0], SOL_SOCKET, SO_RCVBUF), 2 * kClientReceiveBytes);
+  EXPECT_EQ(option_of(to_broker[0], SOL_SOCKET, SO_RCVBUF), 2 * kBrokerReceiveBytes);
+  EXPECT_EQ(option_of(to_broker[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT), kBrokerUnsentBytes);
+  EXPECT_LE(kKernelBytesOfASession, 2700 * 1024) << "what the documentation says";
+}
+
+// Dead peers are looked for on both sides, from a reload on as it says. How the kernel ends them: test_peers.py.
+TEST_P(DataPlaneTest, PeersAreWatched) {
+  if (GetParam()) GTEST_SKIP() << "direct descriptors have no number to ask for";
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  const auto look = [&](int idle, int interval, int user_timeout, bool on) {
+    Device device(port_, identity);
+    ASSERT_TRUE(device.handshake());
+    device.send(connect_packet());
+    ASSERT_EQ(device.receive(15), connect_packet());
+    const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
+    const auto to_broker = sockets_with([&](int fd) {
+      return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
+    });
+    ASSERT_EQ(accepted.size(), 1U);
+    ASSERT_EQ(to_broker.size(), 1U);
+    for (const int fd : {accepted[0], to_broker[0]}) {
+      EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), on ? 1 : 0);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), user_timeout);
+      if (!on) continue;
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval);
+      EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+    }
+  };
+  const auto reload = [&](std::chrono::milliseconds keepalive, std::chrono::milliseconds user_timeout) {
+    config_.listeners[0].keepalive = keepalive;
+    config_.listeners[0].user_timeout = user_timeout;
+    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+                                             std::move(*load_server_certificates(config_.listeners[0].certificates)));
+    ASSERT_TRUE(prepared);
+    plane_->install_listener(0, std::move(*prepared));
+    ASSERT_TRUE(eventually([&] { return sessions() == 0; })) << "the last one's sockets are closed";
+  };
+  look(60, 15, 120'000, true);  // a dead peer is found two minutes after it was last heard
+  reload(20s, 8s);
+  look(20, 2, 28'000, true);
+  reload(0s, 30s);
+  look(0, 0, 30'000, false);
+  reload(500ms, 1s);
+  look(1, 1, 1'500, true);
 }
 
 // At ten a second a shard the first handful closes at once, the rest in turn; all are in force with the answer.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proxy/session/session.h"
+#include "proxy/shard/device_sessions.h"
 #include "tests/simulation/fake_io.h"
 
 namespace sallyport::test {
@@ -37,16 +38,23 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
     return true;
   }
   void seen(const Verdict&) override { ++seen_count; }
+  DevicePlace device_enters(std::size_t, const Digest& device, std::uint64_t most) override {
+    return device_sessions.enter(device, most);
+  }
+  void device_leaves(std::size_t, const Digest& device, DevicePlace place) override {
+    device_sessions.leave(device, place);
+  }
   bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
     if (attempt >= brokers) return false;
     route.server = attempt;
     return true;
   }
-  Socket open_broker(const BrokerRoute&) override {
-    broker = io_.open(0);
+  Socket open_broker(const BrokerRoute&, const ListenerConfig&) override {
+    broker = out_of == 0 ? io_.open(0) : Socket(-out_of);
     return broker;
   }
   void broker_answered(const BrokerRoute&, bool connected, std::uint64_t) override {
+    found_down += connected ? 0 : 1;
     connected_count += connected ? 1 : 0;
   }
   void broker_left(const BrokerRoute&) override { --connected_count; }
@@ -55,8 +63,10 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   void wants_farewell(Session& session) override {
     if (!paced) session.farewell();
   }
-  void over(Session&, const Error& error, Cause cause, bool served) override {
+  void over(Session& session, const Error& error, Cause cause, bool served) override {
     ++over_count;
+    was_proven = session.proven();
+    was_decided = session.verdict() != nullptr;
     reason = error.reason;
     ended_as = cause;
     was_served = served;
@@ -84,6 +94,7 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   bool ends_by_date = false;  // a recheck looks at the verdict's dates
   Verdict verdict;
   Reason standing = Reason::None;
+  DeviceSessions device_sessions;
   unsigned brokers = 1;
   int full_offers = 0;
   Socket broker;
@@ -93,7 +104,9 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;
-  bool was_served = false;
+  int out_of = 0;      // errno: there is no socket to reach a broker with
+  int found_down = 0;  // brokers
+  bool was_served = false, was_proven = false, was_decided = false;
 
  private:
   FakeIo& io_;

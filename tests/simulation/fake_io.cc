@@ -144,7 +144,7 @@ bool FakeIo::run(Completion& completion) {
   if (refuse_connects > 0) {
     --refuse_connects;
     ++faults_made;
-    return finish(completion, -ECONNREFUSED), true;
+    return finish(completion, -refuse_with), true;
   }
   return finish(completion, 0), true;
 }

@@ -51,6 +51,7 @@ class FakeIo final : public Io {
 
   Faults faults;
   int refuse_connects = 0;     // so many of the next ones fail
+  int refuse_with = 111;       // ECONNREFUSED, or another errno
   bool hold_connects = false;  // while it is so, none completes
   bool turn();                 // completes what it likes; false when nothing was in flight
   int open_sockets() const;

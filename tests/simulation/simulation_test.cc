@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 
 #include "tests/simulation/world.h"
@@ -41,6 +43,7 @@ Script draw(std::mt19937_64& random) {
   script.tickets = one_in(2);
   script.tcp = one_in(4);
   script.hangs_up = one_in(3);
+  script.place_taken = one_in(30);
   return script;
 }
 
@@ -95,10 +98,11 @@ bool run_one(std::uint64_t seed) {
         << "bytes passed after the cut";
     EXPECT_EQ(world.host.reason, Reason::DeviceInactive);
   }
-  if (script.standing >= Standing::Pending) {
+  if (script.standing >= Standing::Pending || script.place_taken) {
     EXPECT_FALSE(world.host.was_served);
   }
-  const bool ended_early = script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending;
+  const bool ended_early =
+      script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending || script.place_taken;
   return world.io.faults_made > 0 || ended_early;
 }
 
@@ -131,6 +135,30 @@ std::unique_ptr<World> play(const Script& script, std::uint64_t seed = 1) {
   world->run();
   world->check();
   return world;
+}
+
+// What is refused in the handshake was only claimed, by whichever engine; what is refused later was proven.
+TEST(Session, ACertificateIsClaimedUntilItsKeyIsProven) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Script script;
+    script.version = version;
+    for (const auto standing : {Standing::Refused, Standing::LostBeforeConnect, Standing::Pending}) {
+      script.standing = standing;
+      const auto world = play(script);
+      EXPECT_TRUE(world->host.was_decided);
+      EXPECT_EQ(world->host.was_proven, standing != Standing::Refused) << version;
+    }
+    // Its signature is broken on the way: the verdict was good, and nothing is proven.
+    script.standing = Standing::Known;
+    script.flips_a_byte = true;
+    int unproven = 0;
+    for (std::uint64_t seed = 1; seed <= 600 && unproven == 0; ++seed) {
+      const auto world = play(script, seed);
+      EXPECT_TRUE(world->host.was_proven || !world->host.was_served);
+      unproven += world->host.was_decided && !world->host.was_proven ? 1 : 0;
+    }
+    EXPECT_GT(unproven, 0) << version;
+  }
 }
 
 // Whatever a session is doing, one step takes it to its end, and nothing leads out of the end but the slab.
@@ -193,6 +221,58 @@ TEST(Session, StandingLostBeforeTheConnectEndsThere) {
   EXPECT_EQ(world->host.offered + world->host.seen_count, 0);
 }
 
+TEST(Session, ADeviceWithoutAPlaceIsTold) {
+  Script script;
+  script.place_taken = true;
+  for (const bool mqtt5 : {false, true}) {
+    script.mqtt5 = mqtt5;
+    const auto world = play(script);
+    EXPECT_EQ(world->host.reason, Reason::TooManySessions);
+    EXPECT_EQ(world->client_got, mqtt5 ? std::string("\x20\x03\0\x97\0", 5) : std::string("\x20\x02\0\x03", 4));
+    EXPECT_TRUE(world->client->closed()) << "an orderly end";
+    EXPECT_EQ(world->host.offered + world->host.seen_count, 0);
+  }
+  // Bytes alone have no word for it.
+  script.mqtt5 = false;
+  script.tcp = true;
+  const auto world = play(script);
+  EXPECT_EQ(world->host.reason, Reason::TooManySessions);
+  EXPECT_TRUE(world->broker_got.empty() && world->client_got.empty());
+}
+
+// Whose last session ends between the handshake and the CONNECT has its place.
+TEST(Session, APlaceThatBecomesFreeIsTaken) {
+  Script script;
+  script.place_taken = true;
+  script.client_sends_from_turn = 60;
+  World world(script, 1);
+  while (world.session.state() == Session::State::Handshaking) ASSERT_TRUE(world.turn());
+  ASSERT_EQ(world.session.state(), Session::State::AwaitingConnect);
+  world.free_place();
+  world.run();
+  world.check();
+  EXPECT_TRUE(world.host.was_served);
+}
+
+// More of them than are told why are let go at once.
+TEST(Session, NotManyWaitToBeTold) {
+  Script script;
+  script.place_taken = true;
+  World world(script, 1);
+  const Digest device = world.host.verdict.identity->fingerprint;
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    ASSERT_EQ(world.host.device_enters(0, device, 1), DevicePlace::ToBeTold);
+  }
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::TooManySessions);
+  EXPECT_EQ(world.session.mqtt_version(), std::nullopt);
+  EXPECT_TRUE(world.client_got.empty());
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    world.host.device_leaves(0, device, DevicePlace::ToBeTold);
+  }
+  world.check();
+}
+
 TEST(Session, NoBrokerIsAnswered) {
   Script script;
   script.brokers = 2;
@@ -200,6 +280,33 @@ TEST(Session, NoBrokerIsAnswered) {
   const auto world = play(script);
   EXPECT_EQ(world->host.reason, Reason::BrokerUnavailable);
   EXPECT_EQ(world->client_got, std::string("\x20\x02\0\x03", 4));
+}
+
+// What this machine lacks says nothing of a broker: none is taken for down, and the client is told to come back.
+TEST(Session, RunningOutOfDescriptorsIsNoBrokersFault) {
+  Script script;
+  script.brokers = 2;
+  for (const int error : {EMFILE, ENFILE, ENOBUFS}) {
+    World world(script, 1);
+    world.host.out_of = error;
+    world.run();
+    world.check();
+    EXPECT_EQ(world.host.reason, Reason::BrokerUnavailable);
+    EXPECT_EQ(world.client_got, std::string("\x20\x02\0\x03", 4));
+    EXPECT_EQ(world.host.found_down, 0);
+  }
+  // No local port is left towards one of them: the other one may be reached.
+  World world(script, 1);
+  world.io.refuse_connects = 1;
+  world.io.refuse_with = EADDRNOTAVAIL;
+  world.run();
+  world.check();
+  EXPECT_TRUE(world.host.was_served);
+  EXPECT_EQ(world.host.found_down, 0);
+  World refused(script, 1);
+  refused.io.refuse_connects = 1;
+  refused.run();
+  EXPECT_EQ(refused.host.found_down, 1) << "who refuses is down";
 }
 
 // A client that only wants a ticket, as with `openssl s_client -sess_out`, need not say anything for it.
@@ -512,6 +619,54 @@ TEST(Session, AnMqtt5ClientIsToldAtAPacketBoundary) {
   EXPECT_GT(told, 50);
 }
 
+// A client that reads slowly, and whose kernel has no more room: what was on its way still arrives, so the packet it is
+// in is whole and it is told. It must go on reading: one that does not is let go a second later.
+TEST(Session, ASlowMqtt5ClientIsToldAsWell) {
+  int told = 0, in_flight = 0;
+  for (int turn = 20; turn < 140; ++turn) {
+    Script script;
+    script.mqtt5 = true;
+    script.client_end = ClientEnd::WaitsForBroker;
+    script.client_bytes = 0;
+    script.broker_bytes = 150'000;
+    script.client_reads_from_turn = turn;  // so its kernel has little room
+    script.cut_at_turn = turn;
+    World world(script, static_cast<std::uint64_t>(turn));
+    world.script.client_reads_from_turn = 0;  // but for its handshake
+    while (world.session.state() < Session::State::Forwarding && world.turn()) {
+    }
+    world.script.client_reads_from_turn = turn;
+    while (world.turns + 1 < turn && world.turn()) {
+    }
+    in_flight += world.io.sending_bytes(world.client_socket) > 0 ? 1 : 0;
+    world.run();
+    world.check();
+    if (world.broker_bytes_at_cut == SIZE_MAX || !world.host.was_served) continue;
+    const std::string& got = world.client_got;
+    told += got.size() >= 3 && got.compare(got.size() - 3, 3, "\xE0\x01\x98") == 0 && world.client->closed() ? 1 : 0;
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(in_flight, 110);
+  EXPECT_GT(told, 110);
+  Script script;
+  script.mqtt5 = true;
+  script.client_end = ClientEnd::WaitsForBroker;
+  script.broker_bytes = 150'000;
+  World deaf(script, 7);
+  while (deaf.session.state() < Session::State::Forwarding && deaf.turn()) {
+  }
+  deaf.script.client_reads_from_turn = 1'000'000;
+  deaf.io.faults.window = 1024;
+  for (int i = 0; i < 100; ++i) deaf.turn();
+  const std::uint64_t cut_ms = deaf.host.now_ms;
+  deaf.session.cut(Reason::DeviceRevoked);
+  while (deaf.host.over_count == 0 && deaf.turn()) {
+  }
+  EXPECT_LE(deaf.host.now_ms - cut_ms, 1'200U) << "nobody waits for it any longer";
+  deaf.run();
+  deaf.check();
+}
+
 TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
   Script script;
   script.mqtt5 = true;
@@ -664,6 +819,48 @@ TEST(Session, AClockThatIsSetForwardEndsIt) {
   world.run();
   EXPECT_EQ(world.host.reason, Reason::Expired);
   EXPECT_LE(world.host.now_ms, 10'000U);
+}
+
+// No byte either way for idle_timeout, and at most a quarter more; each byte begins it anew. What the broker sees is an
+// end without a DISCONNECT, so it publishes the Will; a stream of bytes is cut off.
+TEST(Session, AnIdleSessionEnds) {
+  for (const bool tcp : {false, true}) {
+    for (const bool from_broker : {false, true}) {
+      Script script;
+      script.client_end = ClientEnd::WaitsForBroker;
+      script.tcp = tcp;
+      script.idle_timeout = std::chrono::seconds(8);
+      World world(script, 9);
+      const auto passed = [&] { return world.client_got.size() + world.broker_got.size(); };
+      const std::uint64_t speaks_until = 60'000;
+      std::uint64_t last_ms = 0, spoke_ms = 0;
+      while (world.host.over_count == 0) {
+        const std::size_t before = passed();
+        if (world.session.state() == Session::State::Forwarding && world.host.now_ms - spoke_ms > 6'000 &&
+            world.host.now_ms < speaks_until && before >= world.client_sends.size() + world.broker_sends.size()) {
+          spoke_ms = world.host.now_ms;
+          if (from_broker) {
+            world.io.peer_writes(world.host.broker, "x");
+          } else {
+            world.client_sends += "x";
+          }
+        }
+        ASSERT_TRUE(world.turn());
+        if (passed() != before) last_ms = world.host.now_ms;
+      }
+      EXPECT_EQ(world.host.ended_as, Cause::Timeout);
+      EXPECT_GT(last_ms, speaks_until - 8'000) << "it was quiet for less, again and again";
+      EXPECT_GE(world.host.now_ms - last_ms, 7'800U);
+      EXPECT_LE(world.host.now_ms - last_ms, 10'500U);
+      if (from_broker) world.broker_sends = world.client_got;  // what the test wrote is said, too
+      world.broker_sent = world.broker_sends.size();
+      world.run();
+      world.check();
+      EXPECT_TRUE(world.broker_got == world.client_sends);
+      EXPECT_TRUE(world.client->closed()) << "the client is told, too";
+      EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), tcp);
+    }
+  }
 }
 
 TEST(Session, SilenceIsTimedOut) {

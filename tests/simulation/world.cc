@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "proxy/tls/ticket_keys.h"
 
@@ -28,6 +29,7 @@ struct Shared {
         {dir.write("chain", server.certificate.pem()), dir.write("key", key_pem(server.key.get()))});
     listener.handshake_timeout = std::chrono::milliseconds(2000);
     listener.connect_timeout = std::chrono::milliseconds(2000);
+    listener.max_sessions_per_device = 1;
     tcp_listener = listener;
     tcp_listener.protocol = Protocol::Tcp;
     auto made = TlsContext::create(listener);
@@ -111,7 +113,8 @@ World::World(const Script& chosen, std::uint64_t seed)
     : World(chosen, seed, seed % 4 == 1 ? lived_before() : std::make_unique<Session>()) {}
 
 World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> used)
-    : random(seed), script(chosen), owned(std::move(used)), session(*owned) {
+    : random(seed), script(chosen), config(listener(chosen.tcp)), owned(std::move(used)), session(*owned) {
+  config.idle_timeout = script.idle_timeout;
   client_socket = io.open(0);
   client = std::make_unique<TlsClient>(TlsClient::Options{.device = &shared().device, .version = script.version});
   client_sends = connect_packet(script.mqtt5) + noise(random, script.client_bytes);
@@ -128,11 +131,19 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
   if (script.standing == Script::Standing::Refused) host.verdict.reason = Reason::CaInactive;
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
+  if (script.place_taken) {
+    EXPECT_EQ(host.device_enters(0, host.verdict.identity->fingerprint, 1), DevicePlace::Taken);
+  }
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host.parts, {0, &listener(script.tcp), tls}, client_socket, sockaddr_storage{});
+  session.begin(host.parts, {0, &config, tls}, client_socket, sockaddr_storage{});
   EXPECT_EQ(session.client_id(), "");
   EXPECT_FALSE(session.mqtt_version().has_value());
   EXPECT_EQ(session.verdict(), nullptr);
+}
+
+void World::free_place() {
+  if (!std::exchange(script.place_taken, false)) return;
+  host.device_leaves(0, host.verdict.identity->fingerprint, DevicePlace::Taken);
 }
 
 bool World::client_has_ticket() const {
@@ -282,6 +293,8 @@ void World::check() {
   EXPECT_TRUE(host.timers().empty());
   EXPECT_TRUE(host.index().empty());
   EXPECT_EQ(host.connected_count, 0);
+  free_place();
+  EXPECT_EQ(host.device_sessions.devices(), 0U) << "a place of the device's is lost";
   EXPECT_EQ(session.held_bytes(), 0U);
   EXPECT_LE(most_held, 256U * 1024);
   EXPECT_LE(most_held_before_connect, 96U * 1024);

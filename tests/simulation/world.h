@@ -2,6 +2,7 @@
 // broker on the other, and what either sent and got.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <random>
@@ -30,8 +31,10 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool tcp = false;       // the listener's protocol
-  bool hangs_up = false;  // the client closes its socket when it has said all, and hears nothing more
+  bool tcp = false;  // the listener's protocol
+  std::chrono::milliseconds idle_timeout{0};
+  bool place_taken = false;  // the device has as many sessions as it may have
+  bool hangs_up = false;     // the client closes its socket when it has said all, and hears nothing more
 };
 
 // A session of the slab is used again and again. Here every fourth seed's has lived before: with a client of MQTT 5, a
@@ -50,10 +53,13 @@ class World {
   // Of what the client said: so much at least was in whole, unharmed records that the session has received.
   std::size_t received_whole();
 
+  void free_place();  // the one that place_taken takes
+
   static const ListenerConfig& listener(bool tcp = false);
 
   std::mt19937_64 random;
   Script script;
+  ListenerConfig config;  // the session's
   FakeIo io{random};
   FakeHost host{io};
   std::unique_ptr<Session> owned;

@@ -3,13 +3,16 @@
 #include "cache/base/log.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "cache/base/text.h"
+#include "tests/eventually.h"
 
 namespace sallyport {
 namespace {
@@ -87,6 +90,97 @@ TEST(Log, AStalledOutputStopsNobodyAndDropsAreCounted) {
   // Nobody has read a byte, and we are here: neither a line nor the end waits for the output.
   ::close(pipe_fds[0]);
   ::close(pipe_fds[1]);
+}
+
+// What a value of 57 KB once took stays with nobody: neither as a line, nor as the memory of a slot.
+TEST(Log, ALongValueIsCutAndLeavesNoMemoryBehind) {
+  int pipe_fds[2];
+  ASSERT_EQ(::pipe(pipe_fds), 0);
+  std::size_t longest = 0, lines = 0;
+  std::thread reader([&] {
+    std::string line;
+    char chunk[65536];
+    for (ssize_t n = 0; (n = ::read(pipe_fds[0], chunk, sizeof chunk)) > 0;) {
+      for (const char c : std::string_view(chunk, static_cast<std::size_t>(n))) {
+        if (c != '\n') {
+          line += c;
+          continue;
+        }
+        longest = std::max(longest, line.size());
+        lines += line.find("flood") != std::string::npos ? 1 : 0;
+        line.clear();
+      }
+    }
+  });
+  {
+    Log log(Level::Info, LogFormat::Text, pipe_fds[1]);
+    Logger& logger = log.logger();
+    const std::size_t before = ::mallinfo2().uordblks;
+    const std::string long_value(57'000, 'x');
+    for (int i = 0; i < 3'000; ++i) logger.info("flood", {{"value", long_value}});
+    // Within a second or so the writer has taken them all, and says so by taking one more.
+    EXPECT_TRUE(eventually([&] {
+      const std::uint64_t dropped = log.dropped();
+      logger.info("short");
+      return log.dropped() == dropped && ::mallinfo2().uordblks < before + 1'500'000;
+    })) << "1,024 slots keep what a long line took: "
+        << ::mallinfo2().uordblks - before;
+  }
+  ::close(pipe_fds[1]);
+  reader.join();
+  ::close(pipe_fds[0]);
+  EXPECT_GT(lines, 1'000U);
+  EXPECT_LT(longest, 5'000U);
+}
+
+TEST(Text, WhatIsCutSaysSoAndHoldsNoHalfCharacter) {
+  EXPECT_EQ(shortened(std::string(256, 'x')), std::string(256, 'x'));
+  EXPECT_EQ(shortened(std::string(257, 'x')), std::string(253, 'x') + "…");
+  EXPECT_EQ(kept_of(std::string(256, 'x')), std::string(256, 'x'));
+  EXPECT_EQ(kept_of(std::string(15'000, 'x')), std::string(257, 'x') + "…");
+  const std::string smile = "\xF0\x9F\x98\x80";
+  for (std::size_t before = 245; before < 262; ++before) {
+    std::string text(before, 'x');
+    for (int i = 0; i < 10; ++i) text += smile;
+    for (const std::string& made : {shortened(text), kept_of(text)}) {
+      for (std::string_view rest = made; !rest.empty(); rest.remove_prefix(utf8_sequence(rest))) {
+        ASSERT_GT(utf8_sequence(rest), 0U) << before;
+      }
+    }
+    EXPECT_LE(shortened(text).size(), kPeerText);
+    EXPECT_GT(kept_of(text).size(), kPeerText) << "what was cut is never taken for a whole text of a good length";
+  }
+  EXPECT_EQ(shortened(std::string(1'000, '\x80')).size(), kPeerText) << "no UTF-8 at all";
+}
+
+// Whatever ends a line, moves a cursor or turns the order of text round is shown as its bytes.
+TEST(Text, NothingSteersWhoReadsIt) {
+  const auto utf8 = [](std::uint32_t point) {
+    if (point < 0x80) return std::string(1, static_cast<char>(point));
+    if (point < 0x800) {
+      return std::string{static_cast<char>(0xC0 | point >> 6), static_cast<char>(0x80 | (point & 0x3F))};
+    }
+    return std::string{static_cast<char>(0xE0 | point >> 12), static_cast<char>(0x80 | (point >> 6 & 0x3F)),
+                       static_cast<char>(0x80 | (point & 0x3F))};
+  };
+  std::vector<std::uint32_t> steering = {0x61C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, 0x7F};
+  for (std::uint32_t point = 0; point < 0x20; ++point) steering.push_back(point);
+  for (std::uint32_t point = 0x80; point < 0xA0; ++point) steering.push_back(point);
+  for (std::uint32_t point = 0x202A; point <= 0x202E; ++point) steering.push_back(point);
+  for (std::uint32_t point = 0x2066; point <= 0x2069; ++point) steering.push_back(point);
+  for (const std::uint32_t point : steering) {
+    const std::string raw = "a" + utf8(point) + "b";
+    const std::string shown = escaped(raw);
+    EXPECT_EQ(shown.substr(0, 3), "a\\x") << point;
+    EXPECT_EQ(shown.find(utf8(point)), std::string::npos) << point;
+    std::string json;
+    append_json_escaped(json, raw);
+    EXPECT_EQ(json.substr(0, 3), "a\\u") << point;
+    if (point < 0x7F) continue;
+    EXPECT_EQ(steering_escaped("{\"k\": \"" + raw + "\"}"), "{\"k\": \"" + json + "\"}") << point;
+  }
+  EXPECT_EQ(steering_escaped("{\n \"k\": \"Zähler 世 \xF0\x9F\x98\x80 \xFF\"\n}"),
+            "{\n \"k\": \"Zähler 世 \xF0\x9F\x98\x80 \xFF\"\n}");
 }
 
 TEST(Text, Utf8IsJudgedAsTheStandardSays) {

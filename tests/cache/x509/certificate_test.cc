@@ -208,6 +208,28 @@ TEST(Identity, CollectsNamesOfEveryKind) {
   EXPECT_EQ(identity.san_uri, (std::vector<std::string>{"urn:device:1"}));
 }
 
+// A stranger's certificate of 15 KB: what is kept of it everywhere is little, and says that it was cut.
+TEST(Identity, IsSmallWhateverTheCertificateSays) {
+  Leaf leaf;
+  leaf.cn = "one";
+  leaf.subject_alt_name = "URI:urn:" + std::string(5'000, 'u');
+  for (int i = 0; i < 20; ++i) leaf.subject_alt_name += ",DNS:" + std::to_string(i) + std::string(400, 'd');
+  for (int i = 0; i < 40; ++i) leaf.more_cns.push_back(std::string(60, 'n'));
+  const Certificate certificate = make(leaf, nullptr).certificate;
+  ASSERT_GT(certificate.subject().size(), 2'000U);
+  const Identity identity = make_identity(certificate);
+  EXPECT_EQ(identity.subject.size(), kPeerText);
+  EXPECT_EQ(identity.subject.substr(kPeerText - 3), "…");
+  EXPECT_LE(identity.subject.capacity(), kPeerText + 64);
+  ASSERT_EQ(identity.san_uri.size(), 1U);
+  ASSERT_EQ(identity.san_dns.size(), Identity::kNamesKept);
+  for (const std::string& name : {identity.san_uri[0], identity.san_dns[0]}) {
+    EXPECT_GT(name.size(), kPeerText) << "too long for a template before, too long now";
+    EXPECT_LE(name.size(), kPeerText + 8);
+    EXPECT_EQ(name.substr(name.size() - 3), "…");
+  }
+}
+
 TEST(CaSet, LinksBySignatureAndNotByName) {
   const Identity509 root = make_ca("Root"), namesake = make_ca("Root"), mid = make_ca("Mid", &root);
   CaSet::LinkMemo memo;

@@ -154,6 +154,25 @@ TEST(PlainLeaf, SubjectsOfEveryKind) {
   read("BMPString", Read::Plainly, set(attribute(3, 0x1e, std::string("\0a\0b", 4))));
   read("T61String", Read::Plainly, set(attribute(3, 0x14, "\xe4")));
   read("UTF8String that is none", Read::ByOpenssl, set(attribute(3, 0x0c, "\xff\xfe")));
+  // A stranger's names may fill 16 KiB. Either reader keeps the same beginning of them.
+  for (const std::uint8_t tag : Der{0x0c, 0x13}) {
+    for (const std::size_t length : {200, 249, 250, 251, 252, 253, 254, 255, 256, 257, 258, 259, 260, 15'000}) {
+      const std::string what = "a value of " + std::to_string(length);
+      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(length, 'x'))));
+      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(length, '\\'))));
+      read(what.c_str(), Read::Plainly, set(attribute(11, tag, std::string(length, '"') + "a")));
+    }
+    read("many values", Read::Plainly, [&] {
+      Der many;
+      for (int i = 0; i < 300; ++i) many = joined({many, set(attribute(11, tag, "A b-1"))});
+      return many;
+    }());
+  }
+  for (std::size_t before = 240; before < 260; ++before) {
+    std::string value(before, 'x');
+    for (int i = 0; i < 20; ++i) value += "\xF0\x9F\x98\x80";
+    read("a character across the end", Read::Plainly, set(attribute(3, 0x0c, value)));
+  }
   read("not a name", Read::ByOpenssl, set(attribute(3, 0x13, "a") = Der{0x31, 0x00}));
   read("bytes behind it", Read::ByOpenssl, joined({set(attribute(3, 0x13, "a")), {0x05, 0x00}}));
 }

@@ -1,39 +1,10 @@
 """A disk that hangs: the state folder is a loop mount, and fsfreeze holds every write to it."""
 
-import subprocess
-import time
-
 import pytest
-from harness.device import Ended, admitted
+from harness.device import admitted
+from harness.disk import Disk, is_refused, timed
 from harness.server import listener
 from harness.wait import until
-
-
-class Disk:
-    """A file system of its own in a file."""
-
-    def __init__(self, folder, mebibytes=600):
-        self.mount = folder / "mount"
-        self.mount.mkdir(parents=True)
-        image = folder / "image"
-        with image.open("wb") as file:
-            file.truncate(mebibytes << 20)
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
-        subprocess.run(["mount", "-o", "loop", image, self.mount], check=True)
-        self.frozen = False
-
-    def freeze(self):
-        subprocess.run(["fsfreeze", "--freeze", self.mount], check=True)
-        self.frozen = True
-
-    def thaw(self):
-        if self.frozen:
-            subprocess.run(["fsfreeze", "--unfreeze", self.mount], check=True)
-        self.frozen = False
-
-    def remove(self):
-        self.thaw()
-        subprocess.run(["umount", self.mount], check=True)
 
 
 @pytest.fixture
@@ -43,25 +14,10 @@ def disk(tmp_path):
     made.remove()
 
 
-def is_refused(server, identity):
-    try:
-        admitted(server.port, identity).close()
-    except (Ended, AssertionError, OSError):
-        return True
-    return False
-
-
-def timed(what, call):
-    begun = time.monotonic()
-    done = call()
-    print(f"  {what}: {time.monotonic() - begun:.2f} s: {(done.stderr or done.stdout).strip()[:150]}")
-    return done
-
-
 def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, broker, site, root):
-    """Revoked, deactivated, a listener made mutual while the disk hangs: in force at once, said to be not durable, more of them than there
-    are admin workers; /readyz, status and the metric say why. What lets somebody in is refused. Once the disk answers,
-    everything is durable: a kill and a start change nothing."""
+    """Revoked, deactivated, a listener made mutual while the disk hangs: in force at once, said to be not durable, more of
+    them than there are admin workers; /readyz, status and the metric say why. What lets somebody in is refused. Once the
+    disk answers, everything is durable: a kill and a start change nothing."""
     server = serve_once([listener(site), listener(site, "open", auth="one-way")], broker,
                         state_dir=str(disk.mount / "state"))
     root.register(server)

@@ -218,6 +218,66 @@ def test_names_that_would_forge(server, root, work, what):
         assert not any(line.startswith("2026-01-01T") for line in text.splitlines())
 
 
+def test_a_strangers_subject_of_15_kb(server, work):
+    """A hundred of them, each another certificate: lines stay short, say that they were cut, and are few.
+
+    It was copied whole: 52 KB of memory for each remembered refusal, and a line of 57 KB in the log.
+    """
+    stranger = Authority(work / "talker", "Unregistered talker")
+    attribute = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "\x01\u2067\u061c" + "w" * 58)
+    key, count = new_key(), 100
+    before = server.rejections("mqtts").get("ca_unknown", 0)
+    lines_before, more_before = len(server.lines("rejected", reason="ca_unknown")), len(server.lines("rejected-more"))
+    for number in range(count):
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"talker {number}")] + [attribute] * 180)
+        assert refusal(server.port, stranger.issue(subject=name, key=key)) == "unknown_ca"
+    assert server.rejections("mqtts")["ca_unknown"] - before == count, "the counter has every one"
+
+    def said():
+        lines = server.lines("rejected", reason="ca_unknown")[lines_before:]
+        more = [line for line in server.lines("rejected-more")[more_before:] if line.fields["reason"] == "ca_unknown"]
+        return lines, sum(int(line.fields["count"]) for line in more)
+    until("what was left out is said", lambda: len(said()[0]) + said()[1] == count)
+    for line in said()[0]:
+        assert len(line.text) < 2000, f"a line of {len(line.text)} bytes"
+        assert line.fields["subject"].endswith("…"), line.text
+        assert not set(line.text) & {"\x01", "\u2067", "\u061c"}
+    shown = [each for each in server.json("rejections") if each["subject"].startswith("CN = talker ")]
+    assert len(shown) == count, "rejections has every one"
+    assert all(len(each["subject"].encode()) <= 256 and each["subject"].endswith("…") for each in shown)
+    for text in (server.cli("rejections").stdout, server.cli("rejections", "-o", "json").stdout):
+        assert "talker 99" in text and not set(text) & {"\x01", "\u2067", "\u061c"}
+
+
+def test_a_flood_is_sampled(server):
+    """A thousand of one kind at once: the log has the first of them and the count of the others, the counter has all."""
+    count, before = 1000, server.rejections("crowd").get("tls_error", 0)
+    for _ in range(count):
+        with plain(server.ports["crowd"]) as sock:
+            sock.sendall(b"neither TLS nor anything else")
+            drained(sock)
+
+    def lines():
+        return len(server.lines("rejected", listener="crowd", reason="tls_error"))
+
+    def left_out():
+        return sum(int(line.fields["count"]) for line in server.lines("rejected-more", listener="crowd", reason="tls_error"))
+    until("each is counted", lambda: server.rejections("crowd")["tls_error"] - before == count)
+    until("and none is lost", lambda: lines() + left_out() == count + before)
+    assert left_out() > 0, lines()
+
+
+def test_a_client_id_of_60_kb(server, root):
+    """What a device calls itself is shown with its beginning, and reaches the broker whole."""
+    name = "\u202e" + "c" * 60000
+    with Device(server.port, root.issue("long id")) as device:
+        assert device.connect(name) == 0
+        found = until("it is listed", lambda: [each["client_id"] for each in server.json("session", "list")
+                                               if each["client_id"].startswith("\u202e")])
+        assert len(found[0]) < 300 and found[0].endswith("c…")
+        assert "\u202e" not in server.cli("session", "list").stdout + server.cli("session", "list", "-o", "json").stdout
+
+
 def test_a_storm_of_half_open_handshakes(server, root):
     """300 peers break off right after their ClientHello, from eight threads; nothing is left behind."""
     def hit():

@@ -1,10 +1,14 @@
 """The reasons that lie in a connection, not in a certificate: what is not MQTT, not TLS, too slow or too much."""
 
+import base64
 import socket
+import time
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from harness import packet
+from harness.authority import new_key
 from harness.broker import free_port
 from harness.device import Device, Ended, admitted, plain, refusal
 from harness.server import listener
@@ -18,7 +22,8 @@ def server(broker, serve, site, root):
     running = serve(
         [listener(site, **SHORT),
          listener(site, name="narrow", max_connections=2, **SHORT),
-         listener(site, name="orphan", **{**SHORT, "upstream": "gone"})],
+         listener(site, name="orphan", **{**SHORT, "upstream": "gone"}),
+         listener(site, name="shared", max_sessions_per_device=2)],
         upstreams=[{"name": "broker", "servers": [broker.address]},
                    {"name": "gone", "servers": [f"127.0.0.1:{free_port()}"]}],
         proxy={"shards": 1})
@@ -209,3 +214,72 @@ def test_nothing_of_the_reason_reaches_the_peer(server, device):
                 assert talker.tls.recv(100) == b""
             except OSError as error:
                 assert not isinstance(error, socket.timeout)
+
+
+def test_too_many_sessions(server, root):
+    """The third session of one certificate is told so; a place that was left can be taken again, however it was left."""
+    port, greedy, modest = server.ports["shared"], root.issue("greedy"), root.issue("modest")
+    first, second = admitted(port, greedy, client_id="1"), admitted(port, greedy, client_id="2")
+    for version, code in ((4, 0x03), (5, 0x97)):
+        with server.refuses("too_many_sessions", listener_name="shared", serial=greedy.serial, claimed="0"):
+            with Device(port, greedy) as third:
+                assert third.connect("3", version) == code
+                assert third.end() == "close_notify"
+    with admitted(port, modest, client_id="4"), admitted(server.port, greedy, client_id="5"):
+        pass  # other devices and other listeners have places of their own
+
+    def again():
+        device = Device(port, greedy)
+        if device.connect(f"again {time.monotonic()}") == 0:
+            return device
+        device.close()
+        return None
+
+    def cut(_):
+        for each in server.json("session", "list", "--device", greedy.id):
+            server.cli("session", "cut", each["id"], "--yes")
+    held = [first, second]
+    for end in (Device.close, Device.reset, Device.close_notify, cut):
+        end(held[0])
+        held[0] = until("its place is free", again)
+        held.pop().close()
+        held.append(until("and the one of a closed socket", again))
+
+
+def test_a_certificate_without_its_key(server, root, work):
+    """Whoever sends somebody else's certificate is refused, and shown as one who claims it: nobody blocks the victim."""
+    victim = root.issue("victim")
+    admitted(server.port, victim).close()
+    server.registered(victim)
+    thief = Stolen(victim, work)
+    for tls in ("1.2", "1.3"):
+        with server.refuses("tls_error", fingerprint=victim.id, claimed="1"):
+            assert refusal(server.port, thief, tls) == "decrypt_error"
+    mine, = server.json("rejections", "--serial", victim.serial)
+    assert (mine["claimed"], mine["reason"], mine["count"], mine["claimed_count"]) == (True, "tls_error", 2, 2)
+    assert server.metric("rejections_claimed_total", listener="mqtts", reason="tls_error") == 2
+    table = server.cli("rejections", "--serial", victim.serial).stdout.splitlines()
+    assert "CLAIMED" in table[0] and " yes " in table[1]
+    with server.refuses("not_mqtt", fingerprint=victim.id, claimed="0"):  # what it does itself is proven
+        with Device(server.port, victim) as device:
+            device.send(packet.pingreq())
+            device.end()
+    mine, = server.json("rejections", "--serial", victim.serial)
+    assert (mine["claimed"], mine["reason"], mine["count"], mine["claimed_count"]) == (False, "not_mqtt", 3, 2)
+
+
+class Stolen:
+    """A certificate with a key file that passes for its own until something is signed with it: RFC 5915."""
+
+    def __init__(self, victim, work):
+        def tlv(tag, body):
+            return bytes([tag, len(body)]) + body
+        secret = new_key().private_numbers().private_value.to_bytes(32, "big")
+        point = victim.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        key = tlv(0x30, b"\x02\x01\x01" + tlv(4, secret) + tlv(0xA0, bytes.fromhex("06082a8648ce3d030107")) +
+                  tlv(0xA1, tlv(3, b"\0" + point)))
+        self.chain_file = victim.chain_file
+        self.key_file = str(work / "stolen.key")
+        body = base64.encodebytes(key).decode()
+        with open(self.key_file, "w") as file:
+            file.write(f"-----BEGIN EC PRIVATE KEY-----\n{body}-----END EC PRIVATE KEY-----\n")

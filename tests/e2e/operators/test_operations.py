@@ -291,7 +291,8 @@ def test_a_reload_with_a_ca_that_cannot_be_trusted_changes_nothing(reloading, ro
 
 
 def test_reload_cas(reloading, root, work):
-    """A listener that admits fewer CAs: from the reload on a device of another is refused, with a ticket, too."""
+    """A listener that admits fewer CAs: from the reload on a device of another is refused, with a ticket, too; one that
+    was connected is cut, and one that still belongs goes on."""
     server, file = reloading(cas=[])
     other = Authority(work / "reload-cas", "Other of the reload")
     other.register(server)
@@ -300,9 +301,11 @@ def test_reload_cas(reloading, root, work):
     with admitted(server.port, others, "1.2") as device:
         ticket, context = device.tls.session, device.context
     server.registered(others)
-    file.edit("cas = []", f'cas = ["{root.id}"]')
-    file.reload()
-    admitted(server.port, ours).close()
+    with admitted(server.port, others, client_id="goes") as goes, admitted(server.port, ours, client_id="stays") as stays_on:
+        file.edit("cas = []", f'cas = ["{root.id}"]')
+        file.reload()
+        assert goes.end() == "close_notify"
+        stays_on.ping()
     assert refusal(server.port, others) in ("unknown_ca", "certificate_unknown")
     sock = plain(server.port)
     with pytest.raises(OSError) as refused:

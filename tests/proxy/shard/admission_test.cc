@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
 #include "proxy/session/session.h"
 #include "proxy/shard/address_limits.h"
+#include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
+#include "proxy/shard/refusal_log.h"
 #include "proxy/tls/client_hello.h"
 
 namespace sallyport {
@@ -57,6 +60,76 @@ TEST(AddressLimits, TheRateAllowsASecondsWorthAndThenThatManyASecond) {
     admitted += limits.enter(peer, 0, 10, now += kSecond / 100) == Admission::Admitted ? 1 : 0;
   EXPECT_EQ(admitted, 100);
   EXPECT_EQ(limits.enter(address("192.0.2.9"), 0, 10, now), Admission::Admitted);
+}
+
+TEST(DeviceSessions, ACertificateHasSoManyWhateverItsAddresses) {
+  DeviceSessions sessions;
+  const Digest device{1}, other{2};
+  using enum DevicePlace;
+  EXPECT_EQ(sessions.enter(device, 2), Taken);
+  EXPECT_EQ(sessions.enter(device, 2), Taken);
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) EXPECT_EQ(sessions.enter(device, 2), ToBeTold);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(sessions.enter(device, 2), Refused) << "nobody waits without a bound";
+  EXPECT_EQ(sessions.enter(other, 2), Taken);
+  sessions.leave(device, Taken);
+  EXPECT_EQ(sessions.enter(device, 2), Taken) << "who waits to be told takes no place";
+  EXPECT_EQ(sessions.enter(device, 3), Taken) << "a raised limit counts at once";
+  EXPECT_EQ(sessions.enter(device, 0), Taken) << "no limit, and counted all the same";
+  for (int i = 0; i < 4; ++i) sessions.leave(device, Taken);
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) sessions.leave(device, ToBeTold);
+  sessions.leave(device, Refused);
+  sessions.leave(other, Taken);
+  EXPECT_EQ(sessions.devices(), 0U) << "who has none is forgotten";
+}
+
+TEST(DeviceSessions, NoTwoShardsPassTheLimitTogether) {
+  DeviceSessions sessions;
+  std::atomic<int> inside{0}, most{0}, taken{0};
+  std::vector<std::thread> shards;
+  for (int i = 0; i < 4; ++i) {
+    shards.emplace_back([&] {
+      for (int n = 0; n < 20'000; ++n) {
+        const Digest device{static_cast<std::uint8_t>(n % 2)};
+        const DevicePlace place = sessions.enter(device, 1);
+        if (place == DevicePlace::Taken && n % 2 == 0) {
+          const int now = ++inside;
+          if (now > most) most = now;
+          ++taken;
+          --inside;
+        }
+        sessions.leave(device, place);
+      }
+    });
+  }
+  for (std::thread& shard : shards) shard.join();
+  EXPECT_EQ(most, 1);
+  EXPECT_GT(taken, 0);
+  EXPECT_EQ(sessions.devices(), 0U);
+}
+
+// A flood of one reason leaves a hundred lines and then ten a second; every other one is counted, and of the other
+// reasons and listeners nothing is lost.
+TEST(RefusalLog, AFloodIsSampledAndWhatWasLeftOutIsCounted) {
+  RefusalLog log(2);
+  std::uint64_t now = 77 * kSecond, written = 0, left_out = 0;
+  for (int i = 0; i < 500; ++i) written += log.wants(1, Reason::CaUnknown, now) ? 1 : 0;
+  EXPECT_EQ(written, RefusalLog::kAtOnce);
+  EXPECT_TRUE(log.wants(1, Reason::TlsError, now));
+  EXPECT_TRUE(log.wants(0, Reason::CaUnknown, now));
+  auto taken = log.take_left_out();
+  ASSERT_EQ(taken.size(), 1U);
+  EXPECT_EQ(taken[0].listener, 1U);
+  EXPECT_EQ(taken[0].reason, Reason::CaUnknown);
+  EXPECT_EQ(taken[0].count, 500 - RefusalLog::kAtOnce);
+  EXPECT_TRUE(log.take_left_out().empty());
+  written = 0;
+  for (int i = 0; i < 10'000; ++i) written += log.wants(1, Reason::CaUnknown, now += kSecond / 1000) ? 1 : 0;
+  EXPECT_EQ(written, 10 * RefusalLog::kPerSecond);
+  for (const auto& kind : log.take_left_out()) left_out += kind.count;
+  EXPECT_EQ(left_out + written, 10'000U);
+  now += 10 * kSecond;
+  EXPECT_TRUE(log.wants(1, Reason::CaUnknown, now));
+  EXPECT_TRUE(log.take_left_out().empty());
 }
 
 TEST(AddressLimits, AnIpv6ClientIsItsNetworkAndAMappedAddressIsIpv4) {

@@ -16,6 +16,8 @@ TEST(ServerNames, TheFirstToClaimANameKeepsIt) {
   EXPECT_EQ(names.find(".example.com"), std::nullopt);
   EXPECT_EQ(names.find("b.a.example.com"), std::nullopt);
   EXPECT_EQ(names.find("example"), std::nullopt);
+  EXPECT_EQ(names.find(std::string(200, 'x') + ".example.com"), 2U);
+  EXPECT_EQ(names.find(std::string(15'000, 'x') + ".example.com"), std::nullopt) << "nobody's name";
 }
 
 }  // namespace

@@ -1,0 +1,50 @@
+"""A disk that is full: the state folder is a loop mount without room."""
+
+import pytest
+from harness.admin import Admin
+from harness.device import admitted
+from harness.disk import Disk, is_refused, timed
+from harness.server import listener
+from harness.wait import until
+
+
+@pytest.fixture
+def disk(tmp_path):
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.remove()
+
+
+def test_a_restriction_holds_on_a_full_disk(disk, work, broker, site, root):
+    """A device revoked, a CA deactivated, a token revoked without room: in force at once, said to be not durable, and
+    again when they are repeated. What lets somebody in has not happened. With room again all of it is durable: a kill and
+    a start change nothing."""
+    admin = Admin(work / "full", [listener(site)], broker, {}, state_dir=str(disk.mount / "state"))
+    server = admin.server
+    try:
+        root.register(server)
+        revoked, below, held = (root.issue(cn) for cn in ("revoked", "below", "held"))
+        for identity in (revoked, below, held):
+            admitted(server.port, identity).close()
+            server.registered(identity)
+        server.cli("device", "deactivate", held.id)
+        token = admin.token("operator", "thief")
+        disk.fill()
+        for what in (("device", "revoke", revoked.id), ("token", "revoke", "thief"), ("ca", "deactivate", root.id)):
+            for _ in range(2):
+                done = timed(" ".join(what[:2]), lambda: server.cli(*what, "--yes", status=1))
+                assert "in force, NOT durable" in done.stderr, done
+        assert is_refused(server, revoked) and is_refused(server, below)
+        assert admin.http("GET", "/v1/status", token)[0] == 401
+        done = timed("device activate", lambda: server.cli("device", "activate", held.id, "--yes", status=1))
+        assert "in force" not in done.stderr
+        disk.free()
+        until("nothing is owed", lambda: server.lines("durable-now"), 60)
+        server.kill9()
+        server.start()
+        assert server.json("device", "show", revoked.id)["status"] == "revoked"
+        assert server.json("device", "show", held.id)["status"] == "inactive"
+        assert server.json("ca", "show", root.id)["status"] == "inactive"
+        assert admin.http("GET", "/v1/status", token)[0] == 401
+    finally:
+        admin.server.stop()
