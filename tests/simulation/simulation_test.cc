@@ -660,11 +660,38 @@ TEST(Session, ASlowMqtt5ClientIsToldAsWell) {
   for (int i = 0; i < 100; ++i) deaf.turn();
   const std::uint64_t cut_ms = deaf.host.now_ms;
   deaf.session.cut(Reason::DeviceRevoked);
-  while (deaf.host.over_count == 0 && deaf.turn()) {
+  while (deaf.host.over_count == 0 && deaf.host.now_ms - cut_ms < 5'000 && deaf.turn()) {
+    if (deaf.turns % 4 == 0) deaf.io.peer_reads(deaf.client_socket, 1);  // a byte now and then is no reason to wait
   }
   EXPECT_LE(deaf.host.now_ms - cut_ms, 1'200U) << "nobody waits for it any longer";
   deaf.run();
   deaf.check();
+}
+
+// The broker was not read while the client took nothing, so the end of a long packet is still with it.
+TEST(Session, TheRestOfAPacketIsAskedOfAPausedBroker) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Script script;
+    script.mqtt5 = true;
+    script.client_end = ClientEnd::WaitsForBroker;
+    script.client_bytes = 0;
+    World world(script, seed);
+    world.io.faults.late = 0;
+    const std::string packet = std::string("\x30\xC4\xEA\x04", 4) + std::string(79'172, 'p');
+    world.broker_sends = packet;
+    while (world.session.state() < Session::State::Forwarding && world.turn()) {
+    }
+    world.script.client_reads_from_turn = 1'000'000;
+    world.io.faults.window = 1'024;
+    for (int i = 0; i < 200; ++i) world.turn();
+    ASSERT_GT(world.io.unread_by_session(world.host.broker), 0U) << "its broker is paused";
+    world.script.client_reads_from_turn = 0;
+    world.io.faults.window = 1 << 20;
+    world.session.cut(Reason::DeviceRevoked);
+    world.run();
+    ASSERT_EQ(world.client_got.size(), packet.size() + 3) << seed;
+    EXPECT_TRUE(world.client_got == packet + "\xE0\x01\x98");
+  }
 }
 
 TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
