@@ -211,7 +211,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   }
   admin_server.start();
   if (config.admin.address) network_server.start();
-  Caretaker caretaker(config, plane, registrar, access, listeners, warnings, main_log);
+  Caretaker caretaker(plane, registrar, access, listeners, warnings, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);

@@ -15,10 +15,9 @@ using Kind = Warnings::Kind;
 
 }  // namespace
 
-Caretaker::Caretaker(const Config& config, DataPlane& plane, Registrar& registrar, Access& access,
-                     ListenerControl& listeners, Warnings& warnings, Logger& log)
-    : config_(config),
-      plane_(plane),
+Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
+                     Warnings& warnings, Logger& log)
+    : plane_(plane),
       registrar_(registrar),
       access_(access),
       listeners_(listeners),

@@ -14,8 +14,8 @@ namespace sallyport {
 class Caretaker {
  public:
   // All outlive it.
-  Caretaker(const Config& config, DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
-            Warnings& warnings, Logger& log);
+  Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners, Warnings& warnings,
+            Logger& log);
 
   void look();
 
@@ -24,7 +24,6 @@ class Caretaker {
   void warn_of_clock(std::int64_t now);
   void warn_of_certificates(std::int64_t now);
 
-  const Config& config_;
   DataPlane& plane_;
   Registrar& registrar_;
   Access& access_;

@@ -1,8 +1,12 @@
 """A disk that is full: the state folder is a loop mount without room."""
 
+import signal
+from pathlib import Path
+
 import pytest
 from harness.admin import Admin
-from harness.device import admitted
+from harness.authority import der
+from harness.device import Device, admitted
 from harness.disk import Disk, is_refused, timed
 from harness.server import listener
 from harness.wait import until
@@ -48,3 +52,32 @@ def test_a_restriction_holds_on_a_full_disk(disk, work, broker, site, root):
         assert admin.http("GET", "/v1/status", token)[0] == 401
     finally:
         admin.server.stop()
+
+
+def test_a_reload_is_all_or_nothing(disk, serve_once, broker, site, shop, root, tmp_path):
+    """A new CA of trusted_cas that cannot be written: the listener's new certificate is not in force either, and the log
+    says so truthfully. With room again the same reload takes all of it."""
+    second = shop.server("localhost")
+    server = serve_once([listener(site, auth="one-way")], broker, state_dir=str(disk.mount / "state"),
+                        registry={"trusted_cas": []})
+    config = Path(server.config)
+    config.write_text(config.read_text().replace("trusted_cas = []", f'trusted_cas = ["{root.identity.chain_file}"]')
+                      .replace(site.chain_file, second.chain_file).replace(site.key_file, second.key_file))
+    disk.fill()
+    server.signal(signal.SIGHUP)
+    failed = until("the reload has failed", lambda: [line for line in server.lines("reload") if line.level == "error"])
+    print(" ", failed[0].text[:200])
+    assert failed[0].fields["what"] == "nothing has changed" and "trusted_cas" in failed[0].fields["why"]
+    with Device(server.port) as device:
+        assert device.tls.getpeercert(binary_form=True) == der(site.certificate)
+    assert server.json("ca", "list") == []
+    disk.free()
+
+    def reloaded():
+        server.signal(signal.SIGHUP)
+        return server.lines("reload", what="done")
+
+    until("the reload is done", reloaded, 60, pause=1)
+    with Device(server.port) as device:
+        assert device.tls.getpeercert(binary_form=True) == der(second.certificate)
+    assert [each["id"] for each in server.json("ca", "list")] == [root.id]
