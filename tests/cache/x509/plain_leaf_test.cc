@@ -156,11 +156,12 @@ TEST(PlainLeaf, SubjectsOfEveryKind) {
   read("UTF8String that is none", Read::ByOpenssl, set(attribute(3, 0x0c, "\xff\xfe")));
   // A stranger's names may fill 16 KiB. Either reader keeps the same beginning of them.
   for (const std::uint8_t tag : Der{0x0c, 0x13}) {
-    for (const std::size_t length : {200, 249, 250, 251, 252, 253, 254, 255, 256, 257, 258, 259, 260, 15'000}) {
+    for (const int length : {200, 249, 250, 251, 252, 253, 254, 255, 256, 257, 258, 259, 260, 15'000}) {
+      const auto bytes = static_cast<std::size_t>(length);
       const std::string what = "a value of " + std::to_string(length);
-      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(length, 'x'))));
-      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(length, '\\'))));
-      read(what.c_str(), Read::Plainly, set(attribute(11, tag, std::string(length, '"') + "a")));
+      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(bytes, 'x'))));
+      read(what.c_str(), Read::Plainly, set(attribute(3, tag, std::string(bytes, '\\'))));
+      read(what.c_str(), Read::Plainly, set(attribute(11, tag, std::string(bytes, '"') + "a")));
     }
     read("many values", Read::Plainly, [&] {
       Der many;
