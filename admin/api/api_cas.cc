@@ -180,7 +180,7 @@ HttpResponse AdminApi::import_crl(const Call& call) {
   const auto crls = Crl::parse_all(call.request.body, std::time(nullptr));
   if (!crls) return refused(crls.error());
   const auto also_under = full_ids(query_value(call.request.query, "also_under"));
-  if (!also_under) return invalid("also_under takes full ids of CAs, comma-separated");
+  if (!also_under) return invalid("also_under takes the full id of a CA, 64 hex digits; several with commas between");
   const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor, *also_under);
   if (!outcomes) return refused(outcomes.error());
   if (outcomes->size() == 1) return ok(to_json(outcomes->front()));

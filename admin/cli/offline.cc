@@ -29,6 +29,10 @@ void list(std::ostream& out, const RestoreReport& report) {
   for (const std::string& token : report.tokens) out << "  token " << escaped(token) << '\n';
 }
 
+void say_migration(bool loud, const std::string& what) {
+  if (loud) std::cerr << "sallyport: migration: " << escaped(what) << '\n';
+}
+
 }  // namespace
 
 int restore_offline(const std::string& dir, const std::string& state_dir, bool discard_revocations, bool yes) {
@@ -42,7 +46,7 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     list(std::cerr, report);
     return agreed("restoring makes valid again what was revoked since the backup: " + what_was_revoked(report), yes);
   };
-  const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}};
+  const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
   const auto restored = restore_backup(dir, state_dir, options, discard);
   if (!restored)
     return asked && restored.error().what == "nothing was changed" ? kFailed : complain(restored.error().what);
@@ -70,7 +74,8 @@ int reset_listener_offline(const std::string& listener, const std::string& state
   if (!agreed("resetting listener " + listener + " drops what was chosen for it at run time: " + *chosen, yes)) {
     return kFailed;
   }
-  const auto reset = reset_offline(state_dir, listener, {"listener reset", "uid " + std::to_string(::getuid())});
+  const auto reset =
+      reset_offline(state_dir, listener, {"uid " + std::to_string(::getuid()), "listener reset --state-dir"});
   if (!reset) return complain(reset.error().what);
   std::cout << "listener " << escaped(listener) << ": as the configuration file says, from the next start on\n";
   return kDone;

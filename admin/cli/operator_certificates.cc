@@ -92,8 +92,8 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
   if (action == "deactivate") {
     for (const Json& twin : reply.json.value("admitted_through", Json::array())) {
-      complain("its devices stay admitted through CA " + twin.get<std::string>() +
-               ", which has the same name and key: deactivate that, too, where they must not be");
+      complain("its devices are still admitted through CA " + twin.get<std::string>() +
+               ", which has the same name and key: to refuse them, deactivate that CA as well");
     }
   }
   return kDone;
@@ -279,9 +279,11 @@ OtherKeys say_other_keys(const Json& outcome) {
     }
     if (devices > 0) {
       found.ids.push_back(id);
-      complain(with_thousands(devices) + " devices of CA " + id +
-               ", which has the same name and another key, hold numbers of this list and stay admitted: where the list "
-               "is of that key's devices, too, import it again with --also-under " +
+      complain(with_thousands(devices) + (devices == 1 ? " device of CA " : " devices of CA ") + id +
+               (devices == 1 ? " has a serial number that is on this list, and stays"
+                             : " have serial numbers that are on this list, and stay") +
+               " admitted, because that CA has another key: if the list is meant for it, too, import it again with "
+               "--also-under " +
                id);
     } else {
       complain("CA " + id +
@@ -320,7 +322,7 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
     lists += (lists.empty() ? "" : ", ") + std::string("the CRL of ") + utc(crl.this_update()) + " with " +
              with_thousands(crl.entries().size()) + " entries";
   }
-  if (!agreed("importing " + lists + ": what is named there is revoked for ever, but for what is only held")) {
+  if (!agreed("importing " + lists + ": each certificate that it names is revoked for ever, one on hold deactivated")) {
     return kFailed;
   }
   std::string ids;

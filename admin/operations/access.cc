@@ -46,8 +46,15 @@ bool Access::alive(Token& token, std::int64_t now) {
 }
 
 void Access::tick(std::int64_t now) {
-  const std::lock_guard lock(mutex_);
-  for (auto& [name, token] : tokens_) alive(token, now);
+  std::vector<std::string> over;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [name, token] : tokens_) {
+      if (!alive(token, now)) over.push_back(name);
+    }
+  }
+  // Also where the disk does not take it: out of memory it is, and the ledger owes the rest.
+  for (const std::string& name : over) (void)revoke(name, {"its end", "-"});
 }
 
 std::optional<Caller> Access::caller(const HttpRequest& request) const {

@@ -45,8 +45,8 @@ class Access {
   };
   Answer<Created> create(const std::string& name, bool operates, std::int64_t ttl_seconds, const Actor& by);
   Answer<TokenInfo> revoke(const std::string& name, const Actor& by);
-  // About every second, so that a token ends also where nobody shows it: what has ended stays so, wherever the clock is
-  // set afterwards.
+  // About every second: takes tokens that have ended out of the registry, as revoke() does. Ended once is ended for
+  // ever, wherever the clock is set afterwards, and after a restart.
   void tick(std::int64_t now);
   std::vector<TokenInfo> list() const;
 

@@ -35,12 +35,12 @@ void Caretaker::look() {
   for (const CrlRecord& crl : registrar_.newly_overdue(now)) {
     log_.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
                               {"scope", crl.scope},
-                              {"due", crl.next_update},
+                              {"due", utc(crl.next_update)},
                               {"means", "what was revoked since is not known here: import the CA's next CRL"}});
   }
   Found names, cas;
   for (const std::string& server : plane_.unresolved()) {
-    names.emplace_back(server, "the name does not resolve: no session goes there; it is asked for again");
+    names.emplace_back(server, "the name does not resolve: no session goes there; Sallyport asks again by itself");
   }
   warnings_.say_all(Kind::BrokerName, names);
   for (const Certificate& ca : registrar_.passed_over()) {
@@ -68,8 +68,8 @@ void Caretaker::warn_of_clock(std::int64_t now) {
   const bool before = known && now < ::timegm(&day);
   // Without the time in the sentence: it is one warning, however long it lasts.
   warnings_.say(Kind::Clock, "clock",
-                before ? "the clock is set to a time before this program was built, " + std::string(kBuildInfo.date) +
-                             ": certificates are judged by it; set it"
+                before ? "it is before " + std::string(kBuildInfo.date) +
+                             ", when this program was built: set it; certificates that are valid are refused until then"
                        : std::string());
 }
 

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "admin/operations/descriptors.h"
 #include "admin/operations/listener_control.h"
@@ -71,7 +72,7 @@ void check_upstream(const UpstreamConfig& upstream, std::size_t i, Findings& fou
   for (std::size_t s = 0; s < upstream.servers.size(); ++s) {
     if (const auto address = DataPlane::resolves(upstream.servers[s], false); !address) {
       found.warning(item("upstream", i, "servers[" + std::to_string(s) + "]"),
-                    address.error().what + ": no session goes there until it can be");
+                    address.error().what + ": no session goes there; Sallyport asks again by itself");
     }
   }
   for (std::size_t s = 0; s < upstream.source.size(); ++s) {
@@ -82,6 +83,7 @@ void check_upstream(const UpstreamConfig& upstream, std::size_t i, Findings& fou
 }
 
 void check_trusted_cas(const RegistryConfig& registry, Findings& found) {
+  std::set<Digest> ids;
   for (std::size_t i = 0; i < registry.trusted_cas.size(); ++i) {
     const std::string key = "registry.trusted_cas[" + std::to_string(i) + "]";
     RegistryConfig one = registry;
@@ -93,6 +95,11 @@ void check_trusted_cas(const RegistryConfig& registry, Findings& found) {
       continue;
     }
     for (const std::string& line : *passed_over) found.warning(key, line);
+    for (const Certificate& ca : *cas) ids.insert(ca.fingerprint());
+  }
+  if (ids.size() > registry.max_cas) {
+    found.problem("registry.trusted_cas",
+                  "registry.trusted_cas: more CAs than registry.max_cas = " + std::to_string(registry.max_cas));
   }
 }
 
@@ -121,7 +128,7 @@ void check_overrides(const Config& config, const RegistryStore& store, Findings&
     const std::string what =
         "at run time, " + ListenerControl::text_of(row) + " was chosen for listener " + std::string(name);
     if (listener == config.listeners.end()) {
-      found.warning("listener", what + ", which the file does not have");
+      found.warning("listener", what + ", which the file does not have: it has no effect; `listener reset` drops it");
       return true;
     }
     const std::string key = item("listener", static_cast<std::size_t>(listener - config.listeners.begin()), "name");
@@ -151,8 +158,10 @@ void check_state_dir(const Config& config, Findings& found) {
   std::error_code ignored;
   if (!fs::exists(folder / "CURRENT", ignored)) return;
   if (RegistryLock::taken(folder.string())) {
-    found.warning("state_dir", "'state_dir': " + config.state_dir +
-                                   " is in use by another process: serve would not start beside it");
+    found.warning("state_dir",
+                  "'state_dir': " + config.state_dir +
+                      " is in use by another process, a server that runs: reload it (SIGHUP), for a second "
+                      "one does not start beside it");
   } else if (const auto opens = RegistryStore::would_open(config.state_dir); !opens) {
     return found.problem("state_dir", "'state_dir': " + opens.error().what);
   }
@@ -208,6 +217,10 @@ void check_files(ConfigReport& report) {
 void check_surroundings(ConfigReport& report) {
   const Config config = report.config;
   Findings found(report);
+  std::error_code ignored;
+  if (fs::exists(config.admin.socket, ignored) && !fs::is_socket(config.admin.socket, ignored)) {
+    found.problem("admin.socket", "'admin.socket': " + config.admin.socket + " is there and is no socket");
+  }
   check_state_dir(config, found);
   check_limits(config, found);
   report.sort();

@@ -1,6 +1,7 @@
 // What listeners serve with: certificate files and hosted certificates, how they are loaded at the start, watched, and
 // loaded again.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -209,9 +210,15 @@ Answer<ListenerControl::Reloading> ListenerControl::prepare_reload(const std::ve
   next.listeners = listeners;
   next.key_file = key_file;
   if (!key_file.empty()) {
+    // One that is not there is no reason, as at a start: what is open stays so.
     const auto key = SealingKey::load(key_file);
-    if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
-    next.sealing.emplace(*key);
+    if (key) {
+      next.sealing.emplace(*key);
+    } else if (::access(key_file.c_str(), R_OK) == 0) {
+      return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
+    } else {
+      log_.warn("key-file", {{"why", key.error().what}, {"means", "no hosted certificate can be opened"}});
+    }
   }
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     const ListenerConfig& listener = listeners[i];

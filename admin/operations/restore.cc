@@ -96,7 +96,7 @@ class Restore {
 
   // The copy as it will serve: with what is kept, its line in the audit log, and nothing in its log to be replayed.
   Answer<void> complete(const std::function<bool(const RestoreReport&)>& agreed) {
-    auto restored = RegistryStore::open(staging_.string());
+    auto restored = RegistryStore::open(staging_.string(), nullptr, OnLoss::Refuse, options_.tell);
     if (!restored) return restored.error();
     std::string what = "restored";
     if (has_present_) {

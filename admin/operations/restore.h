@@ -10,6 +10,7 @@
 #include "admin/operations/backup.h"
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/registry/registry_store.h"
 
 namespace sallyport {
 
@@ -31,6 +32,7 @@ struct RestoreReport {
 struct RestoreOptions {
   bool keep_revocations = true;
   Actor by;
+  RegistryStore::Tell tell = {};  // what an operator has to know of a backup of an older schema
 };
 
 // `state_dir` is empty, absent, or holds a registry that no process uses. `agreed` is asked before revocations are

@@ -279,7 +279,7 @@ Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
   return impl_->call<void>([&] { return impl_->trust(cas); });
 }
 void Registrar::look_at_dates(std::int64_t now) {
-  if (impl_->book_.holds_at(now) && !impl_->passed_over_begins(now)) return;
+  if (impl_->book_.holds_at(now) && !impl_->passed_over_begins(now) && now < impl_->code_ends_at_) return;
   (void)impl_->call<void>([&]() -> Answer<void> {
     impl_->look_at_dates(now);
     return {};

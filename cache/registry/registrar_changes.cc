@@ -84,6 +84,7 @@ Answer<Code> Registrar::Impl::issue_code(std::int64_t ttl_seconds, const Actor& 
   const auto undo = [&](RegistryStore::Batch& back) { store_.remove_code(back, row.hash); };
   if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
   codes_.insert_or_assign(row.hash, issued(row));
+  code_ends_at_ = std::min(code_ends_at_.load(), row.expires_at + 1);
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
   hashes->insert(row.hash);
   code_hashes_ = std::move(hashes);
@@ -214,13 +215,35 @@ bool Registrar::Impl::passed_over_begins(std::int64_t now) const {
   return std::any_of(passed_over_.begin(), passed_over_.end(), [&](const Certificate& ca) { return in_date(ca, now); });
 }
 
-// The codes that ended now stay so, also where the clock is set back.
 void Registrar::Impl::clock_was_set(std::int64_t now) {
-  for (auto& [hash, code] : codes_) code.life.over(now, steady_seconds());
+  end_codes(now);
   look_at_dates(now);
 }
 
+// Codes that have ended stay so, wherever the clock is set afterwards, and after a restart: their end is written as
+// long past.
+void Registrar::Impl::end_codes(std::int64_t now) {
+  constexpr std::int64_t kLongPast = 1;
+  RegistryStore::Batch batch;
+  std::int64_t next = INT64_MAX;
+  for (auto& [hash, code] : codes_) {
+    if (code.row.used || code.row.expires_at <= kLongPast) continue;
+    if (!code.life.over(now, steady_seconds())) {
+      next = std::min(next, code.row.expires_at + 1);
+      continue;
+    }
+    code.row.expires_at = kLongPast;
+    store_.put_code(batch, code.row);
+  }
+  code_ends_at_ = next;
+  if (batch.empty()) return;
+  if (const auto written = ledger_.commit_restriction(batch); !written) {
+    log_.warn("codes", {{"what", "ended, not durable yet"}, {"why", written.error().what}});
+  }
+}
+
 void Registrar::Impl::look_at_dates(std::int64_t now) {
+  if (now >= code_ends_at_) end_codes(now);
   if (!book_.holds_at(now)) put_cas_in_force(now);
   if (!passed_over_begins(now)) return;
   const std::vector<Certificate> passed_over = passed_over_;

@@ -51,7 +51,46 @@ void Registrar::Impl::put_status(const DeviceKey& key, const DeviceRow& row, con
   }
 }
 
+// An older version, which compared names byte for byte, may have registered one serial number of one issuer in several
+// spellings of its name. What takes one of them away takes all.
 Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status, const Actor& by) {
+  auto done = set_one_status(id, status, by);
+  if (status == DeviceStatus::Active || status == DeviceStatus::Pending) return done;
+  for (const Digest& other : same_serial_as(id)) {
+    const auto row = store_.device(other);
+    if (!row || !row->has_value()) continue;
+    const DeviceStatus now_status = status_now(cache_.key((*row)->name, other), **row);
+    if (now_status == DeviceStatus::Revoked || now_status == status) continue;
+    if (auto also = set_one_status(other, status, by); !also && done) done = also.error();
+  }
+  return done;
+}
+
+// The other rows of its serial number under the key that signed it; none in a registry that no older version wrote.
+std::vector<Digest> Registrar::Impl::same_serial_as(const Digest& id) const {
+  const auto row = store_.device(id);
+  if (!row || !row->has_value()) return {};
+  const DeviceKey key = cache_.key((*row)->name, id);
+  bool others = false;
+  cache_.each_of_name(key.name,
+                      [&](const DeviceKey& slot, SlotState) { others = others || !slot.same_fingerprint(key); });
+  const ChainRecord* chain = chains_.record((*row)->chain);
+  const auto text =
+      others && chain != nullptr ? store_.device_text(id) : Answer<std::optional<DeviceText>>(std::nullopt);
+  if (!text || !text->has_value()) return {};
+  std::vector<Digest> same;
+  const auto read = store_.each_id_of_serial((*text)->serial, "", [&](const Digest& other) {
+    const auto found = other == id ? Answer<std::optional<DeviceRow>>(std::nullopt) : store_.device(other);
+    if (!found || !found->has_value() || (*found)->name != (*row)->name) return true;
+    const ChainRecord* through = chains_.record((*found)->chain);
+    if (through != nullptr && through->issuing_key == chain->issuing_key) same.push_back(other);
+    return true;
+  });
+  if (!read) log_.error("serials", {{"device", to_hex(id)}, {"why", read.error().what}});
+  return same;
+}
+
+Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceStatus status, const Actor& by) {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
   if (!stored->has_value() || gone(id, **stored)) return no_device(id);

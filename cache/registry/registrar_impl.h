@@ -96,12 +96,15 @@ class Registrar::Impl {
   bool passed_over_begins(std::int64_t now) const;  // any thread
   void look_at_dates(std::int64_t now);
   void clock_was_set(std::int64_t now);
+  void end_codes(std::int64_t now);
   Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by);
   Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by);
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
 
   // registrar_devices.cc: on the registrar's thread
   Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by);
+  Answer<DeviceRecord> set_one_status(const Digest& id, DeviceStatus status, const Actor& by);
+  std::vector<Digest> same_serial_as(const Digest& id) const;
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
   // Whether a registered CA signed `ca` and its CRL names it.
@@ -214,6 +217,7 @@ class Registrar::Impl {
   CaSet::LinkMemo links_;
   std::set<Digest> server_keys_;
   std::map<Digest, IssuedCode> codes_;
+  std::atomic<std::int64_t> code_ends_at_{INT64_MAX};  // the first of those that can be used
   std::shared_ptr<const std::set<Digest>> code_hashes_ = std::make_shared<const std::set<Digest>>();
   std::set<Digest> trusted_;                     // named by the configuration; written under mutex_
   std::vector<Certificate> passed_over_;         // of these: out of date and not registered; written under mutex_

@@ -1,4 +1,5 @@
 // The start: the whole registry read into the CA set, the chain table and the status cache.
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -29,6 +30,7 @@ Answer<void> Registrar::Impl::warm() {
   std::set<Digest> hashes;
   const auto codes = store_.each_code([&](const CodeRow& code) {
     codes_.insert_or_assign(code.hash, issued(code));
+    if (!code.used) code_ends_at_ = std::min(code_ends_at_.load(), code.expires_at + 1);
     hashes.insert(code.hash);
     return true;
   });

@@ -212,18 +212,18 @@ constexpr Row<ListenerConfig> kListener[] = {
          .may_be_zero = true,
          .example = "\"2m\"",
          .says =
-             "How long a peer may leave that unanswered: it is given up keepalive and user_timeout after it was last "
-             "heard, with data on its way or without. One that takes nothing for so long is given up, too. 0s: as "
-             "the kernel has it."}),
+             "How long a peer may leave that unanswered: it is given up keepalive + user_timeout after it was last "
+             "heard, with data on its way or without. So is one that is there and takes no data for as long as both. "
+             "0s: as the kernel has it."}),
     row<&ListenerConfig::idle_timeout>(
         {.table = "listener",
          .key = "idle_timeout",
          .applies = AtOnce,
          .may_be_zero = true,
          .example = "\"1h\"",
-         .says = "How long a session may pass no byte either way; it ends at most a quarter later. For protocol = "
-                 "\"tcp\" and for clients with an MQTT keep alive of 0: of the others the broker takes care. 0s: for "
-                 "ever."}),
+         .says = "How long a session may pass no byte either way; it ends at most a quarter later. It counts for every "
+                 "session: set it well above the longest MQTT keep alive of your devices. Needed for protocol = "
+                 "\"tcp\" and for clients with a keep alive of 0: the broker takes care of the others. 0s: for ever."}),
     not_yet<ListenerConfig>(
         {.table = "listener",
          .key = "clones",

@@ -345,7 +345,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
-                              : (cause == Cause::Cut ? Level::Info : Level::Debug);
+                              : (cause == Cause::Cut || cause == Cause::Timeout ? Level::Info : Level::Debug);
   if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
   const auto serial = [&] {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());

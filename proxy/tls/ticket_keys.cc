@@ -11,6 +11,8 @@ namespace sallyport {
 
 namespace {
 
+constexpr std::int64_t kAhead = 60;  // of the clock of a thread that has not looked since
+
 // A slot's words outside of it.
 template <std::size_t kWords>
 struct Words : std::array<std::uint64_t, kWords> {
@@ -83,7 +85,8 @@ std::optional<TicketKey> TicketKeys::find(std::span<const std::uint8_t> name, st
     auto key = read(slot);
     if (!key || name.size() != key->name.size()) continue;
     if (CRYPTO_memcmp(name.data(), key->name.data(), name.size()) != 0) continue;
-    if (now - key->made_at >= kLife) return std::nullopt;
+    // A clock that was set back: what it sealed in the future would be good for longer than it may.
+    if (now - key->made_at >= kLife || key->made_at - now > kAhead) return std::nullopt;
     return key;
   }
   return std::nullopt;

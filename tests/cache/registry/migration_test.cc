@@ -188,6 +188,19 @@ TEST_F(Migration, CollisionsAreRestrictedAuditedAndSaid) {
   EXPECT_THAT(said_, HasSubstr("has schema 2 and is brought to schema 3"));
 }
 
+// Both were active and stayed so; from now on what takes one of them away takes the other one, too.
+TEST_F(Migration, WhatTakesOneSpellingAwayTakesAll) {
+  open_and_listen();
+  ASSERT_TRUE(registrar_->set_device_status(ids_["active"], DeviceStatus::Inactive));
+  EXPECT_EQ(status("active-again"), DeviceStatus::Inactive);
+  ASSERT_TRUE(registrar_->set_device_status(ids_["active-again"], DeviceStatus::Active));
+  EXPECT_EQ(status("active"), DeviceStatus::Inactive) << "each is let in by itself";
+  ASSERT_TRUE(registrar_->set_device_status(ids_["active"], DeviceStatus::Revoked));
+  EXPECT_EQ(status("active-again"), DeviceStatus::Revoked);
+  EXPECT_EQ(told(registered_as("active-again")), Reason::DeviceRevoked);
+  EXPECT_EQ(status("revoked-again"), DeviceStatus::Revoked);
+}
+
 TEST_F(Migration, WhatWasRevokedComesBackInNoSpelling) {
   open_and_listen();
   EXPECT_EQ(told(shown("unseen")), Reason::DeviceRevoked);

@@ -66,11 +66,11 @@ def test_a_list_under_a_new_key_asks_about_the_old_one(server, work, tmp_path):
     known(server, device, newer)
     path = file_of(crl(new, device, newer, unseen), tmp_path)
     asked = server.cli("crl", "import", path, "--yes", status=1)
-    assert f"1 devices of CA {old.id}" in asked.stderr and f"--also-under {old.id}" in asked.stderr
+    assert f"1 device of CA {old.id}" in asked.stderr and f"--also-under {old.id}" in asked.stderr
     is_refused(server, newer)
     admitted(server.port, device).close()
     wrong = server.cli("crl", "import", path, "--also-under", old.id[:16], "--yes", status=1)
-    assert "full ids" in wrong.stderr
+    assert "full id" in wrong.stderr
     done = server.cli("crl", "import", "--also-under", old.id, path, "--yes", "-o", "json")
     assert json.loads(done.stdout)["revoked"] == 1 and json.loads(done.stdout)["under_other_keys"] == []
     is_refused(server, device)
@@ -117,7 +117,7 @@ def test_a_twin_that_is_active_is_named(server, work):
     known(server, device)
     done = server.cli("ca", "deactivate", one.id, "--yes")
     assert done.stdout.split() == [one.id, "inactive"]
-    assert f"its devices stay admitted through CA {other.id}" in done.stderr
+    assert f"its devices are still admitted through CA {other.id}" in done.stderr
     assert server.json("ca", "show", one.id)["admitted_through"] == [other.id]
     admitted(server.port, device).close()
     done = server.cli("ca", "deactivate", other.id, "--yes", "-o", "json")

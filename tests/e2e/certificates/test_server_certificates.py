@@ -501,7 +501,7 @@ def test_a_choice_is_taken_back_offline(serve_once, broker, site, shop, tmp_path
     assert listeners(server)["mqtts"]["overrides"] == {}
     assert refusal(server.port) == "certificate_required"
     line = server.json("audit")[0]
-    assert (line["action"], line["target"], line["who"]) == ("listener.reset", "mqtts", "listener reset")
+    assert (line["action"], line["target"], line["who"]) == ("listener.reset", "mqtts", f"uid {os.getuid()}")
     assert identity.id in line["before"]
 
 

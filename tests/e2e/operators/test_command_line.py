@@ -241,6 +241,24 @@ socket = "{tmp_path}/a.sock"
     assert "absent.crt" in found[9] and "is not a folder" in found[1] and "trusted_cas" in found[16]
 
 
+def test_check_counts_cas_and_looks_at_the_socket(config, tmp_path, work):
+    """More CAs than max_cas, and a file where the socket is to be: serve would fail, and check says so."""
+    files = [Authority(work / f"counted-{n}", f"Counted {n}").identity.chain_file for n in range(2)]
+    path = tmp_path / "many.toml"
+    (tmp_path / "a.sock").write_text("no socket")
+    path.write_text(f"""state_dir = "{tmp_path}/state"
+[registry]
+trusted_cas = {json.dumps(files)}
+max_cas = 1
+[admin]
+socket = "{tmp_path}/a.sock"
+""")
+    done = run("check", "--config", str(path))
+    assert done.returncode == 2, done.stderr
+    assert f"{path}:3:" in done.stderr and "more CAs than registry.max_cas = 1" in done.stderr
+    assert f"{path}:6:" in done.stderr and "is no socket" in done.stderr
+
+
 def test_check_looks_into_the_state_folder(serve_once, broker, site, root):
     """What was chosen at run time is said, at the listener; and that the folder is in use."""
     server = serve_once([listener(site)], broker)
