@@ -35,9 +35,9 @@ std::string ListenerControl::text_of(const OverrideRow& row) {
   return text.empty() ? "as the file says" : text;
 }
 
-Answer<std::optional<SealingKey>> ListenerControl::sealing_key() const {
+Answer<std::optional<SealingKey>> ListenerControl::sealing_key(bool anew) const {
   if (config_.registry.key_file.empty()) return std::optional<SealingKey>();
-  if (!sealing_) {
+  if (!sealing_ || anew) {
     const auto key = SealingKey::load(config_.registry.key_file);
     if (!key) return Refusal{key.error().kind, "registry.key_file: " + key.error().what};
     sealing_.emplace(*key);
@@ -74,7 +74,7 @@ Answer<ServerCertificate> ListenerControl::open_hosted(const Digest& id) const {
 
 Answer<HostedCertificate> ListenerControl::host(std::string_view chain_pem, std::string_view key_pem, const Actor& by) {
   const std::lock_guard lock(mutex_);
-  const auto sealing = sealing_key();
+  const auto sealing = sealing_key(true);
   if (!sealing) return sealing.error();
   if (!*sealing) {
     return Refusal{Refusal::Kind::Conflict,

@@ -95,8 +95,8 @@ class ListenerControl {
   Answer<void> change(const std::string& listener, const std::string& action, const OverrideRow& chosen,
                       const Actor& by);
   static std::vector<Mark> marks_of(const ListenerConfig& listener);
-  // None: no file is named. It is read once, and again at a reload.
-  Answer<std::optional<SealingKey>> sealing_key() const;
+  // None: no file is named. It is read once, at the start, and again at a reload; or `anew`, for what is to be stored.
+  Answer<std::optional<SealingKey>> sealing_key(bool anew = false) const;
 
   Config config_;
   DataPlane& plane_;

@@ -113,6 +113,7 @@ Answer<void> ListenerControl::restore() {
   const auto stored = registrar_.overrides();
   if (!stored) return stored.error();
   const std::lock_guard lock(mutex_);
+  (void)sealing_key();  // read while it is whole; where it is not, who needs it says so
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
     Files& files = files_[config_.listeners[i].name];
     files.in_use = files.seen = marks_of(config_.listeners[i]);

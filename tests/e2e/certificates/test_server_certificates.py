@@ -464,18 +464,27 @@ def test_another_key_file_is_said_at_the_start(serve_once, broker, site, shop, r
         server.stop()
 
 
-def test_what_is_loaded_serves_a_change_of_mode(serve_once, broker, site, root, tmp_path):
-    """Files that broke after the start keep nobody from asking for certificates, and from taking that back."""
+def test_what_is_loaded_serves_a_change_of_mode(serve_once, broker, site, shop, root, tmp_path):
+    """Files that broke after the start, the key_file among them, keep nobody from asking for certificates, from using a
+    hosted one, and from taking that back."""
     put(tmp_path, site)
-    server = serve_once([files_listener(tmp_path, auth="one-way")], broker)
+    key_file = Path(sealing_file(tmp_path))
+    server = serve_once([files_listener(tmp_path, auth="one-way")], broker, registry={"key_file": str(key_file)})
     root.register(server)
-    for name in ("chain.pem", "key.pem"):
-        (tmp_path / name).write_text("broken\n")
+    identity = shop.server("localhost")
+    hosted(server, identity)
+    server.kill9()
+    server.start()
+    for file in (tmp_path / "chain.pem", tmp_path / "key.pem", key_file):
+        file.write_text("broken\n")
     server.cli("listener", "auth", "mqtts", "mutual", "--yes")
     assert refusal(server.port) == "certificate_required"
-    admitted(server.port, root.issue("device")).close()
+    client = root.issue("device")
+    admitted(server.port, client).close()
+    server.cli("listener", "use-cert", "mqtts", identity.id, "--yes")
+    assert presented(server.port, client) == der(identity.certificate)
     server.cli("listener", "reset", "mqtts", "--yes")
-    Device(server.port).close()
+    assert presented(server.port) == der(site.certificate)
 
 
 def test_a_choice_is_taken_back_offline(serve_once, broker, site, shop, tmp_path):
