@@ -24,13 +24,11 @@
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
-#include "cache/registry/sealed.h"
 #include "cache/standing/ca_set.h"
 #include "cache/standing/chains.h"
 #include "cache/standing/status_cache.h"
 #include "proxy/config/config.h"
 #include "proxy/data_plane.h"
-#include "proxy/tls/tls_files.h"
 #include "proxy/tls/tls_self_test.h"
 
 namespace sallyport {

@@ -53,7 +53,9 @@ void Caretaker::look() {
 // What a date decides is looked at every second, and all of it where the clock was set.
 void Caretaker::look_at_clock(std::int64_t now) {
   access_.tick(now);
-  if (const std::int64_t by = clock_.set_by(now, steady_seconds()); by != 0) {
+  // Both clocks at one time: where this thread had to wait between the two, the next look tells.
+  const std::int64_t before = steady_seconds(), wall = std::time(nullptr), steady = steady_seconds();
+  if (const std::int64_t by = steady - before > 1 ? 0 : clock_.set_by(wall, steady); by != 0) {
     log_.warn("clock-set", {{"by_seconds", by}, {"what", "the dates of every session are looked at again"}});
     registrar_.clock_was_set(now);
     plane_.clock_was_set();

@@ -68,13 +68,16 @@ void check_listener(const ListenerConfig& listener, std::size_t i, Findings& fou
   }
 }
 
-void check_upstream(const UpstreamConfig& upstream, std::size_t i, Findings& found) {
+void check_servers(const UpstreamConfig& upstream, std::size_t i, Findings& found) {
   for (std::size_t s = 0; s < upstream.servers.size(); ++s) {
     if (const auto address = DataPlane::resolves(upstream.servers[s], false); !address) {
       found.warning(item("upstream", i, "servers[" + std::to_string(s) + "]"),
                     address.error().what + ": no session goes there; Sallyport asks again by itself");
     }
   }
+}
+
+void check_sources(const UpstreamConfig& upstream, std::size_t i, Findings& found) {
   for (std::size_t s = 0; s < upstream.source.size(); ++s) {
     if (const auto address = DataPlane::resolves({upstream.source[s], 0, ""}, false); !address) {
       found.problem(item("upstream", i, "source[" + std::to_string(s) + "]"), "source " + address.error().what);
@@ -192,7 +195,7 @@ void check_files(ConfigReport& report) {
   const Config config = report.config;  // the findings are added to the report meanwhile
   Findings found(report);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
-  for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_upstream(config.upstreams[i], i, found);
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
   check_trusted_cas(config.registry, found);
   if (!config.registry.key_file.empty()) {
     // One that is not there may come; one that is no key, or everybody's, was put there by mistake.
@@ -221,6 +224,7 @@ void check_surroundings(ConfigReport& report) {
   if (fs::exists(config.admin.socket, ignored) && !fs::is_socket(config.admin.socket, ignored)) {
     found.problem("admin.socket", "'admin.socket': " + config.admin.socket + " is there and is no socket");
   }
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_servers(config.upstreams[i], i, found);
   check_state_dir(config, found);
   check_limits(config, found);
   report.sort();

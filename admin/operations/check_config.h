@@ -11,7 +11,8 @@ namespace sallyport {
 // serve would go on with is a warning. For a report with problems, too: of what could be read.
 void check_files(ConfigReport& report);
 
-// The folder of the registry, the choices in it, and the limits of the process.
+// The names of brokers, which a server asks for by itself and again; the folder of the registry, the choices in it, and
+// the limits of the process.
 void check_surroundings(ConfigReport& report);
 
 }  // namespace sallyport

@@ -56,6 +56,7 @@ void Registrar::Impl::put_status(const DeviceKey& key, const DeviceRow& row, con
 Answer<DeviceRecord> Registrar::Impl::set_device_status(const Digest& id, DeviceStatus status, const Actor& by) {
   auto done = set_one_status(id, status, by);
   if (status == DeviceStatus::Active || status == DeviceStatus::Pending) return done;
+  if (!done && done.error().kind == Refusal::Kind::Conflict) return done;  // it is revoked, and not put on hold
   for (const Digest& other : same_serial_as(id)) {
     const auto row = store_.device(other);
     if (!row || !row->has_value()) continue;

@@ -3,20 +3,12 @@
 import signal
 from pathlib import Path
 
-import pytest
 from harness.admin import Admin
 from harness.authority import der
 from harness.device import Device, admitted
-from harness.disk import Disk, is_refused, timed
+from harness.disk import is_refused, timed
 from harness.server import listener
 from harness.wait import until
-
-
-@pytest.fixture
-def disk(tmp_path):
-    made = Disk(tmp_path / "disk")
-    yield made
-    made.remove()
 
 
 def test_a_restriction_holds_on_a_full_disk(disk, work, broker, site, root):

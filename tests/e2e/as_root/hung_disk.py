@@ -1,17 +1,9 @@
 """A disk that hangs: the state folder is a loop mount, and fsfreeze holds every write to it."""
 
-import pytest
 from harness.device import admitted
-from harness.disk import Disk, is_refused, timed
+from harness.disk import is_refused, timed
 from harness.server import listener
 from harness.wait import until
-
-
-@pytest.fixture
-def disk(tmp_path):
-    made = Disk(tmp_path / "disk")
-    yield made
-    made.remove()
 
 
 def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, broker, site, root):

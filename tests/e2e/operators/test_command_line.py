@@ -260,11 +260,18 @@ socket = "{tmp_path}/a.sock"
 
 
 def test_check_looks_into_the_state_folder(serve_once, broker, site, root):
-    """What was chosen at run time is said, at the listener; and that the folder is in use."""
+    """What was chosen at run time is said, at the listener; and that the folder is in use, where no file is touched."""
     server = serve_once([listener(site)], broker)
     server.cli("listener", "auth", "mqtts", "one-way", "--yes")
+
+    def files():
+        return {(file.name, file.stat().st_ino, file.stat().st_size)
+                for file in (server.folder / "state" / "registry").iterdir()}
+
+    before = files()
     while_running = run("check", "--config", server.config)
     assert while_running.returncode == 0 and "is in use by another process" in while_running.stderr
+    assert files() == before
     server.stop()
     done = run("check", "--config", server.config)
     assert done.returncode == 0 and "in use" not in done.stderr
