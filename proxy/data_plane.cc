@@ -105,7 +105,8 @@ class DataPlane::Impl {
 
   SessionSettings settings_of(std::size_t index) const {
     const PreparedListener& listener = live[index];
-    return {index, listener.config.get(), listener.tls.get(), listener.auth};
+    return {index, listener.config.get(), listener.tls.get(), listener.auth,
+            &config.upstreams[listener.config->upstream]};
   }
   ListenerInfo info_of(std::size_t index) const {
     const PreparedListener& listener = live[index];

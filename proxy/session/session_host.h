@@ -33,6 +33,7 @@ struct SessionSettings {
   const ListenerConfig* config = nullptr;
   const TlsContext* tls = nullptr;
   AuthMode auth = AuthMode::Mutual;  // in force, whatever the file says
+  const UpstreamConfig* upstream = nullptr;
 };
 
 // What a device gets that asks for one more session at a listener.

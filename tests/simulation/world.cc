@@ -135,7 +135,7 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
     EXPECT_EQ(host.device_enters(0, host.verdict.identity->fingerprint, 1), DevicePlace::Taken);
   }
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host.parts, {0, &config, tls}, client_socket, sockaddr_storage{});
+  session.begin(host.parts, {0, &config, tls, AuthMode::Mutual, &upstream}, client_socket, sockaddr_storage{});
   EXPECT_EQ(session.client_id(), "");
   EXPECT_FALSE(session.mqtt_version().has_value());
   EXPECT_EQ(session.verdict(), nullptr);

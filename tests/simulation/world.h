@@ -60,6 +60,7 @@ class World {
   std::mt19937_64 random;
   Script script;
   ListenerConfig config;  // the session's
+  UpstreamConfig upstream;
   FakeIo io{random};
   FakeHost host{io};
   std::unique_ptr<Session> owned;
