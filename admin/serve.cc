@@ -193,7 +193,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
   HttpServer admin_server(http_limits, 4);
   HttpServer network_server(http_limits, 4);  // its own workers and limits: strangers never crowd out the socket
-  Reload reload(path, config, plane, registrar, listeners, network_server, log, main_log);
+  Reload reload(path, config, plane, registrar, listeners, network_server, probes, log, main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
   }
@@ -212,6 +212,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   Caretaker caretaker(plane, registrar, access, listeners, warnings, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
+  probes.set(config.ready_when);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
   wait_for_end(signals, caretaker, reload);

@@ -11,19 +11,26 @@
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "cache/registry/registrar.h"
-#include "proxy/shard/late_names.h"
 #include "proxy/shard/shard.h"
 #include "proxy/shard/socket_options.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
+#include "proxy/upstream/names.h"
 
 namespace sallyport {
 
 namespace {
 
-constexpr int kBacklog = 65535;  // the kernel caps it at net.core.somaxconn
+constexpr int kBacklog = 65535;            // the kernel caps it at net.core.somaxconn
+constexpr std::uint64_t kNamesMs = 1'000;  // for the names of brokers, before listeners open
+
+std::uint64_t steady_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count());
+}
 
 unsigned usable_cpus() {
   cpu_set_t set;
@@ -100,21 +107,23 @@ class DataPlane::Impl {
     ConfigsInUse found;
     ask(FindConfigs{&found});
     const std::lock_guard lock(mutex);
-    std::erase_if(retired, [&](const auto& config) { return found.configs.count(config.get()) == 0; });
+    std::erase_if(retired, [&](const auto& setup) { return found.configs.count(&setup->listener) == 0; });
   }
+
+  void tell_targets(std::size_t upstream) { ask(SetTargets{upstream, upstreams->list(upstream)}); }
 
   SessionSettings settings_of(std::size_t index) const {
     const PreparedListener& listener = live[index];
-    return {index, listener.config.get(), listener.tls.get(), listener.auth,
-            &config.upstreams[listener.config->upstream]};
+    return {index, &listener.setup->listener, listener.tls.get(), listener.auth, &listener.setup->upstream};
   }
   ListenerInfo info_of(std::size_t index) const {
     const PreparedListener& listener = live[index];
-    ListenerInfo info{listener.config->name,
+    const ListenerConfig& its = listener.setup->listener;
+    ListenerInfo info{its.name,
                       addresses[index],
                       listener.auth == AuthMode::Mutual ? "mutual" : "one-way",
-                      listener.config->protocol == Protocol::Mqtt ? "mqtt" : "tcp",
-                      config.upstreams[listener.config->upstream].name,
+                      its.protocol == Protocol::Mqtt ? "mqtt" : "tcp",
+                      listener.setup->upstream.name,
                       {},
                       {},
                       listener.auth_chosen,
@@ -129,12 +138,13 @@ class DataPlane::Impl {
   const Config& config;
   Log& log;
   TicketKeys tickets;
-  mutable std::mutex mutex;                              // guards live, addresses and retired
-  std::vector<PreparedListener> live;                    // by listener
-  std::vector<std::string> addresses;                    // as bound
-  std::vector<std::unique_ptr<ListenerConfig>> retired;  // replaced, and sessions that began with them may be there
-  std::unique_ptr<Servers> servers;
-  std::optional<LateNames> late_names;
+  mutable std::mutex mutex;                             // guards live, addresses and retired
+  std::vector<PreparedListener> live;                   // by listener
+  std::vector<std::string> addresses;                   // as bound
+  std::vector<std::unique_ptr<ListenerSetup>> retired;  // replaced, and sessions that began with them may be there
+  std::mutex changing;                                  // lists of servers: the main thread and a reload
+  std::unique_ptr<Upstreams> upstreams;
+  std::optional<Names> names;
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
@@ -173,7 +183,8 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
   std::vector<Digest> keys;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto certificates = load_server_certificates(listener.certificates);
-    auto prepared = certificates ? prepare_listener(listener, listener.auth, std::move(*certificates))
+    const UpstreamConfig& upstream = impl_->config.upstreams[listener.upstream];
+    auto prepared = certificates ? prepare_listener(listener, upstream, listener.auth, std::move(*certificates))
                                  : Answer<PreparedListener>(certificates.error());
     if (!prepared) return Refusal{prepared.error().kind, "listener " + listener.name + ": " + prepared.error().what};
     const auto address = resolve_address(listener.address, true);
@@ -181,10 +192,11 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
     for (const Certificate& leaf : prepared->tls->leaves()) keys.push_back(leaf.spki_hash());
     impl_->live.push_back(std::move(*prepared));
   }
-  auto servers = Servers::resolve(impl_->config);
-  if (!servers) return servers.error();
-  impl_->servers = std::move(*servers);
-  impl_->late_names.emplace(impl_->config, *impl_->servers);
+  auto upstreams = Upstreams::create(impl_->config);
+  if (!upstreams) return upstreams.error();
+  impl_->upstreams = std::move(*upstreams);
+  impl_->names.emplace(*impl_->upstreams);
+  impl_->names->tick(steady_ms());
   return keys;
 }
 
@@ -193,12 +205,18 @@ std::uint64_t DataPlane::connections_max() const {
 }
 
 Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capacity capacity) {
+  // A name server that answers is waited for, one that does not is not.
+  const std::uint64_t give_up_ms = steady_ms() + kNamesMs;
+  while (!impl_->upstreams->all_asked() && steady_ms() < give_up_ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    impl_->names->tick(steady_ms());
+  }
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
   ShardParts parts{.cpus = usable_cpus(),
                    .config = &impl_->config,
                    .listeners = &settings,
-                   .servers = impl_->servers.get(),
+                   .upstreams = impl_->upstreams.get(),
                    .gate = &gate,
                    .tickets = &impl_->tickets,
                    .registrar = &registrar,
@@ -266,16 +284,16 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
   if (!index) return std::nullopt;
   const std::lock_guard lock(impl_->mutex);
   const PreparedListener& listener = impl_->live[*index];
-  return ListenerAdmits{listener.auth, listener.config->cas};
+  return ListenerAdmits{listener.auth, listener.setup->listener.cas};
 }
 
-Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, AuthMode auth,
-                                                     std::vector<ServerCertificate> certificates) const {
+Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream,
+                                                     AuthMode auth, std::vector<ServerCertificate> certificates) const {
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();
   PreparedListener prepared;
   prepared.certificates = std::move(certificates);
-  prepared.config = std::make_unique<ListenerConfig>(config);
+  prepared.setup = std::make_unique<ListenerSetup>(ListenerSetup{config, upstream});
   prepared.tls = std::move(*context);
   prepared.auth = auth;
   return prepared;
@@ -315,7 +333,7 @@ void DataPlane::install_listener(std::size_t index, PreparedListener prepared) {
   {
     const std::lock_guard lock(impl_->mutex);
     std::swap(impl_->live[index], prepared);
-    impl_->retired.push_back(std::move(prepared.config));
+    impl_->retired.push_back(std::move(prepared.setup));
     settings = impl_->settings_of(index);
   }
   impl_->ask(SetListener{&settings});
@@ -334,11 +352,33 @@ void DataPlane::set_cut_pace(std::uint64_t per_second) {
 
 void DataPlane::tick(std::int64_t now) {
   impl_->tickets.rotate(now);
-  impl_->late_names->tick();
+  const std::lock_guard lock(impl_->changing);
+  for (const std::size_t upstream : impl_->names->tick(steady_ms())) impl_->tell_targets(upstream);
+  impl_->upstreams->collect();
 }
 
 std::vector<std::string> DataPlane::unresolved() const {
-  return impl_->late_names->missing();
+  return impl_->upstreams->unresolved();
+}
+
+std::vector<UpstreamInfo> DataPlane::upstreams() const {
+  return impl_->upstreams ? impl_->upstreams->info(steady_ms()) : std::vector<UpstreamInfo>();
+}
+
+Answer<void> DataPlane::drain_server(std::string_view upstream, std::string_view server, bool drained) {
+  if (!impl_->upstreams) return Refusal{Refusal::Kind::Unavailable, "the brokers are not known yet"};
+  return impl_->upstreams->drain(upstream, server, drained);
+}
+
+void DataPlane::set_upstreams(const std::vector<UpstreamConfig>& upstreams) {
+  const std::lock_guard lock(impl_->changing);
+  for (std::size_t i = 0; i < impl_->config.upstreams.size(); ++i) {
+    const auto next = std::find_if(upstreams.begin(), upstreams.end(), [&](const UpstreamConfig& each) {
+      return each.name == impl_->config.upstreams[i].name;
+    });
+    if (next != upstreams.end() && impl_->upstreams->configure(i, *next)) impl_->tell_targets(i);
+  }
+  impl_->upstreams->collect();
 }
 
 void DataPlane::clock_was_set() {

@@ -17,6 +17,7 @@
 #include "proxy/shard/mailbox.h"
 #include "proxy/shard/rejections.h"
 #include "proxy/tls/tls_context.h"
+#include "proxy/upstream/servers.h"
 
 namespace sallyport {
 
@@ -36,7 +37,7 @@ struct ListenerInfo {
 
 // A listener as it is to be, checked and ready to be put in force.
 struct PreparedListener {
-  std::unique_ptr<ListenerConfig> config;
+  std::unique_ptr<ListenerSetup> setup;
   std::unique_ptr<TlsContext> tls;
   std::vector<ServerCertificate> certificates;  // all of them, also those that are out of date and not presented
   AuthMode auth = AuthMode::Mutual;
@@ -96,7 +97,7 @@ class DataPlane final : public ChangeSink {
     std::vector<Digest> cas;
   };
   std::optional<ListenerAdmits> listener_admits(std::string_view name) const;
-  Answer<PreparedListener> prepare_listener(const ListenerConfig& config, AuthMode auth,
+  Answer<PreparedListener> prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream, AuthMode auth,
                                             std::vector<ServerCertificate> certificates) const;
   // What a listener was prepared with, and the leaves of these that it presents. After prepare().
   std::vector<ServerCertificate> certificates(std::size_t index) const;
@@ -108,11 +109,16 @@ class DataPlane final : public ChangeSink {
   // Configurations that were replaced and that a session may still have; install_listener() drops the others.
   std::size_t retired_configs() const;
   void set_cut_pace(std::uint64_t per_second);
-  // About every second: rotates the ticket keys, and asks again for names of brokers that did not resolve. The main
-  // thread.
+  // About every second: rotates the ticket keys, and asks for the names of brokers that are due. The main thread.
   void tick(std::int64_t now);
-  std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each; the main thread
-  void clock_was_set();                         // every session is looked at again: one may have ended by the new time
+  std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each
+  std::vector<UpstreamInfo> upstreams() const;  // after prepare()
+  // Takes a server out for new sessions, or back in, until the process ends.
+  Answer<void> drain_server(std::string_view upstream, std::string_view server, bool drained);
+  // Other servers and settings, by name; those that are not there are passed over. Where servers are named that a shard
+  // did not have, it has them when this returns.
+  void set_upstreams(const std::vector<UpstreamConfig>& upstreams);
+  void clock_was_set();  // every session is looked at again: one may have ended by the new time
 
   std::vector<ListenerInfo> listeners() const;  // after start()
   std::vector<ShardInfo> shard_info() const;

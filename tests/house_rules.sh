@@ -26,8 +26,9 @@ proxy/mqtt        cache/base
 proxy/config      cache/base cache/x509
 proxy/tls         cache/base cache/crypto cache/x509 cache/standing proxy/io proxy/config
 proxy/session     cache/base cache/x509 proxy/io proxy/mqtt proxy/config proxy/tls
-proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/io proxy/config proxy/tls proxy/session
-proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/shard
+proxy/upstream    cache/base cache/crypto proxy/io proxy/mqtt proxy/config proxy/session
+proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/io proxy/mqtt proxy/config proxy/tls proxy/session proxy/upstream
+proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/upstream proxy/shard
 admin/http        cache/base proxy/config proxy/tls
 admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
 admin/api         cache/base cache/crypto cache/standing cache/registry proxy admin/http admin/operations

@@ -116,6 +116,12 @@ class AdminApi final : public HttpHandler {
   HttpResponse list_sessions(const Call& call);
   HttpResponse cut_session(const Call& call);
   HttpResponse listener_answer(const std::string& name, const Answer<void>& done);
+  // api_upstreams.cc
+  HttpResponse list_upstreams(const Call& call);
+  HttpResponse show_upstream(const Call& call);
+  HttpResponse drain_server(const Call& call);
+  HttpResponse undrain_server(const Call& call);
+  HttpResponse set_drained(const Call& call, bool drained);
   // api_server.cc
   HttpResponse list_rejections(const Call& call);
   HttpResponse list_audit(const Call& call);

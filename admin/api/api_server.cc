@@ -116,6 +116,8 @@ HttpResponse AdminApi::status(const Call&) {
                         {"what", warning.what},
                         {"since", utc(warning.since)}});
   }
+  Json upstreams = Json::array();
+  for (const UpstreamInfo& upstream : parts_.plane.upstreams()) upstreams.push_back(to_json(upstream));
   const std::vector<CrlRecord> crls = parts_.registrar.crls();
   const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
   return ok({{"version", SALLYPORT_VERSION},
@@ -136,6 +138,7 @@ HttpResponse AdminApi::status(const Call&) {
              {"registrations_refused_late", stats.refused},
              {"store_errors", stats.store_errors},
              {"store_stalled", stats.stalled},
+             {"upstreams", std::move(upstreams)},
              {"warnings", std::move(warnings)},
              {"revision", stats.revision}});
 }

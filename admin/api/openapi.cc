@@ -149,6 +149,7 @@ Json schemas() {
                           {"registrations_refused_late", "integer"},
                           {"store_errors", "integer"},
                           {"store_stalled", "boolean"},
+                          {"upstreams", "array"},
                           {"warnings", "array"},
                           {"revision", "integer"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
@@ -170,6 +171,7 @@ Json schemas() {
                             {"upstream", "string"},
                             {"server_certificates", "array"},
                             {"overrides", "object"}});
+  all["Upstream"] = schema({{"name", "string"}, {"balance", "string"}, {"health", "string"}, {"servers", "array"}});
   all["CertificateChoice"] = schema({{"id", "string"}});
   all["AuthChoice"] = schema({{"mode", "string"}});
   all["Session"] = schema({{"id", "string"},
@@ -205,6 +207,7 @@ Json schemas() {
                                                                   {"AuditList", "AuditRecord"},
                                                                   {"ServerCertificateList", "ServerCertificate"},
                                                                   {"ListenerList", "Listener"},
+                                                                  {"UpstreamList", "Upstream"},
                                                                   {"SessionList", "Session"},
                                                                   {"TokenList", "Token"}}) {
     all[list] = list_of(item);

@@ -237,6 +237,17 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                     {{"NAME", "the listener"}, {"MODE", "mutual or one-way"}},
                     [&parsed](Operator& speaking) { return speaking.listener_auth(parsed.first, parsed.second); });
   auth.get_option("MODE")->check(CLI::IsMember({"mutual", "one-way"}));
+  CLI::App* upstream = app.add_subcommand("upstream", "brokers, and how they are")->require_subcommand(1);
+  client_command(*upstream, parsed, "list", "list the servers of every upstream",
+                 [](Operator& speaking) { return speaking.upstream_list(); });
+  plain_command(*upstream, parsed, "show", "show one upstream, each address of its servers", {{"NAME", "the upstream"}},
+                [&parsed](Operator& speaking) { return speaking.upstream_show(parsed.first); });
+  plain_command(*upstream, parsed, "drain", "send no new session to a server; those it has go on",
+                {{"NAME", "the upstream"}, {"SERVER", "as the configuration writes it"}},
+                [&parsed](Operator& speaking) { return speaking.upstream_drain(parsed.first, parsed.second); });
+  plain_command(*upstream, parsed, "undrain", "send new sessions to a drained server again",
+                {{"NAME", "the upstream"}, {"SERVER", "as the configuration writes it"}},
+                [&parsed](Operator& speaking) { return speaking.upstream_undrain(parsed.first, parsed.second); });
   CLI::App* session = app.add_subcommand("session", "live sessions")->require_subcommand(1);
   CLI::App& sessions = client_command(*session, parsed, "list", "list live sessions", [&parsed](Operator& speaking) {
     return speaking.session_list(parsed.first, parsed.second);

@@ -1,6 +1,6 @@
 // What an operator asks for on the command line, once parsed: each call speaks to a running server, prints the
 // answer and returns the exit status (0 done, 1 refused or failed, 2 wrong usage). operator.cc has what all
-// share, operator_certificates.cc CAs, devices and CRLs, operator_server.cc the rest.
+// share, operator_certificates.cc CAs, devices and CRLs, operator_upstreams.cc brokers, operator_server.cc the rest.
 #pragma once
 
 #include <cstdint>
@@ -79,6 +79,10 @@ class Operator {
   int listener_use_cert(const std::string& name, const std::string& id);
   int listener_auth(const std::string& name, const std::string& mode);
   int listener_reset(const std::string& name);
+  int upstream_list();
+  int upstream_show(const std::string& name);
+  int upstream_drain(const std::string& name, const std::string& server);
+  int upstream_undrain(const std::string& name, const std::string& server);
   int session_list(const std::string& device, const std::string& ca);
   int session_cut(const std::string& id);
   int rejections(const RejectionOptions& filter);

@@ -239,6 +239,14 @@ int Operator::status() {
                                       count(imports, "failed") + " failed");
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
+  for (const Json& upstream : json["upstreams"]) {
+    std::string servers;
+    for (const Json& server : upstream["servers"]) {
+      servers += (servers.empty() ? "" : ", ") + text(server, "server") + " " + text(server, "state") + " (" +
+                 with_thousands(server["sessions"].get<std::uint64_t>()) + ")";
+    }
+    pairs.emplace_back("upstream " + text(upstream, "name"), servers);
+  }
   for (const Json& warning : json["warnings"]) {
     pairs.emplace_back("warning", escaped(text(warning, "about")) + ": " + escaped(text(warning, "what")));
   }

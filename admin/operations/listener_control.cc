@@ -150,7 +150,7 @@ Answer<void> ListenerControl::change(const std::string& listener, const std::str
                           ? Answer<std::vector<ServerCertificate>>(plane_.certificates(*index))
                           : certificates_for(*index, chosen);
   if (!certificates) return certificates.error();
-  auto prepared = prepare(config_.listeners[*index], chosen, std::move(*certificates));
+  auto prepared = prepare(config_.listeners[*index], config_.upstreams, chosen, std::move(*certificates));
   if (!prepared) return prepared.error();
   const AuthMode of_file = config_.listeners[*index].auth;
   const auto auth_of = [&](const OverrideRow& row) { return row.auth ? static_cast<AuthMode>(*row.auth) : of_file; };

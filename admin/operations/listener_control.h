@@ -61,7 +61,8 @@ class ListenerControl {
   // SIGHUP: other listener settings, and all files. Checked whole; install() cannot fail any more. Nothing else changes
   // the listeners meanwhile.
   class Reloading;
-  Answer<Reloading> prepare_reload(const std::vector<ListenerConfig>& listeners, const std::string& key_file);
+  Answer<Reloading> prepare_reload(const std::vector<ListenerConfig>& listeners,
+                                   const std::vector<UpstreamConfig>& upstreams, const std::string& key_file);
   void install(Reloading reloading);
 
  private:
@@ -82,8 +83,8 @@ class ListenerControl {
   Answer<ServerCertificate> open_hosted(const Digest& id) const;
   // The chosen certificate, which is in use already or is opened; else what the files held.
   Answer<std::vector<ServerCertificate>> certificates_for(std::size_t index, const OverrideRow& chosen) const;
-  Answer<PreparedListener> prepare(const ListenerConfig& file, const OverrideRow& chosen,
-                                   std::vector<ServerCertificate> certificates) const;
+  Answer<PreparedListener> prepare(const ListenerConfig& file, const std::vector<UpstreamConfig>& upstreams,
+                                   const OverrideRow& chosen, std::vector<ServerCertificate> certificates) const;
   // Where it cannot be opened: the files' ones, and a warning.
   Answer<PreparedListener> prepare_best(std::size_t index, const OverrideRow& chosen);
   // Reads the files of a listener. What is out of date does not take the place of what is not.
@@ -114,6 +115,7 @@ class ListenerControl::Reloading {
   friend class ListenerControl;
   std::unique_lock<std::mutex> lock;
   std::vector<ListenerConfig> listeners;
+  std::vector<UpstreamConfig> upstreams;
   std::string key_file;
   std::optional<SealingKey> sealing;
   std::vector<Files> files;  // by listener

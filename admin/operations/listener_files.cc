@@ -77,12 +77,14 @@ Answer<std::vector<ServerCertificate>> ListenerControl::certificates_for(std::si
   return one;
 }
 
-Answer<PreparedListener> ListenerControl::prepare(const ListenerConfig& file, const OverrideRow& chosen,
+Answer<PreparedListener> ListenerControl::prepare(const ListenerConfig& file,
+                                                  const std::vector<UpstreamConfig>& upstreams,
+                                                  const OverrideRow& chosen,
                                                   std::vector<ServerCertificate> certificates) const {
   const bool opened = chosen.certificate && certificates.size() == 1 &&
                       certificates.front().leaf().fingerprint() == *chosen.certificate;
   const AuthMode auth = chosen.auth ? static_cast<AuthMode>(*chosen.auth) : file.auth;
-  auto prepared = plane_.prepare_listener(file, auth, std::move(certificates));
+  auto prepared = plane_.prepare_listener(file, upstreams[file.upstream], auth, std::move(certificates));
   if (!prepared) return prepared;
   prepared->auth_chosen = chosen.auth.has_value();
   if (opened) prepared->hosted = chosen.certificate;
@@ -100,7 +102,7 @@ Answer<PreparedListener> ListenerControl::prepare_best(std::size_t index, const 
     warnings_.say(Warnings::Kind::KeyFile, listener.name, "");
   }
   if (!certificates) return certificates.error();
-  return prepare(listener, chosen, std::move(*certificates));
+  return prepare(listener, config_.upstreams, chosen, std::move(*certificates));
 }
 
 Answer<void> ListenerControl::put_in_force(std::size_t index, PreparedListener prepared) {
@@ -159,7 +161,7 @@ void ListenerControl::look_at_files_of(std::size_t index) {
   std::string refused = loaded ? "" : loaded.error().what;
   const bool hosted = plane_.hosted(index).has_value();
   if (loaded && !hosted) {
-    auto prepared = prepare(listener, chosen_for(listener.name), shared(*loaded));
+    auto prepared = prepare(listener, config_.upstreams, chosen_for(listener.name), shared(*loaded));
     const auto done = prepared ? put_in_force(index, std::move(*prepared)) : Answer<void>(prepared.error());
     if (!done) refused = done.error().what;
   }
@@ -197,7 +199,7 @@ void ListenerControl::look_at_dates_of(std::size_t index) {
     best.push_back(each.leaf().fingerprint());
   }
   if (best == plane_.presented(index)) return;
-  auto prepared = prepare(listener, chosen, std::move(certificates));
+  auto prepared = prepare(listener, config_.upstreams, chosen, std::move(certificates));
   const auto done = prepared ? put_in_force(index, std::move(*prepared)) : Answer<void>(prepared.error());
   if (!done) return log_.error("certificate-dates", {{"listener", listener.name}, {"why", done.error().what}});
   log_.info("certificate-dates",
@@ -205,10 +207,12 @@ void ListenerControl::look_at_dates_of(std::size_t index) {
 }
 
 Answer<ListenerControl::Reloading> ListenerControl::prepare_reload(const std::vector<ListenerConfig>& listeners,
+                                                                   const std::vector<UpstreamConfig>& upstreams,
                                                                    const std::string& key_file) {
   Reloading next;
   next.lock = std::unique_lock(mutex_);
   next.listeners = listeners;
+  next.upstreams = upstreams;
   next.key_file = key_file;
   if (!key_file.empty()) {
     // One that is not there is no reason, as at a start: what is open stays so.
@@ -229,8 +233,8 @@ Answer<ListenerControl::Reloading> ListenerControl::prepare_reload(const std::ve
     if (!loaded) return Refusal{loaded.error().kind, "listener " + listener.name + ": " + loaded.error().what};
     files.loaded = std::move(*loaded);
     // A hosted one that is in use stays so; one that could not be opened is tried once the key file is there.
-    auto one =
-        prepare(listener, chosen_for(listener.name), plane_.hosted(i) ? plane_.certificates(i) : shared(files.loaded));
+    auto one = prepare(listener, upstreams, chosen_for(listener.name),
+                       plane_.hosted(i) ? plane_.certificates(i) : shared(files.loaded));
     if (!one) return Refusal{one.error().kind, "listener " + listener.name + ": " + one.error().what};
     next.files.push_back(std::move(files));
     next.prepared.push_back(std::move(*one));
@@ -246,6 +250,7 @@ void ListenerControl::install(Reloading next) {
     files_[next.listeners[i].name] = std::move(next.files[i]);
   }
   config_.listeners = std::move(next.listeners);
+  config_.upstreams = std::move(next.upstreams);
   config_.registry.key_file = std::move(next.key_file);
   sealing_.reset();
   if (next.sealing) sealing_.emplace(*next.sealing);

@@ -59,11 +59,8 @@ void add_listeners(Values& values, const Sources& from, Pick pick) {
 // Calls `visit` for each server of each upstream, with its labels.
 template <class Visit>
 void each_server(const Sources& from, Visit visit) {
-  for (std::size_t u = 0; u < from.config.upstreams.size(); ++u) {
-    const UpstreamConfig& upstream = from.config.upstreams[u];
-    for (std::size_t s = 0; s < upstream.servers.size(); ++s) {
-      visit(u, s, std::vector<std::string>{upstream.name, upstream.servers[s].text()});
-    }
+  for (const UpstreamInfo& upstream : from.upstreams) {
+    for (const ServerInfo& server : upstream.servers) visit(server, {upstream.name, server.server});
   }
 }
 
@@ -163,18 +160,38 @@ void sessions_ended(Values& values, const Sources& from) {
   }
 }
 
+using Labels = std::vector<std::string>;
+
 void upstream_up(Values& values, const Sources& from) {
-  each_server(from, [&](std::size_t u, std::size_t server, const std::vector<std::string>& labels) {
-    const auto up = sum(from, [&](const ShardCounters& s) -> const Cell& { return s.upstreams[u][server].up; });
-    values.add(labels, up > 0 ? 1.0 : 0.0);
-  });
+  each_server(from,
+              [&](const ServerInfo& server, const Labels& labels) { values.add(labels, server.up() ? 1.0 : 0.0); });
+}
+
+void upstream_sessions(Values& values, const Sources& from) {
+  each_server(from, [&](const ServerInfo& server, const Labels& labels) { values.add(labels, server.sessions); });
 }
 
 void upstream_connect(Values& values, const Sources& from) {
-  each_server(from, [&](std::size_t u, std::size_t server, const std::vector<std::string>& labels) {
-    add_latency_of_shards(values, labels, from,
-                          [&](const ShardCounters& s) -> const Latency& { return s.upstreams[u][server].connect; });
+  each_server(from, [&](const ServerInfo& server, const Labels& labels) {
+    add_latency(values, labels, {server.connect.begin(), server.connect.end()}, server.connect_sum_us);
   });
+}
+
+void upstream_failures(Values& values, const Sources& from) {
+  each_server(from, [&](const ServerInfo& server, Labels labels) {
+    labels.emplace_back();
+    for (std::size_t i = 0; i < server.faults.size(); ++i) {
+      labels.back() = kBrokerFaultNames[i];
+      values.add(labels, server.faults[i]);
+    }
+  });
+}
+
+void upstream_shortages(Values& values, const Sources& from) {
+  for (std::size_t i = 0; i < kShortages.size(); ++i) {
+    values.add({std::string(kShortages[i].name)},
+               sum(from, [&](const ShardCounters& s) -> const Cell& { return s.shortages[i]; }));
+  }
 }
 
 void bytes(Values& values, const Sources& from) {
@@ -257,8 +274,33 @@ const MetricRow kRows[] = {
     {"upstream_up",
      MetricType::Gauge,
      {"upstream", "server"},
-     "1 where at least one shard reaches the server.",
+     "1 where a broker is up, at one of its addresses at least, and is not drained.",
      upstream_up},
+    {"upstream_sessions", MetricType::Gauge, {"upstream", "server"}, "Sessions that a broker has.", upstream_sessions},
+    {"upstream_failures_total",
+     MetricType::Counter,
+     {"upstream", "server", "kind"},
+     "Sessions that a broker failed, by what it did; most of them went on to the next.",
+     upstream_failures},
+    {"upstream_failovers_total",
+     MetricType::Counter,
+     {},
+     "CONNECTs that were taken to the next broker after one had taken them.",
+     [](Values& values, const Sources& from) {
+       values.add({}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.failovers; }));
+     }},
+    {"upstream_slow_started_total",
+     MetricType::Counter,
+     {},
+     "Sessions that waited for a broker in slow start.",
+     [](Values& values, const Sources& from) {
+       values.add({}, sum(from, [](const ShardCounters& s) -> const Cell& { return s.slow_started; }));
+     }},
+    {"upstream_shortages_total",
+     MetricType::Counter,
+     {"error"},
+     "What this machine lacked on the way to a broker; no broker is taken for down by it.",
+     upstream_shortages},
     {"upstream_connect_seconds",
      MetricType::Histogram,
      {"upstream", "server"},

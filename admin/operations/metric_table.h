@@ -26,6 +26,7 @@ struct MetricSources {
   std::vector<CrlRecord> crls;
   std::vector<const ShardCounters*> shards;
   std::vector<Warnings::Warning> warnings;
+  std::vector<UpstreamInfo> upstreams;
 };
 
 struct MetricRow;

@@ -8,9 +8,15 @@
 namespace sallyport {
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
-  const MetricSources sources{
-      config_,           plane_,         log_, registrar_.stats(), registrar_.cas(), registrar_.crls(),
-      plane_.counters(), warnings_.all()};
+  const MetricSources sources{config_,
+                              plane_,
+                              log_,
+                              registrar_.stats(),
+                              registrar_.cas(),
+                              registrar_.crls(),
+                              plane_.counters(),
+                              warnings_.all(),
+                              plane_.upstreams()};
   std::vector<prometheus::MetricFamily> all;
   for (const MetricRow& row : metric_rows()) {
     MetricValues values(row);
@@ -18,6 +24,20 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     all.push_back(values.take());
   }
   return all;
+}
+
+std::string Metrics::upstreams_missing(ReadyWhen policy) const {
+  if (policy == ReadyWhen::Always) return "";
+  std::size_t up = 0;
+  std::string missing;
+  const std::vector<UpstreamInfo> upstreams = plane_.upstreams();
+  for (const UpstreamInfo& upstream : upstreams) {
+    const bool any = upstream.any_up();
+    up += any ? 1U : 0U;
+    if (!any) missing += (missing.empty() ? "" : ", ") + upstream.name;
+  }
+  const bool ready = policy == ReadyWhen::AnyUpstream ? up > 0 || upstreams.empty() : missing.empty();
+  return ready ? "" : "no server is up of upstream " + missing;
 }
 
 HttpResponse Probes::handle(const HttpRequest& request) {
@@ -30,6 +50,9 @@ HttpResponse Probes::handle(const HttpRequest& request) {
         if (metrics_.store_stalled()) {
           return {503, "text/plain",
                   "the store is stalled: the disk does not answer, new devices are not registered\n"};
+        }
+        if (const std::string why = metrics_.upstreams_missing(ready_when_); !why.empty()) {
+          return {503, "text/plain", why + "\n"};
         }
         return {200, "text/plain", "ok\n"};
       case Phase::NoListener: return {503, "text/plain", "there is no [[listener]]: devices cannot connect\n"};

@@ -24,6 +24,8 @@ class Metrics final : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override;
   bool store_stalled() const { return registrar_.stalled(); }
+  // Why this policy says no; empty: it does not.
+  std::string upstreams_missing(ReadyWhen policy) const;
 
  private:
   const Config& config_;
@@ -33,8 +35,8 @@ class Metrics final : public prometheus::Collectable {
   const Log& log_;
 };
 
-// /livez: the process runs. /readyz: the cache is warm and the listeners are open, it is not draining, and the disk
-// answers.
+// /livez: the process runs. /readyz: the cache is warm and the listeners are open, it is not draining, the disk
+// answers, and the upstreams are there that proxy.ready_when asks for.
 class Probes final : public HttpHandler {
  public:
   explicit Probes(const Metrics& metrics) : metrics_(metrics) {}
@@ -42,10 +44,12 @@ class Probes final : public HttpHandler {
 
   enum class Phase : std::uint8_t { Starting, Ready, NoListener, Draining };
   void set(Phase phase) { phase_ = phase; }
+  void set(ReadyWhen policy) { ready_when_ = policy; }
 
  private:
   const Metrics& metrics_;
   std::atomic<Phase> phase_{Phase::Starting};
+  std::atomic<ReadyWhen> ready_when_{ReadyWhen::Always};
 };
 
 }  // namespace sallyport

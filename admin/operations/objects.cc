@@ -113,6 +113,34 @@ Json to_json(const ListenerInfo& listener) {
           {"overrides", std::move(overrides)}};
 }
 
+Json to_json(const UpstreamInfo& upstream) {
+  Json servers = Json::array();
+  for (const ServerInfo& server : upstream.servers) {
+    Json addresses = Json::array();
+    for (const TargetInfo& target : server.targets) {
+      addresses.push_back({{"address", target.address},
+                           {"state", std::string(target.state)},
+                           {"slow_start", target.slow_start},
+                           {"sessions", target.sessions}});
+    }
+    Json failures = Json::object();
+    for (std::size_t i = 0; i < server.faults.size(); ++i) {
+      failures[std::string(kBrokerFaultNames[i])] = server.faults[i];
+    }
+    servers.push_back({{"server", server.server},
+                       {"state", server.state},
+                       {"drained", server.drained},
+                       {"sessions", server.sessions},
+                       {"addresses", std::move(addresses)},
+                       {"failures", std::move(failures)},
+                       {"name_error", server.trouble.empty() ? Json(nullptr) : Json(server.trouble)}});
+  }
+  return {{"name", upstream.name},
+          {"balance", std::string(to_string(upstream.balance))},
+          {"health", std::string(to_string(upstream.health))},
+          {"servers", std::move(servers)}};
+}
+
 std::string dump(const Json& json) {
   return steering_escaped(json.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n";
 }

@@ -146,7 +146,7 @@ Answer<void> Reload::apply(const Config& next) {
     if (!prepared) return Refusal{prepared.error().kind, "admin.certificate: " + prepared.error().what};
     install_tls = std::move(*prepared);
   }
-  auto listeners = listeners_.prepare_reload(changed.listeners, changed.registry.key_file);
+  auto listeners = listeners_.prepare_reload(changed.listeners, changed.upstreams, changed.registry.key_file);
   if (!listeners) return listeners.error();
   const std::set<Digest> before = registrar_.trusted();
   const RegistrarOptions options_before = registrar_.options();
@@ -156,10 +156,12 @@ Answer<void> Reload::apply(const Config& next) {
     return Refusal{added.error().kind, "registry.trusted_cas: " + added.error().what};
   }
   say_what_left(before);
+  plane_.set_upstreams(changed.upstreams);
   listeners_.install(std::move(*listeners));
   if (install_tls) install_tls();
   plane_.set_cut_pace(changed.cuts_per_second);
   log_.set(changed.log_level, changed.log_format);
+  probes_.set(changed.ready_when);
   config_.drain = changed.drain;
   return {};
 }

@@ -10,6 +10,7 @@
 
 #include "admin/http/http_server.h"
 #include "admin/operations/listener_control.h"
+#include "admin/operations/metrics.h"
 #include "cache/base/log.h"
 #include "cache/registry/registrar.h"
 #include "proxy/config/config.h"
@@ -27,13 +28,14 @@ class Reload {
  public:
   // All outlive it. `config` is what the process was started with; what changes is kept in it.
   Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners,
-         HttpServer& network_server, Log& log, Logger& main_log)
+         HttpServer& network_server, Probes& probes, Log& log, Logger& main_log)
       : path_(std::move(path)),
         config_(config),
         plane_(plane),
         registrar_(registrar),
         listeners_(listeners),
         network_server_(network_server),
+        probes_(probes),
         log_(log),
         main_log_(main_log) {}
 
@@ -50,6 +52,7 @@ class Reload {
   Registrar& registrar_;
   ListenerControl& listeners_;
   HttpServer& network_server_;
+  Probes& probes_;
   Log& log_;
   Logger& main_log_;
 };

@@ -73,6 +73,15 @@ void join(const Tables& listener_tables, const Tables& upstream_tables, Config& 
     if (!name.empty() && !upstream_names.insert(name).second) {
       reader.problem(reader.at("name"), "two upstreams are called '" + name + "'");
     }
+    std::set<std::string> servers;
+    for (const Endpoint& server : config.upstreams[i].servers) {
+      if (servers.insert(server.text()).second) continue;
+      reader.problem(reader.at("servers"), "upstream '" + name + "' has the server " + server.text() + " twice");
+    }
+    if (servers.size() > UpstreamConfig::kMostServers) {
+      reader.problem(reader.at("servers"), "upstream '" + name + "' has more than " +
+                                               std::to_string(UpstreamConfig::kMostServers) + " servers");
+    }
   }
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     TableReader reader(*listener_tables[i], "listener", problems);

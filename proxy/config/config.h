@@ -34,6 +34,11 @@ enum class AuthMode : std::uint8_t { Mutual, OneWay };
 enum class Protocol : std::uint8_t { Mqtt, Tcp };
 enum class TlsMin : std::uint8_t { V12, V13 };
 enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
+enum class HealthCheck : std::uint8_t { Tcp, Mqtt };
+enum class ReadyWhen : std::uint8_t { Always, AnyUpstream, AllUpstreams };
+
+std::string_view to_string(Balance balance);  // as the file writes them
+std::string_view to_string(HealthCheck health);
 
 struct ListenerConfig {
   std::string name;
@@ -59,11 +64,23 @@ struct ListenerConfig {
 };
 
 struct UpstreamConfig {
+  static constexpr std::size_t kMostServers = 64;
+
   std::string name;
   std::vector<Endpoint> servers;
   Balance balance = Balance::LeastConnections;
   std::vector<std::string> source;  // local addresses to connect from
+  std::chrono::milliseconds connect_timeout{5'000}, connack_timeout{10'000};
+  HealthCheck health = HealthCheck::Tcp;
   std::chrono::milliseconds health_interval{2'000};
+  std::chrono::milliseconds slow_start{10'000};  // 0: none
+  std::chrono::milliseconds resolve_interval{30'000};
+};
+
+// What a session of a listener is carried out by: kept together, for as long as one of them needs it.
+struct ListenerSetup {
+  ListenerConfig listener;
+  UpstreamConfig upstream;
 };
 
 struct RegistryConfig {
@@ -89,6 +106,7 @@ struct Config {
   unsigned shards = 0;  // 0: one per CPU this process may use
   std::chrono::milliseconds drain{30'000};
   std::uint64_t cuts_per_second = 1000;  // per shard: the pace of closing sessions that were cut
+  ReadyWhen ready_when = ReadyWhen::Always;
   std::vector<ListenerConfig> listeners;
   std::vector<UpstreamConfig> upstreams;
   RegistryConfig registry;

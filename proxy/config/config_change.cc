@@ -7,11 +7,11 @@ namespace sallyport {
 
 namespace {
 
-// Listeners are found by their name; their order in the file does not matter.
-const ListenerConfig* find(const std::vector<ListenerConfig>& listeners, const std::string& name) {
-  const auto found = std::find_if(listeners.begin(), listeners.end(),
-                                  [&](const ListenerConfig& listener) { return listener.name == name; });
-  return found == listeners.end() ? nullptr : &*found;
+// Found by their name; their order in the file does not matter.
+template <class Table>
+const Table* find(const std::vector<Table>& tables, const std::string& name) {
+  const auto found = std::find_if(tables.begin(), tables.end(), [&](const Table& table) { return table.name == name; });
+  return found == tables.end() ? nullptr : &*found;
 }
 
 template <class Owner>
@@ -22,16 +22,26 @@ void name_changes(std::span<const Row<Owner>> rows, const Owner& now, const Owne
   }
 }
 
+template <class Table>
+void name_tables(std::span<const Row<Table>> rows, const std::string& kind, const std::vector<Table>& now,
+                 const std::vector<Table>& next, std::vector<std::string>& keys) {
+  for (const Table& table : now) {
+    if (const Table* other = find(next, table.name)) {
+      name_changes(rows, table, *other, kind + " " + table.name + ": ", keys);
+    } else {
+      keys.push_back(kind + " " + table.name + " (removed)");
+    }
+  }
+  for (const Table& table : next) {
+    if (find(now, table.name) == nullptr) keys.push_back(kind + " " + table.name + " (added)");
+  }
+}
+
 template <class Owner>
 void take(std::span<const Row<Owner>> rows, const Owner& next, Owner& now) {
   for (const Row<Owner>& row : rows) {
     if (row.applies == Applies::AtOnce) row.keep(next, now);
   }
-}
-
-bool same(const UpstreamConfig& a, const UpstreamConfig& b) {
-  const auto rows = upstream_rows();
-  return std::all_of(rows.begin(), rows.end(), [&](const Row<UpstreamConfig>& row) { return row.same(a, b); });
 }
 
 }  // namespace
@@ -44,19 +54,8 @@ std::vector<std::string> needs_restart(const Config& now, const Config& next) {
   name_changes(admin_rows(), now.admin, next.admin, "admin.", keys);
   name_changes(metrics_rows(), now, next, "metrics.", keys);
   name_changes(log_rows(), now, next, "log.", keys);
-  if (!std::equal(now.upstreams.begin(), now.upstreams.end(), next.upstreams.begin(), next.upstreams.end(), same)) {
-    keys.emplace_back("upstream");
-  }
-  for (const ListenerConfig& listener : now.listeners) {
-    if (const ListenerConfig* other = find(next.listeners, listener.name)) {
-      name_changes(listener_rows(), listener, *other, "listener " + listener.name + ": ", keys);
-    } else {
-      keys.push_back("listener " + listener.name + " (removed)");
-    }
-  }
-  for (const ListenerConfig& listener : next.listeners) {
-    if (find(now.listeners, listener.name) == nullptr) keys.push_back("listener " + listener.name + " (added)");
-  }
+  name_tables(upstream_rows(), "upstream", now.upstreams, next.upstreams, keys);
+  name_tables(listener_rows(), "listener", now.listeners, next.listeners, keys);
   return keys;
 }
 
@@ -70,6 +69,9 @@ Config changed_at_once(const Config& now, const Config& next) {
   take(log_rows(), next, changed);
   for (ListenerConfig& listener : changed.listeners) {
     if (const ListenerConfig* other = find(next.listeners, listener.name)) take(listener_rows(), *other, listener);
+  }
+  for (UpstreamConfig& upstream : changed.upstreams) {
+    if (const UpstreamConfig* other = find(next.upstreams, upstream.name)) take(upstream_rows(), *other, upstream);
   }
   return changed;
 }

@@ -27,6 +27,10 @@ inline constexpr std::array<std::string_view, 2> kWordsOf<TlsMin> = {"1.2", "1.3
 template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<Balance> = {"least-connections", "round-robin", "client-id"};
 template <>
+inline constexpr std::array<std::string_view, 2> kWordsOf<HealthCheck> = {"tcp", "mqtt"};
+template <>
+inline constexpr std::array<std::string_view, 3> kWordsOf<ReadyWhen> = {"always", "any-upstream", "all-upstreams"};
+template <>
 inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = {"debug", "info", "warn", "error"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<LogFormat> = {"text", "json"};

@@ -200,4 +200,12 @@ std::string default_config() {
   return out;
 }
 
+std::string_view to_string(Balance balance) {
+  return kWordsOf<Balance>[static_cast<std::size_t>(balance)];
+}
+
+std::string_view to_string(HealthCheck health) {
+  return kWordsOf<HealthCheck>[static_cast<std::size_t>(health)];
+}
+
 }  // namespace sallyport

@@ -13,7 +13,6 @@ using enum Applies;
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kSocketPath = 107;  // sun_path takes 108 bytes with its terminator: unix(7)
 constexpr std::string_view kEngines[] = {"auto", "openssl"};
-constexpr std::string_view kReadyWhen[] = {"always", "any-upstream", "all-upstreams"};
 constexpr std::string_view kClones[] = {"allow", "alert", "refuse-new", "cut-old"};
 constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
 
@@ -64,12 +63,12 @@ constexpr Row<Config> kProxy[] = {
                                    .example = "200",
                                    .says = "The pace at which each shard closes sessions that were cut. No byte of "
                                            "them passes meanwhile."}),
-    not_yet<Config>({.table = "proxy",
-                     .key = "ready_when",
-                     .takes = Takes::Word,
-                     .words = kReadyWhen,
-                     .only_value = "\"always\"",
-                     .says = "Which upstreams must be reachable for /readyz."}),
+    row<&Config::ready_when>({.table = "proxy",
+                              .key = "ready_when",
+                              .applies = AtOnce,
+                              .example = "\"any-upstream\"",
+                              .says = "Whether /readyz also asks for brokers: \"any-upstream\", that one upstream has "
+                                      "a server that is up; \"all-upstreams\", that each has one."}),
 };
 
 constexpr Row<ListenerConfig> kListener[] = {
@@ -256,11 +255,14 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
                                 .says = "The name by which listeners refer to the upstream."}),
     row<&UpstreamConfig::servers>({.table = "upstream",
                                    .key = "servers",
+                                   .applies = AtOnce,
                                    .needed = "at least one \"host:port\" or \"unix:/path\" of a broker",
                                    .example = "[\"127.0.0.1:1883\"]",
-                                   .says = "The brokers: \"host:port\" or \"unix:/path\"."}),
+                                   .says = "The brokers: \"host:port\", every address of which is used, or "
+                                           "\"unix:/path\". At most 64. Sessions of one that is taken out go on."}),
     row<&UpstreamConfig::balance>({.table = "upstream",
                                    .key = "balance",
+                                   .applies = AtOnce,
                                    .example = "\"round-robin\"",
                                    .says = "How a server is chosen. \"client-id\": the same one for the same client "
                                            "id, which takes protocol = \"mqtt\"."}),
@@ -296,10 +298,47 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
                              .says = "Whether that header carries the whole certificate."}),
     not_yet<UpstreamConfig>(
         {.table = "upstream", .key = "tls", .takes = Takes::Table, .only_value = "{}", .says = "TLS to the broker."}),
+    row<&UpstreamConfig::connect_timeout>({.table = "upstream",
+                                           .key = "connect_timeout",
+                                           .applies = AtOnce,
+                                           .example = "\"2s\"",
+                                           .says = "How long connecting to a server may take, before the next is "
+                                                   "tried."}),
+    row<&UpstreamConfig::connack_timeout>(
+        {.table = "upstream",
+         .key = "connack_timeout",
+         .applies = AtOnce,
+         .example = "\"5s\"",
+         .says = "How long a server may take to answer a CONNECT, before the next gets the same. With protocol = "
+                 "\"tcp\" nothing is awaited."}),
+    row<&UpstreamConfig::health>(
+        {.table = "upstream",
+         .key = "health",
+         .applies = AtOnce,
+         .example = "\"mqtt\"",
+         .says = "How servers are checked, also those that are up: \"tcp\" connects, \"mqtt\" sends a CONNECT too, and "
+                 "takes any CONNACK but \"unavailable\" for health."}),
     row<&UpstreamConfig::health_interval>({.table = "upstream",
                                            .key = "health_interval",
+                                           .applies = AtOnce,
                                            .example = "\"10s\"",
-                                           .says = "How often a server that is down is tried again."}),
+                                           .says = "How often each server is checked."}),
+    row<&UpstreamConfig::slow_start>(
+        {.table = "upstream",
+         .key = "slow_start",
+         .applies = AtOnce,
+         .may_be_zero = true,
+         .example = "\"30s\"",
+         .says = "For how long a server that came back is spared: it gets 100 new connections a second at first and "
+                 "1,000 at the end, then all. 0s: all at once."}),
+    row<&UpstreamConfig::resolve_interval>(
+        {.table = "upstream",
+         .key = "resolve_interval",
+         .applies = AtOnce,
+         .least = 1,
+         .example = "\"5s\"",
+         .says = "How often the names of servers are asked for again. Where every address of one has failed, that "
+                 "happens within five seconds."}),
     not_yet<UpstreamConfig>({.table = "upstream",
                              .key = "server_reference",
                              .takes = Takes::Text,

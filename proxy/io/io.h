@@ -5,9 +5,11 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace sallyport {
 
@@ -73,9 +75,21 @@ class Completion {
 };
 static_assert(sizeof(Completion) == 24);
 
-// An error that says what this machine lacks (descriptors, memory, local ports), and nothing of the peer.
+// The errors that say what this machine lacks (descriptors, memory, local ports), and nothing of the peer.
+struct Shortage {
+  int error;
+  std::string_view name;
+};
+inline constexpr std::array<Shortage, 5> kShortages = {{{EMFILE, "EMFILE"},
+                                                        {ENFILE, "ENFILE"},
+                                                        {ENOMEM, "ENOMEM"},
+                                                        {ENOBUFS, "ENOBUFS"},
+                                                        {EADDRNOTAVAIL, "EADDRNOTAVAIL"}}};
 constexpr bool is_our_shortage(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS || error == EADDRNOTAVAIL;
+  for (const Shortage& each : kShortages) {
+    if (each.error == error) return true;
+  }
+  return false;
 }
 
 class Io {

@@ -10,6 +10,7 @@
 
 #include "cache/base/reason.h"
 #include "cache/base/result.h"
+#include "proxy/io/io.h"
 
 namespace sallyport {
 
@@ -60,20 +61,29 @@ struct ListenerCounters {
   std::array<Cell, 3> mqtt_connects;
 };
 
-struct UpstreamCounters {
-  Cell up;  // 1 or 0, as this shard last saw it
-  Latency connect;
+// The same where several shards count.
+struct SharedLatency {
+  std::array<std::atomic<std::uint64_t>, kLatencyBoundsUs.size() + 1> buckets{};
+  std::atomic<std::uint64_t> sum_us{0};
+  void record(std::uint64_t us) {
+    std::size_t i = 0;
+    while (i < kLatencyBoundsUs.size() && us > kLatencyBoundsUs[i]) ++i;
+    buckets[i].fetch_add(1, std::memory_order_relaxed);
+    sum_us.fetch_add(us, std::memory_order_relaxed);
+  }
 };
 
 struct ShardCounters {
-  std::vector<ListenerCounters> listeners;               // by listener index in the configuration
-  std::vector<std::vector<UpstreamCounters>> upstreams;  // [upstream][server]
-  Cell bytes_to_broker;                                  // plaintext
+  std::vector<ListenerCounters> listeners;  // by listener index in the configuration
+  Cell bytes_to_broker;                     // plaintext
   Cell bytes_to_client;
   Cell registrations_offered;
-  Cell registrations_deferred;  // queue full: will be offered again
-  Latency cut;                  // from a durable change to the last session it cut being closed
-  Cell busy_us, total_us;       // time not spent waiting for the kernel, and all of it
+  Cell registrations_deferred;                    // queue full: will be offered again
+  Cell failovers;                                 // a session went on to the next server
+  Cell slow_started;                              // a session waited for a server in slow start
+  std::array<Cell, kShortages.size()> shortages;  // what was lacking on the way to a broker
+  Latency cut;                                    // from a durable change to the last session it cut being closed
+  Cell busy_us, total_us;                         // time not spent waiting for the kernel, and all of it
 };
 
 }  // namespace sallyport

@@ -9,7 +9,6 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint64_t kBrokerConnectMs = 5'000;
 constexpr std::uint64_t kRegisterAgainMs = 1'000;
 
 }  // namespace
@@ -191,54 +190,6 @@ void Session::on_register_timer() {
   if (!host_->admission.offer(*verdict())) start_timer(register_timer_, kRegisterAgainMs);
 }
 
-void Session::connect_broker() {
-  if (!host_->brokers.choose_broker(settings_.config->upstream, mqtt_.client_id, broker_.attempt, broker_.route))
-    return no_broker();
-  broker_.socket = host_->brokers.open_broker(broker_.route, *settings_.config);
-  if (!broker_.socket.valid()) return no_socket(-std::exchange(broker_.socket, Socket()).handle());
-  broker_.connect_began_us = host_->loop.now_us();
-  host_->loop.io().connect(broker_.socket, broker_.route.address, broker_.route.length, broker_connect_);
-  start_timer(timer_, kBrokerConnectMs);
-}
-
-void Session::on_broker_connect(const IoResult& result) {
-  if (over()) return advance_ending();
-  if (state_ == State::Halted) return;
-  host_->loop.timers().stop(timer_);
-  const bool connected = result.value >= 0;
-  // Where we lack something the broker was never asked: it is not down.
-  if (!is_our_shortage(-result.value)) {
-    host_->brokers.broker_answered(broker_.route, connected, host_->loop.now_us() - broker_.connect_began_us);
-  }
-  if (!connected) {
-    host_->loop.io().close(broker_.socket);
-    broker_.socket = Socket();
-    ++broker_.attempt;
-    return connect_broker();
-  }
-  broker_.reached = true;
-  // The last look before the first byte goes to the broker.
-  if (!standing_holds()) return;
-  become(State::Forwarding);
-  watch_idle();
-  start_broker_recv();
-  start_client_recv();
-  host_->schedule.wants_flush(*this);
-  if (client_.closed()) on_client_closed();
-}
-
-void Session::no_broker() {
-  say_refused(Reason::BrokerUnavailable);
-  terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "no server of the upstream can be reached"}, Cause::Closed);
-}
-
-// No other server could be asked either.
-void Session::no_socket(int error) {
-  say_refused(Reason::BrokerUnavailable);
-  terminate({Origin::Proxy, Reason::BrokerUnavailable, error, "this machine has no socket for the way to a broker"},
-            Cause::Internal);
-}
-
 void Session::say_refused(Reason reason) {
   if (!mqtt_.version) return;
   std::uint8_t packet[8];
@@ -255,7 +206,10 @@ void Session::on_timer() {
       return terminate({Origin::Client, Reason::HandshakeTimeout, 0, "no TLS handshake in time"}, Cause::Timeout);
     case State::AwaitingConnect:
       return terminate({Origin::Client, Reason::ConnectTimeout, 0, "no whole CONNECT in time"}, Cause::Timeout);
-    case State::Connecting: return host_->loop.io().cancel(broker_connect_);
+    case State::Connecting:
+      if (std::exchange(broker_.waits, false)) return reach_broker();
+      return host_->loop.io().cancel(broker_connect_);
+    case State::Asking: return not_answered(BrokerFault::Silent, 0);
     // One side has ended and the other did not follow.
     case State::Forwarding:
       if (!broker_.ended) {
@@ -280,7 +234,7 @@ void Session::shut_down() {
     return farewell();  // closing is not paced any more
   }
   if (state_ == State::Delivering) return hurry_delivery();
-  if (state_ == State::Connecting) say_refused(Reason::ShuttingDown);
+  if (state_ == State::Connecting || state_ == State::Asking) say_refused(Reason::ShuttingDown);
   terminate(stops, Cause::Shutdown);
 }
 
@@ -291,7 +245,8 @@ void Session::evict() {
 
 std::size_t Session::held_bytes() const {
   return client_.received.capacity() + broker_.to_send.capacity() + broker_.sending.capacity() +
-         client_.to_send.capacity() + client_.plain.capacity() + client_.sending.capacity();
+         broker_.held.capacity() + broker_.answer.capacity() + client_.to_send.capacity() + client_.plain.capacity() +
+         client_.sending.capacity();
 }
 
 void Session::invariants() const {
@@ -303,6 +258,9 @@ void Session::invariants() const {
                   !broker_send_.submitted() && !broker_connect_.submitted()));
   CHECK(state_ != State::Forwarding || (broker_.socket.valid() && client_.socket.valid()));
   CHECK(state_ != State::Delivering || broker_.socket.valid());
+  CHECK(state_ != State::Asking || broker_.socket.valid());
+  CHECK(state_ != State::Forwarding || (broker_.held.empty() && broker_.answered && broker_.blamed.empty()));
+  CHECK(!idle || !broker_.chosen);
   const bool cut = state_ == State::Halted && parting_.cause == Cause::Cut;
   CHECK((!over() && !cut) || !entry_.linked);
   CHECK((!idle && !over()) || place_ == DevicePlace::Refused);

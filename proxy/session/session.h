@@ -1,16 +1,17 @@
 // One connection of a device: from accept to the last byte. A state union with one exit.
 //
-//   Handshaking ──> AwaitingConnect ──> Connecting ──> Forwarding ──> Delivering ──> Ending ──> Gone ──> (recycled)
-//        │               │                 │               │              │   ^        ^
-//        │               └─────────────────┴───────────────┴──────────────┴> Halted ───┤
-//        └───────────────┴─────────────────┴───────────────┴───────────────────────────┘
+//   Handshaking ──> AwaitingConnect ──> Connecting <─> Asking ──> Forwarding ──> Delivering ──> Ending ──> Gone ──> …
+//        │               │                 │             │            │             │   ^        ^
+//        │               └─────────────────┴─────────────┴────────────┴─────────────┴> Halted ───┤
+//        └───────────────┴─────────────────┴─────────────┴────────────┴──────────────────────────┘
 //
 // kTransitions has every arrow and the function that takes it; become() is the only one that changes the state, and
 // refuses what is not there. terminate() is the only way to the end: it counts once, logs once and starts the teardown;
 // the object is given back when no operation of it is in flight. Everything outside (kernel, gate, registrar, brokers,
-// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_flow.cc
-// the forwarding, session_last_words.cc what is left to do for a client that is gone, session_cut.cc what a lost
-// standing does, session_end.cc the way out. Runs on its shard's thread alone.
+// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_broker.cc
+// the way to a broker that answers, session_flow.cc the forwarding, session_last_words.cc what is left to do for a
+// client that is gone, session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread
+// alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -38,7 +39,8 @@ class Session final : public Verifier {
     Free,             // in the slab
     Handshaking,      // TLS is being negotiated
     AwaitingConnect,  // waiting for a whole CONNECT (tcp: a first byte)
-    Connecting,       // the broker is being reached
+    Connecting,       // a broker is being reached
+    Asking,           // it has the CONNECT, and has not answered: the next one can still be asked
     Forwarding,       // bytes both ways
     Delivering,       // the client is gone: what it sent goes to the broker, and then its end
     Halted,           // no standing: nothing passes; waits to be closed
@@ -52,16 +54,21 @@ class Session final : public Verifier {
       Transition{State::Free, State::Handshaking},             // begin()
       Transition{State::Handshaking, State::AwaitingConnect},  // on_established()
       Transition{State::AwaitingConnect, State::Connecting},   // on_connect_ready()
-      Transition{State::Connecting, State::Forwarding},        // on_broker_connect()
+      Transition{State::Connecting, State::Asking},            // on_broker_connect()
+      Transition{State::Asking, State::Connecting},            // leave_server()
+      Transition{State::Asking, State::Forwarding},            // answered_by_broker()
+      Transition{State::Connecting, State::Forwarding},        // the same, where the protocol has no answer
       Transition{State::Forwarding, State::Delivering},        // deliver()
       Transition{State::Halted, State::Delivering},            // the same, where Sallyport stops
-      Transition{State::AwaitingConnect, State::Halted},       // halt(), as the three below
+      Transition{State::AwaitingConnect, State::Halted},       // halt(), as the four below
       Transition{State::Connecting, State::Halted},
+      Transition{State::Asking, State::Halted},
       Transition{State::Forwarding, State::Halted},
       Transition{State::Delivering, State::Halted},
-      Transition{State::Handshaking, State::Ending},  // terminate(), as the five below
+      Transition{State::Handshaking, State::Ending},  // terminate(), as the six below
       Transition{State::AwaitingConnect, State::Ending},
       Transition{State::Connecting, State::Ending},
+      Transition{State::Asking, State::Ending},
       Transition{State::Forwarding, State::Ending},
       Transition{State::Delivering, State::Ending},
       Transition{State::Halted, State::Ending},
@@ -119,7 +126,7 @@ class Session final : public Verifier {
   const std::string& client_id() const { return mqtt_.client_id; }
   std::optional<MqttVersion> mqtt_version() const { return mqtt_.version; }
   std::size_t held_bytes() const;  // of payload, all buffers
-  std::size_t to_broker_held() const { return broker_.to_send.size() + broker_.sending.size(); }
+  std::size_t to_broker_held() const { return broker_.to_send.size() + broker_.sending.size() + broker_.held.size(); }
   void invariants() const;
 
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
@@ -148,12 +155,24 @@ class Session final : public Verifier {
   void leave_place();
   void register_device();
   void on_register_timer();
-  void connect_broker();
-  void on_broker_connect(const IoResult& result);
-  void no_broker();
-  void no_socket(int error);
   void say_refused(Reason reason);
   void on_timer();
+
+  // session_broker.cc
+  void connect_broker();
+  void reach_broker();
+  void on_broker_connect(const IoResult& result);
+  void next_server();
+  void out_of(int error);
+  void no_broker();
+  void on_broker_recv_asking(const IoResult& result);
+  void on_broker_send_asking(const IoResult& result);
+  void answered_by_broker(std::span<const std::uint8_t> said);
+  void not_answered(BrokerFault fault, int error);
+  void leave_server();
+  void settle_blame(bool proven);
+  void leave_broker();
+  std::uint64_t who() const;
 
   // session_flow.cc
   void start_client_recv();
@@ -165,6 +184,7 @@ class Session final : public Verifier {
   void on_client_unwritable(int error);
   void start_broker_recv();
   void on_broker_recv(const IoResult& result);
+  void take_from_broker(std::span<const std::uint8_t> data);
   void on_broker_send(const IoResult& result);
   void taken_by_broker(std::size_t bytes);
   void on_broker_ended();

@@ -60,6 +60,7 @@ void Session::halt(const Error& error, Cause cause) {
 void Session::drop_for_broker() {
   host_->admission.index().remove(entry_);
   broker_.to_send.release();
+  broker_.held.release();
   host_->loop.io().cancel(broker_send_);
   host_->loop.io().cancel(broker_connect_);
 }

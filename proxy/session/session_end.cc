@@ -28,9 +28,12 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   for (Timer* timer : {&timer_, &register_timer_, &expiry_timer_, &idle_timer_}) host_->loop.timers().stop(*timer);
   host_->admission.index().remove(entry_);
   leave_place();
+  settle_blame(false);
   engine_->lend({});  // a buffer of the kernel's, or what is released here
   client_.received.release();
   broker_.to_send.release();
+  broker_.held.release();
+  broker_.answer.release();
   // A broker must not take an abrupt end for an orderly one. One that was told of the end has it already, and may still
   // be reading what came before it.
   broker_.abort = cause == Cause::Cut || (cause != Cause::Closed && !broker_.fin_sent);
@@ -49,7 +52,7 @@ void Session::advance_ending() {
 }
 
 bool Session::end_broker() {
-  if (!broker_.socket.valid()) return true;
+  if (!broker_.socket.valid()) return leave_broker(), true;
   Io& io = host_->loop.io();
   for (Completion* completion : {&broker_connect_, &broker_recv_, &broker_send_}) io.cancel(*completion);
   if (broker_connect_.submitted() || broker_recv_.submitted() || broker_send_.submitted()) return false;
@@ -60,7 +63,7 @@ bool Session::end_broker() {
   }
   broker_.socket = Socket();
   broker_.sending.release();
-  if (broker_.reached) host_->brokers.broker_left(broker_.route);
+  leave_broker();
   return true;
 }
 

@@ -204,7 +204,7 @@ void Session::flush() {
   if (state_ == State::Delivering) return advance_delivery();
   flush_client();
   if (state_ == State::Forwarding && client_.torn) return client_failed(engine_->error(), Cause::Protocol);
-  if (state_ == State::Forwarding) flush_broker();
+  if (state_ == State::Forwarding || (state_ == State::Asking && !broker_.leaving)) flush_broker();
 }
 
 // The broker's bytes are encrypted when they can be sent, no earlier: what was not may still be dropped.
@@ -287,6 +287,7 @@ void Session::start_broker_recv() {
 
 void Session::on_broker_recv(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_recv_leaving(result);
+  if (state_ == State::Asking) return on_broker_recv_asking(result);
   if (merely_stopped(result.value)) return start_broker_recv();
   quiet_ = 0;
   if (result.value < 0) {
@@ -301,9 +302,13 @@ void Session::on_broker_recv(const IoResult& result) {
     if (to_client_held() == 0) on_broker_ended();
     return;
   }
-  host_->loop.shard_counters().bytes_to_client.add(result.data.size());
   if (broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
-  pass_to_client(result.data);
+  take_from_broker(result.data);
+}
+
+void Session::take_from_broker(std::span<const std::uint8_t> data) {
+  host_->loop.shard_counters().bytes_to_client.add(data.size());
+  pass_to_client(data);
   if (client_.torn) return client_failed(engine_->error(), Cause::Protocol);
   host_->schedule.wants_flush(*this);
   if (to_client_held() >= kHighWater && !broker_.paused) {
@@ -332,6 +337,7 @@ void Session::both_ended() {
 
 void Session::on_broker_send(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_send_leaving(result);
+  if (state_ == State::Asking) return on_broker_send_asking(result);
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
                      broker_.ended ? Cause::Closed : cause_of(-result.value));

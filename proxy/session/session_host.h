@@ -12,18 +12,24 @@
 #include "proxy/config/config.h"
 #include "proxy/io/io.h"
 #include "proxy/io/timer_wheel.h"
+#include "proxy/session/broker_fault.h"
 #include "proxy/session/counters.h"
 #include "proxy/session/session_index.h"
 #include "proxy/tls/tls_engine.h"
 
 namespace sallyport {
 
+struct BrokerTarget;  // one address of a server, with its health: proxy/upstream/servers.h
+
 // Where a session connects to. Chosen by SessionBrokers; the session only carries it.
 struct BrokerRoute {
-  std::size_t upstream = 0, server = 0;
-  std::uint64_t tried = 0;  // servers asked already, a bit each
+  std::size_t upstream = 0;
+  BrokerTarget* target = nullptr;  // held until broker_left()
+  std::uint64_t tried = 0;         // targets asked already, a bit each
   std::uint64_t turn = 0;
-  const sockaddr* address = nullptr;  // the data plane's, for as long as it runs
+  std::uint64_t wait_us = 0;          // before it may be asked: it is in slow start
+  bool alone = false;                 // there is no other
+  const sockaddr* address = nullptr;  // the target's
   socklen_t length = 0;
 };
 
@@ -63,13 +69,22 @@ class SessionAdmission {
 class SessionBrokers {
  public:
   virtual ~SessionBrokers() = default;
-  // The `attempt`-th choice for a session; false: no server is left to try.
+  // The `attempt`-th choice for a session; false: no server is left to try. Each choice is given back with
+  // broker_left().
   virtual bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt,
                              BrokerRoute& route) = 0;
   // Invalid where the kernel has none for us: its handle is then -errno, and the broker has no part in it.
   virtual Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) = 0;
-  virtual void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) = 0;
-  virtual void broker_left(const BrokerRoute& route) = 0;  // a connection that had connected is over
+  virtual bool another_source(const BrokerRoute& route, unsigned attempt) = 0;  // to connect from
+  virtual void broker_connected(const BrokerRoute& route, std::uint64_t us) = 0;
+  // It failed this session; counted and logged.
+  virtual void broker_failed(const BrokerRoute& route, BrokerFault fault, int error) = 0;
+  // What that says of its health, once for each CONNECT that got no answer. `who` sent it; `proven`: another server
+  // took the very same.
+  virtual void broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) = 0;
+  virtual void broker_answered(const BrokerRoute& route) = 0;  // a CONNECT; tcp: it is connected. From here on served
+  virtual void broker_left(const BrokerRoute& route, bool served) = 0;
+  virtual void out_of(std::size_t upstream, int error) = 0;  // this machine lacks something for the way to a broker
 };
 
 class SessionSchedule {

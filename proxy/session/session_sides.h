@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "proxy/io/byte_buffer.h"
 #include "proxy/io/io.h"
@@ -69,10 +70,20 @@ struct ClientSide : SessionSide {     // to_send: ciphertext, the engine's outpu
 
 struct BrokerSide : SessionSide {  // to_send: plaintext; before the broker is reached it holds the CONNECT
   BrokerRoute route;
-  unsigned attempt = 0;  // of the choice of a server
+  bool chosen = false;          // the route is held
+  unsigned attempt = 0;         // of the choice of a server
+  unsigned source_attempt = 0;  // of the choice of a source address
+  bool waits = false;           // for a server in slow start
+  int short_of = 0;             // errno: what this machine lacked on the way to a server
   std::uint64_t connect_began_us = 0;
-  bool reached = false;
-  bool ended = false;  // nothing more comes from it
+  bool answered = false;  // the CONNECT; tcp: it is connected
+  bool ended = false;     // nothing more comes from it
+  // While its answer to the CONNECT is awaited.
+  ByteBuffer held;       // what it took: the next server gets the same
+  ByteBuffer answer;     // what it said, while that is too little to tell
+  bool leaving = false;  // it failed: once nothing of it is in flight, the next one is asked
+  // Servers that took the CONNECT and did not answer it. What comes of it with the others says whose fault it was.
+  std::vector<BrokerRoute> blamed;
 };
 
 }  // namespace sallyport

@@ -46,6 +46,7 @@ class Reply {
 struct ListenerConfig;
 struct Rejection;
 struct SessionSettings;
+struct TargetList;
 
 // One live session, as an operator sees it.
 struct SessionInfo {
@@ -110,6 +111,10 @@ struct CutSession {  // the answer: 1 where it was found
 struct SetListener {  // the one that settings->listener says
   const SessionSettings* settings;
 };
+struct SetTargets {  // of an upstream, in place of those before
+  std::size_t upstream;
+  const TargetList* list;
+};
 struct FindConfigs {
   ConfigsInUse* found;
 };
@@ -126,8 +131,8 @@ struct Drain {
 struct Stop {};
 
 struct Mail {
-  std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, SetListener, FindConfigs, SetCutPace,
-               ClockSet, ListRejections, Drain, Stop>
+  std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, SetListener, SetTargets, FindConfigs,
+               SetCutPace, ClockSet, ListRejections, Drain, Stop>
       what;
   Reply* reply = nullptr;  // none: nobody waits
 };

@@ -52,14 +52,11 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
       log_(log),
       cas_(parts.registrar->ca_set()),
       timers_(steady_us() / 1000),
-      brokers_(*parts.config, *parts.servers),
+      brokers_(*parts.upstreams),
       replies_(parts.cpus > 1),
       scratch_(std::make_unique_for_overwrite<std::uint8_t[]>(kScratchBytes)),
       refusal_log_(parts.config->listeners.size()) {
   counters_.listeners = std::vector<ListenerCounters>(parts.config->listeners.size());
-  for (const UpstreamConfig& upstream : parts.config->upstreams) {
-    counters_.upstreams.emplace_back(upstream.servers.size());
-  }
   for (std::size_t i = 0; i < listening.size(); ++i) {
     Listening& entry = listening_.emplace_back();
     const ListenerConfig& config = *(*parts.listeners)[i].config;
@@ -126,7 +123,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
   timers_.advance(now_us() / 1000);
   ring_->read_event(mailbox_.event_fd(), event_count_, event_);
   for (Listening& listening : listening_) start_accepting(listening);
-  if (parts_.first) start_probes();
+  for (std::size_t i = 0; parts_.first && i < brokers_.count(); ++i) probes_.set(i, &brokers_.list(i));
   ready.set_value({});
   while (!stopping_ || sessions_.get() > 0) turn();
   for (const Mail& mail : mailbox_.close()) read_mail(mail);
@@ -232,10 +229,6 @@ void Shard::account_turn() {
   busy_permille_.set(account_busy_us_ * 1000 / (now - account_at_us_));
   account_at_us_ = now;
   account_busy_us_ = 0;
-  for (std::size_t u = 0; u < counters_.upstreams.size(); ++u) {
-    for (std::size_t s = 0; s < counters_.upstreams[u].size(); ++s)
-      counters_.upstreams[u][s].up.set(brokers_.up(u, s) ? 1 : 0);
-  }
 }
 
 Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
@@ -256,47 +249,6 @@ bool Shard::offer(const Verdict& verdict) {
 
 void Shard::seen(const Verdict& verdict) {
   parts_.registrar->seen(verdict.identity->fingerprint);
-}
-
-bool Shard::choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) {
-  return brokers_.choose(upstream, client_id, attempt, now_us() / 1000, route);
-}
-
-// Direct descriptors cost a little more in the end of a connection than plain ones, so those are used up first.
-bool Shard::goes_direct() const {
-  return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && ring_->room_for_direct();
-}
-
-Socket Shard::open_broker(const BrokerRoute& route, const ListenerConfig& listener) {
-  const Socket socket = open_plain(route, listener);
-  return socket.valid() && goes_direct() ? ring_->make_direct(socket) : socket;
-}
-
-Socket Shard::open_plain(const BrokerRoute& route, const ListenerConfig& listener) {
-  const Socket socket = ring_->open(route.address->sa_family);
-  if (!socket.valid()) return socket;
-  set_up_broker(socket.handle(), *route.address, &listener);
-  const ServerAddress* source = route.address->sa_family == AF_UNIX ? nullptr : brokers_.source(route.upstream);
-  if (source == nullptr) return socket;
-  // ip(7): the port is chosen when connecting, so that the same one can serve several destinations.
-  const int on = 1;
-  ::setsockopt(socket.handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-  if (::bind(socket.handle(), reinterpret_cast<const sockaddr*>(&source->address), source->length) == 0) return socket;
-  const int error = errno;
-  ring_->close(socket);
-  return Socket(-error);
-}
-
-void Shard::broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) {
-  const bool was_up = brokers_.up(route.upstream, route.server);
-  brokers_.answered(route, connected, now_us() / 1000);
-  UpstreamCounters& counters = counters_.upstreams[route.upstream][route.server];
-  counters.up.set(connected ? 1 : 0);
-  if (connected) counters.connect.record(us);
-  if (was_up == connected) return;
-  const UpstreamConfig& upstream = parts_.config->upstreams[route.upstream];
-  log_.write(connected ? Level::Info : Level::Warn, connected ? "upstream-up" : "upstream-down",
-             {{"upstream", upstream.name}, {"server", upstream.servers[route.server].text()}});
 }
 
 void Shard::wants_handshake(Session& session) {

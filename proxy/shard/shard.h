@@ -21,7 +21,7 @@
 #include "proxy/io/ring.h"
 #include "proxy/session/session.h"
 #include "proxy/shard/address_limits.h"
-#include "proxy/shard/broker.h"
+#include "proxy/shard/broker_probes.h"
 #include "proxy/shard/capacity.h"
 #include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
@@ -30,6 +30,7 @@
 #include "proxy/shard/rejections.h"
 #include "proxy/shard/reply_watch.h"
 #include "proxy/shard/rest_watch.h"
+#include "proxy/upstream/choice.h"
 
 namespace sallyport {
 
@@ -40,7 +41,7 @@ struct ShardParts {
   unsigned cpus = 1;  // that this process may use
   const Config* config = nullptr;
   const std::vector<SessionSettings>* listeners = nullptr;  // as they stand when the shard is made
-  const Servers* servers = nullptr;
+  const Upstreams* upstreams = nullptr;
   const DeviceGate* gate = nullptr;
   const TicketKeys* tickets = nullptr;
   Registrar* registrar = nullptr;
@@ -51,7 +52,11 @@ struct ShardParts {
   std::deque<DeviceSessions>* device_sessions = nullptr;           // as well
 };
 
-class Shard final : public SessionAdmission, public SessionBrokers, public SessionSchedule, public SessionLoop {
+class Shard final : public SessionAdmission,
+                    public SessionBrokers,
+                    public SessionSchedule,
+                    public SessionLoop,
+                    public BrokerProbes::Host {
  public:
   // Takes the listening sockets, one for each listener of the configuration.
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
@@ -88,8 +93,16 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
   Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) override;
-  void broker_answered(const BrokerRoute& route, bool connected, std::uint64_t us) override;
-  void broker_left(const BrokerRoute& route) override { brokers_.left(route); }
+  bool another_source(const BrokerRoute& route, unsigned attempt) override;
+  void broker_connected(const BrokerRoute& route, std::uint64_t us) override;
+  void broker_failed(const BrokerRoute& route, BrokerFault fault, int error) override;
+  void broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) override;
+  void broker_answered(const BrokerRoute& route) override;
+  void broker_left(const BrokerRoute& route, bool served) override;
+  void out_of(std::size_t upstream, int error) override;
+  // BrokerProbes::Host
+  Socket open_probe(const BrokerTarget& target) override;
+  void probed(std::size_t upstream, BrokerTarget& target, bool good, std::string_view what, int error) override;
   // SessionSchedule
   void wants_handshake(Session& session) override;
   void wants_flush(Session& session) override;
@@ -132,19 +145,6 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
     bool paused = false;
     bool in_flight() const;
   };
-  // Asks whether a server that is down, or not yet known, can be reached. The first shard's work, for all.
-  struct Probe {
-    Shard* shard = nullptr;
-    BrokerRoute route;
-    Socket socket;
-    Completion connected;
-    Timer timer;
-    std::uint64_t health_ms = 0;
-    bool answered = false;
-    void on_timer() { shard->on_probe_due(*this); }
-    void on_connected(const IoResult& result) { shard->on_probe_answer(*this, result); }
-  };
-
   void run(std::promise<Answer<void>> ready);
   void turn();
   void wait(bool handshake_due);
@@ -173,15 +173,17 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   void leave_handshaking(Session& session);
   void count_config(const ListenerConfig* config);
   void forget_config(const ListenerConfig* config);
-  void start_probes();
-  void on_probe_due(Probe& probe);
-  void on_probe_answer(Probe& probe, const IoResult& result);
+
+  // shard_brokers.cc
+  void say_health(std::size_t upstream, const BrokerTarget& target, Health::Change change, std::string_view why,
+                  int error);
 
   // shard_mail.cc
   void on_event(const IoResult& result);
   void read_mail(const Mail& mail);
   std::uint64_t answer(const PutInForce& mail);
   std::uint64_t answer(const SetListener& mail);
+  std::uint64_t answer(const SetTargets& mail);
   std::uint64_t answer(const FindConfigs& mail);
   std::uint64_t answer(const SetCutPace& mail);
   std::uint64_t answer(const ClockSet&);
@@ -223,6 +225,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   TimerWheel timers_;
   SessionIndex index_;
   BrokerChoice brokers_;
+  std::uint64_t said_short_us_ = 0;  // when it was last said what is lacking
   ReplyWatch replies_;
   RestWatch rest_;
   ShardCounters counters_;
@@ -257,7 +260,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   RefusalLog refusal_log_;
 
   std::deque<Listening> listening_;
-  std::deque<Probe> probes_;
+  BrokerProbes probes_{*this};
   Timer accept_again_, drain_limit_, farewell_timer_, left_out_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;

@@ -1,4 +1,4 @@
-// The shard's front door: accepting, the bounds on who may wait there, and the probes of brokers.
+// The shard's front door: accepting, and the bounds on who may wait there.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -190,43 +190,6 @@ void Shard::stop_accepting() {
     close_listening(listening);
   }
   timers_.stop(accept_again_);
-}
-
-void Shard::start_probes() {
-  for (std::size_t upstream = 0; upstream < parts_.servers->upstreams().size(); ++upstream) {
-    const auto& servers = parts_.servers->upstreams()[upstream].servers;
-    for (std::size_t server = 0; server < servers.size(); ++server) {
-      Probe& probe = probes_.emplace_back();
-      probe.shard = this;
-      probe.route.upstream = upstream;
-      probe.route.server = server;
-      probe.health_ms = static_cast<std::uint64_t>(parts_.config->upstreams[upstream].health_interval.count());
-      probe.connected.arm<&Probe::on_connected>(probe);
-      probe.timer.arm<&Probe::on_timer>(probe);
-      on_probe_due(probe);
-    }
-  }
-}
-
-// A server that sessions reach needs no probe; one that is down is asked again, so that it is used, and
-// shown as up, when it returns.
-void Shard::on_probe_due(Probe& probe) {
-  timers_.start(probe.timer, now_us() / 1000, probe.health_ms);
-  if (draining_ || probe.connected.submitted()) return;
-  if (probe.answered && brokers_.up(probe.route.upstream, probe.route.server)) return;
-  if (!brokers_.address(probe.route)) return;  // its name does not resolve yet
-  probe.socket = ring_->open(probe.route.address->sa_family);
-  if (!probe.socket.valid()) return;
-  ring_->connect(probe.socket, probe.route.address, probe.route.length, probe.connected);
-}
-
-void Shard::on_probe_answer(Probe& probe, const IoResult& result) {
-  ring_->close(probe.socket);
-  probe.socket = Socket();
-  if (result.value == -ECANCELED || is_our_shortage(-result.value)) return;
-  probe.answered = true;
-  broker_answered(probe.route, result.value >= 0, 0);
-  if (result.value >= 0) brokers_.left(probe.route);
 }
 
 }  // namespace sallyport

@@ -29,6 +29,12 @@ std::uint64_t Shard::answer(const SetListener& mail) {
   return 0;
 }
 
+std::uint64_t Shard::answer(const SetTargets& mail) {
+  brokers_.set(mail.upstream, mail.list);
+  if (parts_.first) probes_.set(mail.upstream, mail.list);
+  return 0;
+}
+
 std::uint64_t Shard::answer(const FindConfigs& mail) {
   const std::lock_guard lock(mail.found->mutex);
   for (const auto& [config, sessions] : configs_) mail.found->configs.insert(config);
@@ -198,6 +204,7 @@ void Shard::drain(std::uint64_t limit_ms) {
   if (!draining_) {
     draining_ = true;
     stop_accepting();
+    probes_.stop();
     shut_down_all(false);
   }
   timers_.start(drain_limit_, now_us() / 1000, limit_ms);
@@ -211,8 +218,8 @@ void Shard::on_drain_limit() {
 void Shard::shut_down_all(bool also_served) {
   for (Session& session : slab_) {
     const Session::State at = session.state();
-    const bool served =
-        at == Session::State::Connecting || at == Session::State::Forwarding || at == Session::State::Delivering;
+    const bool served = at == Session::State::Connecting || at == Session::State::Asking ||
+                        at == Session::State::Forwarding || at == Session::State::Delivering;
     if (!served || also_served) session.shut_down();
   }
 }

@@ -33,7 +33,8 @@ std::string_view name_of(Session::State state) {
     case Session::State::Free: return "free";
     case Session::State::Handshaking: return "handshaking";
     case Session::State::AwaitingConnect: return "awaiting-connect";
-    case Session::State::Connecting: return "connecting";
+    case Session::State::Connecting:
+    case Session::State::Asking: return "connecting";
     case Session::State::Forwarding: return "forwarding";
     case Session::State::Delivering:
     case Session::State::Halted:

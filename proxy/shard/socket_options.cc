@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "proxy/shard/broker.h"
+#include "proxy/upstream/address.h"
 
 namespace sallyport {
 

@@ -65,7 +65,7 @@ bool is_listened_on(std::uint16_t port) {
   return taken;
 }
 
-// Sends back what it gets, and keeps a count of it.
+// Sends back what it gets, behind a CONNACK where that is a CONNECT, and keeps a count of it.
 class EchoBroker {
  public:
   EchoBroker() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -101,6 +101,7 @@ class EchoBroker {
           fds.erase(fds.begin() + static_cast<std::ptrdiff_t>(i));
         } else {
           received += static_cast<std::uint64_t>(n);
+          if (buffer[0] == '\x10') ::send(fds[i].fd, "\x20\x02\0\0", 4, MSG_NOSIGNAL);
           ::send(fds[i].fd, buffer, static_cast<std::size_t>(n), MSG_NOSIGNAL);
         }
       }
@@ -211,6 +212,11 @@ std::string connect_packet() {
       15};
 }
 
+// What the broker makes of it.
+std::string echoed() {
+  return std::string("\x20\x02\0\0", 4) + connect_packet();
+}
+
 // Everything with descriptors of the process, and with direct ones.
 class DataPlaneTest : public testing::TestWithParam<bool> {
  protected:
@@ -306,7 +312,7 @@ TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
     Device device(port_, identity, version);
     ASSERT_TRUE(device.handshake());
     device.send(connect_packet());
-    EXPECT_EQ(device.receive(15), connect_packet());
+    EXPECT_EQ(device.receive(19), echoed());
     const std::string words(100'000, 'w');
     device.send(words);
     EXPECT_EQ(device.receive(words.size()), words);
@@ -339,7 +345,7 @@ TEST_P(DataPlaneTest, NothingPacesWhatGoesToABrokerOnThisHost) {
   Device device(port_, identity);
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
-  EXPECT_EQ(device.receive(15), connect_packet());
+  EXPECT_EQ(device.receive(19), echoed());
   std::map<std::string, int> expected;
   if (!GetParam()) expected["reno"] = 1;  // a direct descriptor is none of the process's
   EXPECT_EQ(connections_to(broker_.port), expected);
@@ -372,7 +378,7 @@ TEST_P(DataPlaneTest, AShardFullOfHandshakesRestsNowAndThen) {
   Device device(port_, identity);
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
-  ASSERT_EQ(device.receive(15), connect_packet());
+  ASSERT_EQ(device.receive(19), echoed());
   std::this_thread::sleep_for(1100ms);  // from then on it is one of the established
   TlsClient stranger({.version = TLS1_3_VERSION});
   stranger.handshake();
@@ -421,7 +427,7 @@ TEST_P(DataPlaneTest, DeactivatingCutsLiveSessionsBeforeItIsAnswered) {
   for (Device* device : {&a, &b}) {
     ASSERT_TRUE(device->handshake());
     device->send(connect_packet());
-    ASSERT_EQ(device->receive(15), connect_packet());
+    ASSERT_EQ(device->receive(19), echoed());
   }
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(lost.certificate.fingerprint())); }));
   const auto answered = registrar_->set_device_status(lost.certificate.fingerprint(), DeviceStatus::Inactive);
@@ -447,7 +453,7 @@ TEST_P(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
     devices.push_back(std::make_unique<Device>(port_, identities.back()));
     ASSERT_TRUE(devices.back()->handshake());
     devices.back()->send(connect_packet());
-    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    ASSERT_EQ(devices.back()->receive(19), echoed());
   }
   EXPECT_EQ(plane_->impact_of_ca(device_ca_.certificate.fingerprint()).sessions, 8U);
   ASSERT_TRUE(registrar_->set_ca_status(device_ca_.certificate.fingerprint(), CaStatus::Inactive));
@@ -459,7 +465,7 @@ TEST_P(DataPlaneTest, DeactivatingACaCutsEveryDeviceOfIt) {
   Device back(port_, identities[0]);
   ASSERT_TRUE(back.handshake());
   back.send(connect_packet());
-  EXPECT_EQ(back.receive(15), connect_packet());
+  EXPECT_EQ(back.receive(19), echoed());
 }
 
 // A change and connections at the same time: whatever the order, no session of the device outlives it.
@@ -470,7 +476,7 @@ TEST_P(DataPlaneTest, ADeactivationRacesHandshakes) {
     Device first(port_, identity);
     ASSERT_TRUE(first.handshake());
     first.send(connect_packet());
-    ASSERT_EQ(first.receive(15), connect_packet());
+    ASSERT_EQ(first.receive(19), echoed());
   }
   const Digest id = identity.certificate.fingerprint();
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(id)); }));
@@ -523,10 +529,10 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   Device nobody(port_, known);
   ASSERT_TRUE(nobody.handshake());
   nobody.send(connect_packet());
-  ASSERT_EQ(nobody.receive(15), connect_packet());
+  ASSERT_EQ(nobody.receive(19), echoed());
   ASSERT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 1U);
   EXPECT_FALSE(plane_->sessions({}, {}, 10, "")->sessions[0].device);
-  auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+  auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                            std::move(*load_server_certificates(config_.listeners[0].certificates)));
   ASSERT_TRUE(prepared);
   plane_->install_listener(0, std::move(*prepared));
@@ -534,7 +540,7 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   Device device(port_, known);
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
-  EXPECT_EQ(device.receive(15), connect_packet());
+  EXPECT_EQ(device.receive(19), echoed());
   const auto page = plane_->sessions(known.certificate.fingerprint(), {}, 10, "");
   ASSERT_EQ(page->sessions.size(), 1U);
   EXPECT_EQ(page->sessions[0].cn, "known");
@@ -552,7 +558,7 @@ TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
   const Identity509 stays = make_device("stays", device_ca_), goes = make_device("goes", other_ca);
   const auto reload = [&](std::vector<Digest> cas) {
     config_.listeners[0].cas = std::move(cas);
-    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+    auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                              std::move(*load_server_certificates(config_.listeners[0].certificates)));
     ASSERT_TRUE(prepared);
     plane_->install_listener(0, std::move(*prepared));
@@ -561,7 +567,7 @@ TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
   for (Device* device : {&one, &two, &three}) {
     ASSERT_TRUE(device->handshake());
     device->send(connect_packet());
-    ASSERT_EQ(device->receive(15), connect_packet());
+    ASSERT_EQ(device->receive(19), echoed());
   }
   under_way.handshake_but_for_the_end();
   ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, 10, "")->sessions.size() == 4; }));
@@ -582,14 +588,14 @@ TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
   Device admitted(port_, goes);
   ASSERT_TRUE(admitted.handshake());
   admitted.send(connect_packet());
-  EXPECT_EQ(admitted.receive(15), connect_packet()) << "and back";
+  EXPECT_EQ(admitted.receive(19), echoed()) << "and back";
 }
 
 TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   const auto reload = [&] {
-    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+    auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                              std::move(*load_server_certificates(config_.listeners[0].certificates)));
     ASSERT_TRUE(prepared);
     plane_->install_listener(0, std::move(*prepared));
@@ -598,7 +604,7 @@ TEST_P(DataPlaneTest, AReplacedConfigurationGoesWithItsLastSession) {
     Device device(port_, identity);
     ASSERT_TRUE(device.handshake());
     device.send(connect_packet());
-    ASSERT_EQ(device.receive(15), connect_packet());
+    ASSERT_EQ(device.receive(19), echoed());
     for (int i = 0; i < 5; ++i) reload();
     EXPECT_EQ(plane_->retired_configs(), 1U) << "the session's, and none of those in between";
     device.send("more");
@@ -746,10 +752,10 @@ TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
     std::vector<std::unique_ptr<Device>> devices;
     for (int i = 0; i < 3; ++i) {
       devices.push_back(connected(greedy));
-      ASSERT_EQ(devices.back()->receive(15), connect_packet());
+      ASSERT_EQ(devices.back()->receive(19), echoed());
     }
     for (int i = 0; i < 4; ++i, ++turned_away) EXPECT_EQ(connected(greedy)->receive(4), refused);
-    EXPECT_EQ(connected(modest)->receive(15), connect_packet()) << "others have places of their own";
+    EXPECT_EQ(connected(modest)->receive(19), echoed()) << "others have places of their own";
     EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
     if (round == 1) {
       const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "");
@@ -795,7 +801,7 @@ TEST_P(DataPlaneTest, TheKernelHoldsSoMuchOfASession) {
   Device device(port_, identity);
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
-  ASSERT_EQ(device.receive(15), connect_packet());
+  ASSERT_EQ(device.receive(19), echoed());
   const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
   const auto to_broker = sockets_with([&](int fd) {
     return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
@@ -818,7 +824,7 @@ TEST_P(DataPlaneTest, PeersAreWatched) {
     Device device(port_, identity);
     ASSERT_TRUE(device.handshake());
     device.send(connect_packet());
-    ASSERT_EQ(device.receive(15), connect_packet());
+    ASSERT_EQ(device.receive(19), echoed());
     const auto accepted = sockets_with([&](int fd) { return port_of(fd, false) == port_ && port_of(fd, true) != 0; });
     const auto to_broker = sockets_with([&](int fd) {
       return port_of(fd, true) == broker_.port && option_of(fd, SOL_SOCKET, SO_RCVBUF) == 2 * kBrokerReceiveBytes;
@@ -837,7 +843,7 @@ TEST_P(DataPlaneTest, PeersAreWatched) {
   const auto reload = [&](std::chrono::milliseconds keepalive, std::chrono::milliseconds user_timeout) {
     config_.listeners[0].keepalive = keepalive;
     config_.listeners[0].user_timeout = user_timeout;
-    auto prepared = plane_->prepare_listener(config_.listeners[0], AuthMode::Mutual,
+    auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                              std::move(*load_server_certificates(config_.listeners[0].certificates)));
     ASSERT_TRUE(prepared);
     plane_->install_listener(0, std::move(*prepared));
@@ -862,7 +868,7 @@ TEST_P(DataPlaneTest, ClosingIsPaced) {
     devices.push_back(std::make_unique<Device>(port_, identity));
     ASSERT_TRUE(devices.back()->handshake());
     devices.back()->send(connect_packet());
-    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    ASSERT_EQ(devices.back()->receive(19), echoed());
   }
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(identity.certificate.fingerprint())); }));
   ASSERT_TRUE(registrar_->set_device_status(identity.certificate.fingerprint(), DeviceStatus::Revoked));
@@ -884,7 +890,7 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
     devices.push_back(std::make_unique<Device>(port_, identity));
     ASSERT_TRUE(devices.back()->handshake());
     devices.back()->send(connect_packet());
-    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    ASSERT_EQ(devices.back()->receive(19), echoed());
   }
   const Digest device = identity.certificate.fingerprint(), ca = device_ca_.certificate.fingerprint();
   const auto listed = [&](std::optional<Digest> of_device, std::optional<Digest> of_ca, std::size_t limit) {
@@ -926,7 +932,7 @@ TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   auto device = std::make_unique<Device>(port_, identity);
   ASSERT_TRUE(device->handshake());
   device->send(connect_packet());
-  ASSERT_EQ(device->receive(15), connect_packet());
+  ASSERT_EQ(device->receive(19), echoed());
   EXPECT_TRUE(is_listened_on(port_));
   plane_->drain(10s);
   EXPECT_TRUE(eventually([&] { return !is_listened_on(port_); }));  // without anybody having come
@@ -945,7 +951,7 @@ TEST_P(DataPlaneTest, TheDrainsLimitEndsWhatIsLeft) {
   Device device(port_, identity);
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
-  ASSERT_EQ(device.receive(15), connect_packet());
+  ASSERT_EQ(device.receive(19), echoed());
   plane_->drain(100ms);
   EXPECT_TRUE(device.ended());
   plane_->join();

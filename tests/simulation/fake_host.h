@@ -2,8 +2,12 @@
 // run moves. It counts what must happen exactly once.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy/session/session.h"
@@ -46,18 +50,32 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   }
   bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
     if (attempt >= brokers) return false;
-    route.server = attempt;
+    route.wait_us = std::exchange(wait_us, 0);
+    route.alone = brokers == 1;
+    ++held;
     return true;
   }
   Socket open_broker(const BrokerRoute&, const ListenerConfig&) override {
-    broker = out_of == 0 ? io_.open(0) : Socket(-out_of);
+    broker = lacks == 0 ? io_.open(0) : Socket(-lacks);
     return broker;
   }
-  void broker_answered(const BrokerRoute&, bool connected, std::uint64_t) override {
-    found_down += connected ? 0 : 1;
-    connected_count += connected ? 1 : 0;
+  bool another_source(const BrokerRoute&, unsigned attempt) override { return attempt < sources; }
+  void broker_connected(const BrokerRoute&, std::uint64_t) override { ++connected; }
+  void broker_failed(const BrokerRoute&, BrokerFault fault, int) override { faults.push_back(fault); }
+  void broker_unanswered(const BrokerRoute&, std::uint64_t who, bool proven) override {
+    EXPECT_NE(who, 0U);
+    ++(proven ? blamed_proven : blamed);
   }
-  void broker_left(const BrokerRoute&) override { --connected_count; }
+  void broker_answered(const BrokerRoute&) override { ++answered; }
+  void broker_left(const BrokerRoute&, bool was_served_there) override {
+    --held;
+    left_served += was_served_there ? 1 : 0;
+  }
+  void out_of(std::size_t, int error) override { shortages.push_back(error); }
+  // Connections that were refused, or not made in time.
+  auto found_down() const {
+    return std::count_if(faults.begin(), faults.end(), [](BrokerFault fault) { return !follows_connect(fault); });
+  }
   void wants_handshake(Session&) override { handshake_due = true; }
   void wants_flush(Session&) override { flush_due = true; }
   void wants_farewell(Session& session) override {
@@ -101,11 +119,15 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   bool handshake_due = false, flush_due = false;
   bool hold_handshakes = false;  // nobody's turn for a step comes
   bool paced = false;            // a halted session waits for its turn
-  int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0, connected_count = 0;
+  int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0;
+  int held = 0, connected = 0, answered = 0, left_served = 0, blamed = 0, blamed_proven = 0;
+  std::vector<BrokerFault> faults;
+  std::vector<int> shortages;
+  unsigned sources = 0;
+  std::uint64_t wait_us = 0;  // the first server is in slow start
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;
-  int out_of = 0;      // errno: there is no socket to reach a broker with
-  int found_down = 0;  // brokers
+  int lacks = 0;  // errno: there is no socket to reach a broker with
   bool was_served = false, was_proven = false, was_decided = false;
 
  private:

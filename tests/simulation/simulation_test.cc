@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -34,6 +35,11 @@ Script draw(std::mt19937_64& random) {
   script.broker_bytes = 1 + random() % (one_in(10) ? 200'000 : 5'000);
   script.brokers = 1 + static_cast<unsigned>(random() % 3);
   if (one_in(8)) script.broken_brokers = static_cast<int>(random() % 4);
+  script.tcp = one_in(4);
+  if (!script.tcp && one_in(4)) {
+    script.failing_brokers = static_cast<int>(random() % 3);
+    script.failing = static_cast<Script::Failing>(random() % 5);
+  }
   if (one_in(8)) script.full_offers = static_cast<int>(random() % 3);
   if (one_in(6)) script.cut_at_turn = 1 + static_cast<int>(random() % 60);
   if (one_in(15)) script.shut_down_at_turn = 1 + static_cast<int>(random() % 60);
@@ -41,7 +47,6 @@ Script draw(std::mt19937_64& random) {
   if (one_in(10)) script.broker_reads_from_turn = static_cast<int>(20 + random() % 150);
   script.flips_a_byte = one_in(25);
   script.tickets = one_in(2);
-  script.tcp = one_in(4);
   script.hangs_up = one_in(3);
   script.place_taken = one_in(30);
   return script;
@@ -51,7 +56,8 @@ Script draw(std::mt19937_64& random) {
 bool undisturbed(const Script& script, const World& world) {
   return script.standing <= Standing::First && !script.hangs_up && !script.cut_at_turn && !script.shut_down_at_turn &&
          !script.flips_a_byte && script.client_reads_from_turn == 0 && script.broker_reads_from_turn == 0 &&
-         static_cast<unsigned>(script.broken_brokers) < script.brokers && world.host.was_served;
+         static_cast<unsigned>(script.broken_brokers + script.failing_brokers) < script.brokers &&
+         world.host.was_served;
 }
 
 // Whether anything out of the ordinary happened in it.
@@ -288,12 +294,12 @@ TEST(Session, RunningOutOfDescriptorsIsNoBrokersFault) {
   script.brokers = 2;
   for (const int error : {EMFILE, ENFILE, ENOBUFS}) {
     World world(script, 1);
-    world.host.out_of = error;
+    world.host.lacks = error;
     world.run();
     world.check();
     EXPECT_EQ(world.host.reason, Reason::BrokerUnavailable);
     EXPECT_EQ(world.client_got, std::string("\x20\x02\0\x03", 4));
-    EXPECT_EQ(world.host.found_down, 0);
+    EXPECT_EQ(world.host.found_down(), 0);
   }
   // No local port is left towards one of them: the other one may be reached.
   World world(script, 1);
@@ -302,11 +308,11 @@ TEST(Session, RunningOutOfDescriptorsIsNoBrokersFault) {
   world.run();
   world.check();
   EXPECT_TRUE(world.host.was_served);
-  EXPECT_EQ(world.host.found_down, 0);
+  EXPECT_EQ(world.host.found_down(), 0);
   World refused(script, 1);
   refused.io.refuse_connects = 1;
   refused.run();
-  EXPECT_EQ(refused.host.found_down, 1) << "who refuses is down";
+  EXPECT_EQ(refused.host.found_down(), 1) << "who refuses is down";
 }
 
 // A client that only wants a ticket, as with `openssl s_client -sess_out`, need not say anything for it.
@@ -333,6 +339,183 @@ TEST(Session, TheSecondBrokerServesWhereTheFirstIsDead) {
   const auto world = play(script);
   EXPECT_TRUE(world->host.was_served);
   EXPECT_TRUE(world->broker_got == world->client_sends);
+}
+
+constexpr std::array kEachFailing = {Script::Failing::Closes, Script::Failing::Resets, Script::Failing::Silent,
+                                     Script::Failing::Unavailable, Script::Failing::Rubbish};
+
+// A broker that takes the CONNECT and does not answer it is left for the next, which gets the very same bytes.
+TEST(Session, ABrokerThatDoesNotAnswerIsLeftForTheNext) {
+  constexpr std::array kFaults = {BrokerFault::Closed, BrokerFault::Closed, BrokerFault::Silent,
+                                  BrokerFault::Unavailable, BrokerFault::NotMqtt};
+  for (std::size_t i = 0; i < kEachFailing.size(); ++i) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      Script script;
+      script.brokers = 3;
+      script.failing_brokers = 2;
+      script.failing = kEachFailing[i];
+      script.mqtt5 = seed % 2 == 0;
+      World world(script, seed);
+      world.run();
+      world.check();
+      EXPECT_TRUE(world.host.was_served) << world.story();
+      EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+      EXPECT_TRUE(world.client_got == world.broker_sends) << world.story();
+      EXPECT_EQ(world.host.faults, std::vector(2, kFaults[i]));
+      EXPECT_EQ(world.host.blamed_proven, 2) << "another took the very same CONNECT";
+      EXPECT_EQ(world.host.blamed, 0);
+      EXPECT_EQ(world.host.shard_counters().failovers.get(), 2U);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(Session, WhereNoBrokerAnswersTheClientIsTold) {
+  for (const auto failing : kEachFailing) {
+    for (const bool mqtt5 : {false, true}) {
+      Script script;
+      script.brokers = script.failing_brokers = 2;
+      script.failing = failing;
+      script.mqtt5 = mqtt5;
+      const auto world = play(script);
+      EXPECT_EQ(world->host.reason, Reason::BrokerUnavailable);
+      EXPECT_FALSE(world->host.was_served);
+      EXPECT_EQ(world->client_got, mqtt5 ? std::string("\x20\x03\0\x88\0", 5) : std::string("\x20\x02\0\x03", 4));
+      EXPECT_TRUE(world->client->closed());
+      EXPECT_EQ(world->host.blamed, 2) << "it may be the CONNECT that is at fault";
+      EXPECT_EQ(world->host.blamed_proven, 0);
+    }
+  }
+  Script alone;
+  alone.brokers = 1;
+  alone.failing_brokers = 1;
+  EXPECT_EQ(play(alone)->host.blamed_proven, 1) << "nobody is harmed by thinking badly of the only one";
+}
+
+// What a broker says of the client is the client's to hear, whatever it is; nobody else is asked.
+TEST(Session, ARefusalIsTheBrokersWord) {
+  const std::array<std::pair<bool, std::string>, 6> words = {{{false, std::string("\x20\x02\0\x05", 4)},
+                                                              {false, std::string("\x20\x02\0\x02", 4)},
+                                                              {true, std::string("\x20\x03\0\x87\0", 5)},
+                                                              {true, std::string("\x20\x02\0\x01", 4)},
+                                                              {true, std::string("\x20\x03\0\x97\0", 5)},
+                                                              {true, std::string("\xF0\0", 2)}}};
+  for (const auto& [mqtt5, word] : words) {
+    Script script;
+    script.brokers = 2;
+    script.mqtt5 = mqtt5;
+    script.client_bytes = 1;
+    World world(script, 3);
+    world.broker_sends = word;
+    world.run();
+    world.check();
+    EXPECT_TRUE(world.host.was_served);
+    EXPECT_EQ(world.client_got, word);
+    EXPECT_TRUE(world.host.faults.empty());
+  }
+}
+
+// The client has said all and is gone before any broker answered: the one that does gets it, in order.
+TEST(Session, WhoLeavesWhileABrokerIsAskedIsHeard) {
+  for (const auto failing : kEachFailing) {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      Script script;
+      script.brokers = 2;
+      script.failing_brokers = 1;
+      script.failing = failing;
+      script.client_end = seed % 2 == 0 ? ClientEnd::FinAlone : ClientEnd::CloseNotify;
+      script.hangs_up = true;
+      script.client_bytes = 20'000;
+      World world(script, seed);
+      world.run();
+      world.check();
+      EXPECT_TRUE(world.host.was_served) << world.story();
+      EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+      EXPECT_FALSE(world.io.peer_sees_reset(world.host.broker));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// What is kept for the next broker is bounded, and the rest comes when one has answered.
+TEST(Session, AClientThatDoesNotWaitForItsConnackIsHeldBack) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Script script;
+    script.brokers = 2;
+    script.failing_brokers = 1;
+    script.failing = Script::Failing::Silent;
+    script.client_bytes = 300'000;
+    World world(script, seed);
+    std::size_t held = 0;
+    while (world.turn()) {
+      if (world.session.state() == Session::State::Asking) held = std::max(held, world.session.to_broker_held());
+    }
+    world.check();
+    EXPECT_GE(held, Session::kHighWater);
+    EXPECT_LE(held, Session::kHighWater + 40 * 1024);
+    EXPECT_TRUE(world.host.was_served) << world.story();
+    EXPECT_TRUE(world.broker_got == world.client_sends) << world.story();
+    if (HasFailure()) return;
+  }
+}
+
+TEST(Session, ACutWhileABrokerIsAskedReachesNoOther) {
+  for (const bool mqtt5 : {false, true}) {
+    Script script;
+    script.brokers = 2;
+    script.failing_brokers = 1;
+    script.failing = Script::Failing::Silent;
+    script.mqtt5 = mqtt5;
+    World world(script, 3);
+    while (world.session.state() != Session::State::Asking || world.broker_got.empty()) ASSERT_TRUE(world.turn());
+    world.session.cut(Reason::DeviceRevoked);
+    world.run();
+    world.check();
+    EXPECT_EQ(world.host.connected, 1);
+    EXPECT_EQ(world.host.reason, Reason::DeviceRevoked);
+    EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker));
+    EXPECT_EQ(world.client_got.substr(0, 1), "\x20") << "it is told in a CONNACK";
+  }
+}
+
+// A server in slow start: the session waits its turn, and where that is too far it is told to come back.
+TEST(Session, ASessionWaitsForAServerInSlowStart) {
+  World waits({}, 1);
+  waits.host.wait_us = 700'000;
+  while (waits.session.state() != Session::State::Connecting) ASSERT_TRUE(waits.turn());
+  const std::uint64_t began_ms = waits.host.now_ms;
+  while (waits.host.connected == 0) ASSERT_TRUE(waits.turn());
+  EXPECT_GE(waits.host.now_ms - began_ms, 650U);
+  waits.run();
+  waits.check();
+  EXPECT_TRUE(waits.host.was_served);
+  EXPECT_EQ(waits.host.shard_counters().slow_started.get(), 1U);
+  World too_long({}, 1);
+  too_long.host.wait_us = 3'000'000;
+  too_long.run();
+  too_long.check();
+  EXPECT_EQ(too_long.host.reason, Reason::BrokerUnavailable);
+  EXPECT_EQ(too_long.client_got, std::string("\x20\x02\0\x03", 4));
+  World cut({}, 1);
+  cut.host.wait_us = 1'500'000;
+  while (cut.session.state() != Session::State::Connecting) ASSERT_TRUE(cut.turn());
+  cut.session.cut(Reason::DeviceRevoked);
+  cut.run();
+  cut.check();
+  EXPECT_EQ(cut.host.connected, 0);
+}
+
+// Where one source address has no port left, the next is tried before the next server.
+TEST(Session, EverySourceAddressIsTried) {
+  World world({}, 1);
+  world.host.sources = 3;
+  world.io.refuse_connects = 2;
+  world.io.refuse_with = EADDRNOTAVAIL;
+  world.run();
+  world.check();
+  EXPECT_TRUE(world.host.was_served);
+  EXPECT_EQ(world.host.shortages, std::vector(2, EADDRNOTAVAIL));
+  EXPECT_TRUE(world.host.faults.empty());
 }
 
 // Neither peer reads: the session holds a bounded part and leaves the rest where it came from.
@@ -602,8 +785,6 @@ TEST(Session, AnMqtt5ClientIsToldAtAPacketBoundary) {
     if (world.broker_bytes_at_cut == SIZE_MAX || !world.host.was_served) continue;
     const std::string disconnect("\xE0\x01\x98", 3);
     std::string got = world.client_got;
-    // Where the broker had not answered yet the CONNACK is ours, and it refuses.
-    if (!got.empty() && got[0] == '\x20' && world.client->closed()) continue;
     const bool says =
         got.size() >= 3 && got.compare(got.size() - 3, 3, disconnect) == 0 && packet_ends(got).back() == got.size();
     if (says) got.resize(got.size() - 3);
@@ -678,7 +859,7 @@ TEST(Session, TheRestOfAPacketIsAskedOfAPausedBroker) {
     World world(script, seed);
     world.io.faults.late = 0;
     const std::string packet = std::string("\x30\xC4\xEA\x04", 4) + std::string(79'172, 'p');
-    world.broker_sends = packet;
+    world.broker_sends = connack(true) + packet;
     while (world.session.state() < Session::State::Forwarding && world.turn()) {
     }
     world.script.client_reads_from_turn = 1'000'000;
@@ -689,8 +870,8 @@ TEST(Session, TheRestOfAPacketIsAskedOfAPausedBroker) {
     world.io.faults.window = 1 << 20;
     world.session.cut(Reason::DeviceRevoked);
     world.run();
-    ASSERT_EQ(world.client_got.size(), packet.size() + 3) << seed;
-    EXPECT_TRUE(world.client_got == packet + "\xE0\x01\x98");
+    ASSERT_EQ(world.client_got.size(), connack(true).size() + packet.size() + 3) << seed;
+    EXPECT_TRUE(world.client_got == connack(true) + packet + "\xE0\x01\x98");
   }
 }
 
@@ -713,7 +894,7 @@ TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
   EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "the broker must publish the Will";
 }
 
-// An MQTT 5 session that has been given `first` of the broker's bytes, and then is cut.
+// An MQTT 5 session that has been given a CONNACK and `first` of the broker's bytes, and then is cut.
 std::unique_ptr<World> cut_after(const std::string& first) {
   Script script;
   script.mqtt5 = true;
@@ -722,10 +903,10 @@ std::unique_ptr<World> cut_after(const std::string& first) {
   auto world = std::make_unique<World>(script, from_environment("SALLYPORT_SIM_SEED", 5));
   // Who does not take a whole record, or not in time, is rightly given no DISCONNECT.
   world->io.faults.short_sends = world->io.faults.late = 0;
-  world->broker_sends = first;
+  world->broker_sends = connack(true) + first;
   for (int i = 0; i < 200; ++i) world->turn();
   EXPECT_EQ(world->session.state(), Session::State::Forwarding);
-  EXPECT_EQ(world->client_got, first);
+  EXPECT_EQ(world->client_got, connack(true) + first);
   world->session.cut(Reason::DeviceRevoked);
   return world;
 }
@@ -737,9 +918,9 @@ TEST(Session, TheRestOfAnOpenPacketStillComesAndNothingBehindIt) {
   EXPECT_EQ(world->session.state(), Session::State::Halted) << "it waits for the packet's end";
   world->io.peer_writes(world->host.broker, "def\x30\x03xyz");
   world->run();
-  EXPECT_EQ(world->client_got,
-            "\x30\x06"
-            "abcdef\xE0\x01\x98");
+  EXPECT_EQ(world->client_got, connack(true) +
+                                   "\x30\x06"
+                                   "abcdef\xE0\x01\x98");
   EXPECT_TRUE(world->client->closed());
 }
 
@@ -748,9 +929,9 @@ TEST(Session, APacketThatIsNotFinishedInTimeIsFollowedByNoDisconnect) {
       "\x30\x06"
       "abc");
   world->run();
-  EXPECT_EQ(world->client_got,
-            "\x30\x06"
-            "abc");
+  EXPECT_EQ(world->client_got, connack(true) +
+                                   "\x30\x06"
+                                   "abc");
   EXPECT_TRUE(world->client->closed());
   EXPECT_EQ(world->host.ended_as, Cause::Cut);
 }
@@ -872,7 +1053,7 @@ TEST(Session, AnIdleSessionEnds) {
             world.client_sends += "x";
           }
         }
-        ASSERT_TRUE(world.turn());
+        if (!world.turn()) break;
         if (passed() != before) last_ms = world.host.now_ms;
       }
       EXPECT_EQ(world.host.ended_as, Cause::Timeout);

@@ -16,6 +16,8 @@
 
 namespace sallyport::test {
 
+std::string connack(bool mqtt5);  // of a broker that lets the client in
+
 struct Script {
   enum class Standing { Known, First, Pending, Refused, LostBeforeConnect } standing = Standing::Known;
   enum class ClientEnd { CloseNotify, FinAlone, Reset, Rubbish, WaitsForBroker } client_end = ClientEnd::CloseNotify;
@@ -23,7 +25,10 @@ struct Script {
   int version = 0;
   std::size_t client_bytes = 1000, broker_bytes = 1000;
   unsigned brokers = 1;
-  int broken_brokers = 0;
+  int broken_brokers = 0;  // the first ones refuse connections
+  // The first ones behind those take the CONNECT, and then:
+  enum class Failing { Closes, Resets, Silent, Unavailable, Rubbish } failing = Failing::Closes;
+  int failing_brokers = 0;
   int full_offers = 0;
   std::optional<int> cut_at_turn, shut_down_at_turn;
   int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
@@ -70,6 +75,8 @@ class World {
   std::string client_sends, broker_sends;  // all that either means to send
   std::string client_got, broker_got;
   std::size_t client_sent = 0, broker_sent = 0;
+  Socket asked;         // the broker that the session has now
+  int brokers_met = 0;  // connections that a broker took
   std::size_t most_held = 0, most_held_before_connect = 0;
   std::size_t broker_bytes_at_cut = SIZE_MAX, client_bytes_at_cut = SIZE_MAX, in_flight_at_cut = 0;
   std::size_t accepted_at_shutdown = 0;  // of the client's bytes, by the engine
@@ -79,6 +86,8 @@ class World {
  private:
   void client_ends();
   void client_acts();
+  bool meets_next_broker();
+  void broker_fails();
   void broker_acts();
 
   std::size_t client_wrote_ = 0;                               // ciphertext

@@ -420,9 +420,15 @@ TEST(Settings, AReloadTakesWhatItsRowSaysAndNamesTheRest) {
       EXPECT_EQ(values(changed), values(next));
     } else {
       std::string named = each.name;
-      if (setting.table == "upstream") named = "upstream";
-      if (setting.table == "listener") named = "listener mqtts: " + std::string(setting.key);
-      EXPECT_THAT(needs_restart(now, next), ElementsAre(named));
+      const std::string table(setting.table);
+      const std::string& its_name = table == "upstream" ? now.upstreams[0].name : now.listeners[0].name;
+      if (table == "upstream" || table == "listener") named = table + " " + its_name + ": " + std::string(setting.key);
+      if (each.name == "upstream.name") {
+        EXPECT_THAT(needs_restart(now, next),
+                    ElementsAre(table + " " + its_name + " (removed)", "upstream another (added)"));
+      } else {
+        EXPECT_THAT(needs_restart(now, next), ElementsAre(named));
+      }
       EXPECT_EQ(values(changed), values(now));
     }
   }

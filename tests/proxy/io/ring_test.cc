@@ -47,8 +47,8 @@ long sleeps() {
   return usage.ru_nvcsw;
 }
 
-// Something arrives while a turn may wait for much longer; `sleeping`: whether it has slept by then.
-void expect_arrival(Reader& reader, milliseconds awake, bool sleeping) {
+// Something arrives while a turn may wait for much longer. Whether it has slept by then.
+bool sleeps_until_arrival(Reader& reader, milliseconds awake) {
   std::thread writer([&] {
     std::this_thread::sleep_for(milliseconds(200));
     EXPECT_EQ(::write(reader.ends[1], "answer", 6), 6);
@@ -59,25 +59,31 @@ void expect_arrival(Reader& reader, milliseconds awake, bool sleeping) {
   writer.join();
   EXPECT_EQ(reader.got, "answer");
   EXPECT_GE(reader.ring->waited(), milliseconds(50));
-  EXPECT_EQ(slept > 0, sleeping);
+  return slept > 0;
 }
 
+// A thread that waits for a page, or for the lock of the process's memory, is counted as asleep, too: that happens now
+// and then where many threads run, so one time in twenty that it does not is enough.
 TEST(RingTest, AwakeItTakesWhatArrivesWithoutHavingSlept) {
-  Reader reader;
-  ASSERT_TRUE(reader.ring);
-  expect_arrival(reader, milliseconds(60'000), false);
+  bool slept = true;
+  for (int i = 0; i < 20 && slept; ++i) {
+    Reader reader;
+    ASSERT_TRUE(reader.ring);
+    slept = sleeps_until_arrival(reader, milliseconds(60'000));
+  }
+  EXPECT_FALSE(slept);
 }
 
 TEST(RingTest, AsleepItIsWokenByWhatArrives) {
   Reader reader;
   ASSERT_TRUE(reader.ring);
-  expect_arrival(reader, milliseconds(0), true);
+  EXPECT_TRUE(sleeps_until_arrival(reader, milliseconds(0)));
 }
 
 TEST(RingTest, AwakeForAWhileItFallsAsleepThen) {
   Reader reader;
   ASSERT_TRUE(reader.ring);
-  expect_arrival(reader, milliseconds(2), true);
+  EXPECT_TRUE(sleeps_until_arrival(reader, milliseconds(2)));
 }
 
 TEST(RingTest, ARestIsNotCutShort) {

@@ -1,0 +1,204 @@
+// The way to a broker that answers. A server counts as good when it has answered the CONNECT, no earlier: until then
+// what the client said is kept, and one that refuses the connection, ends it, says nothing or says that it cannot serve
+// is left for the next, which gets the same bytes. Any other answer, a refusal included, is the broker's word.
+//
+// A CONNECT that got no answer may be at fault itself: what the others do with it says whose fault it was.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "cache/base/check.h"
+#include "proxy/mqtt/mqtt_connack.h"
+#include "proxy/session/session.h"
+
+namespace sallyport {
+
+void Session::connect_broker() {
+  if (!host_->brokers.choose_broker(settings_.config->upstream, mqtt_.client_id, broker_.attempt, broker_.route)) {
+    return no_broker();
+  }
+  broker_.chosen = true;
+  broker_.source_attempt = 0;
+  const std::uint64_t wait_us = broker_.route.wait_us;
+  if (wait_us == 0) return reach_broker();
+  host_->loop.shard_counters().slow_started.add();
+  const std::uint64_t wait_ms = wait_us / 1000 + 1;
+  if (wait_ms > static_cast<std::uint64_t>(settings_.config->connect_timeout.count())) {
+    say_refused(Reason::BrokerUnavailable);
+    return terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "the broker has just come back, and too many wait"},
+                     Cause::Closed);
+  }
+  broker_.waits = true;
+  start_timer(timer_, wait_ms);
+}
+
+void Session::reach_broker() {
+  for (;;) {
+    broker_.socket = host_->brokers.open_broker(broker_.route, *settings_.config);
+    if (broker_.socket.valid()) break;
+    out_of(-std::exchange(broker_.socket, Socket()).handle());
+    if (!host_->brokers.another_source(broker_.route, ++broker_.source_attempt)) return next_server();
+  }
+  broker_.connect_began_us = host_->loop.now_us();
+  host_->loop.io().connect(broker_.socket, broker_.route.address, broker_.route.length, broker_connect_);
+  start_timer(timer_, static_cast<std::uint64_t>(settings_.upstream->connect_timeout.count()));
+}
+
+void Session::on_broker_connect(const IoResult& result) {
+  if (over()) return advance_ending();
+  if (state_ == State::Halted) return;
+  host_->loop.timers().stop(timer_);
+  if (result.value < 0) {
+    host_->loop.io().close(broker_.socket);
+    broker_.socket = Socket();
+    const int error = -result.value;
+    if (is_our_shortage(error)) {
+      out_of(error);
+      return host_->brokers.another_source(broker_.route, ++broker_.source_attempt) ? reach_broker() : next_server();
+    }
+    const bool late = error == ECANCELED || error == ETIMEDOUT;
+    host_->brokers.broker_failed(broker_.route, late ? BrokerFault::Timeout : BrokerFault::Unreachable, error);
+    return next_server();
+  }
+  host_->brokers.broker_connected(broker_.route, host_->loop.now_us() - broker_.connect_began_us);
+  // The last look before the first byte goes to the broker.
+  if (!standing_holds()) return;
+  if (!mqtt_.version) return answered_by_broker({});
+  become(State::Asking);
+  start_timer(timer_, static_cast<std::uint64_t>(settings_.upstream->connack_timeout.count()));
+  start_broker_recv();
+  start_client_recv();
+  host_->schedule.wants_flush(*this);
+}
+
+void Session::next_server() {
+  leave_broker();
+  ++broker_.attempt;
+  connect_broker();
+}
+
+// The broker has no part in it: it is not down.
+void Session::out_of(int error) {
+  broker_.short_of = error;
+  host_->brokers.out_of(settings_.config->upstream, error);
+}
+
+void Session::no_broker() {
+  say_refused(Reason::BrokerUnavailable);
+  if (broker_.short_of != 0) {
+    return terminate({Origin::Proxy, Reason::BrokerUnavailable, broker_.short_of,
+                      "this machine has no socket for the way to a broker"},
+                     Cause::Internal);
+  }
+  terminate({Origin::Broker, Reason::BrokerUnavailable, 0,
+             broker_.blamed.empty() ? "no server of the upstream can be reached"
+                                    : "no server of the upstream answers the CONNECT"},
+            Cause::Closed);
+}
+
+void Session::on_broker_recv_asking(const IoResult& result) {
+  if (broker_.leaving) return leave_server();
+  if (merely_stopped(result.value)) return start_broker_recv();
+  if (result.value <= 0) return not_answered(BrokerFault::Closed, -result.value);
+  broker_.answer.append(result.data);
+  switch (broker_word(*mqtt_.version, broker_.answer.bytes())) {
+    case BrokerWord::NeedMore: return start_broker_recv();
+    case BrokerWord::Unavailable: return not_answered(BrokerFault::Unavailable, 0);
+    case BrokerWord::NotMqtt: return not_answered(BrokerFault::NotMqtt, 0);
+    case BrokerWord::Spoken: break;
+  }
+  ByteBuffer said;
+  said.swap(broker_.answer);
+  answered_by_broker(said.bytes());
+}
+
+void Session::on_broker_send_asking(const IoResult& result) {
+  if (broker_.leaving) return leave_server();
+  if (result.value < 0) return not_answered(BrokerFault::Closed, -result.value);
+  const auto taken = static_cast<std::size_t>(result.value);
+  broker_.held.append(broker_.sending.bytes().first(taken));
+  broker_.sending.consume(taken);
+  flush_broker();
+}
+
+// `said`: its first bytes. From here on nothing is kept for another server.
+void Session::answered_by_broker(std::span<const std::uint8_t> said) {
+  host_->loop.timers().stop(timer_);
+  host_->brokers.broker_answered(broker_.route);
+  broker_.answered = true;
+  settle_blame(true);
+  host_->loop.shard_counters().bytes_to_broker.add(broker_.held.size());
+  broker_.held.release();
+  become(State::Forwarding);
+  watch_idle();
+  host_->schedule.wants_flush(*this);
+  if (!said.empty()) take_from_broker(said);
+  if (state_ != State::Forwarding) return;
+  start_broker_recv();
+  resume_client();
+  if (state_ != State::Forwarding) return;
+  start_client_recv();
+  if (client_.closed()) on_client_closed();
+}
+
+void Session::not_answered(BrokerFault fault, int error) {
+  host_->loop.timers().stop(timer_);
+  host_->brokers.broker_failed(broker_.route, fault, error);
+  broker_.leaving = true;
+  broker_.chosen = false;
+  broker_.blamed.push_back(broker_.route);
+  leave_server();
+}
+
+// Once nothing of it is in flight.
+void Session::leave_server() {
+  Io& io = host_->loop.io();
+  io.cancel(broker_recv_);
+  io.cancel(broker_send_);
+  if (broker_recv_.submitted() || broker_send_.submitted()) return;
+  io.abort(broker_.socket);
+  broker_.socket = Socket();
+  ByteBuffer again = std::move(broker_.held);
+  again.append(broker_.sending.bytes());
+  again.append(broker_.to_send.bytes());
+  broker_.held.release();
+  broker_.sending.release();
+  broker_.answer.release();
+  broker_.to_send.swap(again);
+  broker_.stream = StreamWatch();
+  broker_.leaving = false;
+  host_->loop.shard_counters().failovers.add();
+  become(State::Connecting);
+  ++broker_.attempt;
+  connect_broker();
+}
+
+void Session::settle_blame(bool proven) {
+  for (const BrokerRoute& each : broker_.blamed) {
+    host_->brokers.broker_unanswered(each, who(), proven || each.alone);
+    host_->brokers.broker_left(each, false);
+  }
+  broker_.blamed = {};
+}
+
+void Session::leave_broker() {
+  if (std::exchange(broker_.chosen, false)) {
+    host_->brokers.broker_left(broker_.route, std::exchange(broker_.answered, false));
+  }
+}
+
+// Never 0. One device, or one address where there are no devices.
+std::uint64_t Session::who() const {
+  std::uint64_t hash = 0;
+  if (proven_) {
+    std::memcpy(&hash, entry_.device.data(), sizeof hash);
+  } else if (peer_.ss_family == AF_INET) {
+    hash = reinterpret_cast<const sockaddr_in&>(peer_).sin_addr.s_addr;
+  } else if (peer_.ss_family == AF_INET6) {
+    std::memcpy(&hash, &reinterpret_cast<const sockaddr_in6&>(peer_).sin6_addr, sizeof hash);  // its /64
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,114 @@
+// What moves a broker's health, and what does not.
+#include "proxy/upstream/health.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace sallyport {
+namespace {
+
+using Change = Health::Change;
+using State = Health::State;
+constexpr std::uint64_t kSlowStartMs = 10'000;
+
+TEST(Health, AProbeAndAConnectionMoveIt) {
+  Health health;
+  EXPECT_TRUE(health.usable()) << "one that nobody has asked yet is tried";
+  EXPECT_EQ(health.probed(true, 1, kSlowStartMs), Change::CameUp);
+  EXPECT_EQ(health.probed(true, 2, kSlowStartMs), Change::None);
+  EXPECT_FALSE(health.rises(3, kSlowStartMs)) << "it was never down";
+  EXPECT_EQ(health.unreachable(), Change::WentDown);
+  EXPECT_EQ(health.unreachable(), Change::None);
+  EXPECT_FALSE(health.usable());
+  EXPECT_EQ(health.probed(false, 4, kSlowStartMs), Change::None);
+  EXPECT_EQ(health.probed(true, 5, kSlowStartMs), Change::CameUp);
+  EXPECT_TRUE(health.rises(6, kSlowStartMs));
+}
+
+// Three CONNECTs in a row that got no answer, of different clients.
+TEST(Health, WhatDoesNotAnswerIsEjected) {
+  Health health;
+  (void)health.probed(true, 1, 0);
+  EXPECT_EQ(health.unanswered(7, false, 1000), Change::None);
+  EXPECT_EQ(health.unanswered(8, false, 1000), Change::None);
+  EXPECT_TRUE(health.usable());
+  EXPECT_EQ(health.unanswered(7, false, 1000), Change::WentDown);
+  EXPECT_EQ(health.state(), State::Ejected);
+  EXPECT_EQ(health.ejected_until_ms(), 2000U);
+  EXPECT_EQ(health.unreachable(), Change::None);
+  // A connection alone is not what it was ejected for, before its time has passed.
+  EXPECT_EQ(health.probed(true, 1999, 0), Change::None);
+  EXPECT_EQ(health.probed(true, 2000, 0), Change::CameUp);
+}
+
+TEST(Health, AnAnswerBetweenBeginsAnew) {
+  Health health;
+  for (std::uint64_t i = 1; i < 100; ++i) {
+    EXPECT_EQ(health.unanswered(i, true, 0), Change::None);
+    EXPECT_EQ(health.unanswered(i + 1, true, 0), Change::None);
+    (void)health.answered(0, 0);
+  }
+  EXPECT_TRUE(health.usable());
+}
+
+// One client whose CONNECT no broker likes takes none of them away from the others.
+TEST(Health, OneClientAloneEjectsNobody) {
+  Health health;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(health.unanswered(7, false, 0), Change::None);
+  EXPECT_TRUE(health.usable());
+  // Unless it is proven that it was not its fault.
+  Health blamed;
+  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::None);
+  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::None);
+  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::WentDown);
+}
+
+// Each time it comes back and fails its first, it is left out for twice as long, a minute at most.
+TEST(Health, TheBackOffGrows) {
+  Health health;
+  (void)health.probed(true, 1, 0);
+  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, true, 0);
+  std::vector<std::uint64_t> back_offs;
+  std::uint64_t now = 0;
+  for (int i = 0; i < 9; ++i) {
+    back_offs.push_back(health.ejected_until_ms() - now);
+    now = health.ejected_until_ms();
+    ASSERT_EQ(health.probed(true, now, 0), Change::CameUp);
+    ASSERT_EQ(health.unanswered(1, true, now), Change::WentDown) << "one is enough";
+  }
+  EXPECT_EQ(back_offs, (std::vector<std::uint64_t>{1000, 2000, 4000, 8000, 16'000, 32'000, 60'000, 60'000, 60'000}));
+  EXPECT_EQ(health.answered(now, 0), Change::CameUp) << "an answer ends it at once";
+  EXPECT_EQ(health.unanswered(1, true, now), Change::None) << "and all is forgotten";
+}
+
+TEST(Health, SlowStartRises) {
+  Health health;
+  (void)health.unreachable();
+  constexpr std::uint64_t kBackMs = 1'000'000;
+  ASSERT_EQ(health.probed(true, kBackMs, kSlowStartMs), Change::CameUp);
+  std::vector<int> in_second;
+  for (std::uint64_t second = 0; second < 12; ++second) {
+    int admitted = 0;
+    for (std::uint64_t us = 0; us < 1'000'000; us += 50) {
+      admitted += health.admits(kBackMs * 1000 + second * 1'000'000 + us, kSlowStartMs) ? 1 : 0;
+    }
+    in_second.push_back(admitted);
+  }
+  EXPECT_NEAR(in_second[0], 145, 25);
+  EXPECT_NEAR(in_second[5], 590, 60);
+  EXPECT_NEAR(in_second[9], 950, 100);
+  EXPECT_EQ(in_second[10], 20'000) << "as many as come";
+  EXPECT_EQ(in_second[11], 20'000);
+}
+
+TEST(Health, WithoutSlowStartAllComeAtOnce) {
+  Health health;
+  (void)health.unreachable();
+  (void)health.probed(true, 1000, 0);
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(health.admits(1'000'000, 0));
+  EXPECT_EQ(health.reserve(1'000'000, 0), 0U);
+}
+
+}  // namespace
+}  // namespace sallyport
