@@ -28,7 +28,7 @@ bool BrokerChoice::choose(std::size_t upstream, std::string_view client_id, unsi
   const TargetList& list = *state.list;
   if (attempt == 0) {
     route.tried = 0;
-    route.turn = state.turn++;
+    route.turn = list.turn->fetch_add(1, std::memory_order_relaxed);
   }
   route.upstream = upstream;
   route.wait_us = 0;

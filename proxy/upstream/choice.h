@@ -33,7 +33,7 @@ class BrokerChoice {
  private:
   struct State {
     const TargetList* list = nullptr;
-    std::uint64_t turn = 0, source_turn = 0;
+    std::uint64_t source_turn = 0;
   };
   static std::uint64_t preference(const TargetList& list, const BrokerTarget& target, std::size_t place,
                                   std::string_view client_id, std::uint64_t turn);

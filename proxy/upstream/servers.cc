@@ -81,6 +81,7 @@ void Upstreams::add_server(Upstream& upstream, const Endpoint& endpoint) {
 void Upstreams::make_list(Upstream& upstream) {
   auto list = std::make_unique<TargetList>();
   list->sources = upstream.sources;
+  list->turn = &upstream.turn;
   list->balance = upstream.config.balance;
   list->slow_start_ms = milliseconds(upstream.config.slow_start);
   list->health_ms = milliseconds(upstream.config.health_interval);
@@ -151,11 +152,17 @@ bool Upstreams::configure(std::size_t upstream, const UpstreamConfig& config) {
     const auto same = std::find_if(before.begin(), before.end(), [&](const Named& each) {
       return each.server != nullptr && each.server->text == endpoint.text();
     });
-    if (same == before.end()) {
-      add_server(of, endpoint);
-    } else {
+    if (same != before.end()) {
       of.servers.push_back(std::move(*same));
+      continue;
     }
+    add_server(of, endpoint);
+    // One that left and is back, before its last session has ended.
+    const auto back =
+        std::find_if(of.left.begin(), of.left.end(), [&](const auto& each) { return each->text == endpoint.text(); });
+    if (back == of.left.end()) continue;
+    of.servers.back().server = std::move(*back);
+    of.left.erase(back);
   }
   for (Named& each : before) {
     if (each.server != nullptr) of.left.push_back(std::move(each.server));

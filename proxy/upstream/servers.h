@@ -49,6 +49,7 @@ struct BrokerTarget {
 struct TargetList {
   std::vector<BrokerTarget*> targets;
   std::vector<ServerAddress> sources;
+  std::atomic<std::uint64_t>* turn = nullptr;  // of all shards; the upstream's
   Balance balance = Balance::LeastConnections;
   std::uint64_t slow_start_ms = 0;
   std::uint64_t health_ms = 0;
@@ -129,6 +130,7 @@ class Upstreams {
     std::vector<Named> servers;                      // in the order of the configuration
     std::vector<std::unique_ptr<NamedServer>> left;  // no longer configured; they keep their counts for their targets
     std::vector<std::unique_ptr<BrokerTarget>> targets;  // in the list, or held by a session
+    std::atomic<std::uint64_t> turn{0};
     std::unique_ptr<const TargetList> list;
     std::vector<std::unique_ptr<const TargetList>> replaced;
   };

@@ -32,6 +32,8 @@ GET    /v1/server-certificates  POST /v1/server-certificates
 GET    /v1/server-certificates/{id}  DELETE /v1/server-certificates/{id}
 GET    /v1/listeners            DELETE /v1/listeners/{name}/overrides
 PUT    /v1/listeners/{name}/server-certificate  PUT /v1/listeners/{name}/auth
+GET    /v1/upstreams            GET    /v1/upstreams/{name}
+POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name}/servers/{server}/undrain
 GET    /v1/sessions             DELETE /v1/sessions/{id}
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
 """
@@ -232,6 +234,11 @@ class World:
         yield "PUT", "/v1/listeners/{name}/server-certificate", name, "", {"id": self.hosted.id}
         yield "PUT", "/v1/listeners/{name}/auth", name, "", {"mode": "mutual"}
         yield "GET", "/v1/listeners", "", "", None
+        yield "GET", "/v1/upstreams", "", "?limit=10", None
+        yield "GET", "/v1/upstreams/{name}", "broker", "", None
+        server = urllib.parse.quote(self.server.json("upstream", "show", "broker")["servers"][0]["server"], safe="")
+        for action in ("drain", "undrain"):
+            yield "POST", f"/v1/upstreams/{{name}}/servers/{{server}}/{action}", ("broker", server), "", None
         yield "DELETE", "/v1/listeners/{name}/overrides", name, "", None
         yield "DELETE", "/v1/server-certificates/{id}", self.hosted.id, "", None
         yield "POST", "/v1/tokens", "", "", {"name": "driven", "role": "viewer", "ttl_seconds": 60}
@@ -259,7 +266,8 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
                 if path != "/v1/backup":
                     checker.fits(sent, body, f"the body of {where}")
                 assert set(body) <= set(checker.resolve(sent)["properties"]), where
-            target = re.sub(r"\{\w+\}", instead, path) + query
+            parts = iter([instead] if isinstance(instead, str) else instead)
+            target = re.sub(r"\{\w+\}", lambda _: next(parts), path) + query
             value = checker.answer(operation, *call(server, method, target, body), where)
             assert not isinstance(value, dict) or "items" not in value or value["items"], f"{where}: nothing listed"
             driven[method, path] = value

@@ -135,12 +135,17 @@ TEST(Upstreams, ServersChangeWhileSessionsGoOn) {
   EXPECT_TRUE(second->server->drained);
   EXPECT_EQ(upstreams->list(0)->balance, Balance::RoundRobin);
   EXPECT_EQ(first->server->text, "127.0.0.1:1") << "its session may still ask";
-  first->holds = first->sessions = 0;
-  upstreams->collect();
-  // One that comes back after that is a new one.
+  // One that comes back before its last session has ended is the same.
   EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}})));
   upstreams->collect();
-  EXPECT_THAT(texts(*upstreams), ElementsAre("127.0.0.1:1"));
+  EXPECT_EQ(upstreams->list(0)->targets[0], first);
+  EXPECT_EQ(upstreams->info(0)[0].servers[0].sessions, 1U);
+  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 2, ""}})));
+  first->holds = first->sessions = 0;
+  upstreams->collect();
+  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}})));
+  upstreams->collect();
+  EXPECT_EQ(upstreams->info(0)[0].servers[0].sessions, 0U) << "after that it is a new one";
 }
 
 TEST(Upstreams, DrainNamesWhatThereIs) {
