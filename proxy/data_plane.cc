@@ -266,11 +266,22 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
   if (!index) return std::nullopt;
   const std::lock_guard lock(impl_->mutex);
   const PreparedListener& listener = impl_->live[*index];
-  return ListenerAdmits{listener.auth, listener.config->cas};
+  const UpstreamConfig& upstream = impl_->config.upstreams[listener.config->upstream];
+  return ListenerAdmits{listener.auth,     listener.config->cas, listener.config->client_id,
+                        upstream.username, upstream.client_id,   upstream.user_properties};
 }
 
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, AuthMode auth,
                                                      std::vector<ServerCertificate> certificates) const {
+  // The mode may be one chosen at run time, and the upstream the one before a reload: the file alone does not show it.
+  const UpstreamConfig& upstream = impl_->config.upstreams[config.upstream];
+  if (auth == AuthMode::OneWay && (upstream.tells_identity() || !config.client_id.empty())) {
+    const bool asks = !config.client_id.empty();
+    return Refusal{Refusal::Kind::Conflict,
+                   "auth one-way asks for no certificate, and " +
+                       (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
+                       " takes the identity from it: leave the listener mutual, or lead it to another upstream"};
+  }
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();
   PreparedListener prepared;
