@@ -118,7 +118,11 @@ tell "two CAs (RSA-2048 and P-256), each with a server certificate, a PKCS#8 key
 say "A broker that knows nothing of TLS, and Sallyport in front of it"
 broker_port=$(free_port)
 metrics_port=$(free_port)
-printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\n' "$broker_port" > mosquitto.conf
+printf 'listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nacl_file %s/acl\n' "$broker_port" "$work" > mosquitto.conf
+# Each user its own topics. The user name is the certificate's: Sallyport writes it.
+echo 'pattern readwrite devices/%u/#' > acl
+chmod 700 "$work" && chmod 600 acl
+[ "$(id -u)" -ne 0 ] || echo 'user root' >> mosquitto.conf
 "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c mosquitto.conf >mosquitto.log 2>&1 &
 pids+=($!)
 cat > sallyport.toml <<TOML
@@ -137,8 +141,9 @@ upstream = "broker"
 certificates = [ { chain = "$work/rsa/server_chain.crt", key = "$work/rsa/server_pkcs8.key" } ]
 
 [[upstream]]
-name    = "broker"
-servers = ["127.0.0.1:$broker_port"]
+name     = "broker"
+servers  = ["127.0.0.1:$broker_port"]
+username = "{cn}"
 
 [admin]
 socket = "$work/admin.sock"
@@ -171,11 +176,11 @@ client() {  # client rsa|ecc PROGRAM ARGS...
 }
 say "Two devices nobody has told us about"
 for kind in rsa ecc; do
-  client $kind mosquitto_sub -t "demo/$kind" -C 1 -W 20 >"$kind.out" 2>"$kind.err" &
+  client $kind mosquitto_sub -t "devices/client-$kind/hello" -C 1 -W 20 >"$kind.out" 2>"$kind.err" &
   subscriber=$!
   # The subscriber may not be there yet for the first messages: publish until it has heard one.
   for _ in 1 2 3 4 5 6 7 8 9 10; do
-    client $kind mosquitto_pub -q 1 -t "demo/$kind" -m "hello from the $kind device" || die "the $kind device could not publish"
+    client $kind mosquitto_pub -q 1 -t "devices/client-$kind/hello" -m "hello from the $kind device" || die "the $kind device could not publish"
     until_true 1 test -s "$kind.out" && break
   done
   wait $subscriber || die "the $kind device heard nothing: $(cat "$kind.err")"
@@ -187,13 +192,26 @@ say "They registered themselves on their first valid connection"
 until_true 5 sh -c "[ \$('$sallyport' device list -o json | grep -c '\"id\"') -eq 2 ]" || die "there should be two devices"
 "$sallyport" device list | cut -c1-100 | sed 's/^/  /'
 
+say "Each has its own topics, by its certificate alone"
+tell "the RSA device says it is client-ecc, and asks for every device's messages"
+client rsa mosquitto_sub -i client-ecc -u client-ecc -P guessed -t 'devices/#' -F '%t %p' -C 1 -W 20 >liar.out 2>liar.err &
+liar=$!
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  client ecc mosquitto_pub -q 1 -t devices/client-ecc/secret -m "for client-ecc alone" || die "the ecc device could not publish"
+  client rsa mosquitto_pub -q 1 -t devices/client-rsa/own -m "for client-rsa" || die "the rsa device could not publish"
+  until_true 1 test -s liar.out && break
+done
+wait $liar || die "the rsa device heard nothing: $(cat liar.err)"
+grep -qx "devices/client-rsa/own for client-rsa" liar.out || die "it heard what is not its own: $(cat liar.out)"
+tell "all it hears is its own: $(cat liar.out)"
+
 say "One is lost, so its standing ends now"
 device=$("$sallyport" device list --cn client-ecc -o json | sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p')
 tell "sallyport device deactivate ${device:0:16}…"
 "$sallyport" device deactivate "$device" --yes >/dev/null
-if client ecc mosquitto_pub -t demo/ecc -m "let me in" >refused.out 2>&1; then die "a deactivated device got in"; fi
+if client ecc mosquitto_pub -t devices/client-ecc/hello -m "let me in" >refused.out 2>&1; then die "a deactivated device got in"; fi
 tell "its next connection: $(tail -n 1 refused.out)"
-client rsa mosquitto_pub -q 1 -t demo/rsa -m "still here" || die "the other device should not notice"
+client rsa mosquitto_pub -q 1 -t devices/client-rsa/hello -m "still here" || die "the other device should not notice"
 tell "the other device publishes as before"
 curl -fs "http://127.0.0.1:$metrics_port/metrics" | grep 'mqtts-ecc",reason="device_inactive"' > metric.out || die "no metric counted it"
 grep -qv ' 0$' metric.out || die "the refusal was not counted"
@@ -205,7 +223,7 @@ if [ "$keep" = yes ]; then
   tell "export SALLYPORT_SOCKET=$SALLYPORT_SOCKET"
   tell "$sallyport status"
   tell "$sallyport device activate $device"
-  tell "mosquitto_pub -h localhost -p ${port[ecc]} --cafile $work/ecc/CA.crt --cert $work/ecc/client_chain.crt --key $work/ecc/client_pkcs8.key -t t -m hi"
+  tell "mosquitto_pub -h localhost -p ${port[ecc]} --cafile $work/ecc/CA.crt --cert $work/ecc/client_chain.crt --key $work/ecc/client_pkcs8.key -t devices/client-ecc/hello -m hi"
   tell "curl http://127.0.0.1:$metrics_port/metrics"
   tell "tail -f $work/sallyport.log"
   tell "to end it: kill ${pids[*]}; rm -rf $work"

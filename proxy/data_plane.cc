@@ -284,11 +284,21 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
   if (!index) return std::nullopt;
   const std::lock_guard lock(impl_->mutex);
   const PreparedListener& listener = impl_->live[*index];
-  return ListenerAdmits{listener.auth, listener.setup->listener.cas};
+  const auto& [its, upstream] = *listener.setup;
+  return ListenerAdmits{listener.auth,     its.cas,            its.client_id,
+                        upstream.username, upstream.client_id, upstream.user_properties};
 }
 
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream,
                                                      AuthMode auth, std::vector<ServerCertificate> certificates) const {
+  // The mode may be one chosen at run time: the file alone does not show it.
+  if (auth == AuthMode::OneWay && (upstream.tells_identity() || !config.client_id.empty())) {
+    const bool asks = !config.client_id.empty();
+    return Refusal{Refusal::Kind::Conflict,
+                   "auth one-way asks for no certificate, and " +
+                       (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
+                       " takes the identity from it: leave the listener mutual, or lead it to another upstream"};
+  }
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();
   PreparedListener prepared;

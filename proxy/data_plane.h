@@ -95,6 +95,9 @@ class DataPlane final : public ChangeSink {
   struct ListenerAdmits {
     AuthMode auth = AuthMode::Mutual;
     std::vector<Digest> cas;
+    // What its devices' CONNECTs must say, and what is written into them.
+    IdentityTemplate client_id, broker_username, broker_client_id;
+    bool user_properties = false;
   };
   std::optional<ListenerAdmits> listener_admits(std::string_view name) const;
   Answer<PreparedListener> prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream, AuthMode auth,

@@ -156,6 +156,37 @@ class Steps final : public Trace {
   Json steps = Json::array();
 };
 
+// What the broker is told of an admitted device, as far as its certificate says it.
+void explain_identity(const DataPlane::ListenerAdmits& listener, Verdict& verdict, Steps& trace) {
+  struct Use {
+    const IdentityTemplate& made;
+    std::string_view what;
+  };
+  for (const Use& use : {Use{listener.client_id, "the client id it must have"},
+                         Use{listener.broker_username, "the user name the broker is told"},
+                         Use{listener.broker_client_id, "the client id the broker is told"}}) {
+    if (use.made.empty()) continue;
+    const std::string what = std::string(use.what) + ", " + use.made.text();
+    // The client's own id is not known here; what it may not be is the same for every device.
+    constexpr std::string_view kAnyId = "CLIENT-ID";
+    const auto value = use.made.value(*verdict.identity, kAnyId);
+    if (value) {
+      trace.step(9, what,
+                 use.made.uses(IdentityTemplate::Field::ClientId) ? *value + " (CLIENT-ID stands for the one it sends)"
+                                                                  : *value);
+      continue;
+    }
+    trace.step(9, what, value.error().what);
+    verdict.reason = value.error().reason;
+  }
+  if (listener.user_properties) {
+    const auto cn = IdentityTemplate::value_of(IdentityTemplate::Field::Cn, *verdict.identity, {});
+    trace.step(9, "the user properties the broker is told, with MQTT 5",
+               "sallyport-device, sallyport-ca" +
+                   (cn ? ", sallyport-cn = " + *cn : "; no sallyport-cn: " + std::string(cn.error().what)));
+  }
+}
+
 }  // namespace
 
 HttpResponse AdminApi::explain(const Call& call) {
@@ -173,8 +204,9 @@ HttpResponse AdminApi::explain(const Call& call) {
   Steps trace;
   Admits admits;
   bool mutual = true;
+  std::optional<DataPlane::ListenerAdmits> settings;
   if (!listener->empty()) {
-    const auto settings = parts_.plane.listener_admits(*listener);
+    settings = parts_.plane.listener_admits(*listener);
     if (!settings) return problem(404, "not-found", "there is no listener '" + *listener + "'");
     admits.cas = settings->cas;
     mutual = settings->auth == AuthMode::Mutual;
@@ -186,6 +218,7 @@ HttpResponse AdminApi::explain(const Call& call) {
     for (std::size_t i = 1; i < chain->size(); ++i) sk_X509_push(sent.get(), (*chain)[i].x509());
     const auto cas = parts_.registrar.ca_set();
     verdict = parts_.gate.decide({chain->front().x509(), sent.get()}, *cas, admits, *at, &trace);
+    if (settings && verdict.admitted() && verdict.identity) explain_identity(*settings, verdict, trace);
     if (verdict.admitted() && verdict.pending) verdict.reason = Reason::DevicePending;
   } else {
     trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");

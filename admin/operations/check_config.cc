@@ -135,6 +135,12 @@ void check_overrides(const Config& config, const RegistryStore& store, Findings&
       return true;
     }
     const std::string key = item("listener", static_cast<std::size_t>(listener - config.listeners.begin()), "name");
+    const bool one_way = row.auth && static_cast<AuthMode>(*row.auth) == AuthMode::OneWay;
+    if (one_way && (!listener->client_id.empty() || config.upstreams[listener->upstream].tells_identity())) {
+      found.problem(key, what + ", and its templates need a certificate: `listener reset " + std::string(name) +
+                             " --state-dir " + config.state_dir + "` takes it back");
+      return true;
+    }
     found.warning(key, what + ", in place of what the file says: `listener reset` takes it back");
     if (!row.certificate) return true;
     const auto chosen = hosted.find(*row.certificate);
@@ -153,13 +159,47 @@ void check_overrides(const Config& config, const RegistryStore& store, Findings&
   if (!read) found.problem("state_dir", read.error().what);
 }
 
+// Two CAs may issue the same CN: the broker would then take one device for the other.
+void check_identities(const Config& config, std::size_t cas, Findings& found) {
+  const auto confuses = [](const IdentityTemplate& made) { return !made.empty() && !made.tells_cas_apart(); };
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const ListenerConfig& listener = config.listeners[i];
+    const UpstreamConfig& upstream = config.upstreams[listener.upstream];
+    const std::size_t feed = listener.cas.empty() ? cas : listener.cas.size();
+    if (feed < 2) continue;
+    const std::pair<const IdentityTemplate*, std::string> uses[] = {
+        {&listener.client_id, item("listener", i, "client_id")},
+        {&upstream.username, item("upstream", listener.upstream, "username")},
+        {&upstream.client_id, item("upstream", listener.upstream, "client_id")}};
+    for (const auto& [made, key] : uses) {
+      if (!confuses(*made)) continue;
+      found.warning(key, "devices of " + std::to_string(feed) + " CAs come through listener " + listener.name +
+                             ", and \"" + made->text() +
+                             "\" may be the same for two of them: name one CA in its 'cas', or put {ca_id} into the "
+                             "template");
+    }
+  }
+}
+
+// How many CAs there will be: those that are registered, and those that the file brings.
+std::size_t count_cas(const Config& config, const RegistryStore* store) {
+  std::set<Digest> ids;
+  if (const auto trusted = trusted_cas(config.registry)) {
+    for (const Certificate& ca : *trusted) ids.insert(ca.fingerprint());
+  }
+  if (store != nullptr) {
+    (void)store->each_ca([&](const Digest& id, const CaRow&) { return ids.insert(id), true; });
+  }
+  return ids.size();
+}
+
 void check_state_dir(const Config& config, Findings& found) {
   const fs::path folder = fs::path(config.state_dir) / "registry";
   if (const std::string why = why_unusable(config.state_dir); !why.empty()) {
     return found.problem("state_dir", "'state_dir': " + why);
   }
   std::error_code ignored;
-  if (!fs::exists(folder / "CURRENT", ignored)) return;
+  if (!fs::exists(folder / "CURRENT", ignored)) return check_identities(config, count_cas(config, nullptr), found);
   if (RegistryLock::taken(folder.string())) {
     found.warning("state_dir",
                   "'state_dir': " + config.state_dir +
@@ -171,6 +211,7 @@ void check_state_dir(const Config& config, Findings& found) {
   const auto store = RegistryStore::open_to_read(folder.string());
   if (!store) return found.problem("state_dir", "'state_dir': " + store.error().what);
   check_overrides(config, **store, found);
+  check_identities(config, count_cas(config, store->get()), found);
 }
 
 void check_limits(const Config& config, Findings& found) {

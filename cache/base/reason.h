@@ -124,14 +124,17 @@ inline constexpr ReasonRow kReasons[] = {
      "Another certificate with this serial is registered under the same CA key. A CA must use a serial once: look at "
      "both, for one may be forged."},
     {Reason::BadIdentity, "bad_identity", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
-     "A field of the certificate that a template uses is absent, occurs twice or holds a character that is not "
-     "allowed. Issue it anew. This version has no templates."},
+     "A template of listener.client_id, upstream.username or upstream.client_id needs a field that is not in the "
+     "certificate, is there several times, or is not safe: empty, longer than 256 bytes, not UTF-8, with a control "
+     "character, '+', '#' or '/'. The log line and `sallyport explain --listener` name it. Issue the certificate anew, "
+     "or choose another field."},
     {Reason::ClientIdMismatch,
      "client_id_mismatch",
      Alert::None,
      Alert::None,
      {0x02, 0x85},
-     "The client id is not the one that listener.client_id asks for. This version asks for none."},
+     "The client id of the CONNECT, which the log line has, is not the one that listener.client_id asks for. Set it in "
+     "the device, or let upstream.client_id replace it."},
     {Reason::NotMqtt,
      "not_mqtt",
      Alert::None,
@@ -145,9 +148,9 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      Alert::None,
      {0x00, 0x95},
-     "The CONNECT is malformed, ended too early or is larger than max_connect_size. The log line says which. A CONNACK "
-     "is "
-     "sent where it is too large, and of MQTT 5."},
+     "The CONNECT is malformed, ended too early or is larger than max_connect_size. The log line says which. MQTT 5 is "
+     "told so with the code that fits (0x81, 0x82, 0x90; 0x95 where it is too large), 3.1 and 3.1.1 only that a client "
+     "id is missing (0x02)."},
     {Reason::TlsError, "tls_error", Alert::None, Alert::None, kNoConnack,
      "TLS failed; the log line has the library's words. Often a client that does not trust the server certificate, or "
      "speaks TLS below tls_min."},

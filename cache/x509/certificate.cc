@@ -333,7 +333,7 @@ std::string Certificate::cn() const {
   if (at < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, at) >= 0) return {};
   unsigned char* utf8 = nullptr;
   const int length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-  if (length < 0) return refusal("").what;
+  if (length < 0) return ERR_clear_error(), std::string();
   std::string out(reinterpret_cast<char*>(utf8), static_cast<std::size_t>(length));
   OPENSSL_free(utf8);
   return out;

@@ -15,7 +15,10 @@ void add_common_names(const X509_NAME* name, Identity& identity) {
     if (identity.cns.size() == Identity::kNamesKept) return;
     unsigned char* utf8 = nullptr;
     const int length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    if (length < 0) continue;
+    if (length < 0) {
+      identity.cns.emplace_back();  // it is there: whoever needs exactly one must not take the other for it
+      continue;
+    }
     identity.cns.push_back(kept_of({reinterpret_cast<char*>(utf8), static_cast<std::size_t>(length)}));
     OPENSSL_free(utf8);
   }

@@ -36,7 +36,7 @@ struct Identity {
   bool operator==(const Identity&) const = default;
 };
 
-// Names that cannot be read as UTF-8 are left out; what a template does with none is its own matter.
+// A common name that cannot be read as UTF-8 is there, and empty: no template takes it, nor another one in its place.
 Identity make_identity(const Certificate& leaf);
 void add_common_names(const X509_NAME* subject, Identity& identity);
 void add_alternative_names(const stack_st_GENERAL_NAME* names, Identity& identity);

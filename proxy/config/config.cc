@@ -64,6 +64,29 @@ void check_admin(TableReader& reader, const AdminConfig& admin) {
 
 using Tables = std::vector<const toml::table*>;
 
+// Templates say who a device is: there must be one, and a CONNECT to say it in.
+void check_identity(TableReader& reader, const ListenerConfig& listener, const UpstreamConfig* upstream) {
+  using enum IdentityTemplate::Field;
+  if (listener.client_id.uses(ClientId)) {
+    reader.problem(reader.at("client_id"),
+                   "'listener.client_id' is what the client id must equal: {client_id} in it "
+                   "says nothing");
+  }
+  const auto no_connect = [&](const std::string& what) {
+    if (listener.protocol == Protocol::Tcp) {
+      reader.problem(reader.at("protocol"), what + " the CONNECT, which protocol = \"tcp\" does not have");
+    } else if (listener.auth == AuthMode::OneWay) {
+      reader.problem(reader.at("auth"), what +
+                                            " the CONNECT by the device's certificate, which auth = \"one-way\" "
+                                            "does not ask for");
+    }
+  };
+  if (!listener.client_id.empty()) no_connect("'listener.client_id' checks");
+  if (upstream != nullptr && upstream->tells_identity()) {
+    no_connect("upstream '" + upstream->name + "' (username, client_id, user_properties) writes");
+  }
+}
+
 // What only shows once all tables are read: names and addresses used twice, upstreams that do not exist.
 void join(const Tables& listener_tables, const Tables& upstream_tables, Config& config, Problems& problems) {
   std::set<std::string> upstream_names, listener_names, addresses;
@@ -104,6 +127,7 @@ void join(const Tables& listener_tables, const Tables& upstream_tables, Config& 
                        "balance = \"client-id\" reads the CONNECT, which protocol = \"tcp\" does not have");
       }
     }
+    check_identity(reader, listener, found == config.upstreams.end() ? nullptr : &*found);
   }
 }
 

@@ -15,6 +15,7 @@
 #include "cache/base/log.h"
 #include "cache/base/result.h"
 #include "cache/x509/certificate.h"
+#include "proxy/config/identity_template.h"
 
 namespace sallyport {
 
@@ -61,6 +62,7 @@ struct ListenerConfig {
   std::chrono::milliseconds keepalive{60'000}, user_timeout{60'000};  // of TCP, on both sides; 0: none
   std::chrono::milliseconds idle_timeout{0};                          // no byte either way; 0: for ever
   bool cut_sessions = true;
+  IdentityTemplate client_id;  // what the CONNECT's client id must equal; empty: anything
 };
 
 struct UpstreamConfig {
@@ -75,6 +77,11 @@ struct UpstreamConfig {
   std::chrono::milliseconds health_interval{2'000};
   std::chrono::milliseconds slow_start{10'000};  // 0: none
   std::chrono::milliseconds resolve_interval{30'000};
+  IdentityTemplate username;     // replaces the CONNECT's user name; its password is dropped
+  IdentityTemplate client_id;    // replaces the CONNECT's client id
+  bool user_properties = false;  // MQTT 5: who the device is, in place of what it says itself
+  // Its broker is told who a device is: nobody without a certificate may be led to it.
+  bool tells_identity() const { return !username.empty() || !client_id.empty() || user_properties; }
 };
 
 // What a session of a listener is carried out by: kept together, for as long as one of them needs it.

@@ -133,6 +133,16 @@ void read_value(TableReader& reader, const Setting& setting, std::string& into) 
   into = std::move(value);
 }
 
+void read_value(TableReader& reader, const Setting& setting, IdentityTemplate& into) {
+  std::string value;
+  if (!reader.text(setting.key, value)) return;
+  if (auto made = IdentityTemplate::parse(value)) {
+    into = std::move(*made);
+  } else {
+    reader.problem(reader.at(setting.key), reader.quoted(setting.key) + ": " + made.error().what);
+  }
+}
+
 void read_value(TableReader& reader, const Setting& setting, bool& into) {
   const toml::node* node = reader.find(setting.key);
   if (node == nullptr) return;

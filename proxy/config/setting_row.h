@@ -38,6 +38,7 @@ inline constexpr std::array<std::string_view, 2> kWordsOf<LogFormat> = {"text", 
 // One overload for each type a member may have: read_value.cc reads, setting_text.cc writes.
 void read_value(TableReader& reader, const Setting& setting, std::string& into);
 void read_value(TableReader& reader, const Setting& setting, bool& into);
+void read_value(TableReader& reader, const Setting& setting, IdentityTemplate& into);
 void read_value(TableReader& reader, const Setting& setting, unsigned& into);
 void read_value(TableReader& reader, const Setting& setting, std::uint64_t& into);
 void read_value(TableReader& reader, const Setting& setting, std::chrono::milliseconds& into);
@@ -58,6 +59,7 @@ void read_value(TableReader& reader, const Setting& setting, Enum& into) {
 // As the file writes it.
 std::string written(const Setting& setting, const std::string& value);
 std::string written(const Setting& setting, bool value);
+std::string written(const Setting& setting, const IdentityTemplate& value);
 std::string written(const Setting& setting, unsigned value);
 std::string written(const Setting& setting, std::uint64_t value);
 std::string written(const Setting& setting, std::chrono::milliseconds value);
@@ -88,6 +90,7 @@ struct Row : Setting {
 template <class Owner, class Value>
 constexpr Takes default_takes(Value Owner::*) {
   if (std::is_same_v<Value, bool>) return Takes::Flag;
+  if (std::is_same_v<Value, IdentityTemplate>) return Takes::Template;
   if (std::is_same_v<Value, unsigned> || std::is_same_v<Value, std::uint64_t>) return Takes::Number;
   if (std::is_same_v<Value, std::chrono::milliseconds>) return Takes::Duration;
   if (std::is_same_v<Value, Endpoint> || std::is_same_v<Value, std::optional<Endpoint>>) return Takes::Address;

@@ -51,6 +51,7 @@ std::string_view type_name(const Setting& setting) {
     case Takes::Texts: return "list of texts";
     case Takes::CaIds: return "list of CA ids";
     case Takes::Certificates: return "list of { chain, key }";
+    case Takes::Template: return "template";
     case Takes::Table: return "table";
   }
   return "";
@@ -68,6 +69,11 @@ std::string_view when_applied(const Setting& setting) {
 std::string range_text(const Setting& setting) {
   if (setting.takes == Takes::Word) return range_of(setting).substr(std::string_view("one of ").size());
   if (setting.applies == Applies::NotYet) return "";
+  if (setting.takes == Takes::Template) {
+    std::string fields = "fields:";
+    for (const std::string_view field : IdentityTemplate::kFields) fields += " {" + std::string(field) + "}";
+    return fields;
+  }
   if (setting.takes == Takes::Duration) return setting.may_be_zero ? "0s, or 1ms to 3660d" : "1ms to 3660d";
   if (setting.takes == Takes::Number && setting.most == 0) return std::to_string(setting.least) + " or more";
   if (setting.takes == Takes::Number || setting.takes == Takes::Size) {
@@ -112,6 +118,9 @@ std::string written(const Setting&, const std::string& value) {
 }
 std::string written(const Setting&, bool value) {
   return value ? "true" : "false";
+}
+std::string written(const Setting&, const IdentityTemplate& value) {
+  return in_quotes(value.text());
 }
 std::string written(const Setting&, unsigned value) {
   return std::to_string(value);

@@ -131,11 +131,14 @@ constexpr Row<ListenerConfig> kListener[] = {
          .example = "[\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]",
          .says = "The ids of the CAs whose devices this listener admits, as `sallyport ca list` shows them. Empty: "
                  "those of all."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "client_id",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "A template, for example \"{cn}\", that the client id must equal."}),
+    row<&ListenerConfig::client_id>(
+        {.table = "listener",
+         .key = "client_id",
+         .applies = AtOnce,
+         .example = "\"{cn}\"",
+         .says =
+             "A template that the client id of the CONNECT must equal; an empty one is filled in where the protocol "
+             "allows it. Empty: any client id."}),
     row<&ListenerConfig::handshake_timeout>({.table = "listener",
                                              .key = "handshake_timeout",
                                              .applies = AtOnce,
@@ -271,21 +274,26 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
                                   .example = "[\"127.0.0.2\", \"127.0.0.3\"]",
                                   .says = "Local addresses to connect from, in turns. One gives about 28,000 "
                                           "connections to a server. Empty: the kernel chooses."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "username",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "A template, for example \"{cn}\", that replaces the user name."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "client_id",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "A template, for example \"{cn}\", that replaces the client id."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "user_properties",
-                             .takes = Takes::Flag,
-                             .only_value = "false",
-                             .says = "Whether MQTT 5 brokers get the device's identity as user properties."}),
+    row<&UpstreamConfig::username>({.table = "upstream",
+                                    .key = "username",
+                                    .applies = AtOnce,
+                                    .example = "\"{cn}\"",
+                                    .says = "A template that replaces the user name of the CONNECT; the password is "
+                                            "dropped. Empty: both pass as the device sent them."}),
+    row<&UpstreamConfig::client_id>({.table = "upstream",
+                                     .key = "client_id",
+                                     .applies = AtOnce,
+                                     .example = "\"{ca_id}-{cn}\"",
+                                     .says = "A template that replaces the client id of the CONNECT. Empty: it passes "
+                                             "as the device sent it."}),
+    row<&UpstreamConfig::user_properties>(
+        {.table = "upstream",
+         .key = "user_properties",
+         .applies = AtOnce,
+         .example = "true",
+         .says = "Whether the CONNECT of an MQTT 5 client gets the user properties sallyport-device, sallyport-ca "
+                 "and sallyport-cn, in place of what the client sent under these names. sallyport-cn is left out "
+                 "where a template {cn} would be refused."}),
     not_yet<UpstreamConfig>({.table = "upstream",
                              .key = "proxy_protocol",
                              .takes = Takes::Flag,

@@ -26,6 +26,7 @@ enum class Takes : std::uint8_t {
   Texts,         // a list of texts
   CaIds,         // a list of ids of CAs
   Certificates,  // a list of { chain, key }
+  Template,      // a text with {fields}
   Table,         // { key = value, … }
 };
 

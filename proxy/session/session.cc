@@ -118,9 +118,9 @@ void Session::collect_connect() {
   switch (progress.state) {
     case ConnectProgress::State::NeedMore: return;
     case ConnectProgress::State::Refused:
-      if (progress.answered) {
+      if (progress.connack != 0) {
         mqtt_.version = progress.connect.version;
-        say_refused(progress.reason);
+        say_connack(progress.connack);
       }
       return terminate({Origin::Client, progress.reason, 0, progress.what}, Cause::Protocol);
     case ConnectProgress::State::Complete: break;
@@ -134,7 +134,7 @@ void Session::collect_connect() {
 void Session::on_connect_ready() {
   host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
-    if (!standing_holds() || !has_place()) return;
+    if (!standing_holds() || !has_place() || !tell_identity()) return;
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
       if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
@@ -193,9 +193,18 @@ void Session::on_register_timer() {
 void Session::say_refused(Reason reason) {
   if (!mqtt_.version) return;
   std::uint8_t packet[8];
-  const std::size_t length = write_connack_refusal(*mqtt_.version, reason, packet);
+  say({packet, write_connack_refusal(*mqtt_.version, reason, packet)});
+}
+
+void Session::say_connack(std::uint8_t code) {
+  std::uint8_t packet[8];
+  say({packet, write_connack(*mqtt_.version, code, packet)});
+}
+
+void Session::say(std::span<const std::uint8_t> packet) {
+  if (packet.empty()) return;
   // Where even this fails the peer is gone, and the session ends anyway.
-  if (engine_->write({packet, length}) == Step::Done) host_->schedule.wants_flush(*this);
+  if (engine_->write(packet) == Step::Done) host_->schedule.wants_flush(*this);
 }
 
 void Session::on_timer() {

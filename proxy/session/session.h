@@ -8,10 +8,10 @@
 // kTransitions has every arrow and the function that takes it; become() is the only one that changes the state, and
 // refuses what is not there. terminate() is the only way to the end: it counts once, logs once and starts the teardown;
 // the object is given back when no operation of it is in flight. Everything outside (kernel, gate, registrar, brokers,
-// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_broker.cc
-// the way to a broker that answers, session_flow.cc the forwarding, session_last_words.cc what is left to do for a
-// client that is gone, session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread
-// alone.
+// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in,
+// session_identity.cc what the broker is told of the device, session_broker.cc the way to a broker that answers,
+// session_flow.cc the forwarding, session_last_words.cc what is left to do for a client that is gone, session_cut.cc
+// what a lost standing does, session_end.cc the way out. Runs on its shard's thread alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -156,6 +156,8 @@ class Session final : public Verifier {
   void register_device();
   void on_register_timer();
   void say_refused(Reason reason);
+  void say_connack(std::uint8_t code);
+  void say(std::span<const std::uint8_t> packet);
   void on_timer();
 
   // session_broker.cc
@@ -173,6 +175,10 @@ class Session final : public Verifier {
   void settle_blame(bool proven);
   void leave_broker();
   std::uint64_t who() const;
+  // session_identity.cc
+  bool tell_identity();
+  bool rewrite_connect(const Identity& identity);
+  bool not_told(const Error& why);
 
   // session_flow.cc
   void start_client_recv();
@@ -250,7 +256,7 @@ class Session final : public Verifier {
   // What the CONNECT said, and where in its stream of packets the client is.
   struct Mqtt {
     std::optional<MqttVersion> version;  // known once there was a CONNECT
-    std::string client_id;               // kept_of() what it said
+    std::string client_id;               // kept_of() what it said, then what the broker is told
     MqttFraming framing;                 // of what the client was given
     bool is_5() const { return version == MqttVersion::V5; }
   } mqtt_;

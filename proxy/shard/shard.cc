@@ -311,6 +311,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
               {"serial", identity != nullptr ? serial() : std::string()},
               {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},
               {"claimed", claimed ? 1 : 0},
+              {"client_id", session.client_id()},
               {"origin", to_string(error.origin)},
               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
               {"what", error.what},

@@ -213,8 +213,9 @@ std::string connect_packet() {
 }
 
 // What the broker makes of it.
+const std::string kLetIn("\x20\x02\0\0", 4);
 std::string echoed() {
-  return std::string("\x20\x02\0\0", 4) + connect_packet();
+  return kLetIn + connect_packet();
 }
 
 // Everything with descriptors of the process, and with direct ones.
@@ -320,6 +321,67 @@ TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
     EXPECT_EQ(plane_->sessions_of_device(identity.certificate.fingerprint()), 1U);
   }
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+}
+
+// The broker sends back what it was told.
+TEST_P(DataPlaneTest, TheBrokerIsToldWhoTheDeviceIs) {
+  UpstreamConfig& upstream = config_.upstreams[0];
+  upstream.username = *IdentityTemplate::parse("{cn}");
+  upstream.client_id = *IdentityTemplate::parse("x{client_id}");
+  start();
+  const Identity509 known = make_device("meter-7", device_ca_);
+  Leaf two;
+  two.cn = "a";
+  two.more_cns = {"b"};
+  const Identity509 unusable = make(two, &device_ca_);
+  const std::string told = "\x10\x17" + std::string("\0\4MQTT\4\x82\0\x3C\0\2xc\0\7meter-7", 23);
+  for (const bool pipelined : {false, true}) {
+    Device device(port_, known);
+    ASSERT_TRUE(device.handshake());
+    device.send(connect_packet() + (pipelined ? "behind it" : ""));
+    const std::string echo = kLetIn + told + (pipelined ? "behind it" : "");
+    EXPECT_EQ(device.receive(echo.size()), echo);
+    EXPECT_EQ(plane_->sessions(known.certificate.fingerprint(), {}, 10, "")->sessions.back().client_id, "xc");
+  }
+  Device refused(port_, unusable);
+  ASSERT_TRUE(refused.handshake());
+  refused.send(connect_packet());
+  EXPECT_EQ(refused.receive(4), std::string("\x20\2\0\5", 4));
+  EXPECT_TRUE(refused.ended());
+  EXPECT_EQ(rejected(Reason::BadIdentity), 1U);
+  EXPECT_FALSE(registrar_->device(unusable.certificate.fingerprint())) << "who is refused is not registered";
+}
+
+TEST_P(DataPlaneTest, AListenerAsksForAClientId) {
+  config_.listeners[0].client_id = *IdentityTemplate::parse("{cn}");
+  start();
+  const auto answer = [&](const std::string& cn, const std::string& connect, std::size_t bytes) {
+    Device device(port_, make_device(cn, device_ca_));
+    EXPECT_TRUE(device.handshake());
+    device.send(connect);
+    return device.receive(bytes);
+  };
+  EXPECT_EQ(answer("c", connect_packet(), 19), echoed());
+  EXPECT_EQ(answer("d", connect_packet(), 4), std::string("\x20\2\0\2", 4));
+  EXPECT_EQ(rejected(Reason::ClientIdMismatch), 1U);
+  const std::string empty("\x10\x0C\0\4MQTT\4\2\0\x3C\0\0", 14);
+  EXPECT_EQ(answer("c", empty, 19), echoed()) << "filled in";
+}
+
+// In the file, and for a mode that is chosen at run time.
+TEST_P(DataPlaneTest, NobodyWithoutACertificateGetsToATemplate) {
+  config_.upstreams[0].user_properties = true;
+  start();
+  const auto prepare = [&](AuthMode mode) {
+    return plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], mode,
+                                    std::move(*load_server_certificates(config_.listeners[0].certificates)));
+  };
+  EXPECT_TRUE(prepare(AuthMode::Mutual));
+  const auto refused = prepare(AuthMode::OneWay);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Refusal::Kind::Conflict);
+  config_.listeners[0].client_id = *IdentityTemplate::parse("{cn}");
+  EXPECT_FALSE(prepare(AuthMode::OneWay));
 }
 
 // How many of the process's own TCP connections lead to this port, by their congestion control.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <memory>
 
 #include "cache/base/text.h"
 #include "cache/registry/registry_records.h"
@@ -206,6 +207,21 @@ TEST(Identity, CollectsNamesOfEveryKind) {
   EXPECT_EQ(identity.cns, (std::vector<std::string>{"one", "two"}));
   EXPECT_EQ(identity.san_dns, (std::vector<std::string>{"a.example", "b.example"}));
   EXPECT_EQ(identity.san_uri, (std::vector<std::string>{"urn:device:1"}));
+}
+
+// Of two common names the one that can be read must not pass for the only one. The first is a BIT STRING, which OpenSSL
+// takes in a name and cannot make text of.
+TEST(Identity, ANameThatCannotBeReadIsThere) {
+  constexpr unsigned char kNames[] = {0x30, 0x20, 0x31, 0x0E, 0x30, 0x0C, 6,    3,    0x55, 4,    3, 3,
+                                      5,    0,    'e',  't',  'e',  'r',  0x31, 0x0E, 0x30, 0x0C, 6, 3,
+                                      0x55, 4,    3,    12,   5,    'm',  'e',  't',  'e',  'r'};
+  const unsigned char* at = kNames;
+  const std::unique_ptr<X509_NAME, decltype(&X509_NAME_free)> name(d2i_X509_NAME(nullptr, &at, sizeof kNames),
+                                                                   &X509_NAME_free);
+  ASSERT_TRUE(name);
+  Identity identity;
+  add_common_names(name.get(), identity);
+  EXPECT_EQ(identity.cns, (std::vector<std::string>{"", "meter"}));
 }
 
 // A stranger's certificate of 15 KB: what is kept of it everywhere is little, and says that it was cut.

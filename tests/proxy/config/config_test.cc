@@ -181,9 +181,48 @@ servers = ["127.0.0.1:1884"]
 }
 
 TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nusername = \"\"\n")), IsEmpty());
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nusername = \"{cn}\"\n")),
-              ElementsAre(HasSubstr("'upstream.username' is not supported by this version yet")));
+  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = false\n")),
+              IsEmpty());
+  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = true\n")),
+              ElementsAre(HasSubstr("'upstream.proxy_protocol' is not supported by this version yet")));
+}
+
+// A file with one listener and one upstream, each with lines of its own.
+std::string led(const std::string& listener, const std::string& upstream) {
+  return "[[listener]]\nname = \"mqtts\"\naddress = \"0.0.0.0:8883\"\nupstream = \"broker\"\n"
+         "certificates = [ { chain = \"a.crt\", key = \"a.key\" } ]\n" +
+         listener + "\n[[upstream]]\nname = \"broker\"\nservers = [\"127.0.0.1:1883\"]\n" + upstream + "\n";
+}
+
+TEST(Config, TemplatesAreReadWithTheirPlaces) {
+  const auto report =
+      parse_config(led("client_id = \"{cn}\"", "username = \"{ca_id}/{cn}\"\nclient_id = \"{serial}\""), "x");
+  ASSERT_THAT(report.problems, IsEmpty());
+  EXPECT_EQ(report.config.listeners[0].client_id.text(), "{cn}");
+  EXPECT_EQ(report.config.upstreams[0].username.text(), "{ca_id}/{cn}");
+  EXPECT_TRUE(report.config.upstreams[0].tells_identity());
+  EXPECT_FALSE(parse_config(kSmallest, "x").config.upstreams[0].tells_identity());
+  EXPECT_TRUE(parse_config(led("", "user_properties = true"), "x").config.upstreams[0].tells_identity());
+  EXPECT_TRUE(parse_config(led("", "client_id = \"{cn}\""), "x").config.upstreams[0].tells_identity());
+  EXPECT_THAT(problems_of(led("client_id = \"{id}\"", "username = \"{cn\"")),
+              ElementsAre(HasSubstr("x.toml:6:13: 'listener.client_id': there is no field {id}; there are {cn} "),
+                          HasSubstr("x.toml:10:12: 'upstream.username': a '{' without its '}'")));
+  EXPECT_THAT(problems_of(led("client_id = \"x{client_id}\"", "")),
+              ElementsAre(HasSubstr("x.toml:6:13: 'listener.client_id' is what the client id must equal")));
+}
+
+TEST(Config, ATemplateNeedsACertificateAndAConnect) {
+  for (const std::string upstream : {"username = \"{cn}\"", "client_id = \"{cn}\"", "user_properties = true"}) {
+    EXPECT_THAT(problems_of(led("", upstream)), IsEmpty());
+    EXPECT_THAT(problems_of(led("auth = \"one-way\"", upstream)),
+                ElementsAre(HasSubstr("which auth = \"one-way\" does not ask for")));
+    EXPECT_THAT(problems_of(led("protocol = \"tcp\"", upstream)),
+                ElementsAre(HasSubstr("which protocol = \"tcp\" does not have")));
+  }
+  EXPECT_THAT(problems_of(led("client_id = \"{cn}\"\nauth = \"one-way\"", "")),
+              ElementsAre(HasSubstr("'listener.client_id' checks the CONNECT by the device's certificate")));
+  EXPECT_THAT(problems_of(led("client_id = \"{cn}\"\nprotocol = \"tcp\"", "")),
+              ElementsAre(HasSubstr("'listener.client_id' checks the CONNECT, which protocol = \"tcp\"")));
 }
 
 TEST(Config, TheAdminAddressNeedsTlsUnlessItIsLoopback) {

@@ -74,17 +74,87 @@ TEST(MqttConnect, OnlyWhatMqttHasAnAnswerForIsAnswered) {
   for (const auto& [name, level] : {std::pair("MQTT", 6), std::pair("MQTT", 3), std::pair("MQIsdp", 4)}) {
     const auto progress = parse(packet(head(name, static_cast<std::uint8_t>(level), 2) + field("c")));
     EXPECT_EQ(progress.reason, Reason::NotMqtt) << name << level;
-    EXPECT_TRUE(progress.answered) << name << level;
+    EXPECT_EQ(progress.connack, 0x01) << name << level;
     EXPECT_EQ(progress.connect.version, MqttVersion::V311);
   }
-  EXPECT_FALSE(parse(packet(head("MQTX", 4, 2) + field("c"))).answered);
-  EXPECT_FALSE(parse("GET / HTTP/1.1\r\n"s).answered);
+  EXPECT_EQ(parse(packet(head("MQTX", 4, 2) + field("c"))).connack, 0);
+  EXPECT_EQ(parse("GET / HTTP/1.1\r\n"s).connack, 0);
   const std::string large = field(std::string(2000, 'c'));
-  EXPECT_TRUE(parse(packet(head("MQTT", 5, 2) + "\0"s + large), 1024).answered);
-  EXPECT_FALSE(parse(packet(head("MQTT", 4, 2) + large), 1024).answered);
-  EXPECT_FALSE(parse(packet(head("MQTT", 5, 2) + "\0"s + large).substr(0, 3), 1024).answered)
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 2) + "\0"s + large), 1024).connack, 0x95);
+  EXPECT_EQ(parse(packet(head("MQTT", 4, 2) + large), 1024).connack, 0);
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 2) + "\0"s + large).substr(0, 9), 1024).state, State::NeedMore)
       << "its level is not known";
-  EXPECT_FALSE(parse(packet(head("MQTT", 5, 3) + "\0"s + field("c"))).answered) << "malformed";
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 2) + "\0"s + large).substr(0, 10), 1024).connack, 0x95);
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 3) + "\0"s + field("c"))).connack, 0x81) << "malformed";
+  EXPECT_EQ(parse(packet(head("MQTT", 4, 3) + field("c"))).connack, 0) << "malformed";
+}
+
+// An empty client id asks for a clean session in 3.1.1, and 3.1 has none: both have an answer. In 5 the broker gives
+// one.
+TEST(MqttConnect, AnEmptyClientIdNeedsACleanSession) {
+  EXPECT_EQ(parse(packet(head("MQTT", 4, 2) + field(""))).state, State::Complete);
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 0) + "\0"s + field(""))).state, State::Complete);
+  for (const auto& bytes : {packet(head("MQTT", 4, 0) + field("")), packet(head("MQIsdp", 3, 2) + field(""))}) {
+    EXPECT_EQ(parse(bytes).reason, Reason::BadConnect);
+    EXPECT_EQ(parse(bytes).connack, 0x02);
+  }
+}
+
+// What 3.1 leaves to the length of the packet, and what its flags may say without a Will.
+TEST(MqttConnect, MqttThreeOneIsMoreLenient) {
+  const auto v31 = [](int flags, const std::string& rest) { return parse(packet(head("MQIsdp", 3, flags) + rest)); };
+  EXPECT_EQ(v31(0x82, field("c")).state, State::Complete);
+  EXPECT_FALSE(v31(0x82, field("c")).connect.has_user_name);
+  const std::string bytes = packet(head("MQIsdp", 3, 0xC2) + field("c") + field("user"));
+  const auto no_password = parse(bytes);
+  EXPECT_EQ(no_password.state, State::Complete);
+  EXPECT_EQ(no_password.connect.user_name, "user");
+  EXPECT_FALSE(no_password.connect.has_password);
+  EXPECT_EQ(v31(0x2B, field("c")).state, State::Complete);
+  EXPECT_EQ(v31(0x42, field("c") + field("p")).state, State::Refused);
+  EXPECT_EQ(v31(0x82, field("c") + "\0\5us"s).state, State::Refused);
+}
+
+// Sections 2.2.2.2, 3.1.2.11 and 3.1.3.2 of MQTT 5.
+TEST(MqttConnect, PropertiesAreChecked) {
+  const auto with = [](const std::string& properties, const std::string& of_will = "") {
+    return parse(packet(head("MQTT", 5, 0x06) + std::string(1, static_cast<char>(properties.size())) + properties +
+                        field("c") + std::string(1, static_cast<char>(of_will.size())) + of_will + field("w") +
+                        field("bye")));
+  };
+  const std::string user = "\x26" + field("name") + field("value");
+  EXPECT_EQ(with("\x11\0\0\0\1"s + "\x21\0\1"s + "\x27\0\0\0\1"s + "\x22\0\0"s + "\x19\1"s + "\x17\1"s + "\x15" +
+                     field("method") + "\x16" + field("\xff") + user + user,
+                 "\x18\0\0\0\1"s + "\x01\1"s + "\x02\0\0\0\0"s + "\x03" + field("type") + "\x08" + field("t") + "\x09" +
+                     field("\xff") + user + user)
+                .state,
+            State::Complete);
+  const std::pair<std::string, int> refused[] = {{"\x05\0"s, 0x81},           {"\x7F"s, 0x81},
+                                                 {"\x80\1"s, 0x81},           {"\0"s, 0x81},
+                                                 {"\x18\0\0\0\1"s, 0x81},     {"\x01\1"s, 0x81},
+                                                 {"\x11\0\0\0"s, 0x81},       {"\x15\0\1\0"s, 0x81},
+                                                 {"\x26" + field("a"), 0x81}, {"\x22\0\1\x22\0\1"s, 0x82},
+                                                 {"\x21\0\0"s, 0x82},         {"\x27\0\0\0\0"s, 0x82},
+                                                 {"\x19\2"s, 0x82},           {"\x17\2"s, 0x82},
+                                                 {"\x16\0\0"s, 0x82}};
+  for (const auto& [properties, code] : refused) {
+    EXPECT_EQ(with(properties).state, State::Refused) << testing::PrintToString(properties);
+    EXPECT_EQ(with(properties).connack, code) << testing::PrintToString(properties);
+  }
+  EXPECT_EQ(with("", "\x11\0\0\0\1"s).connack, 0x81);
+  EXPECT_EQ(with("", "\x01\1\x01\1"s).connack, 0x82);
+  EXPECT_EQ(with("", "\x08" + field("a/#")).connack, 0x82);
+  EXPECT_EQ(parse(packet(head("MQTT", 5, 2) + "\x80\0"s + field("c"))).connack, 0x81) << "a longer length than needed";
+  EXPECT_EQ(parse("\x10\x8E\0"s + head("MQTT", 5, 2) + "\0"s + field("c")).connack, 0x81);
+}
+
+TEST(MqttConnect, TheTopicOfAWillIsATopicName) {
+  for (const std::string topic : {"", "a/+", "#"}) {
+    const auto v5 = parse(packet(head("MQTT", 5, 6) + "\0"s + field("c") + "\0"s + field(topic) + field("x")));
+    EXPECT_EQ(v5.connack, 0x90) << topic;
+    EXPECT_EQ(parse(packet(head("MQTT", 4, 6) + field("c") + field(topic) + field("x"))).state, State::Refused)
+        << topic;
+  }
 }
 
 TEST(MqttConnect, WhatTheStandardsCallMalformed) {
@@ -143,6 +213,7 @@ TEST(MqttConnect, RefusalsSpeakTheClientsDialect) {
 // MQTT 3.1.1 has five codes that refuse (section 3.2.2.3); those of MQTT 5 begin at 0x80 (section 3.2.2.2).
 TEST(MqttConnect, EveryReasonIsRefusedWithTheCodeOfItsRow) {
   std::uint8_t out[8];
+  EXPECT_EQ(write_connack_refusal(MqttVersion::V311, Reason::BadConnect, out), 0U) << "code 0 lets the client in";
   for (const ReasonRow& row : kReasons) {
     const Connack codes = row.connack.v5 == 0 ? kNotAuthorized : row.connack;
     if (row.reason != Reason::BadConnect) {  // 3.1.1 has no code for it, and nothing is said
