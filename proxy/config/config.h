@@ -15,6 +15,7 @@
 #include "cache/base/log.h"
 #include "cache/base/result.h"
 #include "cache/x509/certificate.h"
+#include "proxy/config/network.h"
 
 namespace sallyport {
 
@@ -52,6 +53,7 @@ struct ListenerConfig {
   std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
   std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
   std::uint64_t max_sessions_per_device = 0;                                // of one certificate; 0: no limit
+  std::vector<Network> proxy_protocol_from;  // whose PROXY header is required and believed
   std::uint32_t max_handshakes_per_shard = 256;
   std::chrono::milliseconds keepalive{60'000}, user_timeout{60'000};  // of TCP, on both sides; 0: none
   std::chrono::milliseconds idle_timeout{0};                          // no byte either way; 0: for ever
@@ -62,7 +64,9 @@ struct UpstreamConfig {
   std::string name;
   std::vector<Endpoint> servers;
   Balance balance = Balance::LeastConnections;
-  std::vector<std::string> source;  // local addresses to connect from
+  std::vector<std::string> source;          // local addresses to connect from
+  bool proxy_protocol = false;              // PROXY v2 before a session's first byte
+  bool proxy_protocol_certificate = false;  // … and the device's certificate in it
   std::chrono::milliseconds health_interval{2'000};
 };
 

@@ -33,8 +33,12 @@ struct Script {
   bool tickets = false;
   bool tcp = false;  // the listener's protocol
   std::chrono::milliseconds idle_timeout{0};
-  bool place_taken = false;  // the device has as many sessions as it may have
-  bool hangs_up = false;     // the client closes its socket when it has said all, and hears nothing more
+  bool place_taken = false;        // the device has as many sessions as it may have
+  std::string from_balancer;       // the connection is a balancer's, who says this before the client's first byte
+  bool before_tls_only = false;    // … and the client nothing
+  bool says_proxy = false;         // the broker gets a PROXY header
+  bool shows_certificate = false;  // … and the certificate in it
+  bool hangs_up = false;           // the client closes its socket when it has said all, and hears nothing more
 };
 
 // A session of the slab is used again and again. Here every fourth seed's has lived before: with a client of MQTT 5, a
@@ -56,6 +60,8 @@ class World {
   void free_place();  // the one that place_taken takes
 
   static const ListenerConfig& listener(bool tcp = false);
+  static sockaddr_storage balancer();
+  static std::string certificate();  // the device's, DER
 
   std::mt19937_64 random;
   Script script;
@@ -69,6 +75,7 @@ class World {
   std::unique_ptr<TlsClient> client;
   std::string client_sends, broker_sends;  // all that either means to send
   std::string client_got, broker_got;
+  std::string broker_header;  // what the broker got before that
   std::size_t client_sent = 0, broker_sent = 0;
   std::size_t most_held = 0, most_held_before_connect = 0;
   std::size_t broker_bytes_at_cut = SIZE_MAX, client_bytes_at_cut = SIZE_MAX, in_flight_at_cut = 0;
@@ -80,6 +87,7 @@ class World {
   void client_ends();
   void client_acts();
   void broker_acts();
+  void broker_hears(const std::string& bytes);
 
   std::size_t client_wrote_ = 0;                               // ciphertext
   std::vector<std::pair<std::size_t, std::size_t>> whole_at_;  // after how much of it how much of what is said is whole
