@@ -224,7 +224,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        "/v1/upstreams/{name}/servers/{server}/drain",
        O,
        &A::drain_server,
-       "No new session goes to this server; those it has go on",
+       "No new session goes to this server until undrain or a restart; those it has go on",
        {},
        "",
        "Upstream"},

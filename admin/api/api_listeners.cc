@@ -40,6 +40,7 @@ Json to_json(const SessionInfo& session, const std::vector<ListenerInfo>& listen
           {"ca_id", session.device ? Json(to_hex(session.ca)) : Json(nullptr)},
           {"listener", session.listener < listeners.size() ? listeners[session.listener].name : ""},
           {"peer", session.peer},
+          {"via", text_or_null(session.via)},
           {"client_id", session.client_id},
           {"mqtt_version", text_or_null(session.mqtt_version)},
           {"tls_version", text_or_null(session.tls_version)},

@@ -54,6 +54,8 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
     items.push_back({{"reason", std::string(to_string(seen.reason))},
                      {"listener", seen.listener},
                      {"peer", seen.peer},
+                     {"via", seen.via.empty() ? Json(nullptr) : Json(seen.via)},
+                     {"what", std::string(seen.what)},
                      {"subject", seen.subject},
                      {"serial", seen.serial},
                      {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},

@@ -101,11 +101,11 @@ int Operator::session_list(const std::string& device, const std::string& ca) {
   const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca));
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
-  Table table({"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "PEER", "TLS", "MQTT", "STATE", "SINCE"});
+  Table table({"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"});
   for (const Json& each : reply.json) {
     table.add({text(each, "id"), short_id(text(each, "device_id")), text(each, "cn"), text(each, "client_id"),
-               text(each, "listener"), text(each, "peer"), text(each, "tls_version"), text(each, "mqtt_version"),
-               text(each, "state"), text(each, "since")});
+               text(each, "listener"), text(each, "peer"), text(each, "via"), text(each, "tls_version"),
+               text(each, "mqtt_version"), text(each, "state"), text(each, "since")});
   }
   table.print(std::cout);
   return kDone;
@@ -131,11 +131,11 @@ int Operator::rejections(const RejectionOptions& filter) {
   const Reply reply = get(target);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json["items"]), kDone;
-  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "FIRST"});
+  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "FIRST", "WHAT"});
   for (const Json& each : reply.json["items"]) {
     table.add({text(each, "last"), text(each, "count"), text(each, "reason"), text(each, "listener"),
                text(each, "peer"), each.value("claimed", false) ? "yes" : "no", text(each, "serial"),
-               text(each, "subject"), text(each, "first")});
+               text(each, "subject"), text(each, "first"), text(each, "what")});
   }
   table.print(std::cout);
   return kDone;

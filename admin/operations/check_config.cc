@@ -85,6 +85,31 @@ void check_sources(const UpstreamConfig& upstream, std::size_t i, Findings& foun
   }
 }
 
+// What a PROXY header costs beside its bytes, and whom a listener believes.
+void check_proxy_protocol(const Config& config, Findings& found) {
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
+    if (!config.upstreams[i].proxy_protocol_certificate) continue;
+    found.warning(item("upstream", i, "proxy_protocol_certificate"),
+                  "the PROXY header has more than 500 bytes with a certificate in it: Mosquitto refuses it, and every "
+                  "session with it");
+  }
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const ListenerConfig& listener = config.listeners[i];
+    if (config.upstreams[listener.upstream].proxy_protocol_certificate && listener.resumption &&
+        listener.auth == AuthMode::Mutual) {
+      found.warning(item("listener", i, "resumption"),
+                    "no ticket is honoured: upstream.proxy_protocol_certificate needs the certificate, which a session "
+                    "that is resumed does not have; set resumption = false");
+    }
+    for (std::size_t n = 0; n < listener.proxy_protocol_from.size(); ++n) {
+      if (!listener.proxy_protocol_from[n].holds_all()) continue;
+      found.warning(item("listener", i, "proxy_protocol_from[" + std::to_string(n) + "]"),
+                    listener.proxy_protocol_from[n].text() +
+                        " are all addresses: whoever reaches the listener says himself which address he has");
+    }
+  }
+}
+
 void check_trusted_cas(const RegistryConfig& registry, Findings& found) {
   std::set<Digest> ids;
   for (std::size_t i = 0; i < registry.trusted_cas.size(); ++i) {
@@ -237,6 +262,7 @@ void check_files(ConfigReport& report) {
   Findings found(report);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
+  check_proxy_protocol(config, found);
   check_trusted_cas(config.registry, found);
   if (!config.registry.key_file.empty()) {
     // One that is not there may come; one that is no key, or everybody's, was put there by mistake.

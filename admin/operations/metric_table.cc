@@ -95,6 +95,10 @@ void accepted(Values& values, const Sources& from) {
   add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.accepted; });
 }
 
+void silent(Values& values, const Sources& from) {
+  add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.silent; });
+}
+
 void open_sessions(Values& values, const Sources& from) {
   add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.sessions_open; });
 }
@@ -244,6 +248,11 @@ const MetricRow kRows[] = {
      "From a durable change of standing to the last session it cut being closed, by shard.",
      cut_sessions},
     {"connections_accepted_total", MetricType::Counter, {"listener"}, "TCP connections accepted.", accepted},
+    {"connections_silent_total",
+     MetricType::Counter,
+     {"listener"},
+     "Those of connections_accepted_total that ended by themselves before their first byte: health checks, scanners.",
+     silent},
     {"sessions_open", MetricType::Gauge, {"listener"}, "Connections open now, in whatever state.", open_sessions},
     {"rejections_total", MetricType::Counter, {"listener", "reason"}, "Connections refused, by reason.", rejections},
     {"rejections_claimed_total",

@@ -153,10 +153,12 @@ inline constexpr ReasonRow kReasons[] = {
      "id is missing (0x02)."},
     {Reason::TlsError, "tls_error", Alert::None, Alert::None, kNoConnack,
      "TLS failed; the log line has the library's words. Often a client that does not trust the server certificate, or "
-     "speaks TLS below tls_min."},
+     "speaks TLS below tls_min, or plain MQTT or HTTP."},
     {Reason::HandshakeTimeout, "handshake_timeout", Alert::None, Alert::None, kNoConnack,
-     "The client was silent during TLS, or slower than handshake_timeout. Port scanners do this; so do devices on a "
-     "bad line."},
+     "The client was silent during TLS, or slower than handshake_timeout, and Sallyport ended it. Port scanners do "
+     "this; "
+     "so do devices on a bad line. Who leaves by himself before his first byte is counted in "
+     "connections_silent_total."},
     {Reason::ConnectTimeout, "connect_timeout", Alert::None, Alert::None, kNoConnack,
      "TLS was done and no whole CONNECT came within connect_timeout."},
     {Reason::RateLimited,
@@ -176,7 +178,9 @@ inline constexpr ReasonRow kReasons[] = {
      "that "
      "opens new connections and keeps the old ones."},
     {Reason::BadProxyHeader, "bad_proxy_header", Alert::None, Alert::None, kNoConnack,
-     "A balancer named in proxy_protocol_from sent no PROXY header. This version reads none."},
+     "A balancer that proxy_protocol_from names sent no PROXY header or a broken one, or somebody else sent one. The "
+     "log "
+     "line says which. Make both sides agree: send-proxy-v2 there, its network here."},
     {Reason::Clone,
      "clone",
      Alert::None,

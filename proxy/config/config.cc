@@ -105,6 +105,10 @@ void join(const Tables& listener_tables, const Tables& upstream_tables, Config& 
       reader.problem(reader.at("servers"), "upstream '" + name + "' has more than " +
                                                std::to_string(UpstreamConfig::kMostServers) + " servers");
     }
+    if (config.upstreams[i].proxy_protocol_certificate && !config.upstreams[i].proxy_protocol) {
+      reader.problem(reader.at("proxy_protocol_certificate"),
+                     "'upstream.proxy_protocol_certificate' adds to the PROXY header: set 'proxy_protocol' as well");
+    }
   }
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     TableReader reader(*listener_tables[i], "listener", problems);

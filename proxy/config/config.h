@@ -16,6 +16,7 @@
 #include "cache/base/result.h"
 #include "cache/x509/certificate.h"
 #include "proxy/config/identity_template.h"
+#include "proxy/config/network.h"
 
 namespace sallyport {
 
@@ -58,6 +59,7 @@ struct ListenerConfig {
   std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
   std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
   std::uint64_t max_sessions_per_device = 0;                                // of one certificate; 0: no limit
+  std::vector<Network> proxy_protocol_from;  // whose PROXY header is required and believed
   std::uint32_t max_handshakes_per_shard = 256;
   std::chrono::milliseconds keepalive{60'000}, user_timeout{60'000};  // of TCP, on both sides; 0: none
   std::chrono::milliseconds idle_timeout{0};                          // no byte either way; 0: for ever
@@ -71,7 +73,9 @@ struct UpstreamConfig {
   std::string name;
   std::vector<Endpoint> servers;
   Balance balance = Balance::LeastConnections;
-  std::vector<std::string> source;  // local addresses to connect from
+  std::vector<std::string> source;          // local addresses to connect from
+  bool proxy_protocol = false;              // PROXY v2 before a session's first byte
+  bool proxy_protocol_certificate = false;  // … and the device's certificate in it
   std::chrono::milliseconds connect_timeout{5'000}, connack_timeout{10'000};
   HealthCheck health = HealthCheck::Tcp;
   std::chrono::milliseconds health_interval{2'000};

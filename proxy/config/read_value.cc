@@ -227,6 +227,14 @@ void read_value(TableReader& reader, const Setting& setting, std::vector<Digest>
   });
 }
 
+void read_value(TableReader& reader, const Setting& setting, std::vector<Network>& into) {
+  each_text(reader, setting, [&](const toml::node& node, const std::string& value) {
+    auto network = Network::parse(value);
+    if (network) return into.push_back(*network);
+    reader.problem(&node, reader.quoted(setting.key) + " \"" + value + "\": " + network.error().what);
+  });
+}
+
 void read_value(TableReader& reader, const Setting& setting, std::vector<CertificateFiles>& into) {
   const toml::node* node = reader.find(setting.key);
   if (node == nullptr) return;

@@ -47,6 +47,7 @@ void read_value(TableReader& reader, const Setting& setting, std::optional<Endpo
 void read_value(TableReader& reader, const Setting& setting, std::vector<Endpoint>& into);
 void read_value(TableReader& reader, const Setting& setting, std::vector<std::string>& into);
 void read_value(TableReader& reader, const Setting& setting, std::vector<Digest>& into);
+void read_value(TableReader& reader, const Setting& setting, std::vector<Network>& into);
 void read_value(TableReader& reader, const Setting& setting, std::vector<CertificateFiles>& into);
 bool read_word(TableReader& reader, const Setting& setting, std::size_t& index);
 template <class Enum>
@@ -68,6 +69,7 @@ std::string written(const Setting& setting, const std::optional<Endpoint>& value
 std::string written(const Setting& setting, const std::vector<Endpoint>& value);
 std::string written(const Setting& setting, const std::vector<std::string>& value);
 std::string written(const Setting& setting, const std::vector<Digest>& value);
+std::string written(const Setting& setting, const std::vector<Network>& value);
 std::string written(const Setting& setting, const std::vector<CertificateFiles>& value);
 template <class Enum>
 requires std::is_enum_v<Enum> std::string written(const Setting&, Enum value) {
@@ -97,6 +99,7 @@ constexpr Takes default_takes(Value Owner::*) {
   if (std::is_same_v<Value, std::vector<Endpoint>>) return Takes::Servers;
   if (std::is_same_v<Value, std::vector<std::string>>) return Takes::Texts;
   if (std::is_same_v<Value, std::vector<Digest>>) return Takes::CaIds;
+  if (std::is_same_v<Value, std::vector<Network>>) return Takes::Networks;
   if (std::is_same_v<Value, std::vector<CertificateFiles>>) return Takes::Certificates;
   return std::is_enum_v<Value> ? Takes::Word : Takes::Text;
 }

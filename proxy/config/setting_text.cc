@@ -49,6 +49,7 @@ std::string_view type_name(const Setting& setting) {
     case Takes::Address: return "host:port";
     case Takes::Servers: return "list of servers";
     case Takes::Texts: return "list of texts";
+    case Takes::Networks: return "list of networks";
     case Takes::CaIds: return "list of CA ids";
     case Takes::Certificates: return "list of { chain, key }";
     case Takes::Template: return "template";
@@ -146,6 +147,9 @@ std::string written(const Setting&, const std::vector<std::string>& value) {
 }
 std::string written(const Setting&, const std::vector<Digest>& value) {
   return list_of(value, [](const Digest& each) { return in_quotes(to_hex(each)); });
+}
+std::string written(const Setting&, const std::vector<Network>& value) {
+  return list_of(value, [](const Network& each) { return in_quotes(each.text()); });
 }
 std::string written(const Setting&, const std::vector<CertificateFiles>& value) {
   return list_of(value, [](const CertificateFiles& each) {

@@ -169,7 +169,8 @@ constexpr Row<ListenerConfig> kListener[] = {
          .applies = AtOnce,
          .example = "100",
          .says = "How many connections one address may hold; an IPv6 address counts as its /64. 0: no limit. Leave it "
-                 "at 0 behind a load balancer, whose address every device has."}),
+                 "at 0 behind a load balancer, whose address every device has, unless it sends PROXY headers "
+                 "(proxy_protocol_from)."}),
     row<&ListenerConfig::max_new_per_second_per_ip>(
         {.table = "listener",
          .key = "max_new_per_second_per_ip",
@@ -193,11 +194,14 @@ constexpr Row<ListenerConfig> kListener[] = {
                              .takes = Takes::Number,
                              .only_value = "0",
                              .says = "How often one certificate may connect in a minute. 0: no limit."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "proxy_protocol_from",
-                             .takes = Takes::Texts,
-                             .only_value = "[]",
-                             .says = "Networks of balancers whose PROXY header is required and believed."}),
+    row<&ListenerConfig::proxy_protocol_from>(
+        {.table = "listener",
+         .key = "proxy_protocol_from",
+         .applies = AtOnce,
+         .example = "[\"10.0.0.0/8\", \"2001:db8::1\"]",
+         .says = "Networks of balancers. Who connects from one of them must begin with a PROXY header, version 1 or 2: "
+                 "the address in it is the client's, for limits, logs, rejections and session lists. A header from "
+                 "anybody else is refused."}),
     row<&ListenerConfig::keepalive>(
         {.table = "listener",
          .key = "keepalive",
@@ -294,16 +298,25 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
          .says = "Whether the CONNECT of an MQTT 5 client gets the user properties sallyport-device, sallyport-ca "
                  "and sallyport-cn, in place of what the client sent under these names. sallyport-cn is left out "
                  "where a template {cn} would be refused."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "proxy_protocol",
-                             .takes = Takes::Flag,
-                             .only_value = "false",
-                             .says = "Whether the broker gets a PROXY v2 header."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "proxy_protocol_certificate",
-                             .takes = Takes::Flag,
-                             .only_value = "false",
-                             .says = "Whether that header carries the whole certificate."}),
+    row<&UpstreamConfig::proxy_protocol>(
+        {.table = "upstream",
+         .key = "proxy_protocol",
+         .applies = AtOnce,
+         .example = "true",
+         .says =
+             "Whether each session begins with a PROXY header of version 2, at most 500 bytes: the client's address "
+             "and its own, the TLS version and cipher, and the common name (CN) of the device's certificate. A "
+             "device without exactly one safe CN is refused with bad_identity. The broker must expect the header, "
+             "and take it from Sallyport alone."}),
+    row<&UpstreamConfig::proxy_protocol_certificate>(
+        {.table = "upstream",
+         .key = "proxy_protocol_certificate",
+         .applies = AtOnce,
+         .example = "true",
+         .says =
+             "Whether that header carries the device's certificate, too (PP2_SUBTYPE_SSL_CLIENT_CERT, DER). It then "
+             "has more than 500 bytes, which Mosquitto refuses. Tickets are not honoured then: a session that is "
+             "resumed has no certificate to show."}),
     not_yet<UpstreamConfig>(
         {.table = "upstream", .key = "tls", .takes = Takes::Table, .only_value = "{}", .says = "TLS to the broker."}),
     row<&UpstreamConfig::connect_timeout>({.table = "upstream",

@@ -24,6 +24,7 @@ enum class Takes : std::uint8_t {
   Address,       // "host:port"
   Servers,       // a list of "host:port" and "unix:/path"
   Texts,         // a list of texts
+  Networks,      // a list of "10.0.0.0/8" and "2001:db8::/32"
   CaIds,         // a list of ids of CAs
   Certificates,  // a list of { chain, key }
   Template,      // a text with {fields}

@@ -52,6 +52,7 @@ inline constexpr std::array<std::string_view, 3> kMqttVersionNames = {"3.1", "3.
 
 struct ListenerCounters {
   Cell accepted;
+  Cell silent;  // of those: they ended by themselves before their first byte
   std::array<Cell, kReasonCount> rejections;
   std::array<Cell, kReasonCount> claimed;              // of those: with a certificate whose key was not proven
   std::array<std::array<Cell, 3>, 2> handshakes;       // [tls version][HandshakeKind]

@@ -26,11 +26,14 @@ Session::Session() {
 }
 
 void Session::begin(const SessionHost& host, const SessionSettings& settings, Socket client,
-                    const sockaddr_storage& peer) {
+                    const sockaddr_storage& peer, const InetAddress& local) {
   host_ = &host;
   settings_ = settings;
   client_.socket = client;
-  peer_ = peer;
+  peer_ = to_inet(peer);
+  local_ = local;
+  header_due_ = any_holds(settings.config->proxy_protocol_from, peer);
+  address_counts_ = !header_due_;
   become(State::Handshaking);
   began_us_ = host.loop.now_us();
   entry_.session = this;
@@ -46,10 +49,13 @@ void Session::become(State next) {
 }
 
 Verdict Session::verify(const PeerChain& peer) {
+  keep_certificate(peer);
   return host_->admission.decide(settings_.listener, peer);
 }
 
 Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
+  // A ticket has no certificate in it, and a shard does not ask the disk for one: a full handshake brings it.
+  if (shows_certificate()) return {.reason = Reason::NotRegistered};
   return host_->admission.resume(settings_.listener, identity, chain_id);
 }
 
@@ -134,7 +140,7 @@ void Session::collect_connect() {
 void Session::on_connect_ready() {
   host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
-    if (!standing_holds() || !has_place() || !tell_identity()) return;
+    if (!standing_holds() || !has_place() || !tell_identity() || !put_proxy_header()) return;
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
       if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
@@ -142,6 +148,8 @@ void Session::on_connect_ready() {
       return terminate({Origin::Client, Reason::DevicePending, 0, "waits for approval"}, Cause::Protocol);
     }
     register_device();
+  } else if (!put_proxy_header()) {
+    return;
   }
   become(State::Connecting);
   connect_broker();

@@ -8,10 +8,10 @@
 // kTransitions has every arrow and the function that takes it; become() is the only one that changes the state, and
 // refuses what is not there. terminate() is the only way to the end: it counts once, logs once and starts the teardown;
 // the object is given back when no operation of it is in flight. Everything outside (kernel, gate, registrar, brokers,
-// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in,
-// session_identity.cc what the broker is told of the device, session_broker.cc the way to a broker that answers,
-// session_flow.cc the forwarding, session_last_words.cc what is left to do for a client that is gone, session_cut.cc
-// what a lost standing does, session_end.cc the way out. Runs on its shard's thread alone.
+// counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_proxy.cc
+// the PROXY headers of both sides, session_identity.cc what the broker is told of the device, session_broker.cc the way
+// to a broker that answers, session_flow.cc the forwarding, session_last_words.cc what is left to do for a client that
+// is gone, session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -26,6 +26,7 @@
 
 #include "proxy/mqtt/mqtt_connect.h"
 #include "proxy/mqtt/mqtt_frame.h"
+#include "proxy/proxy_protocol/inet_address.h"
 #include "proxy/session/session_host.h"
 #include "proxy/session/session_index.h"
 #include "proxy/session/session_sides.h"
@@ -37,7 +38,7 @@ class Session final : public Verifier {
  public:
   enum class State : std::uint8_t {
     Free,             // in the slab
-    Handshaking,      // TLS is being negotiated
+    Handshaking,      // TLS is being negotiated; behind a balancer its PROXY header comes first
     AwaitingConnect,  // waiting for a whole CONNECT (tcp: a first byte)
     Connecting,       // a broker is being reached
     Asking,           // it has the CONNECT, and has not answered: the next one can still be asked
@@ -90,8 +91,9 @@ class Session final : public Verifier {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Takes the socket.
-  void begin(const SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer);
+  // Takes the socket. `local`: what the client connected to, where its broker is to be told.
+  void begin(const SessionHost& host, const SessionSettings& settings, Socket client, const sockaddr_storage& peer,
+             const InetAddress& local = {});
   void handshake_step(TlsEngine::Pace pace);  // the host's turn for it has come
   void flush();                               // the end of a turn
   // The device lost its standing. From here on none of its bytes reaches the broker, and of the broker's it gets at
@@ -111,7 +113,11 @@ class Session final : public Verifier {
   State state() const { return state_; }
   bool is_live() const { return state_ != State::Free && !over(); }
   const SessionSettings& settings() const { return settings_; }
-  const sockaddr_storage& peer() const { return peer_; }
+  // The client: as the balancer before it has named it, or the connection's own peer.
+  sockaddr_storage peer() const { return to_sockaddr(peer_); }
+  sockaddr_storage via() const { return to_sockaddr(via_); }  // that balancer; of no family where there is none
+  bool address_counts() const { return address_counts_; }     // peer() has entered its address's limits
+  bool silent() const { return silent_; }                     // it ended before its first byte
   std::uint64_t began_us() const { return began_us_; }
   bool handshake_underway() const { return client_.handshake_underway; }
   std::span<const std::uint8_t> unread_handshake() const { return client_.received.bytes(); }
@@ -179,6 +185,13 @@ class Session final : public Verifier {
   bool tell_identity();
   bool rewrite_connect(const Identity& identity);
   bool not_told(const Error& why);
+  // session_proxy.cc
+  bool comes_to_tls();
+  void left_silently();
+  bool read_proxy_header();
+  bool shows_certificate() const;
+  void keep_certificate(const PeerChain& peer);
+  bool put_proxy_header();
 
   // session_flow.cc
   void start_client_recv();
@@ -242,7 +255,10 @@ class Session final : public Verifier {
   const SessionHost* host_ = nullptr;
   SessionSettings settings_;
   State state_ = State::Free;
-  sockaddr_storage peer_{};
+  InetAddress peer_, via_, local_;
+  bool header_due_ = false;      // a balancer's PROXY header comes before TLS
+  bool address_counts_ = false;  // peer_ has entered its address's limits
+  bool silent_ = false;
   std::uint64_t began_us_ = 0;
   std::int64_t admitted_ahead_s_ = 0;  // wall clock less steady clock when it was admitted
   bool proven_ = false;
@@ -252,6 +268,7 @@ class Session final : public Verifier {
   BrokerSide broker_;
   Completion client_recv_, client_send_, broker_connect_, broker_recv_, broker_send_;
   std::optional<TlsEngine> engine_;  // writes into client_.to_send
+  ByteBuffer certificate_;           // the device's, DER, until the broker's PROXY header is written
 
   // What the CONNECT said, and where in its stream of packets the client is.
   struct Mqtt {

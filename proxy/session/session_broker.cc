@@ -23,7 +23,7 @@ void Session::connect_broker() {
   const std::uint64_t wait_us = broker_.route.wait_us;
   if (wait_us == 0) return reach_broker();
   host_->loop.shard_counters().slow_started.add();
-  const std::uint64_t wait_ms = wait_us / 1000 + 1;
+  const std::uint64_t wait_ms = wait_us / 1000 + 1;  // of UINT64_MAX still very long
   if (wait_ms > static_cast<std::uint64_t>(settings_.config->connect_timeout.count())) {
     say_refused(Reason::BrokerUnavailable);
     return terminate({Origin::Broker, Reason::BrokerUnavailable, 0, "the broker has just come back, and too many wait"},
@@ -193,10 +193,8 @@ std::uint64_t Session::who() const {
   std::uint64_t hash = 0;
   if (proven_) {
     std::memcpy(&hash, entry_.device.data(), sizeof hash);
-  } else if (peer_.ss_family == AF_INET) {
-    hash = reinterpret_cast<const sockaddr_in&>(peer_).sin_addr.s_addr;
-  } else if (peer_.ss_family == AF_INET6) {
-    std::memcpy(&hash, &reinterpret_cast<const sockaddr_in6&>(peer_).sin6_addr, sizeof hash);  // its /64
+  } else {
+    std::memcpy(&hash, peer_.ip.data(), sizeof hash);  // of IPv6 its /64
   }
   return hash == 0 ? 1 : hash;
 }

@@ -110,6 +110,9 @@ void Session::recycle() {
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
   engine_.reset();
+  certificate_.release();
+  via_ = local_ = InetAddress();
+  header_due_ = address_counts_ = silent_ = false;
   proven_ = false;
   client_ = ClientSide();
   broker_ = BrokerSide();

@@ -89,10 +89,12 @@ void Session::on_client_recv(const IoResult& result) {
   if (state_ == State::Handshaking) {
     // Nothing it said is left: while a step is due for what it said, its socket is not read.
     if (client_.error != 0) {
-      return terminate({Origin::Client, Reason::TlsError, client_.error, "the client's connection broke"},
-                       Cause::Reset);
+      if (!client_.handshake_underway && client_.received.empty()) return left_silently();
+      const Reason reason = header_due_ ? Reason::BadProxyHeader : Reason::TlsError;
+      return terminate({Origin::Client, reason, client_.error, "the client's connection broke"}, Cause::Reset);
     }
     client_.received.append(result.data);
+    if (!client_.handshake_underway && !comes_to_tls()) return;
     return host_->schedule.wants_handshake(*this);
   }
   if (state_ == State::Forwarding && client_.stream.note(result)) host_->loop.io().cancel(client_recv_);

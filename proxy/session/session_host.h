@@ -63,6 +63,9 @@ class SessionAdmission {
   // Of a device whose key is proven. `most`: 0 is no limit. What is not Refused is given back with device_leaves().
   virtual DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) = 0;
   virtual void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) = 0;
+  // Of a client whose address a balancer has said: as the address of one that connects by itself is asked.
+  // Reason::None: it counts until the session is gone.
+  virtual Error address_enters(std::size_t listener, const sockaddr_storage& peer) = 0;
   virtual SessionIndex& index() = 0;  // where a cut finds the session
 };
 

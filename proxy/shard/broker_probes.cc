@@ -5,6 +5,7 @@
 
 #include "cache/base/text.h"
 #include "proxy/mqtt/mqtt_connack.h"
+#include "proxy/proxy_protocol/proxy_writer.h"
 
 namespace sallyport {
 
@@ -102,9 +103,15 @@ void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
   const int error = -result.value;
   if (result.value < 0 && is_our_shortage(error)) return leave(probe);
   if (result.value < 0) return judge(probe, false, error == ECANCELED ? "not connected in time" : "", error);
-  if (probe.list->health == HealthCheck::Tcp || stopped_) return judge(probe, true, "", 0);
+  probe.said.clear();
+  if (probe.list->proxy_protocol) {
+    probe.said.assign(reinterpret_cast<const char*>(kProxyLocalHeader.data()), kProxyLocalHeader.size());
+  }
+  if (probe.list->health == HealthCheck::Mqtt) {
+    probe.said += connect_packet(client_id_ + "-" + std::to_string(probe.target->slot));
+  }
+  if (probe.said.empty() || stopped_) return judge(probe, true, "", 0);
   probe.step = Step::Sending;
-  probe.said = connect_packet(client_id_ + "-" + std::to_string(probe.target->slot));
   start(probe.patience, probe.list->connack_ms);
   host_.io().send(probe.socket, {reinterpret_cast<const std::uint8_t*>(probe.said.data()), probe.said.size()},
                   probe.sent);
@@ -114,6 +121,7 @@ void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
 void BrokerProbes::on_sent(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
   if (result.value < 0) return judge(probe, false, "", -result.value);
+  if (probe.list->health == HealthCheck::Tcp) return judge(probe, true, "", 0);
   probe.step = Step::Awaiting;
   host_.io().recv(probe.socket, Reading::Once, probe.received);
 }

@@ -1,4 +1,5 @@
-// Asks every server, up or down, whether it is there: by a connection, or by a CONNECT, its CONNACK and a DISCONNECT.
+// Asks every server, up or down, whether it is there: by a connection, or by a CONNECT, its CONNACK and a DISCONNECT. A
+// broker that expects a PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly.
 // The first shard's work, for all, on its thread. A check that is answered by what this machine lacks says nothing.
 #pragma once
 

@@ -56,6 +56,7 @@ struct SessionInfo {
   Digest ca{};
   std::size_t listener = 0;
   std::string peer, client_id;
+  std::string via;    // the balancer that named the peer; empty: none
   std::string state;  // "handshaking", "awaiting-connect", "connecting", "forwarding", "closing"
   std::string_view tls_version, mqtt_version;  // static; empty: not known yet
   bool resumed = false;

@@ -13,6 +13,8 @@ Rejection kept(const Rejection& seen) {
   return {.reason = seen.reason,
           .listener = seen.listener,
           .peer = shortened(seen.peer),
+          .via = shortened(seen.via),
+          .what = seen.what,
           .subject = shortened(seen.subject),
           .serial = shortened(seen.serial),
           .fingerprint = shortened(seen.fingerprint),
@@ -68,8 +70,8 @@ std::size_t Rejections::text_bytes() const {
   std::size_t bytes = 0;
   for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
     for (const auto& [key, rejection] : shelf->kept) {
-      for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.subject, &rejection.serial,
-                                      &rejection.fingerprint}) {
+      for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.via, &rejection.subject,
+                                      &rejection.serial, &rejection.fingerprint}) {
         bytes += text->capacity();
       }
     }

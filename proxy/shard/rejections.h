@@ -20,6 +20,8 @@ struct Rejection {
   Reason reason = Reason::None;
   std::string listener;
   std::string peer;         // the last one's address and port
+  std::string via;          // … of the balancer that named it; empty: none
+  std::string_view what;    // the last one's, in words; static
   std::string subject;      // shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen

@@ -204,13 +204,15 @@ void Shard::recycle() {
     const std::size_t listener = session->settings().listener;
     count_closed(*session);
     forget_config(session->settings().config);
+    const bool address_counted = session->address_counts();
+    const sockaddr_storage peer = session->peer();
     session->recycle();
     session->invariants();
     counters_.listeners[listener].sessions_open.sub();
     sessions_.sub();
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     (*parts_.by_listener)[listener].fetch_sub(1, std::memory_order_relaxed);
-    (*parts_.address_limits)[listener].leave(session->peer());
+    if (address_counted) (*parts_.address_limits)[listener].leave(peer);
     free_.push_back(session);
   }
   graveyard_.clear();
@@ -289,10 +291,12 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   const Identity* identity = verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr;
   const bool claimed = identity != nullptr && !session.proven();
   const bool refused = !served && error.reason != Reason::None;
-  if (refused) {
+  if (session.silent()) {
+    counters.silent.add();
+  } else if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
     if (claimed) counters.claimed[static_cast<std::size_t>(error.reason)].add();
-    note_rejection(*session.settings().config, error.reason, session.peer(), identity, claimed);
+    note_rejection(*session.settings().config, error, session.peer(), session.via(), identity, claimed);
   } else {
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
@@ -303,10 +307,15 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
     return serial_hex({bytes, identity->serial.size()});
   };
-  log_.write(level, refused ? "rejected" : "ended",
+  const sockaddr_storage via = session.via();
+  log_.write(level,
+             refused            ? "rejected"
+             : session.silent() ? "silent"
+                                : "ended",
              {{"listener", session.settings().config->name},
               {"reason", to_string(error.reason)},
               {"peer", peer_text(session.peer())},
+              {"via", via.ss_family != AF_UNSPEC ? peer_text(via) : std::string()},
               {"subject", identity != nullptr ? std::string_view(identity->subject) : std::string_view()},
               {"serial", identity != nullptr ? serial() : std::string()},
               {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},

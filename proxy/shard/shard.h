@@ -89,6 +89,7 @@ class Shard final : public SessionAdmission,
   void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) override {
     (*parts_.device_sessions)[listener].leave(device, place);
   }
+  Error address_enters(std::size_t listener, const sockaddr_storage& peer) override;
   SessionIndex& index() override { return index_; }
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
@@ -153,6 +154,7 @@ class Shard final : public SessionAdmission,
   void one_handshake_step();
   HandshakeQueue::Rank rank_of(const Session& session);
   bool goes_direct() const;
+  InetAddress local_of(Socket& socket);
   Socket open_plain(const BrokerRoute& route, const ListenerConfig& listener);
   void flush_all();
   void recycle();
@@ -196,8 +198,8 @@ class Shard final : public SessionAdmission,
   bool is_admitted(const Admits& admits, const Verdict* verdict) const;
   void pace_farewells();
   void count_closed(Session& session);
-  void note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                      const Identity* identity, bool claimed);
+  void note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
+                      const sockaddr_storage& via, const Identity* identity, bool claimed);
   bool logs_refusal(std::size_t listener, Reason reason);
   void say_left_out();
   void drain(std::uint64_t limit_ms);
@@ -267,7 +269,7 @@ class Shard final : public SessionAdmission,
   bool stopping_ = false;
 };
 
-// "127.0.0.1:1883", "[::1]:1883" or "unix".
+// "127.0.0.1:1883" or "[::1]:1883".
 std::string peer_text(const sockaddr_storage& peer);
 
 }  // namespace sallyport

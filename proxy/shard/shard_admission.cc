@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "cache/base/check.h"
+#include "proxy/proxy_protocol/proxy_writer.h"
 #include "proxy/shard/shard.h"
 
 namespace sallyport {
@@ -26,7 +27,8 @@ bool Shard::Listening::in_flight() const {
 void Shard::start_accepting(Accepting& accepting) {
   Listening& listening = *accepting.listening;
   if (!listening.socket.valid() || accepting.accepted.submitted() || listening.paused || draining_) return;
-  accepting.direct = goes_direct();
+  // A direct descriptor cannot be asked what the client connected to.
+  accepting.direct = goes_direct() && !listening.settings.upstream->proxy_protocol;
   ring_->accept(listening.socket, accepting.direct, accepting.peer, accepting.peer_length, accepting.accepted);
 }
 
@@ -65,14 +67,11 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
   if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
-  // Counted also where there is no limit: one may be set while they are open.
-  AddressLimits& limits = (*parts_.address_limits)[listening.number];
-  switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
-    case AddressLimits::Admission::Admitted: break;
-    case AddressLimits::Admission::TooMany:
-      return refuse_at_once(listening, socket, peer, Reason::TooManyConnections, "max_connections_per_ip");
-    case AddressLimits::Admission::TooFast:
-      return refuse_at_once(listening, socket, peer, Reason::RateLimited, "max_new_per_second_per_ip");
+  // A balancer's own address is not counted: its PROXY header says whose is (Session::read_proxy_header()).
+  const bool balancer = any_holds(config.proxy_protocol_from, peer);
+  if (!balancer) {
+    const Error refused = address_enters(listening.number, peer);
+    if (refused.reason != Reason::None) return refuse_at_once(listening, socket, peer, refused.reason, refused.what);
   }
   std::atomic<std::uint64_t>& of_listener = (*parts_.by_listener)[listening.number];
   // Taken first and given back where it was too much: no two shards pass the limit together.
@@ -82,7 +81,7 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   if (full || listener_full) {
     parts_.connections->fetch_sub(1, std::memory_order_relaxed);
     of_listener.fetch_sub(1, std::memory_order_relaxed);
-    limits.leave(peer);
+    if (!balancer) (*parts_.address_limits)[listening.number].leave(peer);
     return refuse_at_once(listening, socket, peer, Reason::TooManyConnections,
                           full ? "the open-file limit allows no more" : "max_connections");
   }
@@ -100,7 +99,31 @@ void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& p
   session.id = std::uint64_t{parts_.number} << 48 | ++sessions_begun_;
   session.since = unix_now();
   count_config(listening.settings.config);
-  session.begin(host_, listening.settings, socket, peer);
+  const InetAddress local = listening.settings.upstream->proxy_protocol ? local_of(socket) : InetAddress();
+  session.begin(host_, listening.settings, socket, peer, local);
+}
+
+// Counted also where there is no limit: one may be set while they are open.
+Error Shard::address_enters(std::size_t listener, const sockaddr_storage& peer) {
+  const ListenerConfig& config = *listening_[listener].settings.config;
+  AddressLimits& limits = (*parts_.address_limits)[listener];
+  switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {
+    case AddressLimits::Admission::Admitted: break;
+    case AddressLimits::Admission::TooMany:
+      return {Origin::Client, Reason::TooManyConnections, 0, "max_connections_per_ip"};
+    case AddressLimits::Admission::TooFast:
+      return {Origin::Client, Reason::RateLimited, 0, "max_new_per_second_per_ip"};
+  }
+  return {Origin::Client, Reason::None, 0, ""};
+}
+
+// What the client connected to; asked while the descriptor is a plain one, which it may then cease to be.
+InetAddress Shard::local_of(Socket& socket) {
+  sockaddr_storage local{};
+  socklen_t length = sizeof local;
+  ::getsockname(socket.handle(), reinterpret_cast<sockaddr*>(&local), &length);
+  if (goes_direct()) socket = ring_->make_direct(socket);
+  return to_inet(local);
 }
 
 // A handful: one for each listener, and one more for each reload that sessions from before have outlived.
@@ -121,7 +144,7 @@ void Shard::forget_config(const ListenerConfig* config) {
 void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_storage& peer, Reason reason,
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
-  note_rejection(*listening.settings.config, reason, peer, nullptr, false);
+  note_rejection(*listening.settings.config, {Origin::Client, reason, 0, what}, peer, {}, nullptr, false);
   if (log_.wants(Level::Info) && logs_refusal(listening.number, reason)) {
     log_.info("rejected", {{"listener", listening.settings.config->name},
                            {"reason", to_string(reason)},

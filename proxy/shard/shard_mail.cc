@@ -166,12 +166,14 @@ void Shard::count_closed(Session& session) {
   cut_batches_.erase(batch);
 }
 
-void Shard::note_rejection(const ListenerConfig& listener, Reason reason, const sockaddr_storage& peer,
-                           const Identity* identity, bool claimed) {
+void Shard::note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
+                           const sockaddr_storage& via, const Identity* identity, bool claimed) {
   Rejection seen;
-  seen.reason = reason;
+  seen.reason = error.reason;
+  seen.what = error.what;
   seen.listener = listener.name;
   seen.peer = peer_text(peer);
+  if (via.ss_family != AF_UNSPEC) seen.via = peer_text(via);
   seen.last = unix_now();
   if (identity != nullptr) {
     seen.subject = identity->subject;

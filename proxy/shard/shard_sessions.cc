@@ -55,6 +55,7 @@ SessionInfo info_of(const Session& session) {
   info.id = session.id;
   info.listener = session.settings().listener;
   info.peer = peer_text(session.peer());
+  if (const sockaddr_storage via = session.via(); via.ss_family != AF_UNSPEC) info.via = peer_text(via);
   info.client_id = session.client_id();
   info.state = name_of(session.state());
   info.resumed = session.resumed();

@@ -28,6 +28,7 @@ class OwnHandshake {
   OwnHandshake& operator=(const OwnHandshake&) = delete;
 
   virtual TlsVersion version() const = 0;
+  virtual const char* cipher_name() const = 0;  // static; as OpenSSL names it
   // How many bytes the record that `bytes` begin with has at all, or its header where they are fewer; a record that
   // will be refused by its header has the header alone.
   virtual std::size_t record_bytes(std::span<const std::uint8_t> bytes) const = 0;

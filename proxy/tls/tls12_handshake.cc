@@ -32,6 +32,10 @@ Tls12Handshake::Tls12Handshake(const HandshakeServer& server, const Resumption* 
   agreed_.hash = kdf_hash("SHA2-256");
 }
 
+const char* Tls12Handshake::cipher_name() const {
+  return suite_ == kEcdheEcdsaAes128 ? "ECDHE-ECDSA-AES128-GCM-SHA256" : "ECDHE-RSA-AES128-GCM-SHA256";
+}
+
 void Tls12Handshake::add(Bytes message) {
   transcript_.add(message);
   if (server_.mutual && expects_ <= Expects::CertificateVerify) signed_.append(message);

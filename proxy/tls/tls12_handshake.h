@@ -32,6 +32,7 @@ class Tls12Handshake final : public OwnHandshake {
   bool begin(const PlainHello12& hello, std::span<const std::uint8_t> message);
 
   TlsVersion version() const override { return TlsVersion::V12; }
+  const char* cipher_name() const override;
   std::size_t record_bytes(std::span<const std::uint8_t> bytes) const override;
   bool hand_over(TlsRecords& records) override;
 

@@ -32,6 +32,7 @@ class Tls13Handshake final : public OwnHandshake {
   bool begin(const PlainHello& hello, std::span<const std::uint8_t> message, const Secret256* ticket_secret);
 
   TlsVersion version() const override { return TlsVersion::V13; }
+  const char* cipher_name() const override { return "TLS_AES_128_GCM_SHA256"; }
   std::size_t record_bytes(std::span<const std::uint8_t> bytes) const override;
   bool hand_over(TlsRecords& records) override;
   bool ticket_secret(std::span<const std::uint8_t> nonce, Secret256& secret) const override;

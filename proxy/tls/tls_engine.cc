@@ -177,6 +177,7 @@ Step TlsEngine::finish_ours() {
     return Step::Failed;
   }
   resumed_ = ours_->resumes();
+  cipher_name_ = ours_->cipher_name();
   Secret256 secret;
   std::uint32_t age_add = 0;
   if (resumption_ != nullptr && ours_->ticket_secret(kNonce, secret) &&
@@ -207,6 +208,7 @@ Step TlsEngine::shake_openssl() {
   const int outcome = SSL_do_handshake(ssl_);
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
+    cipher_name_ = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl_));
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
     // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
     if (resumed_ != by_ticket_) verdict_.reset();

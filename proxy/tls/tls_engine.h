@@ -60,9 +60,10 @@ class TlsEngine {
   void close();
 
   bool established() const;
-  bool resumed() const { return resumed_; }       // by a ticket: no certificate was seen
-  int version_index() const;                      // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
-  const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
+  bool resumed() const { return resumed_; }                      // by a ticket: no certificate was seen
+  std::string_view cipher_name() const { return cipher_name_; }  // as OpenSSL names it; after the handshake
+  int version_index() const;                                     // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
+  const std::optional<Verdict>& verdict() const;                 // set once the Verifier was asked
   std::optional<Verdict>& verdict();
   const Error& error() const;  // after Failed: reason is the verdict's where it refused, no_certificate, or tls_error
 
@@ -96,6 +97,7 @@ class TlsEngine {
   ByteBuffer& output_;
   EngineInput input_;
   std::uint64_t sealed_by_client_ = 0;  // the records that OpenSSL has read with the client's key of TLS 1.2
+  const char* cipher_name_ = "";        // static
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished

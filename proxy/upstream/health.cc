@@ -80,9 +80,11 @@ std::uint64_t Health::reserve(std::uint64_t now_us, std::uint64_t slow_start_ms)
   const std::uint64_t interval = interval_us(now_us, slow_start_ms);
   if (interval == 0) return 0;
   std::uint64_t next = next_us_.load(std::memory_order_relaxed);
-  std::uint64_t at = std::max(next, now_us);
-  while (!next_us_.compare_exchange_weak(next, at + interval, std::memory_order_relaxed)) at = std::max(next, now_us);
-  return at - now_us;
+  for (;;) {
+    const std::uint64_t at = std::max(next, now_us);
+    if (at - now_us > kLongestWaitUs) return UINT64_MAX;
+    if (next_us_.compare_exchange_weak(next, at + interval, std::memory_order_relaxed)) return at - now_us;
+  }
 }
 
 }  // namespace sallyport

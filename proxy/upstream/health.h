@@ -20,6 +20,7 @@ class Health {
   // Connections a second when a slow start begins, and when it ends. What fells a broker that comes back is thousands
   // at once.
   static constexpr std::uint64_t kFirstRate = 100, kLastRate = 1'000;
+  static constexpr std::uint64_t kLongestWaitUs = 5'000'000;
 
   enum class State : std::uint8_t { Unknown, Up, Down, Ejected };
   enum class Change : std::uint8_t { None, CameUp, WentDown };
@@ -40,7 +41,8 @@ class Health {
 
   // Slow start: whether a connection may be made now, and the right to it is taken.
   bool admits(std::uint64_t now_us, std::uint64_t slow_start_ms);
-  // The same at the next moment that is free: how long that is from now, in µs. Each who asks is given a later one.
+  // The same at the next moment that is free: how long that is from now, in µs. Each who asks is given a later one;
+  // where that would be more than kLongestWaitUs from now nothing is taken, and it is UINT64_MAX.
   std::uint64_t reserve(std::uint64_t now_us, std::uint64_t slow_start_ms);
   bool rises(std::uint64_t now_ms, std::uint64_t slow_start_ms) const;
 

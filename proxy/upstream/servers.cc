@@ -88,6 +88,7 @@ void Upstreams::make_list(Upstream& upstream) {
   list->connect_ms = milliseconds(upstream.config.connect_timeout);
   list->connack_ms = milliseconds(upstream.config.connack_timeout);
   list->health = upstream.config.health;
+  list->proxy_protocol = upstream.config.proxy_protocol;
   std::uint64_t taken = 0;
   for (const auto& target : upstream.targets) taken |= std::uint64_t{1} << target->slot;
   for (const Named& named : upstream.servers) {

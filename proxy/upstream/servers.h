@@ -55,6 +55,7 @@ struct TargetList {
   std::uint64_t health_ms = 0;
   std::uint64_t connect_ms = 0, connack_ms = 0;  // a probe's
   HealthCheck health = HealthCheck::Tcp;
+  bool proxy_protocol = false;
 };
 
 // As an operator sees it.

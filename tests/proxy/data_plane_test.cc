@@ -236,7 +236,10 @@ class DataPlaneTest : public testing::TestWithParam<bool> {
     listener.handshake_timeout = 2000ms;
     listener.connect_timeout = 2000ms;
     config_.listeners.push_back(listener);
-    config_.upstreams.push_back({"broker", {{"127.0.0.1", broker_.port, ""}}, Balance::LeastConnections, {}, 500ms});
+    UpstreamConfig& upstream = config_.upstreams.emplace_back();
+    upstream.name = "broker";
+    upstream.servers = {{"127.0.0.1", broker_.port, ""}};
+    upstream.health_interval = 500ms;
   }
 
   void SetUp() override {

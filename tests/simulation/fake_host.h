@@ -48,6 +48,11 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   void device_leaves(std::size_t, const Digest& device, DevicePlace place) override {
     device_sessions.leave(device, place);
   }
+  Error address_enters(std::size_t, const sockaddr_storage& peer) override {
+    ++addresses_entered;
+    entered = peer;
+    return address_refused;
+  }
   bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
     if (attempt >= brokers) return false;
     route.wait_us = std::exchange(wait_us, 0);
@@ -85,6 +90,10 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
     ++over_count;
     was_proven = session.proven();
     was_decided = session.verdict() != nullptr;
+    was_silent = session.silent();
+    peer = session.peer();
+    via = session.via();
+    what = error.what;
     reason = error.reason;
     ended_as = cause;
     was_served = served;
@@ -108,6 +117,9 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
 
   const SessionHost parts{*this, *this, *this, *this};
   std::uint64_t now_ms = 0;
+  int addresses_entered = 0;
+  sockaddr_storage entered{};
+  Error address_refused{Origin::Client, Reason::None, 0, ""};
   std::int64_t set_by = 0;    // what somebody has set the wall clock by, in seconds
   bool ends_by_date = false;  // a recheck looks at the verdict's dates
   Verdict verdict;
@@ -128,7 +140,9 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   Reason reason = Reason::None;
   Cause ended_as = Cause::Closed;
   int lacks = 0;  // errno: there is no socket to reach a broker with
-  bool was_served = false, was_proven = false, was_decided = false;
+  bool was_served = false, was_proven = false, was_decided = false, was_silent = false;
+  sockaddr_storage peer{}, via{};
+  std::string_view what;
 
  private:
   FakeIo& io_;

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "proxy/proxy_protocol/proxy_header.h"
 #include "proxy/tls/ticket_keys.h"
 
 namespace sallyport::test {
@@ -87,6 +88,14 @@ std::string connack(bool mqtt5) {
   return mqtt5 ? std::string("\x20\x03\0\0\0", 5) : std::string("\x20\x02\0\0", 4);
 }
 
+sockaddr_storage World::balancer() {
+  return to_sockaddr({{192, 0, 2, 7}, 4711, 4});
+}
+
+std::string World::certificate() {
+  return shared().device.certificate.der();
+}
+
 const ListenerConfig& World::listener(bool tcp) {
   return tcp ? shared().tcp_listener : shared().listener;
 }
@@ -141,7 +150,15 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
     EXPECT_EQ(host.device_enters(0, host.verdict.identity->fingerprint, 1), DevicePlace::Taken);
   }
   const TlsContext* tls = script.tickets ? shared().tls_with_tickets.get() : shared().tls.get();
-  session.begin(host.parts, {0, &config, tls, AuthMode::Mutual, &upstream}, client_socket, sockaddr_storage{});
+  sockaddr_storage peer{};
+  if (!script.from_balancer.empty()) {
+    config.proxy_protocol_from = {*Network::parse("192.0.2.0/24")};
+    peer = balancer();
+    io.peer_writes(client_socket, script.from_balancer);
+  }
+  upstream.proxy_protocol = script.says_proxy;
+  upstream.proxy_protocol_certificate = script.shows_certificate;
+  session.begin(host.parts, {0, &config, tls, AuthMode::Mutual, &upstream}, client_socket, peer, to_inet(balancer()));
   EXPECT_EQ(session.client_id(), "");
   EXPECT_FALSE(session.mqtt_version().has_value());
   EXPECT_EQ(session.verdict(), nullptr);
@@ -175,7 +192,26 @@ void World::client_ends() {
   script.hangs_up ? io.peer_closes(client_socket) : io.peer_ends(client_socket);
 }
 
+void World::broker_hears(const std::string& bytes) {
+  const bool whole =
+      !script.says_proxy || parse_proxy_header(span_of(broker_header)).state == ProxyHeaderProgress::State::Complete;
+  if (whole) {
+    broker_got += bytes;
+    return;
+  }
+  broker_header += bytes;
+  const ProxyHeaderProgress header = parse_proxy_header(span_of(broker_header));
+  EXPECT_NE(header.state, ProxyHeaderProgress::State::Refused) << header.what;
+  if (header.state != ProxyHeaderProgress::State::Complete) return;
+  broker_got += broker_header.substr(header.header_bytes);
+  broker_header.resize(header.header_bytes);
+}
+
 void World::client_acts() {
+  if (script.before_tls_only) {
+    if (!std::exchange(client_finished, true)) client_ends();
+    return;
+  }
   if (turns >= script.client_reads_from_turn) {
     const std::string bytes = io.peer_reads(client_socket, 1 + random() % 9000);
     if (!bytes.empty()) client->take(span_of(bytes));
@@ -228,6 +264,7 @@ bool World::meets_next_broker() {
   ++brokers_met;
   asked = host.broker;
   broker_got.clear();
+  broker_header.clear();
   broker_sent = 0;
   broker_finished = false;
   return true;
@@ -235,7 +272,7 @@ bool World::meets_next_broker() {
 
 // It takes the CONNECT, and perhaps more, and does not answer.
 void World::broker_fails() {
-  broker_got += io.peer_reads(host.broker, 1 + random() % 30'000);
+  broker_hears(io.peer_reads(host.broker, 1 + random() % 30'000));
   if (broker_finished || broker_got.size() < connect_packet(script.mqtt5).size()) return;
   broker_finished = true;
   switch (script.failing) {
@@ -255,9 +292,9 @@ void World::broker_acts() {
   // Also one that hangs later has taken its CONNECT.
   const std::size_t greeting = script.tcp ? 0 : connect_packet(script.mqtt5).size();
   if (turns >= script.broker_reads_from_turn) {
-    broker_got += io.peer_reads(host.broker, 1 + random() % 30'000);
+    broker_hears(io.peer_reads(host.broker, 1 + random() % 30'000));
   } else if (broker_got.size() < greeting) {
-    broker_got += io.peer_reads(host.broker, greeting - broker_got.size());
+    broker_hears(io.peer_reads(host.broker, greeting - broker_got.size()));
   }
   if (broker_sent < broker_sends.size() && broker_got.size() >= connect_packet(script.mqtt5).size()) {
     const std::size_t n = std::min<std::size_t>(broker_sends.size() - broker_sent, 1 + random() % 20'000);
@@ -285,7 +322,7 @@ bool World::turn() {
   if (script.cut_at_turn == turns) {
     if (host.index().count_of_device(host.verdict.identity->fingerprint) == 1) {
       in_flight_at_cut = io.sending_bytes(host.broker);
-      broker_got += io.peer_reads(host.broker, SIZE_MAX);
+      broker_hears(io.peer_reads(host.broker, SIZE_MAX));
       broker_bytes_at_cut = broker_got.size();
       session.cut(Reason::DeviceInactive);
     }
@@ -321,7 +358,7 @@ void World::run() {
     if (!bytes.empty()) client->take(span_of(bytes));
     client->handshake();
     client_got += client->receive();
-    if (host.broker.valid()) broker_got += io.peer_reads(host.broker, SIZE_MAX);
+    if (host.broker.valid()) broker_hears(io.peer_reads(host.broker, SIZE_MAX));
   }
 }
 
@@ -350,7 +387,8 @@ void World::check() {
     EXPECT_GE(host.rechecks, 1);
     EXPECT_EQ(host.offered + host.seen_count > 0 || script.full_offers > 0, true);
   } else if (!host.was_served && host.connected == 0) {
-    EXPECT_TRUE(broker_got.empty()) << "bytes of a session that was never admitted reached the broker";
+    EXPECT_TRUE(broker_got.empty() && broker_header.empty())
+        << "bytes of a session that was never admitted reached the broker";
   }
 }
 

@@ -38,8 +38,12 @@ struct Script {
   bool tickets = false;
   bool tcp = false;  // the listener's protocol
   std::chrono::milliseconds idle_timeout{0};
-  bool place_taken = false;  // the device has as many sessions as it may have
-  bool hangs_up = false;     // the client closes its socket when it has said all, and hears nothing more
+  bool place_taken = false;        // the device has as many sessions as it may have
+  std::string from_balancer;       // the connection is a balancer's, who says this before the client's first byte
+  bool before_tls_only = false;    // … and the client nothing
+  bool says_proxy = false;         // the broker gets a PROXY header
+  bool shows_certificate = false;  // … and the certificate in it
+  bool hangs_up = false;           // the client closes its socket when it has said all, and hears nothing more
 };
 
 // A session of the slab is used again and again. Here every fourth seed's has lived before: with a client of MQTT 5, a
@@ -61,6 +65,8 @@ class World {
   void free_place();  // the one that place_taken takes
 
   static const ListenerConfig& listener(bool tcp = false);
+  static sockaddr_storage balancer();
+  static std::string certificate();  // the device's, DER
 
   std::mt19937_64 random;
   Script script;
@@ -74,6 +80,7 @@ class World {
   std::unique_ptr<TlsClient> client;
   std::string client_sends, broker_sends;  // all that either means to send
   std::string client_got, broker_got;
+  std::string broker_header;  // what the broker got before that
   std::size_t client_sent = 0, broker_sent = 0;
   Socket asked;         // the broker that the session has now
   int brokers_met = 0;  // connections that a broker took
@@ -89,6 +96,7 @@ class World {
   bool meets_next_broker();
   void broker_fails();
   void broker_acts();
+  void broker_hears(const std::string& bytes);
 
   std::size_t client_wrote_ = 0;                               // ciphertext
   std::vector<std::pair<std::size_t, std::size_t>> whole_at_;  // after how much of it how much of what is said is whole

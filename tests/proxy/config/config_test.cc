@@ -225,6 +225,12 @@ TEST(Config, ATemplateNeedsACertificateAndAConnect) {
               ElementsAre(HasSubstr("'listener.client_id' checks the CONNECT, which protocol = \"tcp\"")));
 }
 
+TEST(Config, ACertificateNeedsThePROXYHeaderThatCarriesIt) {
+  const std::string two = "[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol_certificate = true\n";
+  EXPECT_THAT(problems_of(with(two)), ElementsAre(HasSubstr("set 'proxy_protocol' as well")));
+  EXPECT_THAT(problems_of(with(two + "proxy_protocol = true\n")), IsEmpty());
+}
+
 TEST(Config, TheAdminAddressNeedsTlsUnlessItIsLoopback) {
   for (const char* good : {"", "127.0.0.1:9", "127.8.8.8:9", "[::1]:9", "localhost:9"}) {
     EXPECT_THAT(problems_of(with("[admin]\naddress = \"" + std::string(good) + "\"\n")), IsEmpty()) << good;
@@ -326,6 +332,8 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
     // These two go together.
     if (each.name == "admin.certificate") text += "key = \"k\"\n";
     if (each.name == "admin.key") text += "certificate = \"c\"\n";
+    // The one adds to the other.
+    if (each.name == "upstream.proxy_protocol_certificate") text += "proxy_protocol = true\n";
     const ConfigReport report = parse_config(text, "x.toml");
     ASSERT_THAT(report.problems, IsEmpty()) << to_string(report.problems.at(0), "x.toml") << "\n" << text;
     auto after = values(report.config);
@@ -334,7 +342,9 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
     if (!each.setting->needed.empty()) continue;
     EXPECT_NE(after.at(key), before.at(key)) << "the example is the default";
     for (const auto& [other, value] : before) {
-      const bool goes_along = key.substr(0, 6) == "admin." && (other == "admin.key" || other == "admin.certificate");
+      const bool goes_along =
+          (key.substr(0, 6) == "admin." && (other == "admin.key" || other == "admin.certificate")) ||
+          (key == "upstream.proxy_protocol_certificate" && other == "upstream.proxy_protocol");
       if (other != key && !goes_along) {
         EXPECT_EQ(after.at(other), value) << "two rows lead to one member: " << other;
       }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace sallyport {
@@ -100,6 +101,25 @@ TEST(Health, SlowStartRises) {
   EXPECT_NEAR(in_second[9], 950, 100);
   EXPECT_EQ(in_second[10], 20'000) << "as many as come";
   EXPECT_EQ(in_second[11], 20'000);
+}
+
+// Whoever would wait too long takes no place: the others do not wait for it.
+TEST(Health, WhoIsSentAwayTakesNoPlace) {
+  Health health;
+  (void)health.unreachable();
+  constexpr std::uint64_t kBackMs = 1'000'000;
+  (void)health.probed(true, kBackMs, kSlowStartMs);
+  int waited = 0;
+  std::uint64_t longest = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const std::uint64_t wait = health.reserve(kBackMs * 1000, kSlowStartMs);
+    if (wait == UINT64_MAX) continue;
+    ++waited;
+    longest = std::max(longest, wait);
+  }
+  EXPECT_EQ(waited, 501) << "a hundred a second for five seconds";
+  EXPECT_EQ(longest, Health::kLongestWaitUs);
+  EXPECT_NE(health.reserve(kBackMs * 1000 + 1'000'000, kSlowStartMs), UINT64_MAX) << "a second later there is room";
 }
 
 TEST(Health, WithoutSlowStartAllComeAtOnce) {
