@@ -34,6 +34,11 @@ void Shard::start_accepting(Listening& listening) {
   for (Accepting& accepting : listening.accepting) start_accepting(accepting);
 }
 
+// A connection may still come out of an accept that was asked for before.
+bool Shard::accepts() const {
+  return std::any_of(listening_.begin(), listening_.end(), [](const Listening& each) { return each.in_flight(); });
+}
+
 void Shard::on_accept_again() {
   for (Listening& listening : listening_) start_accepting(listening);
 }
@@ -64,7 +69,6 @@ void Shard::close_listening(Listening& listening) {
 void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& peer) {
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
-  if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
   // Counted also where there is no limit: one may be set while they are open.
   AddressLimits& limits = (*parts_.address_limits)[listening.number];
   switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {

@@ -250,10 +250,11 @@ bool World::turn() {
     }
     host.standing = Reason::DeviceInactive;
   }
-  if (script.shut_down_at_turn == turns) {
+  if (script.shut_down_at_turn == turns || script.leave_at_turn == turns) {
     accepted_at_shutdown = broker_got.size() + session.to_broker_held();
     if (host.broker.valid()) accepted_at_shutdown += io.unsent(host.broker);
-    session.shut_down();
+    left_served = script.leave_at_turn == turns && session.state() == Session::State::Forwarding;
+    script.leave_at_turn == turns ? session.leave() : session.shut_down();
   }
   client_acts();
   broker_acts();
