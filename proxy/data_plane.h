@@ -12,6 +12,7 @@
 #include "cache/standing/change.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/config/config.h"
+#include "proxy/listening_sockets.h"
 #include "proxy/session/counters.h"
 #include "proxy/shard/capacity.h"
 #include "proxy/shard/mailbox.h"
@@ -42,6 +43,13 @@ struct PreparedListener {
   AuthMode auth = AuthMode::Mutual;
   bool auth_chosen = false;
   std::optional<Digest> hosted;
+};
+
+// Sessions of another process that a cut concerns as well: of the one whose listeners were taken over.
+class CutsElsewhere {
+ public:
+  virtual ~CutsElsewhere() = default;
+  virtual void end_sessions() = 0;  // returns when they are gone; the registrar's thread, or an operator's
 };
 
 struct SessionPage {
@@ -81,7 +89,12 @@ class DataPlane final : public ChangeSink {
   // Binds every listener, creates the rings and starts the shards. All or nothing: on failure what was
   // started is stopped, and the refusal says in one line what the kernel denied and what to do.
   // Where the kernel has no direct descriptors, the capacity is cut to plain_max. After warm-up.
-  Answer<void> start(const DeviceGate& gate, Registrar& registrar, Capacity capacity);
+  // `taken`: sockets of another process for these listeners, at most one a shard each; they are this one's from here
+  // on, whatever the answer. `elsewhere`, which may be null, outlives this.
+  Answer<void> start(const DeviceGate& gate, Registrar& registrar, Capacity capacity,
+                     std::vector<ListeningSocket> taken = {}, CutsElsewhere* elsewhere = nullptr);
+  // Those that listen, in the order of the shards; until the drain begins.
+  const std::vector<ListeningSocket>& listening() const;
   std::uint64_t connections_max() const;  // after start()
 
   void put_in_force(const Notice& notice) override;

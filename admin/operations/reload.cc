@@ -161,6 +161,7 @@ Answer<void> Reload::apply(const Config& next) {
   plane_.set_cut_pace(changed.cuts_per_second);
   log_.set(changed.log_level, changed.log_format);
   config_.drain = changed.drain;
+  config_.drain_delay = changed.drain_delay;
   return {};
 }
 
