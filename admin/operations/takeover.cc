@@ -21,7 +21,8 @@ namespace {
 
 constexpr std::string_view kTakeOver = "take over", kGo = "go", kAll = "all", kServing = "serving", kEnd = "end",
                            kSockets = "sockets ";
-constexpr int kWordMs = 5'000;       // for what the other side says at once
+constexpr int kWordMs = 5'000;       // for what the one that runs says, which looks every second
+constexpr int kAskedMs = 500;        // for what the new one says at once; the main thread waits
 constexpr int kClosingMs = 120'000;  // for the one that runs to write and close its registry
 constexpr int kEndingMs = 30'000;    // for its sessions to be gone
 constexpr std::size_t kLongestWord = 512;
@@ -139,8 +140,8 @@ bool TakeoverOffer::accepted(std::size_t sockets, Logger& log) {
   ucred who{};
   socklen_t length = sizeof who;
   const bool same_user = ::getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 && who.uid == ::geteuid();
-  const bool asks = same_user && hear(peer, kWordMs) == kTakeOver;
-  if (asks && say(peer, std::string(kSockets) + std::to_string(sockets)) && hear(peer, kWordMs) == kGo) {
+  const bool asks = same_user && hear(peer, kAskedMs) == kTakeOver;
+  if (asks && say(peer, std::string(kSockets) + std::to_string(sockets)) && hear(peer, kAskedMs) == kGo) {
     successor_ = peer;
     log.info("taken-over", {{"by_pid", who.pid}, {"what", "the listeners go to another process; this one drains"}});
     return true;

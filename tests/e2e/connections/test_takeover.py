@@ -1,6 +1,10 @@
 """A new version in place of the one that runs: `serve --take-over` gets its listening sockets, and it drains. A client
 that connects all the time never fails."""
 
+import array
+import os
+import socket
+import subprocess
 import threading
 import time
 
@@ -136,6 +140,78 @@ def test_with_nobody_to_take_over_from_it_is_an_ordinary_start(serve_once, broke
     server.start(arguments=("--take-over",))
     with admitted(server.port, root.issue("ordinary")) as device:
         device.ping()
+
+
+def conversation(server, *words):
+    """Speaks to the takeover socket as a new process would; returns the socket, and what came back."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.settimeout(30)
+    sock.connect(server.socket + ".takeover")
+    answers = []
+    for word in words:
+        sock.send(word)
+        answers.append(sock.recv(512))
+    return sock, answers
+
+
+def test_who_asks_in_other_words_gets_nothing(serve_once, broker, site, root):
+    """Neither do other users; whoever says nothing holds nothing up for long."""
+    server = started(serve_once, broker, site, root)
+    path = server.socket + ".takeover"
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    for word in (b"", b"\0", b"go", b"take over and more", b"x" * 4096):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(30)
+            sock.connect(path)
+            if word:
+                sock.send(word)
+            assert sock.recv(512) == b""
+    sock, answers = conversation(server, b"take over")
+    assert answers == [b"sockets %d" % len(server.json("status")["shards"])]
+    sock.close()  # it has thought better of it
+    if os.geteuid() == 0:
+        os.chmod(path, 0o666)
+        for folder in (server.folder, server.folder.parent, server.folder.parent.parent):
+            os.chmod(folder, 0o755)
+        stranger = subprocess.run(
+            ["/usr/bin/python3", "-c", "import socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+             "s.connect(sys.argv[1])\ntry:\n  s.send(b'take over')\n  sys.exit(len(s.recv(512)))\n"
+             "except (ConnectionResetError, BrokenPipeError):\n  pass", path],
+            user=65534, cwd="/", capture_output=True, timeout=60)
+        assert stranger.returncode == 0, stranger.stderr
+        assert server.lines("takeover-refused", by_uid="65534")
+    with admitted(server.port, root.issue("undisturbed")) as device:
+        device.ping()
+    assert len(server.lines("takeover-refused")) >= 6
+
+
+def test_a_new_one_that_ends_before_it_serves(serve_once, broker, site, root):
+    """The old one, which has given its registry up, drains and ends with 1: what started it starts it again."""
+    server = started(serve_once, broker, site, root, drain="2s")
+    with admitted(server.port, root.issue("served to the end")) as device:
+        sock, _ = conversation(server, b"take over")
+        sock.send(b"go")
+        names, taken = [], []
+        while True:
+            word, control, _, _ = sock.recvmsg(512, socket.CMSG_LEN(4))
+            if word == b"all":
+                break
+            names.append(word.decode())
+            taken += [array.array("i", each[2])[0] for each in control]
+        shards = len(names) // 2
+        assert sorted(names) == sorted(["mqtts", "second"] * shards) and len(taken) == len(names)
+        device.ping()
+        with admitted(server.port, root.issue("let in meanwhile")) as meanwhile:
+            meanwhile.ping()
+        for each in taken:
+            os.close(each)
+        sock.close()
+        device.end(10)
+    assert server.wait(30) == 1
+    assert [line.fields["why"] for line in server.lines("takeover-failed")] == \
+        ["the new process has ended before it served"]
+    server.start()
+    assert len(server.devices()) >= 1
 
 
 def test_fewer_shards_are_refused_by_name(serve_once, broker, site, root):
