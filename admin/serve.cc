@@ -123,12 +123,14 @@ enum class Ending : std::uint8_t { Asked, TakenOver };
 
 // Until somebody asks for the end: reloads on SIGHUP, and looks every second at what changes by itself.
 Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer, const DataPlane& plane,
-                    Caretaker& caretaker, Reload& reload, Logger& log) {
+                    const Registrar& registrar, Caretaker& caretaker, Reload& reload, Logger& log) {
   for (;;) {
-    const int signal = signals.wait(1000ms, {probes.drain_asked(), offer.asked()});
+    // What a disk that hangs does not take could be given up with the process alone.
+    const bool may_go = !registrar.stalled();
+    const int signal = signals.wait(1000ms, {probes.drain_asked(), may_go ? offer.asked() : -1});
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     if (signal == SIGHUP) reload.run();
-    if (offer.accepted(plane.shards(), log)) return Ending::TakenOver;
+    if (may_go && offer.accepted(plane.shards(), log)) return Ending::TakenOver;
     caretaker.look();
   }
 }
@@ -306,7 +308,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   Signals wanted(signals);
-  if (wait_for_end(wanted, probes, offer, plane, caretaker, reload, main_log) == Ending::TakenOver) {
+  if (wait_for_end(wanted, probes, offer, plane, registrar, caretaker, reload, main_log) == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
     // from memory; a new device is served, and registered when it comes back.
     admin_server.stop();

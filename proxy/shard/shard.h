@@ -263,6 +263,7 @@ class Shard final : public SessionAdmission, public SessionBrokers, public Sessi
   Timer accept_again_, drain_limit_, drain_pace_, farewell_timer_, left_out_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;
+  bool drain_over_ = false;  // nobody comes in any more, not even out of an accept that was under way
   // Who was there when the drain began, with the id it had: one after the other until its limit.
   std::vector<std::pair<Session*, std::uint64_t>> leaving_;
   std::size_t left_ = 0;  // of those whose turn has come

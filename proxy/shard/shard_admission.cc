@@ -69,6 +69,7 @@ void Shard::close_listening(Listening& listening) {
 void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& peer) {
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
+  if (drain_over_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
   // Counted also where there is no limit: one may be set while they are open.
   AddressLimits& limits = (*parts_.address_limits)[listening.number];
   switch (limits.enter(peer, config.max_connections_per_ip, config.max_new_per_second_per_ip, now_us())) {

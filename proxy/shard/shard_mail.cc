@@ -234,6 +234,7 @@ void Shard::on_drain_limit() {
 }
 
 void Shard::shut_down_all() {
+  drain_over_ = true;
   for (Session& session : slab_) session.shut_down();
 }
 
