@@ -244,10 +244,12 @@ Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& confi
   const UpstreamConfig& upstream = impl_->config.upstreams[config.upstream];
   if (auth == AuthMode::OneWay && (upstream.tells_identity() || !config.client_id.empty())) {
     const bool asks = !config.client_id.empty();
-    return Refusal{Refusal::Kind::Conflict,
-                   "auth one-way asks for no certificate, and " +
-                       (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
-                       " takes the identity from it: leave the listener mutual, or lead it to another upstream"};
+    return Refusal{
+        Refusal::Kind::Conflict,
+        "auth one-way asks for no certificate, and " +
+            (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
+            " takes the identity from it: leave the listener mutual (`sallyport listener reset` takes a mode "
+            "back that was chosen at run time), or lead it to another upstream"};
   }
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();

@@ -145,7 +145,7 @@ class DataPlane final : public ChangeSink {
   // How long cuts took, from the durable change until no byte of the sessions passed.
   const Latency& cut_latency() const;
 
-  // Stops accepting; sessions go on until they end or `limit` passes, then are closed (shutting_down).
+  // Stops accepting; sessions are closed one after the other, the last ones when `limit` has passed (shutting_down).
   // Returns at once; join() waits for the shards to be empty and ended.
   void drain(std::chrono::milliseconds limit);
   void stop_now();  // closes everything
