@@ -81,7 +81,7 @@ TEST(Disconnect, SendsTheClientElsewhere) {
   const std::size_t length = write_moved(MovedBy::Connack, "b:8883", out);
   EXPECT_EQ(std::string(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(length)),
             std::string("\x20\x0C\0\x9C\x09\x1C\0\x06", 8) + "b:8883");
-  for (const std::size_t size : {1, 122, 123, 124, 125, 126, 1024}) {
+  for (const std::size_t size : {1U, 122U, 123U, 124U, 125U, 126U, 1024U}) {
     const std::string where(size, 'h'), packet = moved(where);
     EXPECT_EQ(packet.substr(packet.size() - size), where);
     MqttFraming framing;
