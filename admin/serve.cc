@@ -1,15 +1,22 @@
 #include "admin/serve.h"
 
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <initializer_list>
 #include <iostream>
+#include <memory>
 #include <thread>
 
 #include "admin/api/admin_api.h"
@@ -21,6 +28,7 @@
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
+#include "admin/operations/takeover.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
@@ -34,6 +42,8 @@
 namespace sallyport {
 
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
@@ -78,31 +88,93 @@ sigset_t block_signals() {
   return signals;
 }
 
-// Until the first SIGTERM or SIGINT: reloads on SIGHUP, and looks every second at what changes by itself.
-void wait_for_end(const sigset_t& signals, Caretaker& caretaker, Reload& reload) {
+// The signals, all of them blocked, as something that can be polled beside others.
+class Signals {
+ public:
+  explicit Signals(const sigset_t& which) : fd_(::signalfd(-1, &which, SFD_CLOEXEC | SFD_NONBLOCK)) {}
+  ~Signals() { ::close(fd_); }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  // Waits for one, or for one of `others` to have something to read, or for the time to pass: 0.
+  int wait(std::chrono::milliseconds most, std::initializer_list<int> others = {}) {
+    std::array<pollfd, 4> polled{{{fd_, POLLIN, 0}}};
+    std::size_t count = 1;
+    for (const int fd : others) polled.at(count++) = {fd, POLLIN, 0};
+    ::poll(polled.data(), count, static_cast<int>(most.count()));
+    signalfd_siginfo info{};
+    return ::read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+  }
+
+ private:
+  const int fd_;
+};
+
+bool ends(int signal) {
+  return signal == SIGTERM || signal == SIGINT;
+}
+
+bool asked(int event_fd) {
+  eventfd_t count = 0;
+  return ::eventfd_read(event_fd, &count) == 0;
+}
+
+enum class Ending : std::uint8_t { Asked, TakenOver };
+
+// Until somebody asks for the end: reloads on SIGHUP, and looks every second at what changes by itself.
+Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer, const DataPlane& plane,
+                    const Registrar& registrar, Caretaker& caretaker, Reload& reload, Logger& log) {
   for (;;) {
-    const timespec second{1, 0};
-    const int signal = ::sigtimedwait(&signals, nullptr, &second);
-    if (signal == SIGTERM || signal == SIGINT) return;
+    // What a disk that hangs does not take could be given up with the process alone.
+    const bool may_go = !registrar.stalled();
+    const int signal = signals.wait(1000ms, {probes.drain_asked(), may_go ? offer.asked() : -1});
+    if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     if (signal == SIGHUP) reload.run();
+    if (may_go && offer.accepted(plane.shards(), log)) return Ending::TakenOver;
     caretaker.look();
   }
 }
 
-// Lets sessions end by themselves until the drain's limit; a second signal ends them at once.
-void drain(const sigset_t& signals, DataPlane& plane, const Config& config, Logger& log) {
-  log.info("draining", {{"limit_ms", config.drain.count()}});
-  plane.drain(config.drain);
+// First a balancer gets the time to notice, then sessions are closed one after the other until the drain's limit; a
+// second signal, or a successor that has to cut somebody, ends them at once.
+void drain(Signals& signals, DataPlane& plane, const Config& config, TakeoverOffer& offer, Logger& log) {
+  const bool taken_over = offer.successor() >= 0;  // accepting goes on, over there
+  const auto delay = taken_over ? 0ms : config.drain_delay;
+  log.info("draining", {{"delay_ms", delay.count()}, {"limit_ms", config.drain.count()}});
+  const auto accepts_until = std::chrono::steady_clock::now() + delay;
+  bool accepts = true;
   while (!plane.finished()) {
-    const timespec moment{0, 50'000'000};
-    const int signal = ::sigtimedwait(&signals, nullptr, &moment);
-    if (signal == SIGTERM || signal == SIGINT) {
-      log.info("stopping", {{"why", "a second signal"}});
-      plane.stop_now();
-      break;
+    if (accepts && std::chrono::steady_clock::now() >= accepts_until) {
+      accepts = false;
+      plane.drain(config.drain);
     }
+    const bool signalled = ends(signals.wait(50ms));
+    const bool told = offer.said() == TakeoverOffer::Said::End;
+    if (!signalled && !told) continue;
+    log.info("stopping", {{"why", told ? "the new process cuts sessions" : "a second signal"}});
+    plane.stop_now();
+    break;
   }
   plane.join();
+}
+
+// The registry is closed by now, and everything but new and open connections is the new process's. True: it serves.
+bool hand_over(Signals& signals, DataPlane& plane, TakeoverOffer& offer, Logger& log) {
+  if (const auto given = offer.hand_over(plane.listening()); !given) {
+    log.error("takeover-failed", {{"why", given.error().what}});
+    return false;
+  }
+  for (;;) {
+    if (ends(signals.wait(50ms))) return true;
+    switch (offer.said()) {
+      case TakeoverOffer::Said::Nothing: break;
+      case TakeoverOffer::Said::Serving: return true;
+      case TakeoverOffer::Said::End: return true;
+      case TakeoverOffer::Said::Gone:
+        log.error("takeover-failed", {{"why", "the new process has ended before it served"}});
+        return false;
+    }
+  }
 }
 
 constexpr std::string_view kNoListener = "there is no [[listener]]: devices cannot connect";
@@ -156,9 +228,19 @@ struct NoWaitForTheDisk {
 };
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
-int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t& signals, DataPlane& plane,
-        std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log, Logger& main_log) {
+int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
+        DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log,
+        Logger& main_log) {
   const std::uint64_t open_files = raise_open_files();
+  // Before the registry and any address, which the process before still has.
+  std::unique_ptr<Predecessor> predecessor;
+  if (take_over) {
+    auto asked = Predecessor::ask(takeover_path(config.admin.socket), plane.shards());
+    if (!asked) return fail(kFailed, "take over: " + asked.error().what);
+    predecessor = std::move(*asked);
+    main_log.info("take-over", {{"what", predecessor ? "the listeners of the process before are here"
+                                                     : "nobody runs with this admin.socket: an ordinary start"}});
+  }
   auto store = RegistryStore::open(config.state_dir, nullptr, on_loss, [&](bool loud, const std::string& what) {
     loud ? main_log.warn("migration", {{"what", what}}) : main_log.info("migration", {{"what", what}});
   });
@@ -175,7 +257,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   Probes probes(metrics);
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config}, log.logger());
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config,
+                [&probes] { probes.ask_to_drain(); }},
+               log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
   const HttpLimits http_limits{.connections = descriptors.http_connections};
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024, .connections = descriptors.http_connections}, 1);
@@ -204,7 +288,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
     admin_address = *bound;
   }
   const auto capacity = Capacity::of(open_files, plane.shards(), descriptors.reserved);
-  if (const auto started = plane.start(gate, registrar, capacity); !started) {
+  std::vector<ListeningSocket> taken;
+  if (predecessor) taken = predecessor->take();
+  if (const auto started = plane.start(gate, registrar, capacity, std::move(taken), predecessor.get()); !started) {
     return fail(kFailed, started.error().what);
   }
   admin_server.start();
@@ -215,9 +301,33 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
   probes.set(config.ready_when);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
-  wait_for_end(signals, caretaker, reload);
+  TakeoverOffer offer;
+  if (const std::string where = takeover_path(config.admin.socket); where.empty()) {
+    main_log.warn("no-takeover", {{"why", "admin.socket is too long a path to have a socket beside it"}});
+  } else if (const auto offered = offer.listen(where); !offered) {
+    main_log.warn("no-takeover", {{"why", offered.error().what}});
+  }
+  if (predecessor) predecessor->say_serving();
+  Signals wanted(signals);
+  if (wait_for_end(wanted, probes, offer, plane, registrar, caretaker, reload, main_log) == Ending::TakenOver) {
+    // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
+    // from memory; a new device is served, and registered when it comes back.
+    admin_server.stop();
+    network_server.stop();
+    metrics_server.stop();
+    registrar.stop();
+    if (registrar.stalled()) return kFailed;
+    if (const auto flushed = (*store)->flush(); !flushed)
+      main_log.warn("not-flushed", {{"what", flushed.error().what}});
+    store->reset();
+    const bool served = hand_over(wanted, plane, offer, main_log);
+    drain(wanted, plane, config, offer, main_log);
+    main_log.info("stopped");
+    return served ? kDone : kFailed;
+  }
+  offer.close();
   probes.set(Probes::Phase::Draining);
-  drain(signals, plane, config, main_log);
+  drain(wanted, plane, config, offer, main_log);
   admin_server.stop();
   network_server.stop();
   registrar.stop();
@@ -230,7 +340,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, const sigset_t&
 
 }  // namespace
 
-int serve(const std::string& config_path, bool accept_loss) {
+int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   settle_openssl_insides();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
   if (report.ok()) check_files(report);
@@ -249,7 +359,7 @@ int serve(const std::string& config_path, bool accept_loss) {
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
-  return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, signals, plane,
+  return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, take_over, signals, plane,
              std::move(*server_keys), std::move(*trusted), log, main_log);
 }
 

@@ -7,7 +7,8 @@
 namespace sallyport {
 
 // `accept_loss`: also with a registry that lost changes that were answered (RegistryStore::open, OnLoss).
-int serve(const std::string& config_path, bool accept_loss);
+// `take_over`: the listeners of the process that runs with the same admin.socket, which then drains.
+int serve(const std::string& config_path, bool accept_loss, bool take_over);
 int check(const std::string& config_path);
 
 }  // namespace sallyport

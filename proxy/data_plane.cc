@@ -1,21 +1,19 @@
 #include "proxy/data_plane.h"
 
 #include <sched.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "cache/registry/registrar.h"
+#include "proxy/listening_sockets.h"
 #include "proxy/shard/shard.h"
-#include "proxy/shard/socket_options.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/upstream/names.h"
@@ -24,7 +22,6 @@ namespace sallyport {
 
 namespace {
 
-constexpr int kBacklog = 65535;            // the kernel caps it at net.core.somaxconn
 constexpr std::uint64_t kNamesMs = 1'000;  // for the names of brokers, before listeners open
 
 std::uint64_t steady_ms() {
@@ -37,49 +34,6 @@ unsigned usable_cpus() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
-// A listening socket of one shard. `address` gets the port the kernel chose.
-Answer<int> listen_on(const ListenerConfig& listener, ServerAddress& address) {
-  const auto refusal = [&](const char* call) {
-    std::string what = "listener " + listener.name + " cannot listen on " + peer_text(address.address) + " (" + call +
-                       "): " + std::strerror(errno);
-    if (errno == EACCES) what += "; ports below 1024 need CAP_NET_BIND_SERVICE";
-    if (errno == EADDRINUSE) what += "; another program has the port";
-    return Refusal{Refusal::Kind::Unavailable, std::move(what)};
-  };
-  const int fd = ::socket(address.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return refusal("socket");
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  set_up_listening(fd, listener);
-  const char* call = "bind";
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.length) == 0) {
-    call = "listen";
-    if (::listen(fd, kBacklog) == 0) {
-      socklen_t length = sizeof address.address;
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address.address), &length);
-      return fd;
-    }
-  }
-  auto refused = refusal(call);
-  ::close(fd);
-  return refused;
-}
-
-// With SO_REUSEPORT a second Sallyport of the same user would share the port silently: ask first.
-Answer<void> not_taken(const std::string& name, const ServerAddress& address) {
-  const int fd = ::socket(address.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return {};
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const bool free = ::bind(fd, reinterpret_cast<const sockaddr*>(&address.address), address.length) == 0;
-  const int why = errno;
-  ::close(fd);
-  if (free || why != EADDRINUSE) return {};
-  return Refusal{Refusal::Kind::Unavailable, "listener " + name + " cannot listen on " + peer_text(address.address) +
-                                                 ": another program has the port"};
 }
 
 }  // namespace
@@ -110,6 +64,14 @@ class DataPlane::Impl {
     std::erase_if(retired, [&](const auto& setup) { return found.configs.count(&setup->listener) == 0; });
   }
 
+  // A name server that answers is waited for, one that does not is not.
+  void wait_for_names() {
+    const std::uint64_t give_up_ms = steady_ms() + kNamesMs;
+    while (!upstreams->all_asked() && steady_ms() < give_up_ms) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      names->tick(steady_ms());
+    }
+  }
   void tell_targets(std::size_t upstream) { ask(SetTargets{upstream, upstreams->list(upstream)}); }
 
   SessionSettings settings_of(std::size_t index) const {
@@ -150,6 +112,8 @@ class DataPlane::Impl {
   std::deque<AddressLimits> address_limits;
   std::deque<DeviceSessions> device_sessions;
   std::vector<std::unique_ptr<Shard>> shards;
+  std::vector<ListeningSocket> listening;  // the shards own them
+  CutsElsewhere* elsewhere = nullptr;
   Latency cuts;  // the registrar's thread writes it
 };
 
@@ -204,13 +168,11 @@ std::uint64_t DataPlane::connections_max() const {
   return impl_->shards.empty() ? 0 : impl_->shards.front()->connections_max();
 }
 
-Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capacity capacity) {
-  // A name server that answers is waited for, one that does not is not.
-  const std::uint64_t give_up_ms = steady_ms() + kNamesMs;
-  while (!impl_->upstreams->all_asked() && steady_ms() < give_up_ms) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    impl_->names->tick(steady_ms());
-  }
+Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capacity capacity,
+                              std::vector<ListeningSocket> taken, CutsElsewhere* elsewhere) {
+  TakenSockets inherited(std::move(taken));
+  impl_->elsewhere = elsewhere;
+  impl_->wait_for_names();
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
   ShardParts parts{.cpus = usable_cpus(),
@@ -229,7 +191,8 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);
     if (!address) return address.error();
-    if (listener.address.port != 0) {
+    const bool goes_on = inherited.fits(listener, *address);
+    if (listener.address.port != 0 && !goes_on) {
       if (auto free = not_taken(listener.name, *address); !free) return free;
     }
     addresses.push_back(*address);
@@ -237,13 +200,16 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   for (unsigned i = 0; i < shards(); ++i) {
     std::vector<int> sockets;
     for (std::size_t l = 0; l < addresses.size(); ++l) {
-      auto socket = listen_on(impl_->config.listeners[l], addresses[l]);
+      const ListenerConfig& listener = impl_->config.listeners[l];
+      const std::optional<int> goes_on = inherited.next(listener);
+      auto socket = goes_on ? Answer<int>(*goes_on) : listen_on(listener, addresses[l]);
       if (!socket) {
         for (const int fd : sockets) ::close(fd);
         stop_now();
         return socket.error();
       }
       sockets.push_back(*socket);
+      impl_->listening.push_back({listener.name, *socket});
     }
     parts.first = i == 0;
     parts.number = i;
@@ -260,8 +226,13 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   return {};
 }
 
+const std::vector<ListeningSocket>& DataPlane::listening() const {
+  return impl_->listening;
+}
+
 void DataPlane::put_in_force(const Notice& notice) {
   const auto begun = std::chrono::steady_clock::now();
+  if (!notice.cuts.empty() && impl_->elsewhere != nullptr) impl_->elsewhere->end_sessions();
   impl_->ask(PutInForce{&notice});
   if (notice.cuts.empty()) return;
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
@@ -294,10 +265,12 @@ Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& confi
   // The mode may be one chosen at run time: the file alone does not show it.
   if (auth == AuthMode::OneWay && (upstream.tells_identity() || !config.client_id.empty())) {
     const bool asks = !config.client_id.empty();
-    return Refusal{Refusal::Kind::Conflict,
-                   "auth one-way asks for no certificate, and " +
-                       (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
-                       " takes the identity from it: leave the listener mutual, or lead it to another upstream"};
+    return Refusal{
+        Refusal::Kind::Conflict,
+        "auth one-way asks for no certificate, and " +
+            (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
+            " takes the identity from it: leave the listener mutual (`sallyport listener reset` takes a mode "
+            "back that was chosen at run time), or lead it to another upstream"};
   }
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();
@@ -340,12 +313,17 @@ std::vector<Digest> DataPlane::server_keys(std::size_t index, const PreparedList
 
 void DataPlane::install_listener(std::size_t index, PreparedListener prepared) {
   SessionSettings settings;
+  bool cuts = false;
   {
     const std::lock_guard lock(impl_->mutex);
     std::swap(impl_->live[index], prepared);
+    const PreparedListener& now = impl_->live[index];
+    const auto& cas = prepared.setup->listener.cas;
+    cuts = (prepared.auth != now.auth && now.auth == AuthMode::Mutual) || cas != now.setup->listener.cas;
     impl_->retired.push_back(std::move(prepared.setup));
     settings = impl_->settings_of(index);
   }
+  if (cuts && impl_->elsewhere != nullptr) impl_->elsewhere->end_sessions();
   impl_->ask(SetListener{&settings});
   // No shard makes an engine from the old context any more; those that were made keep what they need.
   impl_->drop_unused_configs();

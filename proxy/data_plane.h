@@ -12,6 +12,7 @@
 #include "cache/standing/change.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/config/config.h"
+#include "proxy/listening_sockets.h"
 #include "proxy/session/counters.h"
 #include "proxy/shard/capacity.h"
 #include "proxy/shard/mailbox.h"
@@ -43,6 +44,13 @@ struct PreparedListener {
   AuthMode auth = AuthMode::Mutual;
   bool auth_chosen = false;
   std::optional<Digest> hosted;
+};
+
+// Sessions of another process that a cut concerns as well: of the one whose listeners were taken over.
+class CutsElsewhere {
+ public:
+  virtual ~CutsElsewhere() = default;
+  virtual void end_sessions() = 0;  // returns when they are gone; the registrar's thread, or an operator's
 };
 
 struct SessionPage {
@@ -82,7 +90,12 @@ class DataPlane final : public ChangeSink {
   // Binds every listener, creates the rings and starts the shards. All or nothing: on failure what was
   // started is stopped, and the refusal says in one line what the kernel denied and what to do.
   // Where the kernel has no direct descriptors, the capacity is cut to plain_max. After warm-up.
-  Answer<void> start(const DeviceGate& gate, Registrar& registrar, Capacity capacity);
+  // `taken`: sockets of another process for these listeners, at most one a shard each; they are this one's from here
+  // on, whatever the answer. `elsewhere`, which may be null, outlives this.
+  Answer<void> start(const DeviceGate& gate, Registrar& registrar, Capacity capacity,
+                     std::vector<ListeningSocket> taken = {}, CutsElsewhere* elsewhere = nullptr);
+  // Those that listen, in the order of the shards; until the drain begins.
+  const std::vector<ListeningSocket>& listening() const;
   std::uint64_t connections_max() const;  // after start()
 
   void put_in_force(const Notice& notice) override;
@@ -138,7 +151,7 @@ class DataPlane final : public ChangeSink {
   // How long cuts took, from the durable change until no byte of the sessions passed.
   const Latency& cut_latency() const;
 
-  // Stops accepting; sessions go on until they end or `limit` passes, then are closed (shutting_down).
+  // Stops accepting; sessions are closed one after the other, the last ones when `limit` has passed (shutting_down).
   // Returns at once; join() waits for the shards to be empty and ended.
   void drain(std::chrono::milliseconds limit);
   void stop_now();  // closes everything

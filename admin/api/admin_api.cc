@@ -249,6 +249,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
       {"POST", "/v1/tokens", O, &A::create_token, "A token for the network address", {}, "TokenRequest", "Token", 201},
       {"DELETE", "/v1/tokens", O, &A::revoke_token, "Revoke a token", {"name"}, "", "Token"},
       {"DELETE", "/v1/tokens/{name}", O, &A::revoke_token, "Revoke a token", {}, "", "Token"},
+      {"POST", "/v1/drain", O, &A::drain, "End in an orderly manner, as SIGTERM", {}, "", "Drain", 202},
       {"POST", "/v1/backup", O, &A::backup, "An online backup, verified", {}, "BackupRequest", "Backup", 201},
   };
   return all;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ struct ApiParts {
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
   const Config& config;
+  std::function<void()> drain = {};  // asks the main thread for it; as often as anybody likes
 };
 
 // A request that was matched and let in.
@@ -130,6 +132,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse create_token(const Call& call);
   HttpResponse revoke_token(const Call& call);
   HttpResponse backup(const Call& call);
+  HttpResponse drain(const Call& call);
 
   const ApiParts parts_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -99,6 +99,19 @@ HttpResponse AdminApi::list_audit(const Call& call) {
              {"next_page_token", more ? std::to_string((*records)[*limit - 1].at_us) : std::string()}});
 }
 
+HttpResponse AdminApi::drain(const Call& call) {
+  std::uint64_t sessions = 0;
+  for (const ShardInfo& shard : parts_.plane.shard_info()) sessions += shard.sessions;
+  // Noted first: once it drains there may be nobody left to write.
+  if (const auto noted =
+          parts_.registrar.record(call.caller.actor, "drain", "-", std::to_string(sessions) + " sessions");
+      !noted) {
+    return refused(noted.error());
+  }
+  if (parts_.drain) parts_.drain();
+  return ok({{"draining", true}, {"sessions", sessions}}, 202);
+}
+
 HttpResponse AdminApi::status(const Call&) {
   const RegistrarStats stats = parts_.registrar.stats();
   Json shards = Json::array();

@@ -196,6 +196,7 @@ Json schemas() {
                          {"created_at", "string"},
                          {"expires_at", "string?"},
                          {"token", "string?"}});
+  all["Drain"] = schema({{"draining", "boolean"}, {"sessions", "integer"}});
   all["BackupRequest"] = schema({{"name", "string?"}, {"dir", "string?"}});
   all["Backup"] = schema({{"path", "string"},
                           {"files", "integer"},

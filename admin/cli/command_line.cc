@@ -41,7 +41,7 @@ struct Parsed {
   TokenOptions token;
   std::string last;
   std::string state_dir;
-  bool accept_loss = false;
+  bool accept_loss = false, take_over = false;
   bool keep = false, discard = false;
   Chosen chosen;
 };
@@ -300,6 +300,9 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       return restore_offline(parsed.first, parsed.state_dir, parsed.discard, parsed.options.yes);
     };
   });
+  client_command(app, parsed, "drain", "end in an orderly manner: as SIGTERM", [](Operator& speaking) {
+    return speaking.drain();
+  }).add_flag("--yes", parsed.options.yes, "do not ask");
   client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
                  [](Operator& speaking) { return speaking.status(); });
 }
@@ -309,8 +312,11 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   run->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   run->add_flag("--accept-loss", parsed.accept_loss,
                 "start although the registry lost changes that were answered; for one start");
-  run->callback(
-      [&parsed, &server] { parsed.chosen = [&] { return server.serve(parsed.config, parsed.accept_loss); }; });
+  run->add_flag("--take-over", parsed.take_over,
+                "take the listeners over from the Sallyport that runs with this admin.socket, and let it drain");
+  run->callback([&parsed, &server] {
+    parsed.chosen = [&] { return server.serve(parsed.config, parsed.accept_loss, parsed.take_over); };
+  });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });

@@ -9,7 +9,7 @@ namespace sallyport {
 
 // What stands above the command line: main() passes it down.
 struct ServerCommands {
-  int (*serve)(const std::string& config_path, bool accept_loss);
+  int (*serve)(const std::string& config_path, bool accept_loss, bool take_over);
   int (*check)(const std::string& config_path);
 };
 

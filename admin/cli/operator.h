@@ -92,6 +92,7 @@ class Operator {
   int audit(const std::string& last);
   int backup(const std::string& dir);
   int status();
+  int drain();
 
  private:
   struct Reply {

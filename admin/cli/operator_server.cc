@@ -97,6 +97,16 @@ int Operator::listener_reset(const std::string& name) {
   return print_one(send("DELETE", "/v1/listeners/" + percent_encoded(name) + "/overrides"));
 }
 
+int Operator::drain() {
+  if (!agreed("draining ends this Sallyport: its listeners close, and its sessions one after the other"))
+    return kFailed;
+  const Reply reply = send("POST", "/v1/drain");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << "draining " << reply.json.value("sessions", 0) << " sessions; it ends when the last one has left\n";
+  return kDone;
+}
+
 int Operator::session_list(const std::string& device, const std::string& ca) {
   const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca));
   if (!reply.ok()) return reply.failed;

@@ -1,9 +1,12 @@
 #include "admin/operations/metrics.h"
 
 #include <prometheus/text_serializer.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "admin/operations/metric_table.h"
 #include "admin/operations/objects.h"
+#include "cache/base/check.h"
 
 namespace sallyport {
 
@@ -38,6 +41,18 @@ std::string Metrics::upstreams_missing(ReadyWhen policy) const {
   }
   const bool ready = policy == ReadyWhen::AnyUpstream ? up > 0 || upstreams.empty() : missing.empty();
   return ready ? "" : "no server is up of upstream " + missing;
+}
+
+Probes::Probes(const Metrics& metrics) : metrics_(metrics), drain_asked_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  CHECK(drain_asked_ >= 0);
+}
+
+Probes::~Probes() {
+  ::close(drain_asked_);
+}
+
+void Probes::ask_to_drain() {
+  ::eventfd_write(drain_asked_, 1);
 }
 
 HttpResponse Probes::handle(const HttpRequest& request) {

@@ -39,17 +39,24 @@ class Metrics final : public prometheus::Collectable {
 // answers, and the upstreams are there that proxy.ready_when asks for.
 class Probes final : public HttpHandler {
  public:
-  explicit Probes(const Metrics& metrics) : metrics_(metrics) {}
+  explicit Probes(const Metrics& metrics);
+  ~Probes() override;
+  Probes(const Probes&) = delete;
+  Probes& operator=(const Probes&) = delete;
   HttpResponse handle(const HttpRequest& request) override;
 
   enum class Phase : std::uint8_t { Starting, Ready, NoListener, Draining };
   void set(Phase phase) { phase_ = phase; }
   void set(ReadyWhen policy) { ready_when_ = policy; }
+  // Asks the main thread, which polls drain_asked(), to drain, as SIGTERM does; any thread, and as often as it likes.
+  void ask_to_drain();
+  int drain_asked() const { return drain_asked_; }  // an eventfd(2)
 
  private:
   const Metrics& metrics_;
   std::atomic<Phase> phase_{Phase::Starting};
   std::atomic<ReadyWhen> ready_when_{ReadyWhen::Always};
+  const int drain_asked_;
 };
 
 }  // namespace sallyport

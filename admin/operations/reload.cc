@@ -163,6 +163,7 @@ Answer<void> Reload::apply(const Config& next) {
   log_.set(changed.log_level, changed.log_format);
   probes_.set(changed.ready_when);
   config_.drain = changed.drain;
+  config_.drain_delay = changed.drain_delay;
   return {};
 }
 

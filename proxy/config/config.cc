@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cache/base/file.h"
+#include "cache/base/text.h"
 #include "proxy/config/config_reader.h"
 
 namespace sallyport {
@@ -64,6 +65,11 @@ void check_admin(TableReader& reader, const AdminConfig& admin) {
 
 using Tables = std::vector<const toml::table*>;
 
+bool is_mqtt_text(std::string_view text) {
+  while (!text.empty() && text[0] != '\0' && utf8_sequence(text) != 0) text.remove_prefix(utf8_sequence(text));
+  return text.empty();
+}
+
 // Templates say who a device is: there must be one, and a CONNECT to say it in.
 void check_identity(TableReader& reader, const ListenerConfig& listener, const UpstreamConfig* upstream) {
   using enum IdentityTemplate::Field;
@@ -92,6 +98,9 @@ void join(const Tables& listener_tables, const Tables& upstream_tables, Config& 
   std::set<std::string> upstream_names, listener_names, addresses;
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
     TableReader reader(*upstream_tables[i], "upstream", problems);
+    if (!is_mqtt_text(config.upstreams[i].server_reference)) {
+      reader.problem(reader.at("server_reference"), "'upstream.server_reference' must be UTF-8 without U+0000");
+    }
     const std::string& name = config.upstreams[i].name;
     if (!name.empty() && !upstream_names.insert(name).second) {
       reader.problem(reader.at("name"), "two upstreams are called '" + name + "'");

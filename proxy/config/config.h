@@ -84,6 +84,7 @@ struct UpstreamConfig {
   IdentityTemplate username;     // replaces the CONNECT's user name; its password is dropped
   IdentityTemplate client_id;    // replaces the CONNECT's client id
   bool user_properties = false;  // MQTT 5: who the device is, in place of what it says itself
+  std::string server_reference;  // MQTT 5: where clients are sent when Sallyport drains
   // Its broker is told who a device is: nobody without a certificate may be led to it.
   bool tells_identity() const { return !username.empty() || !client_id.empty() || user_properties; }
 };
@@ -114,9 +115,10 @@ struct AdminConfig {
 
 struct Config {
   std::string state_dir = "/var/lib/sallyport";
-  unsigned shards = 0;  // 0: one per CPU this process may use
-  std::chrono::milliseconds drain{30'000};
-  std::uint64_t cuts_per_second = 1000;  // per shard: the pace of closing sessions that were cut
+  unsigned shards = 0;                       // 0: one per CPU this process may use
+  std::chrono::milliseconds drain{25'000};   // Kubernetes kills after 30 s
+  std::chrono::milliseconds drain_delay{0};  // accepting goes on for so long after /readyz fails
+  std::uint64_t cuts_per_second = 1000;      // per shard: the pace of closing sessions that were cut
   ReadyWhen ready_when = ReadyWhen::Always;
   std::vector<ListenerConfig> listeners;
   std::vector<UpstreamConfig> upstreams;

@@ -71,7 +71,7 @@ std::string range_text(const Setting& setting) {
   if (setting.takes == Takes::Word) return range_of(setting).substr(std::string_view("one of ").size());
   if (setting.applies == Applies::NotYet) return "";
   if (setting.takes == Takes::Template) {
-    std::string fields = "fields:";
+    std::string fields = "the fields";
     for (const std::string_view field : IdentityTemplate::kFields) fields += " {" + std::string(field) + "}";
     return fields;
   }

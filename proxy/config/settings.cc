@@ -49,12 +49,16 @@ constexpr Row<Config> kProxy[] = {
                          .key = "drain",
                          .applies = AtOnce,
                          .example = "\"10s\"",
-                         .says = "How long sessions may go on after SIGTERM before they are closed."}),
-    not_yet<Config>({.table = "proxy",
-                     .key = "drain_delay",
-                     .takes = Takes::Duration,
-                     .only_value = "\"0s\"",
-                     .says = "For how long listeners go on accepting after /readyz fails."}),
+                         .says = "Over how long sessions are closed after SIGTERM or `sallyport drain`, one after the "
+                                 "other at an even pace. Kubernetes kills 30s after SIGTERM: drain_delay and this "
+                                 "should stay below."}),
+    row<&Config::drain_delay>({.table = "proxy",
+                               .key = "drain_delay",
+                               .applies = AtOnce,
+                               .may_be_zero = true,
+                               .example = "\"5s\"",
+                               .says = "For how long listeners go on accepting after /readyz fails, so that a load "
+                                       "balancer notices before the first connection is turned away."}),
     row<&Config::cuts_per_second>({.table = "proxy",
                                    .key = "cuts_per_second",
                                    .applies = AtOnce,
@@ -360,11 +364,14 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
          .example = "\"5s\"",
          .says = "How often the names of servers are asked for again. Where every address of one has failed, that "
                  "happens within five seconds."}),
-    not_yet<UpstreamConfig>({.table = "upstream",
-                             .key = "server_reference",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "Where MQTT 5 clients are sent when Sallyport drains."}),
+    row<&UpstreamConfig::server_reference>(
+        {.table = "upstream",
+         .key = "server_reference",
+         .applies = AtOnce,
+         .most = 1024,
+         .example = "\"mqtt-b.example:8883\"",
+         .says = "Where MQTT 5 clients are sent when Sallyport drains: it goes to them as the Server Reference with "
+                 "reason code 0x9C (use another server). Empty: they are told 0x8B (server shutting down)."}),
 };
 
 constexpr Row<RegistryConfig> kRegistry[] = {

@@ -57,4 +57,28 @@ std::size_t write_disconnect(std::uint8_t reason_code, std::span<std::uint8_t> o
   return 3;
 }
 
+std::size_t write_moved(MovedBy packet, std::string_view server_reference, std::span<std::uint8_t> out) {
+  CHECK(server_reference.size() <= kLongestReference && out.size() >= kMovedBytes + server_reference.size());
+  constexpr std::uint8_t kUseAnotherServer = 0x9C, kServerReference = 0x1C;
+  std::size_t at = 0;
+  const auto put = [&](std::size_t byte) { out[at++] = static_cast<std::uint8_t>(byte); };
+  // A Variable Byte Integer of one byte or two, the fewest that it needs (section 1.5.5).
+  const auto put_length = [&](std::size_t length) {
+    if (length >= 128) put((length & 0x7F) | 0x80);
+    put(length >= 128 ? length >> 7 : length);
+  };
+  const std::size_t property = 1 + 2 + server_reference.size();
+  const bool connack = packet == MovedBy::Connack;
+  put(connack ? 0x20 : 0xE0);
+  put_length((connack ? 2 : 1) + (property >= 128 ? 2 : 1) + property);
+  if (connack) put(0);  // no session present
+  put(kUseAnotherServer);
+  put_length(property);
+  put(kServerReference);
+  put(server_reference.size() >> 8);
+  put(server_reference.size() & 0xFF);
+  std::copy(server_reference.begin(), server_reference.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
+  return at + server_reference.size();
+}
+
 }  // namespace sallyport

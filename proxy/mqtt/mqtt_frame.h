@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace sallyport {
 
@@ -29,6 +30,13 @@ class MqttFraming {
 // A DISCONNECT of MQTT 5 with a reason code. `out` takes at least 3 bytes; returns the length.
 std::size_t write_disconnect(std::uint8_t reason_code, std::span<std::uint8_t> out);
 
+// A DISCONNECT, or a CONNACK that refuses, which sends the client elsewhere (sections 3.14.2.2.5, 3.2.2.3.16 and 4.11);
+// `out` takes kMovedBytes and the text.
+enum class MovedBy : std::uint8_t { Connack, Disconnect };
+std::size_t write_moved(MovedBy packet, std::string_view server_reference, std::span<std::uint8_t> out);
+
+inline constexpr std::size_t kMovedBytes = 16;
+inline constexpr std::size_t kLongestReference = 1024;
 inline constexpr std::uint8_t kServerShuttingDown = 0x8B;
 inline constexpr std::uint8_t kAdministrativeAction = 0x98;
 

@@ -200,8 +200,11 @@ void Session::on_register_timer() {
 
 void Session::say_refused(Reason reason) {
   if (!mqtt_.version) return;
-  std::uint8_t packet[8];
-  say({packet, write_connack_refusal(*mqtt_.version, reason, packet)});
+  std::array<std::uint8_t, kMovedBytes + kLongestReference> packet;
+  const std::string_view elsewhere = reason == Reason::ShuttingDown ? server_reference() : "";
+  const std::size_t length = elsewhere.empty() ? write_connack_refusal(*mqtt_.version, reason, packet)
+                                               : write_moved(MovedBy::Connack, elsewhere, packet);
+  say({packet.data(), length});
 }
 
 void Session::say_connack(std::uint8_t code) {

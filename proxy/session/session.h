@@ -102,6 +102,7 @@ class Session final : public Verifier {
   void cut_by_operator();
   void look_again();  // whether its standing holds: the wall clock was set
   void farewell();    // the host, after wants_farewell()
+  void leave();       // Sallyport drains, and its turn has come
   void shut_down();   // the process ends
   void evict();       // a silent peer makes room for another
   void recycle();     // the host, after gone(): back to Free
@@ -241,6 +242,8 @@ class Session final : public Verifier {
   bool wants_rest() const;
   void finish_packet(std::span<const std::uint8_t> from_broker);
   void say_farewell();
+  void say_disconnect();
+  std::string_view server_reference() const;
   void on_client_send_halted(const IoResult& result);
   void on_broker_recv_halted(const IoResult& result);
   void watch_expiry();

@@ -6,6 +6,7 @@
 // client has a second to take it. Beyond that a client of MQTT 5 gets the rest of the packet it is in the middle of, if
 // it comes within 100 ms: without it no DISCONNECT could be understood. Nobody else gets another byte.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "cache/base/check.h"
@@ -26,6 +27,14 @@ void Session::cut(Reason why) {
 
 void Session::cut_by_operator() {
   halt({Origin::Proxy, Reason::None, 0, "cut by an operator"}, Cause::Cut);
+}
+
+// Sallyport drains, and has time: what it had sent goes to the broker as if it had left by itself.
+void Session::leave() {
+  if (state_ == State::Free || over() || state_ == State::Delivering) return;
+  if (state_ != State::Forwarding) return shut_down();
+  halt({Origin::Proxy, Reason::ShuttingDown, 0, "sallyport drains"}, Cause::Shutdown);
+  farewell();
 }
 
 void Session::halt(const Error& error, Cause cause) {
@@ -89,10 +98,8 @@ void Session::farewell() {
 void Session::say_farewell() {
   const bool clean = !client_.torn && to_client_held() == 0;
   if (clean && parting_.served && mqtt_.is_5() && mqtt_.framing.at_boundary()) {
-    std::uint8_t packet[8];
     if (mqtt_.framing.any_packet()) {
-      const bool stops = parting_.by.reason == Reason::ShuttingDown;
-      encrypt({packet, write_disconnect(stops ? kServerShuttingDown : kAdministrativeAction, packet)});
+      say_disconnect();
     } else {
       say_refused(parting_.by.reason);  // the broker has not answered the CONNECT yet
     }
@@ -103,6 +110,21 @@ void Session::say_farewell() {
   if (parting_.cause == Cause::Cut || !parting_.served) return terminate(parting_.by, parting_.cause, manner);
   if (!client_.closed()) client_.end = ClientEnd::Truncated;
   deliver(parting_.by, parting_.cause, manner);
+}
+
+void Session::say_disconnect() {
+  std::array<std::uint8_t, kMovedBytes + kLongestReference> packet;
+  const bool stops = parting_.by.reason == Reason::ShuttingDown;
+  const std::string_view elsewhere = stops ? server_reference() : "";
+  const std::size_t length = elsewhere.empty()
+                                 ? write_disconnect(stops ? kServerShuttingDown : kAdministrativeAction, packet)
+                                 : write_moved(MovedBy::Disconnect, elsewhere, packet);
+  encrypt({packet.data(), length});
+}
+
+// Of MQTT 5; empty: there is none.
+std::string_view Session::server_reference() const {
+  return mqtt_.is_5() && settings_.upstream != nullptr ? std::string_view(settings_.upstream->server_reference) : "";
 }
 
 void Session::on_client_send_halted(const IoResult& result) {

@@ -73,6 +73,7 @@ Shard::Shard(ShardParts parts, std::vector<int> listening, Logger& log)
   event_.arm<&Shard::on_event>(*this);
   accept_again_.arm<&Shard::on_accept_again>(*this);
   drain_limit_.arm<&Shard::on_drain_limit>(*this);
+  drain_pace_.arm<&Shard::pace_drain>(*this);
   farewell_timer_.arm<&Shard::pace_farewells>(*this);
   left_out_timer_.arm<&Shard::say_left_out>(*this);
   cuts_per_second_ = parts.config->cuts_per_second;
@@ -154,7 +155,7 @@ void Shard::turn() {
   recycle();
   pace_accepting();
   account_turn();
-  if (draining_ && sessions_.get() == 0) stopping_ = true;
+  if (draining_ && sessions_.get() == 0 && !accepts()) stopping_ = true;
 }
 
 void Shard::wait(bool handshake_due) {

@@ -203,8 +203,10 @@ class Shard final : public SessionAdmission,
   bool logs_refusal(std::size_t listener, Reason reason);
   void say_left_out();
   void drain(std::uint64_t limit_ms);
+  void pace_drain();
   void on_drain_limit();
-  void shut_down_all(bool also_served);
+  bool accepts() const;
+  void shut_down_all();
 
   // shard_sessions.cc
   std::uint64_t answer(const CountDevices& mail);
@@ -263,9 +265,14 @@ class Shard final : public SessionAdmission,
 
   std::deque<Listening> listening_;
   BrokerProbes probes_{*this};
-  Timer accept_again_, drain_limit_, farewell_timer_, left_out_timer_;
+  Timer accept_again_, drain_limit_, drain_pace_, farewell_timer_, left_out_timer_;
   bool accepting_paused_ = false;  // as many handshakes are due as the limit allows
   bool draining_ = false;
+  bool drain_over_ = false;  // nobody comes in any more, not even out of an accept that was under way
+  // Who was there when the drain began, with the id it had: one after the other until its limit.
+  std::vector<std::pair<Session*, std::uint64_t>> leaving_;
+  std::size_t left_ = 0;  // of those whose turn has come
+  std::uint64_t drain_began_us_ = 0, drain_limit_us_ = 0;
   bool stopping_ = false;
 };
 

@@ -36,6 +36,11 @@ void Shard::start_accepting(Listening& listening) {
   for (Accepting& accepting : listening.accepting) start_accepting(accepting);
 }
 
+// A connection may still come out of an accept that was asked for before.
+bool Shard::accepts() const {
+  return std::any_of(listening_.begin(), listening_.end(), [](const Listening& each) { return each.in_flight(); });
+}
+
 void Shard::on_accept_again() {
   for (Listening& listening : listening_) start_accepting(listening);
 }
@@ -66,7 +71,7 @@ void Shard::close_listening(Listening& listening) {
 void Shard::admit(Listening& listening, Socket socket, const sockaddr_storage& peer) {
   const ListenerConfig& config = *listening.settings.config;
   counters_.listeners[listening.number].accepted.add();
-  if (draining_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
+  if (drain_over_) return refuse_at_once(listening, socket, peer, Reason::ShuttingDown, "sallyport stops");
   // A balancer's own address is not counted: its PROXY header says whose is (Session::read_proxy_header()).
   const bool balancer = any_holds(config.proxy_protocol_from, peer);
   if (!balancer) {

@@ -66,7 +66,7 @@ std::uint64_t Shard::answer(const Drain& mail) {
 
 std::uint64_t Shard::answer(const Stop&) {
   drain(0);
-  shut_down_all(true);
+  shut_down_all();
   return 0;
 }
 
@@ -207,23 +207,44 @@ void Shard::drain(std::uint64_t limit_ms) {
     draining_ = true;
     stop_accepting();
     probes_.stop();
-    shut_down_all(false);
+    for (const bool served : {true, false}) {
+      for (Session& session : slab_) {
+        if (session.is_live() && (session.state() == Session::State::Forwarding) == served) {
+          leaving_.emplace_back(&session, session.id);
+        }
+      }
+    }
   }
+  drain_began_us_ = now_us();
+  drain_limit_us_ = limit_ms * 1000;
+  leaving_.erase(leaving_.begin(), leaving_.begin() + static_cast<std::ptrdiff_t>(left_));
+  left_ = 0;
   timers_.start(drain_limit_, now_us() / 1000, limit_ms);
+  pace_drain();
+}
+
+// An even pace: whoever comes back in its turn finds others who have room. Those without a broker come last, for they
+// may be in the middle of a handshake, and it costs them a failed attempt.
+void Shard::pace_drain() {
+  const std::uint64_t passed = std::min(now_us() - drain_began_us_, drain_limit_us_);
+  const std::size_t due = drain_limit_us_ == 0 ? leaving_.size()
+                                               : static_cast<std::size_t>(static_cast<double>(leaving_.size()) *
+                                                                          static_cast<double>(passed) /
+                                                                          static_cast<double>(drain_limit_us_));
+  for (; left_ < due; ++left_) {
+    const auto [session, id] = leaving_[left_];
+    if (session->id == id) session->leave();  // else it has left, and the slab's place is another's
+  }
+  if (left_ < leaving_.size()) timers_.start(drain_pace_, now_us() / 1000, TimerWheel::kTickMs);
 }
 
 void Shard::on_drain_limit() {
-  shut_down_all(true);
+  shut_down_all();
 }
 
-// Those that have not reached a broker are refused when the drain begins; the others when it ends.
-void Shard::shut_down_all(bool also_served) {
-  for (Session& session : slab_) {
-    const Session::State at = session.state();
-    const bool served = at == Session::State::Connecting || at == Session::State::Asking ||
-                        at == Session::State::Forwarding || at == Session::State::Delivering;
-    if (!served || also_served) session.shut_down();
-  }
+void Shard::shut_down_all() {
+  drain_over_ = true;
+  for (Session& session : slab_) session.shut_down();
 }
 
 }  // namespace sallyport

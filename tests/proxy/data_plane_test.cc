@@ -1010,6 +1010,48 @@ TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
   EXPECT_TRUE(plane_->finished());
 }
 
+// Never earlier than an even pace has it, and long before the limit the first ones.
+TEST_P(DataPlaneTest, ADrainClosesOneAfterTheOther) {
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < 20; ++i) {
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(connect_packet());
+    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+  }
+  const auto began = std::chrono::steady_clock::now();
+  const auto passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+  plane_->drain(20s);
+  EXPECT_TRUE(eventually([&] {
+    for (auto& device : devices) device->receive(0);
+    const std::uint64_t left = sessions();
+    EXPECT_GE(static_cast<double>(left) + 2, 20 * (1 - passed() / 20)) << "two shards, each rounds down";
+    return left <= 14;
+  }));
+  EXPECT_LT(passed(), 20);
+}
+
+TEST_P(DataPlaneTest, ADrainSendsClientsElsewhere) {
+  config_.upstreams[0].server_reference = "other:8883";
+  start();
+  const std::string v5("\x10\x0E\0\4MQTT\5\2\0\x3C\0\0\1c", 16);
+  const Identity509 identity = make_device("d", device_ca_);
+  Device speaks_5(port_, identity), speaks_4(port_, identity);
+  for (auto& [device, connect] : {std::pair(&speaks_5, v5), std::pair(&speaks_4, connect_packet())}) {
+    ASSERT_TRUE(device->handshake());
+    device->send(connect);
+    ASSERT_EQ(device->receive(connect.size()), connect);
+  }
+  plane_->drain(100ms);
+  EXPECT_EQ(speaks_5.receive(100), std::string("\xE0\x0F\x9C\x0D\x1C\0\x0A", 7) + "other:8883");
+  EXPECT_EQ(speaks_4.receive(100), "");
+  EXPECT_TRUE(speaks_5.ended());
+  EXPECT_TRUE(speaks_4.ended());
+  plane_->join();
+}
+
 TEST_P(DataPlaneTest, TheDrainsLimitEndsWhatIsLeft) {
   start();
   const Identity509 identity = make_device("d", device_ca_);

@@ -49,13 +49,15 @@ Script draw(std::mt19937_64& random) {
   script.tickets = one_in(2);
   script.hangs_up = one_in(3);
   script.place_taken = one_in(30);
+  if (!script.shut_down_at_turn && one_in(12)) script.leave_at_turn = 1 + static_cast<int>(random() % 120);
   return script;
 }
 
 // Nothing in this script, and nothing in the way, keeps a byte from arriving.
 bool undisturbed(const Script& script, const World& world) {
   return script.standing <= Standing::First && !script.hangs_up && !script.cut_at_turn && !script.shut_down_at_turn &&
-         !script.flips_a_byte && script.client_reads_from_turn == 0 && script.broker_reads_from_turn == 0 &&
+         !script.leave_at_turn && !script.flips_a_byte && script.client_reads_from_turn == 0 &&
+         script.broker_reads_from_turn == 0 &&
          static_cast<unsigned>(script.broken_brokers + script.failing_brokers) < script.brokers &&
          world.host.was_served;
 }
@@ -77,7 +79,7 @@ bool run_one(std::uint64_t seed) {
       // In MQTT what was said tells what end it was; a stream that was cut off is passed on as one.
       const bool cut_off = script.tcp && world.host.ended_as != Cause::Closed;
       EXPECT_EQ(world.io.peer_sees_reset(world.host.broker), cut_off) << world.story();
-    } else if (script.broker_reads_from_turn == 0) {
+    } else if (script.broker_reads_from_turn == 0 || world.left_served) {
       EXPECT_GE(world.broker_got.size(), world.accepted_at_shutdown) << "last words were lost: " << world.story();
     }
   }
@@ -107,8 +109,8 @@ bool run_one(std::uint64_t seed) {
   if (script.standing >= Standing::Pending || script.place_taken) {
     EXPECT_FALSE(world.host.was_served);
   }
-  const bool ended_early =
-      script.cut_at_turn || script.shut_down_at_turn || script.standing >= Standing::Pending || script.place_taken;
+  const bool ended_early = script.cut_at_turn || script.shut_down_at_turn || script.leave_at_turn ||
+                           script.standing >= Standing::Pending || script.place_taken;
   return world.io.faults_made > 0 || ended_early;
 }
 
@@ -894,8 +896,8 @@ TEST(Session, AnIdleMqtt5ClientIsAlwaysTold) {
   EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "the broker must publish the Will";
 }
 
-// An MQTT 5 session that has been given a CONNACK and `first` of the broker's bytes, and then is cut.
-std::unique_ptr<World> cut_after(const std::string& first) {
+// An MQTT 5 session that has been given a CONNACK and `first` of the broker's bytes.
+std::unique_ptr<World> served_with(const std::string& first) {
   Script script;
   script.mqtt5 = true;
   script.client_end = ClientEnd::WaitsForBroker;
@@ -907,8 +909,54 @@ std::unique_ptr<World> cut_after(const std::string& first) {
   for (int i = 0; i < 200; ++i) world->turn();
   EXPECT_EQ(world->session.state(), Session::State::Forwarding);
   EXPECT_EQ(world->client_got, connack(true) + first);
+  return world;
+}
+
+std::unique_ptr<World> cut_after(const std::string& first) {
+  auto world = served_with(first);
   world->session.cut(Reason::DeviceRevoked);
   return world;
+}
+
+// Sallyport drains: as a cut, at a packet's end, and in other words.
+TEST(Session, WhoIsAskedToLeaveIsToldWhereTo) {
+  const std::string open_packet =
+      "\x30\x06"
+      "abc";
+  for (const std::string elsewhere : {"", "b:8883"}) {
+    auto world = served_with(open_packet);
+    world->upstream.server_reference = elsewhere;
+    world->session.leave();
+    EXPECT_EQ(world->session.state(), Session::State::Halted) << "it waits for the packet's end";
+    world->io.peer_writes(world->host.broker, "def\x30\x03xyz");
+    world->run();
+    EXPECT_EQ(world->client_got,
+              connack(true) + open_packet + "def" +
+                  (elsewhere.empty() ? "\xE0\x01\x8B" : std::string("\xE0\x0B\x9C\x09\x1C\0\x06", 7) + elsewhere));
+    EXPECT_TRUE(world->client->closed());
+    EXPECT_EQ(world->host.ended_as, Cause::Shutdown);
+  }
+}
+
+// A drain has time: a broker that is slow still gets what was sent, where one that stops at once would give up.
+TEST(Session, WhoLeavesIsHeardByASlowBroker) {
+  Script script = last_words();
+  script.client_end = ClientEnd::WaitsForBroker;
+  World world(script, 24);
+  let_it_stall(world);
+  ASSERT_EQ(world.session.state(), Session::State::Forwarding);
+  broker_takes(world, SIZE_MAX);
+  const std::size_t held = world.session.to_broker_held(), before = world.broker_got.size();
+  EXPECT_GT(held, 10'000U);
+  world.session.leave();
+  const std::uint64_t since = world.host.now_ms;
+  while (world.host.now_ms < since + 5'000) world.turn();
+  EXPECT_EQ(world.host.over_count, 0) << "a second is not all it gets";
+  world.script.broker_reads_from_turn = 0;
+  world.run();
+  world.check();
+  EXPECT_GE(world.broker_got.size(), before + held);
+  EXPECT_EQ(world.host.ended_as, Cause::Shutdown);
 }
 
 TEST(Session, TheRestOfAnOpenPacketStillComesAndNothingBehindIt) {

@@ -30,7 +30,7 @@ struct Script {
   enum class Failing { Closes, Resets, Silent, Unavailable, Rubbish } failing = Failing::Closes;
   int failing_brokers = 0;
   int full_offers = 0;
-  std::optional<int> cut_at_turn, shut_down_at_turn;
+  std::optional<int> cut_at_turn, shut_down_at_turn, leave_at_turn;
   int client_reads_from_turn = 0, broker_reads_from_turn = 0;  // until then the peer takes nothing
   int client_sends_from_turn = 0;                              // until then it says nothing beyond its handshake
   bool flips_a_byte = false;
@@ -87,6 +87,7 @@ class World {
   std::size_t most_held = 0, most_held_before_connect = 0;
   std::size_t broker_bytes_at_cut = SIZE_MAX, client_bytes_at_cut = SIZE_MAX, in_flight_at_cut = 0;
   std::size_t accepted_at_shutdown = 0;  // of the client's bytes, by the engine
+  bool left_served = false;              // it drained while it was served
   int turns = 0;
   bool client_finished = false, broker_finished = false;
 

@@ -131,3 +131,44 @@ def test_registrations_in_the_queue_are_written_before_the_end(serve_once, broke
     assert left and not any(left.values()), f"the next start has this to replay: {left}"
     server.start()
     assert set(server.devices()) == {identity.id for identity in fleet}
+
+
+def test_closing_is_paced_over_the_drain(serve_once, broker, site, root):
+    """One after the other, not all at the end: MQTT 5 clients are told 0x8B, or where to go with 0x9C."""
+    for reference in ("", "mqtt-b.example:8883"):
+        server = serve_once([listener(site)], upstreams=[{"name": "broker", "servers": [broker.address],
+                                                          "server_reference": reference}],
+                            proxy={"drain": "8s", "shards": 1})
+        root.register(server)
+        devices = [Device(server.port, root.issue(f"paced {number} {bool(reference)}")) for number in range(4)]
+        for number, device in enumerate(devices):
+            assert device.connect(f"paced {number}", 5) == 0
+        began, ends = time.monotonic(), []
+        server.signal(signal.SIGTERM)
+        for device in devices:
+            body = device.expect(packet.DISCONNECT, 30)[1]
+            text = packet.text(reference)
+            assert body == (b"\x9c" + bytes([1 + len(text)]) + b"\x1c" + text if reference else b"\x8b")
+            assert device.end() == "close_notify"
+            ends.append(time.monotonic() - began)
+        # At 2, 4, 6 and 8 seconds, in the order in which they came; never earlier.
+        assert all(ended > 1.9 * (number + 1) for number, ended in enumerate(ends)), ends
+        assert server.wait() == 0
+
+
+def test_a_balancer_gets_time_to_notice(serve_once, broker, site, root):
+    """/readyz fails at once and accepting goes on for drain_delay; `sallyport drain` is the same as SIGTERM, and asking
+    twice is no second signal."""
+    server = serve_once([listener(site)], broker, proxy={"drain": "2s", "drain_delay": "4s"})
+    root.register(server)
+    began = time.monotonic()
+    assert "draining 0 sessions" in server.cli("drain", "--yes").stdout
+    until("it is not ready", lambda: server.probe("readyz") == 503)
+    assert server.probe("livez") == 200
+    server.cli("drain", "--yes")
+    while time.monotonic() - began < 3:
+        with admitted(server.port, root.issue("late")) as device:
+            device.ping()
+    assert server.wait(30) == 0
+    assert time.monotonic() - began > 3.9
+    assert [line.fields["delay_ms"] for line in server.lines("draining")] == ["4000"]

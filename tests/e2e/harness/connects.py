@@ -36,13 +36,14 @@ WILL = (b"will/topic", b"gone")
 EXPIRY, RECEIVE_MAXIMUM, LARGEST = b"\x11\0\0\0\x0a", b"\x21\0\x14", b"\x27\0\x01\0\0"
 USER_PROPERTY = b"\x26" + text("site") + text("plant 7")
 
-# What differs on purpose, as (Mosquitto's answer, ours); None: let in. Of MQTT 5 Mosquitto 2.0 only closes. A server may
+# What differs on purpose, as (what Mosquitto does with it, our answer). Of MQTT 5 Mosquitto 2.0 only closes. A server may
 # say in a CONNACK why it refuses (3.1.4, 4.13.1), which is all that the owner of the device gets to see.
-MALFORMED = (b"", b"\x20\x03\0\x81\0")  # 1.2: what cannot be parsed; 2.2.2.2: a property that has no place here
-PROTOCOL_ERROR = (b"", b"\x20\x03\0\x82\0")  # a property twice, or with a value that its section forbids
-WILL_TOPIC = (b"", b"\x20\x03\0\x90\0")  # [MQTT-4.7.1-1], [MQTT-4.7.3-1]
+REFUSED, LET_IN = "refused", "let in"
+MALFORMED = (REFUSED, b"\x20\x03\0\x81\0")  # 1.2: what cannot be parsed; 2.2.2.2: a property that has no place here
+PROTOCOL_ERROR = (REFUSED, b"\x20\x03\0\x82\0")  # a property twice, or with a value that its section forbids
+WILL_TOPIC = (REFUSED, b"\x20\x03\0\x90\0")  # [MQTT-4.7.1-1], [MQTT-4.7.3-1]
 # Mosquitto looks away: 3.1.2.11.10 calls the first a protocol error, [MQTT-4.7.1-1] forbids the second.
-ONLY_OURS = (None, b"\x20\x03\0\x82\0")
+ONLY_OURS = (LET_IN, b"\x20\x03\0\x82\0")
 
 SAME = None
 TABLE = [
@@ -141,7 +142,7 @@ TABLE = [
     ("5 will topic with #", v5(flags=0x06, will=(b"a/#", b"x")), WILL_TOPIC),
     ("5 response topic with +", v5(flags=0x06, will=WILL, will_properties=b"\x08" + text("a/+")), ONLY_OURS),
     ("5 a length of more bytes than it needs", packet(CONNECT, b"").replace(b"\0", b"\x8d\0") + body(level=5, client_id=b""),
-     (None, MALFORMED[1])),  # [MQTT-1.5.5-1]
+     (LET_IN, MALFORMED[1])),  # [MQTT-1.5.5-1]
     ("5 a property length of more bytes than it needs",
      packet(CONNECT, text("MQTT") + b"\x05\x02\0\x3c\x80\0" + text("dev")), MALFORMED),
     ("5 field past the packet", packet(CONNECT, text("MQTT") + b"\x05\x02\0\x3c\0\0\x09short"), MALFORMED),

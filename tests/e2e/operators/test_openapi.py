@@ -36,6 +36,7 @@ GET    /v1/upstreams            GET    /v1/upstreams/{name}
 POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name}/servers/{server}/undrain
 GET    /v1/sessions             DELETE /v1/sessions/{id}
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
+POST   /v1/drain
 """
 PARAMETERS = {"/v1/cas": {"serial", "status", "limit", "page_token"},
               "/v1/devices": {"serial", "ca", "status", "cn", "expires_before", "limit", "page_token"}}
@@ -248,6 +249,7 @@ class World:
         yield "DELETE", "/v1/tokens", "", "?name=by-query", None
         yield "POST", "/v1/backup", "", "", {"dir": str(self.folder / "backup")}
         yield "GET", "/v1/audit", "", "?limit=10&since=2020-01-01T00:00:00Z", None
+        yield "POST", "/v1/drain", "", "", None
 
 
 def test_every_operation_is_what_it_is_documented_to_be(server, document, root, shop, tmp_path):
@@ -273,6 +275,7 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
             driven[method, path] = value
     finally:
         world.close()
+    assert server.wait() == 0
     assert set(driven) == set(operations(document)), set(operations(document)) - set(driven)
     # A few answers in themselves: not only members, but the right ones.
     assert driven["GET", "/v1/cas/{id}"]["id"] == world.ca.id
@@ -295,7 +298,7 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
 
 
 # A request that each operation refuses: what replaces its placeholder, query, body.
-BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None,
+BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None, ("POST", "/v1/drain"): None,
        ("POST", "/v1/registration-codes"): ("", "", {"ttl_seconds": -1}),
        ("POST", "/v1/devices/import"): ("", "", "-----BEGIN PRIVATE KEY-----\n"),
        ("DELETE", "/v1/tokens"): ("", "", None)}

@@ -48,7 +48,8 @@ TEST(Config, TheSmallestFileHasTheContractsDefaults) {
   const Config& config = report.config;
   EXPECT_EQ(config.state_dir, "/var/lib/sallyport");
   EXPECT_EQ(config.shards, 0U);
-  EXPECT_EQ(config.drain.count(), 30'000);
+  EXPECT_EQ(config.drain.count(), 25'000);
+  EXPECT_EQ(config.drain_delay.count(), 0);
   ASSERT_EQ(config.listeners.size(), 1U);
   const ListenerConfig& listener = config.listeners[0];
   EXPECT_EQ(listener.address.text(), "0.0.0.0:8883");

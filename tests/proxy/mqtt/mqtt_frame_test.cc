@@ -70,5 +70,34 @@ TEST(MqttFraming, AMalformedLengthHasNoBoundaryAnyMore) {
   EXPECT_EQ(framing.rest_of_packet(span_of(bad, 0, bad.size())), 0U);
 }
 
+// Section 3.14.2: remaining length, reason code, length of the properties, 0x1C and the text, by hand.
+TEST(Disconnect, SendsTheClientElsewhere) {
+  std::vector<std::uint8_t> out(kMovedBytes + kLongestReference);
+  const auto moved = [&](const std::string& where) {
+    const std::size_t length = write_moved(MovedBy::Disconnect, where, out);
+    return std::string(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(length));
+  };
+  EXPECT_EQ(moved("b:8883"), std::string("\xE0\x0B\x9C\x09\x1C\0\x06", 7) + "b:8883");
+  const std::size_t length = write_moved(MovedBy::Connack, "b:8883", out);
+  EXPECT_EQ(std::string(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(length)),
+            std::string("\x20\x0C\0\x9C\x09\x1C\0\x06", 8) + "b:8883");
+  for (const std::size_t size : {1U, 122U, 123U, 124U, 125U, 126U, 1024U}) {
+    const std::string where(size, 'h'), packet = moved(where);
+    EXPECT_EQ(packet.substr(packet.size() - size), where);
+    MqttFraming framing;
+    framing.advance(span_of(packet, 0, packet.size()));
+    EXPECT_TRUE(framing.at_boundary()) << size;
+    framing = {};
+    framing.advance(span_of(packet, 0, packet.size() - 1));
+    EXPECT_FALSE(framing.at_boundary()) << size;
+    const std::size_t at = packet.find('\x9C') + 1;
+    const auto first = static_cast<unsigned char>(packet[at]);
+    const std::size_t properties =
+        first < 128 ? first : (first & 0x7F) + 128U * static_cast<unsigned char>(packet[at + 1]);
+    EXPECT_EQ(properties, size + 3);
+    EXPECT_EQ(packet.size(), at + (first < 128 ? 1 : 2) + properties) << "in the fewest bytes";
+  }
+}
+
 }  // namespace
 }  // namespace sallyport::test

@@ -20,7 +20,10 @@ def on_message(_client, _data, message):
     came.append(f"{message.topic} {message.qos} {int(message.retain)} {message.payload.decode()}")
 
 
-client = mqtt.Client(client_id="said-" + name, protocol={"3": mqtt.MQTTv31, "4": mqtt.MQTTv311, "5": mqtt.MQTTv5}[version])
+# paho 2 asks which callbacks are meant.
+callbacks = [mqtt.CallbackAPIVersion.VERSION1] if hasattr(mqtt, "CallbackAPIVersion") else []
+client = mqtt.Client(*callbacks, client_id="said-" + name,
+                     protocol={"3": mqtt.MQTTv31, "4": mqtt.MQTTv311, "5": mqtt.MQTTv5}[version])
 client.on_connect, client.on_message = on_connect, on_message
 client.on_subscribe = lambda *_: subscribed.set()
 client.username_pw_set("said", "secret") if ca else client.username_pw_set(name)
