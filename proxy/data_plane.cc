@@ -358,13 +358,14 @@ Answer<void> DataPlane::drain_server(std::string_view upstream, std::string_view
   return impl_->upstreams->drain(upstream, server, drained);
 }
 
-void DataPlane::set_upstreams(const std::vector<UpstreamConfig>& upstreams) {
+void DataPlane::set_upstreams(const std::vector<UpstreamConfig>& upstreams, BrokerTlsContexts tls) {
   const std::lock_guard lock(impl_->changing);
   for (std::size_t i = 0; i < impl_->config.upstreams.size(); ++i) {
     const auto next = std::find_if(upstreams.begin(), upstreams.end(), [&](const UpstreamConfig& each) {
       return each.name == impl_->config.upstreams[i].name;
     });
-    if (next != upstreams.end() && impl_->upstreams->configure(i, *next)) impl_->tell_targets(i);
+    if (next == upstreams.end()) continue;
+    if (impl_->upstreams->configure(i, *next, std::move(tls[next->name]))) impl_->tell_targets(i);
   }
   impl_->upstreams->collect();
 }

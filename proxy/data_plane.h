@@ -133,7 +133,8 @@ class DataPlane final : public ChangeSink {
   Answer<void> drain_server(std::string_view upstream, std::string_view server, bool drained);
   // Other servers and settings, by name; those that are not there are passed over. Where servers are named that a shard
   // did not have, it has them when this returns.
-  void set_upstreams(const std::vector<UpstreamConfig>& upstreams);
+  // `tls`: of prepare_broker_tls() for these. What is connected already stays as it is.
+  void set_upstreams(const std::vector<UpstreamConfig>& upstreams, BrokerTlsContexts tls);
   void clock_was_set();  // every session is looked at again: one may have ended by the new time
 
   std::vector<ListenerInfo> listeners() const;  // after start()

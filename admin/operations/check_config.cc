@@ -18,6 +18,7 @@
 #include "cache/registry/registry_store.h"
 #include "cache/registry/sealed.h"
 #include "proxy/data_plane.h"
+#include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/tls/tls_files.h"
 
@@ -82,6 +83,24 @@ void check_sources(const UpstreamConfig& upstream, std::size_t i, Findings& foun
     if (const auto address = DataPlane::resolves({upstream.source[s], 0, ""}, false); !address) {
       found.problem(item("upstream", i, "source[" + std::to_string(s) + "]"), "source " + address.error().what);
     }
+  }
+}
+
+void check_broker_tls(const UpstreamConfig& upstream, std::size_t i, Findings& found) {
+  if (!upstream.tls.asked()) return;
+  const auto tls = BrokerTlsContext::create(upstream.tls);
+  if (!tls) return found.problem(item("upstream", i, "tls"), tls.error().what);
+  const std::int64_t now = std::time(nullptr);
+  for (const Certificate& each : (*tls)->trusted()) {
+    if (const auto flaw = date_flaw(each, now); !flaw.empty()) {
+      found.warning(item("upstream", i, "tls.ca"), upstream.tls.ca + ": " + each.subject() + " " + std::string(flaw));
+    }
+  }
+  if ((*tls)->shown().empty()) return;
+  if (const auto flaw = date_flaw((*tls)->shown().front(), now); !flaw.empty()) {
+    found.warning(item("upstream", i, "tls.certificate"), upstream.tls.certificate + ": the certificate " +
+                                                              std::string(flaw) +
+                                                              ": a broker that looks at dates refuses it");
   }
 }
 
@@ -262,6 +281,7 @@ void check_files(ConfigReport& report) {
   Findings found(report);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
+  for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_broker_tls(config.upstreams[i], i, found);
   check_proxy_protocol(config, found);
   check_trusted_cas(config.registry, found);
   if (!config.registry.key_file.empty()) {

@@ -8,6 +8,7 @@
 #include "cache/base/file.h"
 #include "cache/x509/ca_rules.h"
 #include "proxy/config/settings.h"
+#include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -146,6 +147,8 @@ Answer<void> Reload::apply(const Config& next) {
     if (!prepared) return Refusal{prepared.error().kind, "admin.certificate: " + prepared.error().what};
     install_tls = std::move(*prepared);
   }
+  auto broker_tls = prepare_broker_tls(changed.upstreams);
+  if (!broker_tls) return broker_tls.error();
   auto listeners = listeners_.prepare_reload(changed.listeners, changed.upstreams, changed.registry.key_file);
   if (!listeners) return listeners.error();
   const std::set<Digest> before = registrar_.trusted();
@@ -156,7 +159,7 @@ Answer<void> Reload::apply(const Config& next) {
     return Refusal{added.error().kind, "registry.trusted_cas: " + added.error().what};
   }
   say_what_left(before);
-  plane_.set_upstreams(changed.upstreams);
+  plane_.set_upstreams(changed.upstreams, std::move(*broker_tls));
   listeners_.install(std::move(*listeners));
   if (install_tls) install_tls();
   plane_.set_cut_pace(changed.cuts_per_second);

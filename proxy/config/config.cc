@@ -93,6 +93,20 @@ void check_identity(TableReader& reader, const ListenerConfig& listener, const U
   }
 }
 
+void check_tls(TableReader& reader, const UpstreamConfig& upstream) {
+  if (!upstream.tls.asked()) return;
+  if (upstream.proxy_protocol) {
+    reader.problem(reader.at("proxy_protocol"),
+                   "'upstream.proxy_protocol' goes before TLS, in clear, and who is on the way may change it: tell the "
+                   "broker by 'username', 'client_id' or 'user_properties'");
+  }
+  for (const Endpoint& server : upstream.servers) {
+    if (server.unix_path.empty() || !upstream.tls.server_name.empty()) continue;
+    reader.problem(reader.at("tls"), "'upstream.tls.server_name' is missing: " + server.text() +
+                                         " has no host that the broker's certificate could name");
+  }
+}
+
 // What only shows once all tables are read: names and addresses used twice, upstreams that do not exist.
 void join(const Tables& listener_tables, const Tables& upstream_tables, Config& config, Problems& problems) {
   std::set<std::string> upstream_names, listener_names, addresses;
@@ -114,6 +128,7 @@ void join(const Tables& listener_tables, const Tables& upstream_tables, Config& 
       reader.problem(reader.at("servers"), "upstream '" + name + "' has more than " +
                                                std::to_string(UpstreamConfig::kMostServers) + " servers");
     }
+    check_tls(reader, config.upstreams[i]);
     if (config.upstreams[i].proxy_protocol_certificate && !config.upstreams[i].proxy_protocol) {
       reader.problem(reader.at("proxy_protocol_certificate"),
                      "'upstream.proxy_protocol_certificate' adds to the PROXY header: set 'proxy_protocol' as well");

@@ -32,6 +32,14 @@ struct CertificateFiles {
   std::string key;    // PEM: PKCS#8, PKCS#1 or SEC1, not encrypted
 };
 
+// TLS to a broker: we are the client. Nothing is said where `ca` is empty: plain.
+struct BrokerTlsConfig {
+  std::string ca;                // PEM: by whom its certificate must be signed
+  std::string certificate, key;  // PEM: what we show, and its key; both or neither
+  std::string server_name;       // what its certificate must name; empty: the host of the server
+  bool asked() const { return !ca.empty(); }
+};
+
 enum class AuthMode : std::uint8_t { Mutual, OneWay };
 enum class Protocol : std::uint8_t { Mqtt, Tcp };
 enum class TlsMin : std::uint8_t { V12, V13 };
@@ -76,6 +84,7 @@ struct UpstreamConfig {
   std::vector<std::string> source;          // local addresses to connect from
   bool proxy_protocol = false;              // PROXY v2 before a session's first byte
   bool proxy_protocol_certificate = false;  // … and the device's certificate in it
+  BrokerTlsConfig tls;                      // empty: plain
   std::chrono::milliseconds connect_timeout{5'000}, connack_timeout{10'000};
   HealthCheck health = HealthCheck::Tcp;
   std::chrono::milliseconds health_interval{2'000};

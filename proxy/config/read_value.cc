@@ -250,6 +250,29 @@ void read_value(TableReader& reader, const Setting& setting, std::vector<Certifi
   }
 }
 
+void read_value(TableReader& reader, const Setting& setting, BrokerTlsConfig& into) {
+  const toml::node* node = reader.find(setting.key);
+  if (node == nullptr) return;
+  const toml::table* table = node->as_table();
+  if (table == nullptr) {
+    return reader.problem(
+        node, reader.quoted(setting.key) +
+                  " holds { ca = \"FILE\", certificate = \"FILE\", key = \"FILE\", server_name = \"NAME\" } only");
+  }
+  TableReader entry(*table, "upstream." + std::string(setting.key), reader.problems());
+  entry.text("ca", into.ca);
+  entry.text("certificate", into.certificate);
+  entry.text("key", into.key);
+  entry.text("server_name", into.server_name);
+  if (!table->empty() && into.ca.empty()) entry.missing("ca", "a PEM file with the CAs of the broker's certificate");
+  if (into.certificate.empty() != into.key.empty()) {
+    entry.problem(
+        entry.at(into.key.empty() ? "certificate" : "key"),
+        "'upstream.tls.certificate' and 'upstream.tls.key' go together: what the broker is shown, and its key");
+  }
+  entry.finish();
+}
+
 bool read_word(TableReader& reader, const Setting& setting, std::size_t& index) {
   const toml::node* node = reader.find(setting.key);
   if (node == nullptr) return false;

@@ -49,6 +49,7 @@ void read_value(TableReader& reader, const Setting& setting, std::vector<std::st
 void read_value(TableReader& reader, const Setting& setting, std::vector<Digest>& into);
 void read_value(TableReader& reader, const Setting& setting, std::vector<Network>& into);
 void read_value(TableReader& reader, const Setting& setting, std::vector<CertificateFiles>& into);
+void read_value(TableReader& reader, const Setting& setting, BrokerTlsConfig& into);
 bool read_word(TableReader& reader, const Setting& setting, std::size_t& index);
 template <class Enum>
 requires std::is_enum_v<Enum>
@@ -71,6 +72,7 @@ std::string written(const Setting& setting, const std::vector<std::string>& valu
 std::string written(const Setting& setting, const std::vector<Digest>& value);
 std::string written(const Setting& setting, const std::vector<Network>& value);
 std::string written(const Setting& setting, const std::vector<CertificateFiles>& value);
+std::string written(const Setting& setting, const BrokerTlsConfig& value);
 template <class Enum>
 requires std::is_enum_v<Enum> std::string written(const Setting&, Enum value) {
   return '"' + std::string(kWordsOf<Enum>[static_cast<std::size_t>(value)]) + '"';
@@ -101,6 +103,7 @@ constexpr Takes default_takes(Value Owner::*) {
   if (std::is_same_v<Value, std::vector<Digest>>) return Takes::CaIds;
   if (std::is_same_v<Value, std::vector<Network>>) return Takes::Networks;
   if (std::is_same_v<Value, std::vector<CertificateFiles>>) return Takes::Certificates;
+  if (std::is_same_v<Value, BrokerTlsConfig>) return Takes::Table;
   return std::is_enum_v<Value> ? Takes::Word : Takes::Text;
 }
 

@@ -53,7 +53,7 @@ std::string_view type_name(const Setting& setting) {
     case Takes::CaIds: return "list of CA ids";
     case Takes::Certificates: return "list of { chain, key }";
     case Takes::Template: return "template";
-    case Takes::Table: return "table";
+    case Takes::Table: return "{ ca, certificate, key, server_name }";
   }
   return "";
 }
@@ -155,6 +155,16 @@ std::string written(const Setting&, const std::vector<CertificateFiles>& value) 
   return list_of(value, [](const CertificateFiles& each) {
     return "{ chain = " + in_quotes(each.chain) + ", key = " + in_quotes(each.key) + " }";
   });
+}
+
+std::string written(const Setting&, const BrokerTlsConfig& value) {
+  std::string out;
+  const std::pair<const char*, const std::string*> members[] = {
+      {"ca", &value.ca}, {"certificate", &value.certificate}, {"key", &value.key}, {"server_name", &value.server_name}};
+  for (const auto& [name, text] : members) {
+    if (!text->empty()) out += (out.empty() ? " " : ", ") + std::string(name) + " = " + in_quotes(*text);
+  }
+  return out.empty() ? "{}" : "{" + out + " }";
 }
 
 std::string range_of(const Setting& setting) {

@@ -321,8 +321,17 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
              "Whether that header carries the device's certificate, too (PP2_SUBTYPE_SSL_CLIENT_CERT, DER). It then "
              "has more than 500 bytes, which Mosquitto refuses. Tickets are not honoured then: a session that is "
              "resumed has no certificate to show."}),
-    not_yet<UpstreamConfig>(
-        {.table = "upstream", .key = "tls", .takes = Takes::Table, .only_value = "{}", .says = "TLS to the broker."}),
+    row<&UpstreamConfig::tls>(
+        {.table = "upstream",
+         .key = "tls",
+         .applies = AtOnce,
+         .example = "{ ca = \"/etc/sallyport/broker_ca.crt\", server_name = \"broker.example.com\" }",
+         .says =
+             "TLS to the broker, for a network that is not trusted: `ca` is a PEM file with the CAs that may have "
+             "signed its certificate, `server_name` the name in it (without one the host of the server, which may be "
+             "an IP address), `certificate` and `key` are PEM files with what Sallyport shows itself, where the "
+             "broker asks. TLS 1.2 or newer. connect_timeout holds for the handshake, too. Connections made after a "
+             "reload use the files as they are then. {}: plain."}),
     row<&UpstreamConfig::connect_timeout>({.table = "upstream",
                                            .key = "connect_timeout",
                                            .applies = AtOnce,

@@ -228,6 +228,7 @@ void Session::on_timer() {
       return terminate({Origin::Client, Reason::ConnectTimeout, 0, "no whole CONNECT in time"}, Cause::Timeout);
     case State::Connecting:
       if (std::exchange(broker_.waits, false)) return reach_broker();
+      if (broker_.tls) return broker_tls_failed(BrokerFault::Timeout, {Origin::Broker, Reason::None, 0, "TLS"});
       return host_->loop.io().cancel(broker_connect_);
     case State::Asking: return not_answered(BrokerFault::Silent, 0);
     // One side has ended and the other did not follow.
@@ -265,8 +266,8 @@ void Session::evict() {
 
 std::size_t Session::held_bytes() const {
   return client_.received.capacity() + broker_.to_send.capacity() + broker_.sending.capacity() +
-         broker_.held.capacity() + broker_.answer.capacity() + client_.to_send.capacity() + client_.plain.capacity() +
-         client_.sending.capacity();
+         broker_.held.capacity() + broker_.answer.capacity() + (broker_.tls ? broker_.tls->output().capacity() : 0) +
+         client_.to_send.capacity() + client_.plain.capacity() + client_.sending.capacity();
 }
 
 void Session::invariants() const {

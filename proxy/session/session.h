@@ -10,8 +10,9 @@
 // the object is given back when no operation of it is in flight. Everything outside (kernel, gate, registrar, brokers,
 // counters) is behind SessionHost, so the simulation runs this very code. session.cc has the way in, session_proxy.cc
 // the PROXY headers of both sides, session_identity.cc what the broker is told of the device, session_broker.cc the way
-// to a broker that answers, session_flow.cc the forwarding, session_last_words.cc what is left to do for a client that
-// is gone, session_cut.cc what a lost standing does, session_end.cc the way out. Runs on its shard's thread alone.
+// to a broker that answers, session_broker_tls.cc the same through TLS, session_flow.cc the forwarding,
+// session_last_words.cc what is left to do for a client that is gone, session_cut.cc what a lost standing does,
+// session_end.cc the way out. Runs on its shard's thread alone.
 #pragma once
 
 #include <netinet/in.h>
@@ -133,7 +134,10 @@ class Session final : public Verifier {
   const std::string& client_id() const { return mqtt_.client_id; }
   std::optional<MqttVersion> mqtt_version() const { return mqtt_.version; }
   std::size_t held_bytes() const;  // of payload, all buffers
-  std::size_t to_broker_held() const { return broker_.to_send.size() + broker_.sending.size() + broker_.held.size(); }
+  std::size_t to_broker_held() const {
+    const std::size_t encrypted = broker_.tls ? broker_.tls->output().size() : 0;
+    return broker_.to_send.size() + encrypted + broker_.sending.size() + broker_.held.size();
+  }
   void invariants() const;
 
   // The host's own marks: queued for a handshake step, for a flush; its place among the handshaking.
@@ -171,6 +175,7 @@ class Session final : public Verifier {
   void connect_broker();
   void reach_broker();
   void on_broker_connect(const IoResult& result);
+  void reached_broker(std::span<const std::uint8_t> said);
   void next_server();
   void out_of(int error);
   void no_broker();
@@ -182,6 +187,16 @@ class Session final : public Verifier {
   void settle_blame(bool proven);
   void leave_broker();
   std::uint64_t who() const;
+  // session_broker_tls.cc
+  void begin_broker_tls();
+  void step_broker_tls(std::span<const std::uint8_t> ciphertext);
+  void broker_tls_failed(BrokerFault fault, const Error& why);
+  void on_broker_recv_shaking(const IoResult& result);
+  void on_broker_send_shaking(const IoResult& result);
+  void on_broker_recv_tls(const IoResult& result);
+  std::span<const std::uint8_t> said_by_broker(std::span<const std::uint8_t> received, ByteBuffer& room);
+  void flush_broker_tls();
+  bool closed_towards_broker();
   // session_identity.cc
   bool tell_identity();
   bool rewrite_connect(const Identity& identity);
@@ -207,6 +222,7 @@ class Session final : public Verifier {
   void take_from_broker(std::span<const std::uint8_t> data);
   void on_broker_send(const IoResult& result);
   void taken_by_broker(std::size_t bytes);
+  void hear_broker_end();
   void on_broker_ended();
   void both_ended();
   void flush_client();

@@ -58,13 +58,22 @@ void Session::on_broker_connect(const IoResult& result) {
       return host_->brokers.another_source(broker_.route, ++broker_.source_attempt) ? reach_broker() : next_server();
     }
     const bool late = error == ECANCELED || error == ETIMEDOUT;
-    host_->brokers.broker_failed(broker_.route, late ? BrokerFault::Timeout : BrokerFault::Unreachable, error);
+    host_->brokers.broker_failed(broker_.route, late ? BrokerFault::Timeout : BrokerFault::Unreachable, error, "");
     return next_server();
   }
+  broker_.tls = host_->brokers.broker_tls(broker_.route);
+  if (broker_.tls) return begin_broker_tls();
+  reached_broker({});
+}
+
+// `said`: what it has said by itself, if it may.
+void Session::reached_broker(std::span<const std::uint8_t> said) {
+  host_->loop.timers().stop(timer_);
   host_->brokers.broker_connected(broker_.route, host_->loop.now_us() - broker_.connect_began_us);
   // The last look before the first byte goes to the broker.
   if (!standing_holds()) return;
-  if (!mqtt_.version) return answered_by_broker({});
+  if (!mqtt_.version) return answered_by_broker(said);
+  broker_.answer.append(said);
   become(State::Asking);
   start_timer(timer_, static_cast<std::uint64_t>(settings_.upstream->connack_timeout.count()));
   start_broker_recv();
@@ -101,7 +110,12 @@ void Session::on_broker_recv_asking(const IoResult& result) {
   if (broker_.leaving) return leave_server();
   if (merely_stopped(result.value)) return start_broker_recv();
   if (result.value <= 0) return not_answered(BrokerFault::Closed, -result.value);
-  broker_.answer.append(result.data);
+  if (!broker_.tls) {
+    broker_.answer.append(result.data);
+  } else if (broker_.tls->take(result.data, broker_.answer) == Step::Failed) {
+    // Of TLS 1.3 a client hears only now that its certificate was not taken.
+    return broker_tls_failed(BrokerFault::Tls, broker_.tls->error());
+  }
   switch (broker_word(*mqtt_.version, broker_.answer.bytes())) {
     case BrokerWord::NeedMore: return start_broker_recv();
     case BrokerWord::Unavailable: return not_answered(BrokerFault::Unavailable, 0);
@@ -115,9 +129,11 @@ void Session::on_broker_recv_asking(const IoResult& result) {
 
 void Session::on_broker_send_asking(const IoResult& result) {
   if (broker_.leaving) return leave_server();
+  // An alert that it sent before it ended says why: that is read yet.
+  if (result.value < 0 && broker_.tls && broker_recv_.submitted()) return;
   if (result.value < 0) return not_answered(BrokerFault::Closed, -result.value);
   const auto taken = static_cast<std::size_t>(result.value);
-  broker_.held.append(broker_.sending.bytes().first(taken));
+  if (!broker_.tls) broker_.held.append(broker_.sending.bytes().first(taken));
   broker_.sending.consume(taken);
   flush_broker();
 }
@@ -144,7 +160,7 @@ void Session::answered_by_broker(std::span<const std::uint8_t> said) {
 
 void Session::not_answered(BrokerFault fault, int error) {
   host_->loop.timers().stop(timer_);
-  host_->brokers.broker_failed(broker_.route, fault, error);
+  host_->brokers.broker_failed(broker_.route, fault, error, "");
   broker_.leaving = true;
   broker_.chosen = false;
   broker_.blamed.push_back(broker_.route);
@@ -160,18 +176,20 @@ void Session::leave_server() {
   io.abort(broker_.socket);
   broker_.socket = Socket();
   ByteBuffer again = std::move(broker_.held);
-  again.append(broker_.sending.bytes());
+  if (!broker_.tls) again.append(broker_.sending.bytes());  // held has what was encrypted
   again.append(broker_.to_send.bytes());
   broker_.held.release();
   broker_.sending.release();
   broker_.answer.release();
   broker_.to_send.swap(again);
   broker_.stream = StreamWatch();
+  broker_.tls.reset();
   broker_.leaving = false;
-  host_->loop.shard_counters().failovers.add();
-  become(State::Connecting);
-  ++broker_.attempt;
-  connect_broker();
+  if (state_ == State::Asking) {
+    host_->loop.shard_counters().failovers.add();
+    become(State::Connecting);
+  }
+  next_server();
 }
 
 void Session::settle_blame(bool proven) {

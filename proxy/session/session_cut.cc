@@ -69,6 +69,7 @@ void Session::halt(const Error& error, Cause cause) {
 void Session::drop_for_broker() {
   host_->admission.index().remove(entry_);
   broker_.to_send.release();
+  if (broker_.tls) broker_.tls->output().release();
   broker_.held.release();
   host_->loop.io().cancel(broker_send_);
   host_->loop.io().cancel(broker_connect_);
@@ -137,7 +138,8 @@ void Session::on_client_send_halted(const IoResult& result) {
 void Session::on_broker_recv_halted(const IoResult& result) {
   if (result.value == 0 || (result.value < 0 && !merely_stopped(result.value))) broker_.ended = true;
   if (wants_rest()) {
-    finish_packet(result.data);
+    ByteBuffer room;
+    finish_packet(said_by_broker(result.data, room));
     if (!client_send_.submitted()) flush_client_ciphertext();
     if (wants_rest()) start_broker_recv();
   }

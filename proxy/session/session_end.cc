@@ -34,6 +34,7 @@ void Session::terminate(const Error& error, Cause cause, Manner manner) {
   broker_.to_send.release();
   broker_.held.release();
   broker_.answer.release();
+  if (broker_.tls) broker_.tls->output().release();
   // A broker must not take an abrupt end for an orderly one. One that was told of the end has it already, and may still
   // be reading what came before it.
   broker_.abort = cause == Cause::Cut || (cause != Cause::Closed && !broker_.fin_sent);

@@ -196,7 +196,7 @@ void Session::on_client_closed() {
   }
   if (broker_.fin_sent) return;
   start_timer(timer_, kHalfClosedMs);
-  if (to_broker_held() > 0) return;
+  if (to_broker_held() > 0 || !closed_towards_broker()) return;
   host_->loop.io().end_sending(broker_.socket);
   broker_.fin_sent = true;
 }
@@ -246,6 +246,7 @@ void Session::flush_client_ciphertext() {
 
 void Session::flush_broker() {
   if (broker_send_.submitted() || broker_.fin_sent) return;
+  if (broker_.tls) return flush_broker_tls();
   if (broker_.sending.empty()) broker_.sending.swap(broker_.to_send);
   if (!broker_.sending.empty()) host_->loop.io().send(broker_.socket, broker_.sending.bytes(), broker_send_);
 }
@@ -290,22 +291,26 @@ void Session::start_broker_recv() {
 void Session::on_broker_recv(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_recv_leaving(result);
   if (state_ == State::Asking) return on_broker_recv_asking(result);
+  if (state_ == State::Connecting) return on_broker_recv_shaking(result);
+  if (broker_.tls && broker_.ended) return;  // by a close_notify
   if (merely_stopped(result.value)) return start_broker_recv();
   quiet_ = 0;
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"},
                      cause_of(-result.value));
   }
-  if (result.value == 0) {
-    broker_.ended = true;
-    if (client_.plain.empty()) engine_->close();
-    start_timer(timer_, kHalfClosedMs);
-    host_->schedule.wants_flush(*this);
-    if (to_client_held() == 0) on_broker_ended();
-    return;
-  }
-  if (broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
+  if (result.value > 0 && broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
+  if (broker_.tls) return on_broker_recv_tls(result);
+  if (result.value == 0) return hear_broker_end();
   take_from_broker(result.data);
+}
+
+void Session::hear_broker_end() {
+  broker_.ended = true;
+  if (client_.plain.empty()) engine_->close();
+  start_timer(timer_, kHalfClosedMs);
+  host_->schedule.wants_flush(*this);
+  if (to_client_held() == 0) on_broker_ended();
 }
 
 void Session::take_from_broker(std::span<const std::uint8_t> data) {
@@ -340,6 +345,7 @@ void Session::both_ended() {
 void Session::on_broker_send(const IoResult& result) {
   if (state_ > State::Forwarding) return on_broker_send_leaving(result);
   if (state_ == State::Asking) return on_broker_send_asking(result);
+  if (state_ == State::Connecting) return on_broker_send_shaking(result);
   if (result.value < 0) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
                      broker_.ended ? Cause::Closed : cause_of(-result.value));
@@ -352,7 +358,7 @@ void Session::on_broker_send(const IoResult& result) {
 
 void Session::taken_by_broker(std::size_t bytes) {
   quiet_ = 0;
-  host_->loop.shard_counters().bytes_to_broker.add(bytes);
+  if (!broker_.tls) host_->loop.shard_counters().bytes_to_broker.add(bytes);  // else when it was encrypted
   broker_.sending.consume(bytes);
   broker_.sending.trim();
   client_.stream.taken(broker_.sending.empty());

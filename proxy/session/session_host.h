@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -15,6 +16,7 @@
 #include "proxy/session/broker_fault.h"
 #include "proxy/session/counters.h"
 #include "proxy/session/session_index.h"
+#include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_engine.h"
 
 namespace sallyport {
@@ -79,9 +81,10 @@ class SessionBrokers {
   // Invalid where the kernel has none for us: its handle is then -errno, and the broker has no part in it.
   virtual Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) = 0;
   virtual bool another_source(const BrokerRoute& route, unsigned attempt) = 0;  // to connect from
+  virtual std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute& route) = 0;  // null: plain
   virtual void broker_connected(const BrokerRoute& route, std::uint64_t us) = 0;
-  // It failed this session; counted and logged.
-  virtual void broker_failed(const BrokerRoute& route, BrokerFault fault, int error) = 0;
+  // It failed this session; counted and logged. `what` says more than `fault` does, or nothing.
+  virtual void broker_failed(const BrokerRoute& route, BrokerFault fault, int error, std::string_view what) = 0;
   // What that says of its health, once for each CONNECT that got no answer. `who` sent it; `proven`: another server
   // took the very same.
   virtual void broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) = 0;

@@ -72,6 +72,7 @@ void Session::advance_delivery() {
 bool Session::pass_end_on() {
   Io& io = host_->loop.io();
   if (passed_on_as_reset()) return io.unsent(broker_.socket) == 0;
+  if (!broker_.fin_sent && !closed_towards_broker()) return false;
   if (!broker_.fin_sent) io.end_sending(broker_.socket);
   broker_.fin_sent = true;
   return broker_.ended;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "proxy/io/byte_buffer.h"
@@ -76,8 +77,9 @@ struct BrokerSide : SessionSide {  // to_send: plaintext; before the broker is r
   bool waits = false;           // for a server in slow start
   int short_of = 0;             // errno: what this machine lacked on the way to a server
   std::uint64_t connect_began_us = 0;
-  bool answered = false;  // the CONNECT; tcp: it is connected
-  bool ended = false;     // nothing more comes from it
+  bool answered = false;           // the CONNECT; tcp: it is connected
+  bool ended = false;              // nothing more comes from it
+  std::unique_ptr<BrokerTls> tls;  // null: plain. With it `sending` is ciphertext
   // While its answer to the CONNECT is awaited.
   ByteBuffer held;       // what it took: the next server gets the same
   ByteBuffer answer;     // what it said, while that is too little to tell

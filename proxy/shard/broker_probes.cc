@@ -91,6 +91,7 @@ void BrokerProbes::begin(Probe& probe) {
 void BrokerProbes::give_up(Probe& probe) {
   switch (probe.step) {
     case Step::Connecting: return host_.io().cancel(probe.connected);
+    case Step::Shaking: return judge(probe, false, "tls: no handshake in time", 0);
     case Step::Sending:
     case Step::Awaiting: return judge(probe, false, "no CONNACK in time", 0);
     case Step::Idle:
@@ -99,10 +100,32 @@ void BrokerProbes::give_up(Probe& probe) {
 }
 
 void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
-  host_.timers().stop(probe.patience);
   const int error = -result.value;
-  if (result.value < 0 && is_our_shortage(error)) return leave(probe);
+  if (result.value < 0 && is_our_shortage(error)) {
+    host_.timers().stop(probe.patience);
+    return leave(probe);
+  }
   if (result.value < 0) return judge(probe, false, error == ECANCELED ? "not connected in time" : "", error);
+  if (probe.list->tls == nullptr) return ask(probe);
+  probe.tls = std::make_unique<BrokerTls>(*probe.list->tls, probe.target->server->endpoint);
+  probe.step = Step::Shaking;
+  shake(probe, {});
+}
+
+void BrokerProbes::shake(Probe& probe, std::span<const std::uint8_t> ciphertext) {
+  const auto step = probe.tls->take(ciphertext, probe.answer);
+  if (step == sallyport::Step::Failed) return tls_failed(probe);
+  if (step == sallyport::Step::Done) return ask(probe);
+  if (!probe.tls->output().empty()) return send(probe, "");
+  host_.io().recv(probe.socket, Reading::Once, probe.received);
+}
+
+void BrokerProbes::tls_failed(Probe& probe) {
+  judge(probe, false, "tls: " + std::string(probe.tls->error().what), 0);
+}
+
+void BrokerProbes::ask(Probe& probe) {
+  host_.timers().stop(probe.patience);
   probe.said.clear();
   if (probe.list->proxy_protocol) {
     probe.said.assign(reinterpret_cast<const char*>(kProxyLocalHeader.data()), kProxyLocalHeader.size());
@@ -113,14 +136,28 @@ void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
   if (probe.said.empty() || stopped_) return judge(probe, true, "", 0);
   probe.step = Step::Sending;
   start(probe.patience, probe.list->connack_ms);
+  send(probe, std::move(probe.said));
+}
+
+// With TLS what it has to say comes with it, a handshake's message or an end.
+void BrokerProbes::send(Probe& probe, std::string text) {
+  if (probe.tls) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(text.data());
+    (void)probe.tls->write({bytes, text.size()});  // a failure is told by the next read
+    const auto output = probe.tls->output().bytes();
+    text.assign(reinterpret_cast<const char*>(output.data()), output.size());
+    probe.tls->output().release();
+  }
+  probe.said = std::move(text);
   host_.io().send(probe.socket, {reinterpret_cast<const std::uint8_t*>(probe.said.data()), probe.said.size()},
                   probe.sent);
 }
 
-// A packet of fifty bytes: the kernel takes it whole.
+// A few packets at most: the kernel takes them whole.
 void BrokerProbes::on_sent(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
   if (result.value < 0) return judge(probe, false, "", -result.value);
+  if (probe.step == Step::Shaking) return host_.io().recv(probe.socket, Reading::Once, probe.received);
   if (probe.list->health == HealthCheck::Tcp) return judge(probe, true, "", 0);
   probe.step = Step::Awaiting;
   host_.io().recv(probe.socket, Reading::Once, probe.received);
@@ -128,9 +165,16 @@ void BrokerProbes::on_sent(Probe& probe, const IoResult& result) {
 
 void BrokerProbes::on_received(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
+  const bool over = result.value <= 0 && result.value != -ENOBUFS;
+  if (over && probe.step == Step::Shaking) return judge(probe, false, "tls: it ends the handshake", -result.value);
   if (result.value == 0) return judge(probe, false, "closed without a CONNACK", 0);
   if (result.value < 0 && result.value != -ENOBUFS) return judge(probe, false, "", -result.value);
-  probe.answer.append(result.data);
+  if (probe.step == Step::Shaking) return shake(probe, result.data);
+  if (!probe.tls) {
+    probe.answer.append(result.data);
+  } else if (probe.tls->take(result.data, probe.answer) == sallyport::Step::Failed) {
+    return tls_failed(probe);
+  }
   switch (broker_word(MqttVersion::V311, probe.answer.bytes())) {
     case BrokerWord::NeedMore: return host_.io().recv(probe.socket, Reading::Once, probe.received);
     case BrokerWord::Unavailable: return judge(probe, false, "its CONNACK says that it is unavailable", 0);
@@ -142,13 +186,15 @@ void BrokerProbes::on_received(Probe& probe, const IoResult& result) {
 
 void BrokerProbes::judge(Probe& probe, bool good, std::string_view what, int error) {
   host_.timers().stop(probe.patience);
-  const bool says_goodbye = good && probe.step == Step::Awaiting;
+  const bool asked = probe.step == Step::Awaiting;
   host_.probed(probe.upstream, *probe.target, good, what, error);
   probe.step = Step::Leaving;
-  if (!says_goodbye) return leave(probe);
-  probe.said = kDisconnect;
-  host_.io().send(probe.socket, {reinterpret_cast<const std::uint8_t*>(probe.said.data()), probe.said.size()},
-                  probe.sent);
+  if (!good || (!asked && !probe.tls)) return leave(probe);
+  if (probe.tls) {
+    if (asked) (void)probe.tls->write({reinterpret_cast<const std::uint8_t*>(kDisconnect.data()), kDisconnect.size()});
+    probe.tls->close();
+  }
+  send(probe, probe.tls ? std::string() : std::string(kDisconnect));
 }
 
 // Once nothing of it is in flight.
@@ -160,6 +206,7 @@ void BrokerProbes::leave(Probe& probe) {
   host_.io().close(probe.socket);
   probe.socket = Socket();
   probe.answer.release();
+  probe.tls.reset();
   probe.step = Step::Idle;
   if (probe.ending) release(probe);
 }

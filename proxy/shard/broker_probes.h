@@ -1,11 +1,14 @@
 // Asks every server, up or down, whether it is there: by a connection, or by a CONNECT, its CONNACK and a DISCONNECT. A
-// broker that expects a PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly.
-// The first shard's work, for all, on its thread. A check that is answered by what this machine lacks says nothing.
+// broker that expects a PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly. Where the way to
+// it is TLS, that is part of each check: a broker whose certificate is bad would be up and down in turn otherwise. The
+// first shard's work, for all, on its thread. A check that is answered by what this machine lacks says nothing.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "proxy/io/byte_buffer.h"
@@ -35,7 +38,7 @@ class BrokerProbes {
   void stop();  // no probe begins any more; those under way end by themselves
 
  private:
-  enum class Step : std::uint8_t { Idle, Connecting, Sending, Awaiting, Leaving };
+  enum class Step : std::uint8_t { Idle, Connecting, Shaking, Sending, Awaiting, Leaving };
   struct Probe {
     BrokerProbes* owner = nullptr;
     std::size_t upstream = 0;
@@ -49,6 +52,7 @@ class BrokerProbes {
     Timer patience;  // of this one
     std::string said;
     ByteBuffer answer;
+    std::unique_ptr<BrokerTls> tls;  // null: plain
     std::uint64_t due_ms = 0;
 
     void on_timer() { owner->begin(*this); }
@@ -61,6 +65,10 @@ class BrokerProbes {
   void begin(Probe& probe);
   void give_up(Probe& probe);
   void on_connected(Probe& probe, const IoResult& result);
+  void shake(Probe& probe, std::span<const std::uint8_t> ciphertext);
+  void ask(Probe& probe);
+  void send(Probe& probe, std::string text);
+  void tls_failed(Probe& probe);
   void on_sent(Probe& probe, const IoResult& result);
   void on_received(Probe& probe, const IoResult& result);
   void judge(Probe& probe, bool good, std::string_view what, int error);

@@ -96,7 +96,8 @@ class Shard final : public SessionAdmission,
   Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) override;
   bool another_source(const BrokerRoute& route, unsigned attempt) override;
   void broker_connected(const BrokerRoute& route, std::uint64_t us) override;
-  void broker_failed(const BrokerRoute& route, BrokerFault fault, int error) override;
+  std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute& route) override;
+  void broker_failed(const BrokerRoute& route, BrokerFault fault, int error, std::string_view what) override;
   void broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) override;
   void broker_answered(const BrokerRoute& route) override;
   void broker_left(const BrokerRoute& route, bool served) override;

@@ -47,16 +47,22 @@ void Shard::broker_connected(const BrokerRoute& route, std::uint64_t us) {
   route.target->server->connect.record(us);
 }
 
-void Shard::broker_failed(const BrokerRoute& route, BrokerFault fault, int error) {
+std::unique_ptr<BrokerTls> Shard::broker_tls(const BrokerRoute& route) {
+  const BrokerTlsContext* tls = brokers_.list(route.upstream).tls;
+  return tls != nullptr ? std::make_unique<BrokerTls>(*tls, route.target->server->endpoint) : nullptr;
+}
+
+void Shard::broker_failed(const BrokerRoute& route, BrokerFault fault, int error, std::string_view what) {
+  const std::string why = std::string(to_string(fault)) + (what.empty() ? "" : ": ") + std::string(what);
   BrokerTarget& target = *route.target;
   target.server->faults[static_cast<std::size_t>(fault)].fetch_add(1, std::memory_order_relaxed);
   log_.debug("upstream-failed", {{"upstream", parts_.config->upstreams[route.upstream].name},
                                  {"server", target.server->text},
                                  {"address", target.text},
-                                 {"why", to_string(fault)},
+                                 {"why", why},
                                  {"errno", error}});
   if (follows_connect(fault)) return;
-  say_health(route.upstream, target, target.health.unreachable(), to_string(fault), error);
+  say_health(route.upstream, target, target.health.unreachable(), why, error);
 }
 
 void Shard::broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) {

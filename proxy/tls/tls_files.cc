@@ -45,6 +45,14 @@ std::vector<std::string> server_names(const Certificate& leaf) {
   return names;
 }
 
+Answer<KeyPtr> load_private_key(const std::string& path) {
+  auto pem = read_file(path, kFileLimit);
+  if (!pem) return pem.error();
+  auto key = parse_key(*pem, path);
+  OPENSSL_cleanse(pem->data(), pem->size());
+  return key;
+}
+
 ServerCertificate ServerCertificate::share() const {
   EVP_PKEY_up_ref(key.get());
   return {chain, KeyPtr(key.get()), names};

@@ -32,6 +32,9 @@ Answer<std::vector<ServerCertificate>> load_server_certificates(const std::vecto
 Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, std::string_view key_pem,
                                                    const std::string& chain_from, const std::string& key_from);
 
+// PEM, not encrypted. A refusal names the file.
+Answer<KeyPtr> load_private_key(const std::string& path);
+
 // Why a client that looks at dates refuses it at `now`, in Unix seconds: "has expired" or "is not valid yet"; empty:
 // it does not.
 std::string_view date_flaw(const Certificate& leaf, std::int64_t now);

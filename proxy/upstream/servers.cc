@@ -49,12 +49,15 @@ bool UpstreamInfo::any_up() const {
 
 Answer<std::unique_ptr<Upstreams>> Upstreams::create(const Config& config) {
   auto made = std::make_unique<Upstreams>();
+  auto tls = prepare_broker_tls(config.upstreams);
+  if (!tls) return tls.error();
   for (const UpstreamConfig& configured : config.upstreams) {
     auto sources = sources_of(configured);
     if (!sources) return sources.error();
     auto upstream = std::make_unique<Upstream>();
     upstream->config = configured;
     upstream->sources = std::move(*sources);
+    upstream->tls = std::move((*tls)[configured.name]);
     for (const Endpoint& endpoint : configured.servers) add_server(*upstream, endpoint);
     made->make_list(*upstream);
     made->upstreams_.push_back(std::move(upstream));
@@ -89,6 +92,7 @@ void Upstreams::make_list(Upstream& upstream) {
   list->connack_ms = milliseconds(upstream.config.connack_timeout);
   list->health = upstream.config.health;
   list->proxy_protocol = upstream.config.proxy_protocol;
+  list->tls = upstream.tls.get();
   std::uint64_t taken = 0;
   for (const auto& target : upstream.targets) taken |= std::uint64_t{1} << target->slot;
   for (const Named& named : upstream.servers) {
@@ -143,10 +147,12 @@ bool Upstreams::set_addresses(std::size_t upstream, const std::string& server,
   return true;
 }
 
-bool Upstreams::configure(std::size_t upstream, const UpstreamConfig& config) {
+bool Upstreams::configure(std::size_t upstream, const UpstreamConfig& config, std::unique_ptr<BrokerTlsContext> tls) {
   const std::lock_guard lock(mutex_);
   Upstream& of = *upstreams_[upstream];
   of.config = config;
+  std::swap(of.tls, tls);
+  if (tls) of.replaced_tls.push_back(std::move(tls));
   std::vector<Named> before = std::move(of.servers);
   of.servers.clear();
   for (const Endpoint& endpoint : config.servers) {
@@ -176,6 +182,7 @@ void Upstreams::collect() {
   const std::lock_guard lock(mutex_);
   for (const auto& upstream : upstreams_) {
     upstream->replaced.clear();
+    upstream->replaced_tls.clear();
     const std::vector<BrokerTarget*>& listed = upstream->list->targets;
     std::erase_if(upstream->targets, [&](const auto& target) {
       return target->holds.load(std::memory_order_acquire) == 0 &&

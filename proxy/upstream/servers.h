@@ -18,6 +18,7 @@
 #include "proxy/config/config.h"
 #include "proxy/session/broker_fault.h"
 #include "proxy/session/counters.h"
+#include "proxy/tls/tls_broker.h"
 #include "proxy/upstream/address.h"
 #include "proxy/upstream/health.h"
 
@@ -56,6 +57,7 @@ struct TargetList {
   std::uint64_t connect_ms = 0, connack_ms = 0;  // a probe's
   HealthCheck health = HealthCheck::Tcp;
   bool proxy_protocol = false;
+  const BrokerTlsContext* tls = nullptr;  // null: plain. As long as the list is in force
 };
 
 // As an operator sees it.
@@ -100,7 +102,7 @@ class Upstreams {
   bool set_addresses(std::size_t upstream, const std::string& server, const Answer<std::vector<ServerAddress>>& found,
                      std::uint64_t now_ms);
   // Other servers and other settings of one that goes on; the sessions of a server that is gone go on, too.
-  bool configure(std::size_t upstream, const UpstreamConfig& config);
+  bool configure(std::size_t upstream, const UpstreamConfig& config, std::unique_ptr<BrokerTlsContext> tls);
   // Every shard has the list in force: those it replaced, and targets that nobody holds, are given back.
   void collect();
 
@@ -127,6 +129,7 @@ class Upstreams {
   };
   struct Upstream {
     UpstreamConfig config;
+    std::unique_ptr<BrokerTlsContext> tls;
     std::vector<ServerAddress> sources;
     std::vector<Named> servers;                      // in the order of the configuration
     std::vector<std::unique_ptr<NamedServer>> left;  // no longer configured; they keep their counts for their targets
@@ -134,6 +137,7 @@ class Upstreams {
     std::atomic<std::uint64_t> turn{0};
     std::unique_ptr<const TargetList> list;
     std::vector<std::unique_ptr<const TargetList>> replaced;
+    std::vector<std::unique_ptr<BrokerTlsContext>> replaced_tls;
   };
 
   void make_list(Upstream& upstream);

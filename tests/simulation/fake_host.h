@@ -66,7 +66,13 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   }
   bool another_source(const BrokerRoute&, unsigned attempt) override { return attempt < sources; }
   void broker_connected(const BrokerRoute&, std::uint64_t) override { ++connected; }
-  void broker_failed(const BrokerRoute&, BrokerFault fault, int) override { faults.push_back(fault); }
+  std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute&) override {
+    return tls != nullptr ? std::make_unique<BrokerTls>(*tls, Endpoint{"broker.test", 8883, ""}) : nullptr;
+  }
+  void broker_failed(const BrokerRoute&, BrokerFault fault, int, std::string_view what) override {
+    faults.push_back(fault);
+    why = what;
+  }
   void broker_unanswered(const BrokerRoute&, std::uint64_t who, bool proven) override {
     EXPECT_NE(who, 0U);
     ++(proven ? blamed_proven : blamed);
@@ -134,6 +140,8 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0;
   int held = 0, connected = 0, answered = 0, left_served = 0, blamed = 0, blamed_proven = 0;
   std::vector<BrokerFault> faults;
+  std::string why;                        // of the last
+  const BrokerTlsContext* tls = nullptr;  // of all brokers; null: plain
   std::vector<int> shortages;
   unsigned sources = 0;
   std::uint64_t wait_us = 0;  // the first server is in slow start

@@ -9,6 +9,7 @@
 
 #include "proxy/proxy_protocol/proxy_header.h"
 #include "proxy/tls/ticket_keys.h"
+#include "tests/proxy/tls/openssl_server.h"
 
 namespace sallyport::test {
 
@@ -23,6 +24,8 @@ struct Shared {
   ListenerConfig listener, tcp_listener;
   TicketKeys keys{std::time(nullptr)};
   std::unique_ptr<TlsContext> tls, tls_with_tickets;
+  std::unique_ptr<OpensslServer> broker;
+  std::unique_ptr<BrokerTlsContext> to_broker;
 
   Shared() {
     listener.name = "simulated";
@@ -35,6 +38,12 @@ struct Shared {
     tcp_listener.protocol = Protocol::Tcp;
     auto made = TlsContext::create(listener);
     if (made) tls = std::move(*made);
+    Leaf leaf;
+    leaf.subject_alt_name = "DNS:broker.test";
+    leaf.extended_key_usage = "serverAuth";
+    broker = std::make_unique<OpensslServer>(make(leaf, &ca));
+    auto client = BrokerTlsContext::create({dir.write("ca", ca.certificate.pem()), "", "", ""});
+    if (client) to_broker = std::move(*client);
     auto other = TlsContext::create(listener, &keys);
     if (other) tls_with_tickets = std::move(*other);
   }
@@ -128,6 +137,7 @@ World::World(const Script& chosen, std::uint64_t seed)
 World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> used)
     : random(seed), script(chosen), config(listener(chosen.tcp)), owned(std::move(used)), session(*owned) {
   config.idle_timeout = script.idle_timeout;
+  if (script.broker_tls) host.tls = shared().to_broker.get();
   // Written anew, to the same bytes: nothing else about the session may differ.
   if (seed % 3 == 2 && !script.tcp) upstream.client_id = *IdentityTemplate::parse("{client_id}");
   client_socket = io.open(0);
@@ -260,6 +270,41 @@ void World::client_acts() {
 }
 
 // A socket that is new is another broker, which has heard nothing yet.
+// The same broker's TLS for all: tickets of one run are honoured in the next.
+void World::shake_with_broker() {
+  if (!script.broker_tls || !host.broker.valid()) return;
+  OpensslServer& broker = *shared().broker;
+  if (std::exchange(broker_with_tls_, host.broker.handle()) != host.broker.handle()) {
+    broker.accept();
+    broker_heard_.clear();
+  }
+  if (SSL_is_init_finished(broker.ssl()) != 0) return;
+  broker_heard_ += broker.hears(span_of(io.peer_reads(host.broker, 1 + random() % 3000)));
+  if (const std::string gives = broker.gives(); !gives.empty()) io.peer_writes(host.broker, gives);
+}
+
+std::string World::broker_reads(std::size_t most) {
+  const std::string bytes = io.peer_reads(host.broker, most);
+  if (!script.broker_tls) return bytes;
+  if (broker_with_tls_ != host.broker.handle()) return {};
+  broker_heard_ += shared().broker->hears(span_of(bytes));
+  return std::exchange(broker_heard_, {});
+}
+
+void World::broker_writes(const std::string& bytes) {
+  if (!script.broker_tls) return io.peer_writes(host.broker, bytes);
+  shared().broker->says(bytes);
+  io.peer_writes(host.broker, shared().broker->gives());
+}
+
+void World::broker_ends() {
+  if (script.broker_tls) {
+    shared().broker->closes();
+    io.peer_writes(host.broker, shared().broker->gives());
+  }
+  io.peer_ends(host.broker);
+}
+
 bool World::meets_next_broker() {
   if (!host.broker.valid() || host.connected <= brokers_met) return brokers_met > 0;
   EXPECT_TRUE(client_sends.compare(0, broker_got.size(), broker_got) == 0) << "a broker got other bytes than were sent";
@@ -274,33 +319,33 @@ bool World::meets_next_broker() {
 
 // It takes the CONNECT, and perhaps more, and does not answer.
 void World::broker_fails() {
-  broker_hears(io.peer_reads(host.broker, 1 + random() % 30'000));
+  broker_hears(broker_reads(1 + random() % 30'000));
   if (broker_finished || broker_got.size() < connect_packet(script.mqtt5).size()) return;
   broker_finished = true;
   switch (script.failing) {
-    case Script::Failing::Closes: return io.peer_ends(host.broker);
+    case Script::Failing::Closes: return broker_ends();
     case Script::Failing::Resets: return io.peer_resets(host.broker);
     case Script::Failing::Silent: return;
     case Script::Failing::Unavailable:
-      return io.peer_writes(host.broker,
-                            script.mqtt5 ? std::string("\x20\x03\0\x88\0", 5) : std::string("\x20\x02\0\x03", 4));
-    case Script::Failing::Rubbish: return io.peer_writes(host.broker, "HTTP/1.1 400 Bad Request\r\n\r\n");
+      return broker_writes(script.mqtt5 ? std::string("\x20\x03\0\x88\0", 5) : std::string("\x20\x02\0\x03", 4));
+    case Script::Failing::Rubbish: return broker_writes("HTTP/1.1 400 Bad Request\r\n\r\n");
   }
 }
 
 void World::broker_acts() {
+  shake_with_broker();
   if (!meets_next_broker()) return;
   if (brokers_met <= script.failing_brokers) return broker_fails();
   // Also one that hangs later has taken its CONNECT.
   const std::size_t greeting = script.tcp ? 0 : connect_packet(script.mqtt5).size();
   if (turns >= script.broker_reads_from_turn) {
-    broker_hears(io.peer_reads(host.broker, 1 + random() % 30'000));
+    broker_hears(broker_reads(1 + random() % 30'000));
   } else if (broker_got.size() < greeting) {
-    broker_hears(io.peer_reads(host.broker, greeting - broker_got.size()));
+    broker_hears(broker_reads(greeting - broker_got.size()));
   }
   if (broker_sent < broker_sends.size() && broker_got.size() >= connect_packet(script.mqtt5).size()) {
     const std::size_t n = std::min<std::size_t>(broker_sends.size() - broker_sent, 1 + random() % 20'000);
-    io.peer_writes(host.broker, broker_sends.substr(broker_sent, n));
+    broker_writes(broker_sends.substr(broker_sent, n));
     broker_sent += n;
   }
   if (broker_finished) return;
@@ -313,7 +358,8 @@ void World::broker_acts() {
     case Script::BrokerEnd::Reset: broker_finished = broker_sent > broker_sends.size() / 2; break;
   }
   if (!broker_finished) return;
-  if (script.broker_end == Script::BrokerEnd::Reset) io.peer_resets(host.broker);
+  if (script.broker_end != Script::BrokerEnd::Reset) return broker_ends();
+  io.peer_resets(host.broker);
   io.peer_ends(host.broker);
 }
 
@@ -324,7 +370,7 @@ bool World::turn() {
   if (script.cut_at_turn == turns) {
     if (host.index().count_of_device(host.verdict.identity->fingerprint) == 1) {
       in_flight_at_cut = io.sending_bytes(host.broker);
-      broker_hears(io.peer_reads(host.broker, SIZE_MAX));
+      broker_hears(broker_reads(SIZE_MAX));
       broker_bytes_at_cut = broker_got.size();
       session.cut(Reason::DeviceInactive);
     }
@@ -361,7 +407,7 @@ void World::run() {
     if (!bytes.empty()) client->take(span_of(bytes));
     client->handshake();
     client_got += client->receive();
-    if (host.broker.valid()) broker_hears(io.peer_reads(host.broker, SIZE_MAX));
+    if (host.broker.valid()) broker_hears(broker_reads(SIZE_MAX));
   }
 }
 

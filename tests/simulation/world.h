@@ -36,7 +36,8 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool tcp = false;  // the listener's protocol
+  bool broker_tls = false;  // the way to the brokers is TLS
+  bool tcp = false;         // the listener's protocol
   std::chrono::milliseconds idle_timeout{0};
   bool place_taken = false;        // the device has as many sessions as it may have
   std::string from_balancer;       // the connection is a balancer's, who says this before the client's first byte
@@ -95,6 +96,10 @@ class World {
   void client_ends();
   void client_acts();
   bool meets_next_broker();
+  void shake_with_broker();
+  std::string broker_reads(std::size_t most);
+  void broker_writes(const std::string& bytes);
+  void broker_ends();
   void broker_fails();
   void broker_acts();
   void broker_hears(const std::string& bytes);
@@ -102,6 +107,8 @@ class World {
   std::size_t client_wrote_ = 0;                               // ciphertext
   std::vector<std::pair<std::size_t, std::size_t>> whole_at_;  // after how much of it how much of what is said is whole
   bool harmed_ = false;
+  int broker_with_tls_ = -1;  // whose connection the broker's TLS has now
+  std::string broker_heard_;  // decrypted, and not read yet
 };
 
 std::string connect_packet();
