@@ -104,9 +104,8 @@ class BrokerTlsContext::Sessions {
   std::map<std::string, SessionPtr> by_server_;
 };
 
-BrokerTlsContext::BrokerTlsContext(SSL_CTX* context, std::string server_name, std::vector<Certificate> trusted,
-                                   std::vector<Certificate> shown)
-    : context_(context), server_name_(std::move(server_name)), trusted_(std::move(trusted)), shown_(std::move(shown)) {}
+BrokerTlsContext::BrokerTlsContext(SSL_CTX* context, std::string server_name)
+    : context_(context), server_name_(std::move(server_name)) {}
 
 BrokerTlsContext::~BrokerTlsContext() {
   SSL_CTX_free(context_);
@@ -141,8 +140,10 @@ Answer<std::unique_ptr<BrokerTlsContext>> BrokerTlsContext::create(const BrokerT
   sessions.release();
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), &BrokerTls::keep_session);
-  return std::unique_ptr<BrokerTlsContext>(
-      new BrokerTlsContext(context.release(), config.server_name, std::move(*trusted), std::move(shown)));
+  std::unique_ptr<BrokerTlsContext> made(new BrokerTlsContext(context.release(), config.server_name));
+  made->trusted_ = std::move(*trusted);
+  made->shown_ = std::move(shown);
+  return made;
 }
 
 Answer<BrokerTlsContexts> prepare_broker_tls(const std::vector<UpstreamConfig>& upstreams) {

@@ -39,12 +39,11 @@ class BrokerTlsContext {
  private:
   friend class BrokerTls;
   class Sessions;
-  BrokerTlsContext(SSL_CTX* context, std::string server_name, std::vector<Certificate> trusted,
-                   std::vector<Certificate> shown);
+  BrokerTlsContext(SSL_CTX* context, std::string server_name);
 
   SSL_CTX* const context_;  // a reference; owns the Sessions
   const std::string server_name_;
-  const std::vector<Certificate> trusted_, shown_;
+  std::vector<Certificate> trusted_, shown_;
 };
 
 // Of each upstream that has TLS, by its name.

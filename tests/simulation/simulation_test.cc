@@ -90,6 +90,7 @@ bool run_one(std::uint64_t seed, bool broker_tls) {
     }
     if (script.client_end == ClientEnd::CloseNotify) {
       EXPECT_TRUE(world.client_got == world.broker_sends) << "bytes were lost: " << world.story();
+      EXPECT_EQ(world.broker_told, broker_tls) << "an orderly end has a close_notify";
       EXPECT_FALSE(world.io.peer_sees_reset(world.host.broker)) << "an orderly end became an abrupt one";
       EXPECT_EQ(world.host.ended_as, Cause::Closed);
     }

@@ -276,9 +276,10 @@ void World::shake_with_broker() {
   OpensslServer& broker = *shared().broker;
   if (std::exchange(broker_with_tls_, host.broker.handle()) != host.broker.handle()) {
     broker.accept();
+    ++tls_brokers_met_;
     broker_heard_.clear();
   }
-  if (SSL_is_init_finished(broker.ssl()) != 0) return;
+  if (SSL_is_init_finished(broker.ssl()) != 0 || tls_brokers_met_ <= script.silent_tls_brokers) return;
   broker_heard_ += broker.hears(span_of(io.peer_reads(host.broker, 1 + random() % 3000)));
   if (const std::string gives = broker.gives(); !gives.empty()) io.peer_writes(host.broker, gives);
 }
@@ -288,6 +289,7 @@ std::string World::broker_reads(std::size_t most) {
   if (!script.broker_tls) return bytes;
   if (broker_with_tls_ != host.broker.handle()) return {};
   broker_heard_ += shared().broker->hears(span_of(bytes));
+  broker_told = shared().broker->ended;
   return std::exchange(broker_heard_, {});
 }
 
@@ -298,7 +300,7 @@ void World::broker_writes(const std::string& bytes) {
 }
 
 void World::broker_ends() {
-  if (script.broker_tls) {
+  if (script.broker_tls && !script.cuts_off) {
     shared().broker->closes();
     io.peer_writes(host.broker, shared().broker->gives());
   }
@@ -306,7 +308,8 @@ void World::broker_ends() {
 }
 
 bool World::meets_next_broker() {
-  if (!host.broker.valid() || host.connected <= brokers_met) return brokers_met > 0;
+  const bool shakes = script.broker_tls && host.broker.handle() != asked.handle();  // with the next one
+  if (!host.broker.valid() || host.connected <= brokers_met) return brokers_met > 0 && !shakes;
   EXPECT_TRUE(client_sends.compare(0, broker_got.size(), broker_got) == 0) << "a broker got other bytes than were sent";
   ++brokers_met;
   asked = host.broker;

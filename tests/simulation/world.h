@@ -36,8 +36,10 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool broker_tls = false;  // the way to the brokers is TLS
-  bool tcp = false;         // the listener's protocol
+  bool broker_tls = false;     // the way to the brokers is TLS
+  int silent_tls_brokers = 0;  // the first ones never answer its ClientHello
+  bool cuts_off = false;       // the broker ends without a close_notify
+  bool tcp = false;            // the listener's protocol
   std::chrono::milliseconds idle_timeout{0};
   bool place_taken = false;        // the device has as many sessions as it may have
   std::string from_balancer;       // the connection is a balancer's, who says this before the client's first byte
@@ -91,6 +93,7 @@ class World {
   bool left_served = false;              // it drained while it was served
   int turns = 0;
   bool client_finished = false, broker_finished = false;
+  bool broker_told = false;  // by a close_notify, that nothing more comes
 
  private:
   void client_ends();
@@ -107,6 +110,7 @@ class World {
   std::size_t client_wrote_ = 0;                               // ciphertext
   std::vector<std::pair<std::size_t, std::size_t>> whole_at_;  // after how much of it how much of what is said is whole
   bool harmed_ = false;
+  int tls_brokers_met_ = 0;
   int broker_with_tls_ = -1;  // whose connection the broker's TLS has now
   std::string broker_heard_;  // decrypted, and not read yet
 };

@@ -166,6 +166,10 @@ def test_a_broker_that_does_not_take_our_certificate(serve_once, mosquitto, brok
         assert device.connect("x") == 3
     assert server.metric("upstream_failures_total", kind="tls") == 1
     assert any("certificate required" in why for why in down_why(server)), down_why(server)
+    # Its check finds it as well, if it goes as far.
+    asked = serve_once([listener(site)], upstreams=upstream(broker.address, ca=brokers_ca, health="mqtt"))
+    until("it is down", lambda: down_why(asked) != [])
+    assert "certificate required" in down_why(asked)[0]
 
 
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))

@@ -182,10 +182,9 @@ servers = ["127.0.0.1:1884"]
 }
 
 TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = false\n")),
-              IsEmpty());
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = true\n")),
-              ElementsAre(HasSubstr("'upstream.proxy_protocol' is not supported by this version yet")));
+  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"auto\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"openssl\"\n")),
+              ElementsAre(HasSubstr("'proxy.tls_engine' is not supported by this version yet")));
 }
 
 // A file with one listener and one upstream, each with lines of its own.
@@ -193,6 +192,30 @@ std::string led(const std::string& listener, const std::string& upstream) {
   return "[[listener]]\nname = \"mqtts\"\naddress = \"0.0.0.0:8883\"\nupstream = \"broker\"\n"
          "certificates = [ { chain = \"a.crt\", key = \"a.key\" } ]\n" +
          listener + "\n[[upstream]]\nname = \"broker\"\nservers = [\"127.0.0.1:1883\"]\n" + upstream + "\n";
+}
+
+TEST(Config, BrokerTlsIsReadAndChecked) {
+  const auto report =
+      parse_config(led("", "tls = { ca = \"a\", certificate = \"b\", key = \"c\", server_name = \"d\" }"), "x.toml");
+  ASSERT_THAT(report.problems, IsEmpty());
+  const BrokerTlsConfig& tls = report.config.upstreams[0].tls;
+  EXPECT_TRUE(tls.asked());
+  EXPECT_EQ(tls.ca + tls.certificate + tls.key + tls.server_name, "abcd");
+  EXPECT_FALSE(parse_config(kSmallest, "x").config.upstreams[0].tls.asked());
+  EXPECT_THAT(problems_of(led("", "tls = {}")), IsEmpty());
+  EXPECT_THAT(problems_of(led("", "tls = true")), ElementsAre(HasSubstr("'upstream.tls' holds { ca = ")));
+  EXPECT_THAT(problems_of(led("", "tls = { server_name = \"d\" }")),
+              ElementsAre(HasSubstr("'upstream.tls.ca' is missing")));
+  EXPECT_THAT(problems_of(led("", "tls = { ca = \"a\", key = \"b\" }")), ElementsAre(HasSubstr("go together")));
+  EXPECT_THAT(problems_of(led("", "tls = { ca = \"a\", certificate = \"b\" }")),
+              ElementsAre(HasSubstr("x.toml:10:33: 'upstream.tls.certificate' and 'upstream.tls.key' go together")));
+  EXPECT_THAT(problems_of(led("", "tls = { ca = \"a\", cert = \"b\" }")), ElementsAre(HasSubstr("unknown key")));
+  EXPECT_THAT(problems_of(led("", "proxy_protocol = true\ntls = { ca = \"a\" }")),
+              ElementsAre(HasSubstr("x.toml:10:18: 'upstream.proxy_protocol' goes before TLS, in clear")));
+  const std::string local = "\n[[upstream]]\nname = \"local\"\nservers = [\"unix:/b\"]\n";
+  EXPECT_THAT(problems_of(led("", local + "tls = { ca = \"a\" }")),
+              ElementsAre(HasSubstr("'upstream.tls.server_name' is missing: unix:/b has no host")));
+  EXPECT_THAT(problems_of(led("", local + "tls = { ca = \"a\", server_name = \"b\" }")), IsEmpty());
 }
 
 TEST(Config, TemplatesAreReadWithTheirPlaces) {

@@ -127,7 +127,7 @@ TEST(Upstreams, ServersChangeWhileSessionsGoOn) {
   ASSERT_TRUE(upstreams->drain("u", "127.0.0.1:2", true));
   UpstreamConfig next = named({{"127.0.0.1", 3, ""}, {"127.0.0.1", 2, ""}});
   next.balance = Balance::RoundRobin;
-  EXPECT_TRUE(upstreams->configure(0, next));
+  EXPECT_TRUE(upstreams->configure(0, next, nullptr));
   upstreams->collect();
   EXPECT_THAT(texts(*upstreams), ElementsAre("127.0.0.1:3", "127.0.0.1:2"));
   EXPECT_EQ(upstreams->list(0)->targets[1], second);
@@ -136,14 +136,14 @@ TEST(Upstreams, ServersChangeWhileSessionsGoOn) {
   EXPECT_EQ(upstreams->list(0)->balance, Balance::RoundRobin);
   EXPECT_EQ(first->server->text, "127.0.0.1:1") << "its session may still ask";
   // One that comes back before its last session has ended is the same.
-  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}})));
+  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}}), nullptr));
   upstreams->collect();
   EXPECT_EQ(upstreams->list(0)->targets[0], first);
   EXPECT_EQ(upstreams->info(0)[0].servers[0].sessions, 1U);
-  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 2, ""}})));
+  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 2, ""}}), nullptr));
   first->holds = first->sessions = 0;
   upstreams->collect();
-  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}})));
+  EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}}), nullptr));
   upstreams->collect();
   EXPECT_EQ(upstreams->info(0)[0].servers[0].sessions, 0U) << "after that it is a new one";
 }
