@@ -242,7 +242,8 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                  [](Operator& speaking) { return speaking.upstream_list(); });
   plain_command(*upstream, parsed, "show", "show one upstream, each address of its servers", {{"NAME", "the upstream"}},
                 [&parsed](Operator& speaking) { return speaking.upstream_show(parsed.first); });
-  plain_command(*upstream, parsed, "drain", "send no new session to a server, until undrain or a restart; those it has go on",
+  plain_command(*upstream, parsed, "drain",
+                "send no new session to a server, until undrain or a restart; those it has go on",
                 {{"NAME", "the upstream"}, {"SERVER", "as the configuration writes it"}},
                 [&parsed](Operator& speaking) { return speaking.upstream_drain(parsed.first, parsed.second); });
   plain_command(*upstream, parsed, "undrain", "send new sessions to a drained server again",

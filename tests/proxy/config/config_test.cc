@@ -182,10 +182,9 @@ servers = ["127.0.0.1:1884"]
 }
 
 TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = false\n")),
-              IsEmpty());
-  EXPECT_THAT(problems_of(with("[[upstream]]\nname = \"two\"\nservers = [\"h:1\"]\nproxy_protocol = true\n")),
-              ElementsAre(HasSubstr("'upstream.proxy_protocol' is not supported by this version yet")));
+  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"auto\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"openssl\"\n")),
+              ElementsAre(HasSubstr("'proxy.tls_engine' is not supported by this version yet")));
 }
 
 // A file with one listener and one upstream, each with lines of its own.
