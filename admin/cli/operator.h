@@ -79,7 +79,7 @@ class Operator {
   int listener_use_cert(const std::string& name, const std::string& id);
   int listener_auth(const std::string& name, const std::string& mode);
   int listener_reset(const std::string& name);
-  int session_list(const std::string& device, const std::string& ca);
+  int session_list(const std::string& device, const std::string& ca, bool clones);
   int session_cut(const std::string& id);
   int rejections(const RejectionOptions& filter);
   int token_create(const TokenOptions& token);
