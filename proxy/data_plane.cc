@@ -46,7 +46,9 @@ class DataPlane::Impl {
         tickets(std::time(nullptr)),
         by_listener(c.listeners.size()),
         address_limits(c.listeners.size()),
-        device_sessions(c.listeners.size()) {}
+        device_sessions(c.listeners.size()),
+        device_rates(c.listeners.size()),
+        registration_pace(c.registry.max_registrations_per_second_per_ca) {}
 
   // Posts to every shard that still runs and waits for their answers.
   template <typename What>
@@ -111,6 +113,9 @@ class DataPlane::Impl {
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
   std::deque<DeviceSessions> device_sessions;
+  std::deque<RateTable> device_rates;
+  RateTable registration_rates;
+  std::atomic<std::uint64_t> registration_pace;
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ListeningSocket> listening;  // the shards own them
   CutsElsewhere* elsewhere = nullptr;
@@ -186,7 +191,11 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
                    .address_limits = &impl_->address_limits,
-                   .device_sessions = &impl_->device_sessions};
+                   .device_sessions = &impl_->device_sessions,
+                   .device_rates = &impl_->device_rates,
+                   .registration_rates = &impl_->registration_rates,
+                   .registration_pace = &impl_->registration_pace,
+                   .shards = &impl_->shards};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);
@@ -338,6 +347,10 @@ void DataPlane::set_cut_pace(std::uint64_t per_second) {
   impl_->ask(SetCutPace{per_second});
 }
 
+void DataPlane::set_registration_pace(std::uint64_t per_second) {
+  impl_->registration_pace.store(per_second, std::memory_order_relaxed);
+}
+
 void DataPlane::tick(std::int64_t now) {
   impl_->tickets.rotate(now);
   const std::lock_guard lock(impl_->changing);
@@ -405,8 +418,8 @@ Impact DataPlane::impact_of_ca(const Digest& id) {
 }
 
 // The token is "SHARD-PLACE".
-Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
-                                        std::string_view page_token) {
+Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optional<Digest> ca, bool clones,
+                                        std::size_t limit, std::string_view page_token) {
   std::size_t shard = 0, place = 0;
   if (!page_token.empty()) {
     const auto* end = page_token.data() + page_token.size();
@@ -417,7 +430,7 @@ Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optio
   }
   SessionPage page;
   while (shard < impl_->shards.size() && page.sessions.size() < limit) {
-    SessionQuery query{device, ca, place, limit - page.sessions.size(), {}, std::nullopt};
+    SessionQuery query{device, ca, clones, place, limit - page.sessions.size(), {}, std::nullopt};
     Reply reply;
     impl_->shards[shard]->mailbox().post({ListSessions{&query}, &reply});
     reply.wait();

@@ -344,7 +344,7 @@ TEST_P(DataPlaneTest, TheBrokerIsToldWhoTheDeviceIs) {
     device.send(connect_packet() + (pipelined ? "behind it" : ""));
     const std::string echo = kLetIn + told + (pipelined ? "behind it" : "");
     EXPECT_EQ(device.receive(echo.size()), echo);
-    EXPECT_EQ(plane_->sessions(known.certificate.fingerprint(), {}, 10, "")->sessions.back().client_id, "xc");
+    EXPECT_EQ(plane_->sessions(known.certificate.fingerprint(), {}, false, 10, "")->sessions.back().client_id, "xc");
   }
   Device refused(port_, unusable);
   ASSERT_TRUE(refused.handshake());
@@ -595,8 +595,8 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   ASSERT_TRUE(nobody.handshake());
   nobody.send(connect_packet());
   ASSERT_EQ(nobody.receive(19), echoed());
-  ASSERT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 1U);
-  EXPECT_FALSE(plane_->sessions({}, {}, 10, "")->sessions[0].device);
+  ASSERT_EQ(plane_->sessions({}, {}, false, 10, "")->sessions.size(), 1U);
+  EXPECT_FALSE(plane_->sessions({}, {}, false, 10, "")->sessions[0].device);
   auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                            std::move(*load_server_certificates(config_.listeners[0].certificates)));
   ASSERT_TRUE(prepared);
@@ -606,7 +606,7 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
   EXPECT_EQ(device.receive(19), echoed());
-  const auto page = plane_->sessions(known.certificate.fingerprint(), {}, 10, "");
+  const auto page = plane_->sessions(known.certificate.fingerprint(), {}, false, 10, "");
   ASSERT_EQ(page->sessions.size(), 1U);
   EXPECT_EQ(page->sessions[0].cn, "known");
   EXPECT_EQ(plane_->listeners().at(0).auth, "mutual");
@@ -635,11 +635,11 @@ TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
     ASSERT_EQ(device->receive(19), echoed());
   }
   under_way.handshake_but_for_the_end();
-  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, 10, "")->sessions.size() == 4; }));
+  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, false, 10, "")->sessions.size() == 4; }));
   reload({device_ca_.certificate.fingerprint(), other_ca.certificate.fingerprint()});
-  EXPECT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
+  EXPECT_EQ(plane_->sessions({}, {}, false, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
   reload({device_ca_.certificate.fingerprint()});
-  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, 10, "")->sessions.empty())
+  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, false, 10, "")->sessions.empty())
       << "in force when answered";
   EXPECT_TRUE(two.ended());
   EXPECT_TRUE(three.ended());
@@ -823,7 +823,7 @@ TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
     EXPECT_EQ(connected(modest)->receive(19), echoed()) << "others have places of their own";
     EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
     if (round == 1) {
-      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "");
+      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, false, 10, "");
       ASSERT_EQ(page->sessions.size(), 3U);
       for (const SessionInfo& session : page->sessions) EXPECT_TRUE(plane_->cut_session(session.id));
     }
@@ -937,7 +937,7 @@ TEST_P(DataPlaneTest, ClosingIsPaced) {
   }
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(identity.certificate.fingerprint())); }));
   ASSERT_TRUE(registrar_->set_device_status(identity.certificate.fingerprint(), DeviceStatus::Revoked));
-  EXPECT_TRUE(plane_->sessions(identity.certificate.fingerprint(), {}, 100, "")->sessions.empty());
+  EXPECT_TRUE(plane_->sessions(identity.certificate.fingerprint(), {}, false, 100, "")->sessions.empty());
   std::uint64_t closing = 0;
   for (const ShardInfo& shard : plane_->shard_info()) closing += shard.closing;
   EXPECT_GT(closing, 20U);
@@ -962,7 +962,7 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
     std::set<std::uint64_t> ids;
     std::string token;
     do {
-      const auto page = plane_->sessions(of_device, of_ca, limit, token);
+      const auto page = plane_->sessions(of_device, of_ca, false, limit, token);
       EXPECT_TRUE(page && page->sessions.size() <= limit);
       for (const SessionInfo& session : page->sessions) EXPECT_TRUE(ids.insert(session.id).second) << "twice";
       token = page->next_page_token;
@@ -977,18 +977,50 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
   }
 }
 
+// The kernel spreads them over both shards: whoever is cut, and who is listed, is found on either.
+TEST_P(DataPlaneTest, OneCertificateInTwoPlacesIsCutWhereverItIs) {
+  config_.shards = 2;
+  config_.listeners[0].clones = Clones::CutOld;
+  start();
+  const Identity509 identity = make_device("twice", device_ca_);
+  const auto named = [](char name) {
+    std::string packet = connect_packet();
+    packet.back() = name;
+    return packet;
+  };
+  std::vector<std::unique_ptr<Device>> devices;
+  for (char name = 'a'; name < 'i'; ++name) {
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(named(name));
+    ASSERT_EQ(devices.back()->receive(19), kLetIn + named(name));
+    if (devices.size() > 1) {
+      EXPECT_TRUE(devices[devices.size() - 2]->ended());
+    }
+  }
+  const Digest device = identity.certificate.fingerprint();
+  EXPECT_TRUE(eventually([&] { return plane_->sessions(device, {}, false, 10, "")->sessions.size() == 1; }));
+  EXPECT_EQ(plane_->sessions(device, {}, false, 10, "")->sessions[0].client_id, "h") << "the last that came";
+  devices.push_back(std::make_unique<Device>(port_, identity));
+  ASSERT_TRUE(devices.back()->handshake());
+  devices.back()->send(named('h'));
+  ASSERT_EQ(devices.back()->receive(19), kLetIn + named('h'));
+  EXPECT_EQ(plane_->sessions(device, {}, false, 10, "")->sessions.size(), 2U) << "the same device on the same way";
+  EXPECT_TRUE(plane_->sessions(device, {}, true, 10, "")->sessions.empty());
+}
+
 TEST_P(DataPlaneTest, WhoHasNotProvenAnythingIsListedAsNobody) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   Device device(port_, identity);
   device.handshake_but_for_the_end();
   std::this_thread::sleep_for(50ms);  // by then its certificate was judged
-  const auto all = plane_->sessions({}, {}, 10, "");
+  const auto all = plane_->sessions({}, {}, false, 10, "");
   ASSERT_EQ(all->sessions.size(), 1U);
   EXPECT_EQ(all->sessions[0].state, "handshaking");
   EXPECT_FALSE(all->sessions[0].device);
   EXPECT_EQ(all->sessions[0].cn, "");
-  EXPECT_TRUE(plane_->sessions({}, device_ca_.certificate.fingerprint(), 10, "")->sessions.empty());
+  EXPECT_TRUE(plane_->sessions({}, device_ca_.certificate.fingerprint(), false, 10, "")->sessions.empty());
 }
 
 TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
