@@ -977,6 +977,33 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
   }
 }
 
+// What was let in before a reload: the newcomer's own sessions stay.
+TEST_P(DataPlaneTest, OneCertificateInTwoPlacesKeepsTheNewcomersOwn) {
+  start();
+  const Identity509 identity = make_device("twice", device_ca_);
+  std::vector<std::unique_ptr<Device>> devices;
+  const auto connected = [&](char name) {
+    std::string packet = connect_packet();
+    packet.back() = name;
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    EXPECT_TRUE(devices.back()->handshake());
+    devices.back()->send(packet);
+    EXPECT_EQ(devices.back()->receive(19).size(), 19U);
+  };
+  connected('a');
+  connected('b');
+  config_.listeners[0].clones = Clones::CutOld;
+  auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
+                                           std::move(*load_server_certificates(config_.listeners[0].certificates)));
+  ASSERT_TRUE(prepared);
+  plane_->install_listener(0, std::move(*prepared));
+  connected('a');
+  EXPECT_TRUE(devices[1]->ended());
+  const auto page = plane_->sessions(identity.certificate.fingerprint(), {}, false, 10, "");
+  ASSERT_EQ(page->sessions.size(), 2U);
+  for (const SessionInfo& session : page->sessions) EXPECT_EQ(session.client_id, "a");
+}
+
 // The kernel spreads them over both shards: whoever is cut, and who is listed, is found on either.
 TEST_P(DataPlaneTest, OneCertificateInTwoPlacesIsCutWhereverItIs) {
   config_.shards = 2;
