@@ -47,8 +47,7 @@ class DataPlane::Impl {
         by_listener(c.listeners.size()),
         address_limits(c.listeners.size()),
         device_sessions(c.listeners.size()),
-        device_rates(c.listeners.size()),
-        registration_pace(c.registry.max_registrations_per_second_per_ca) {}
+        device_rates(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   template <typename What>
@@ -115,7 +114,7 @@ class DataPlane::Impl {
   std::deque<DeviceSessions> device_sessions;
   std::deque<RateTable> device_rates;
   RateTable registration_rates;
-  std::atomic<std::uint64_t> registration_pace;
+  std::atomic<std::uint64_t> registration_pace{config.registry.max_registrations_per_second_per_ca};
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ListeningSocket> listening;  // the shards own them
   CutsElsewhere* elsewhere = nullptr;
