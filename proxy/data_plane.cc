@@ -46,7 +46,8 @@ class DataPlane::Impl {
         tickets(std::time(nullptr)),
         by_listener(c.listeners.size()),
         address_limits(c.listeners.size()),
-        device_sessions(c.listeners.size()) {}
+        device_sessions(c.listeners.size()),
+        device_rates(c.listeners.size()) {}
 
   // Posts to every shard that still runs and waits for their answers.
   template <typename What>
@@ -111,6 +112,9 @@ class DataPlane::Impl {
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
   std::deque<DeviceSessions> device_sessions;
+  std::deque<RateTable> device_rates;
+  RateTable registration_rates;
+  std::atomic<std::uint64_t> registration_pace{config.registry.max_registrations_per_second_per_ca};
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ListeningSocket> listening;  // the shards own them
   CutsElsewhere* elsewhere = nullptr;
@@ -186,7 +190,11 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
                    .address_limits = &impl_->address_limits,
-                   .device_sessions = &impl_->device_sessions};
+                   .device_sessions = &impl_->device_sessions,
+                   .device_rates = &impl_->device_rates,
+                   .registration_rates = &impl_->registration_rates,
+                   .registration_pace = &impl_->registration_pace,
+                   .shards = &impl_->shards};
   std::vector<ServerAddress> addresses;
   for (const ListenerConfig& listener : impl_->config.listeners) {
     auto address = resolve_address(listener.address, true);
@@ -338,6 +346,10 @@ void DataPlane::set_cut_pace(std::uint64_t per_second) {
   impl_->ask(SetCutPace{per_second});
 }
 
+void DataPlane::set_registration_pace(std::uint64_t per_second) {
+  impl_->registration_pace.store(per_second, std::memory_order_relaxed);
+}
+
 void DataPlane::tick(std::int64_t now) {
   impl_->tickets.rotate(now);
   const std::lock_guard lock(impl_->changing);
@@ -361,9 +373,8 @@ Answer<void> DataPlane::drain_server(std::string_view upstream, std::string_view
 void DataPlane::set_upstreams(const std::vector<UpstreamConfig>& upstreams, BrokerTlsContexts tls) {
   const std::lock_guard lock(impl_->changing);
   for (std::size_t i = 0; i < impl_->config.upstreams.size(); ++i) {
-    const auto next = std::find_if(upstreams.begin(), upstreams.end(), [&](const UpstreamConfig& each) {
-      return each.name == impl_->config.upstreams[i].name;
-    });
+    const std::string& name = impl_->config.upstreams[i].name;
+    const auto next = std::find_if(upstreams.begin(), upstreams.end(), [&](const auto& u) { return u.name == name; });
     if (next == upstreams.end()) continue;
     if (impl_->upstreams->configure(i, *next, std::move(tls[next->name]))) impl_->tell_targets(i);
   }
@@ -406,8 +417,8 @@ Impact DataPlane::impact_of_ca(const Digest& id) {
 }
 
 // The token is "SHARD-PLACE".
-Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
-                                        std::string_view page_token) {
+Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optional<Digest> ca, bool clones,
+                                        std::size_t limit, std::string_view page_token) {
   std::size_t shard = 0, place = 0;
   if (!page_token.empty()) {
     const auto* end = page_token.data() + page_token.size();
@@ -418,7 +429,7 @@ Answer<SessionPage> DataPlane::sessions(std::optional<Digest> device, std::optio
   }
   SessionPage page;
   while (shard < impl_->shards.size() && page.sessions.size() < limit) {
-    SessionQuery query{device, ca, place, limit - page.sessions.size(), {}, std::nullopt};
+    SessionQuery query{device, ca, clones, place, limit - page.sessions.size(), {}, std::nullopt};
     Reply reply;
     impl_->shards[shard]->mailbox().post({ListSessions{&query}, &reply});
     reply.wait();

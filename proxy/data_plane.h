@@ -125,6 +125,7 @@ class DataPlane final : public ChangeSink {
   // Configurations that were replaced and that a session may still have; install_listener() drops the others.
   std::size_t retired_configs() const;
   void set_cut_pace(std::uint64_t per_second);
+  void set_registration_pace(std::uint64_t per_second);  // of each CA; 0: no limit
   // About every second: rotates the ticket keys, and asks for the names of brokers that are due. The main thread.
   void tick(std::int64_t now);
   std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each
@@ -143,7 +144,7 @@ class DataPlane final : public ChangeSink {
   std::vector<std::uint64_t> sessions_of_devices(const std::vector<Digest>& ids);
   std::uint64_t sessions_of_device(const Digest& id);
   Impact impact_of_ca(const Digest& id);
-  Answer<SessionPage> sessions(std::optional<Digest> device, std::optional<Digest> ca, std::size_t limit,
+  Answer<SessionPage> sessions(std::optional<Digest> device, std::optional<Digest> ca, bool clones, std::size_t limit,
                                std::string_view page_token);
   bool cut_session(std::uint64_t id);   // false: there is no such session
   std::vector<Rejection> rejections();  // every shard's, merged; the last one first

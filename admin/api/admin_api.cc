@@ -241,7 +241,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        V,
        &A::list_sessions,
        "Live sessions; a page may be short, follow next_page_token",
-       {"device", "ca", "limit", "page_token"},
+       {"device", "ca", "clones", "limit", "page_token"},
        "",
        "SessionList"},
       {"DELETE", "/v1/sessions/{id}", O, &A::cut_session, "Cut one session", {}, "", "Cut"},

@@ -149,7 +149,10 @@ HttpResponse AdminApi::list_sessions(const Call& call) {
   }
   const auto limit = limit_of(call.request);
   if (!limit) return refused(limit.error());
-  const auto page = parts_.plane.sessions(device, ca, *limit, query_value(call.request.query, "page_token"));
+  const std::string clones = query_value(call.request.query, "clones");
+  if (!clones.empty() && clones != "true" && clones != "false") return invalid("clones must be true or false");
+  const auto page =
+      parts_.plane.sessions(device, ca, clones == "true", *limit, query_value(call.request.query, "page_token"));
   if (!page) return refused(page.error());
   const auto listeners = parts_.plane.listeners();
   Json items = Json::array();

@@ -122,6 +122,21 @@ HttpResponse AdminApi::status(const Call&) {
     sessions += shard.sessions;
     closing += shard.closing;
   }
+  // Since the start, over all listeners: which limits bite, and what came in vain.
+  std::array<std::uint64_t, kReasonCount> reasons{};
+  std::uint64_t clones = 0, silent = 0;
+  for (const ShardCounters* shard : parts_.plane.counters()) {
+    for (const ListenerCounters& listener : shard->listeners) {
+      for (std::size_t reason = 1; reason < kReasonCount; ++reason)
+        reasons[reason] += listener.rejections[reason].get();
+      clones += listener.clones.get();
+      silent += listener.silent.get();
+    }
+  }
+  Json rejected = Json::object();
+  for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
+    if (reasons[reason] > 0) rejected[std::string(kReasons[reason].name)] = reasons[reason];
+  }
   const std::int64_t now = std::time(nullptr);
   const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began_);
   Json warnings = Json::array();
@@ -139,6 +154,9 @@ HttpResponse AdminApi::status(const Call&) {
              {"uptime_seconds", uptime.count()},
              {"sessions", sessions},
              {"sessions_closing", closing},
+             {"rejections", std::move(rejected)},
+             {"clones", clones},
+             {"connections_silent", silent},
              {"shards", std::move(shards)},
              {"devices", to_json(stats.devices)},
              {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},

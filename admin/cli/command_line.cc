@@ -33,6 +33,7 @@ struct Parsed {
   DeviceListOptions device_filter;
   Target target;
   bool cascade = false;
+  bool clones = false;
   std::vector<std::string> files;
   std::vector<std::string> also_under;
   std::string first, second;  // the plain arguments of commands that have no more to say
@@ -251,10 +252,11 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                 [&parsed](Operator& speaking) { return speaking.upstream_undrain(parsed.first, parsed.second); });
   CLI::App* session = app.add_subcommand("session", "live sessions")->require_subcommand(1);
   CLI::App& sessions = client_command(*session, parsed, "list", "list live sessions", [&parsed](Operator& speaking) {
-    return speaking.session_list(parsed.first, parsed.second);
+    return speaking.session_list(parsed.first, parsed.second, parsed.clones);
   });
   sessions.add_option("--device", parsed.first, "only those of this device: id, prefix or serial");
   sessions.add_option("--ca", parsed.second, "only those below this CA: id, prefix or serial");
+  sessions.add_flag("--clones", parsed.clones, "only those whose certificate is used from two addresses or client ids");
   plain_command(*session, parsed, "cut", "end one session", {{"SESSION", "its id, as the list shows it"}},
                 [&parsed](Operator& speaking) { return speaking.session_cut(parsed.first); });
 }

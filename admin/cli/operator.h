@@ -83,7 +83,7 @@ class Operator {
   int upstream_show(const std::string& name);
   int upstream_drain(const std::string& name, const std::string& server);
   int upstream_undrain(const std::string& name, const std::string& server);
-  int session_list(const std::string& device, const std::string& ca);
+  int session_list(const std::string& device, const std::string& ca, bool clones);
   int session_cut(const std::string& id);
   int rejections(const RejectionOptions& filter);
   int token_create(const TokenOptions& token);

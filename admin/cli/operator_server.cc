@@ -107,8 +107,9 @@ int Operator::drain() {
   return kDone;
 }
 
-int Operator::session_list(const std::string& device, const std::string& ca) {
-  const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca));
+int Operator::session_list(const std::string& device, const std::string& ca, bool clones) {
+  const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) +
+                                (clones ? "&clones=true" : ""));
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   Table table({"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"});
@@ -243,6 +244,12 @@ int Operator::status() {
       {"CRLs", count(json["crls"], "imported") + " imported, " + count(json["crls"], "overdue") + " overdue"},
       {"registration queue", count(queue, "depth") + " of " + count(queue, "limit")},
       {"store errors", count(json, "store_errors")}};
+  std::string rejected;
+  for (const auto& [reason, times] : json["rejections"].items()) {
+    rejected += (rejected.empty() ? "" : ", ") + with_thousands(times.get<std::uint64_t>()) + " " + reason;
+  }
+  if (!rejected.empty()) pairs.emplace_back("rejected since the start", rejected);
+  if (json["clones"].get<std::uint64_t>() > 0) pairs.emplace_back("clones since the start", count(json, "clones"));
   if (imports["running"].get<std::uint64_t>() > 0) {
     pairs.emplace_back("imports", count(imports, "running") + " running: " + count(imports, "certificates_read") +
                                       " read, " + count(imports, "registered") + " registered, " +

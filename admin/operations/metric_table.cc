@@ -99,6 +99,10 @@ void silent(Values& values, const Sources& from) {
   add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.silent; });
 }
 
+void clones(Values& values, const Sources& from) {
+  add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.clones; });
+}
+
 void open_sessions(Values& values, const Sources& from) {
   add_listeners(values, from, [](const ListenerCounters& l) -> const Cell& { return l.sessions_open; });
 }
@@ -253,6 +257,11 @@ const MetricRow kRows[] = {
      {"listener"},
      "Those of connections_accepted_total that ended by themselves before their first byte: health checks, scanners.",
      silent},
+    {"clones_total",
+     MetricType::Counter,
+     {"listener"},
+     "CONNECTs of a certificate that had a session from another address or with another client id.",
+     clones},
     {"sessions_open", MetricType::Gauge, {"listener"}, "Connections open now, in whatever state.", open_sessions},
     {"rejections_total", MetricType::Counter, {"listener", "reason"}, "Connections refused, by reason.", rejections},
     {"rejections_claimed_total",

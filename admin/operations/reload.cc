@@ -163,6 +163,7 @@ Answer<void> Reload::apply(const Config& next) {
   listeners_.install(std::move(*listeners));
   if (install_tls) install_tls();
   plane_.set_cut_pace(changed.cuts_per_second);
+  plane_.set_registration_pace(changed.registry.max_registrations_per_second_per_ca);
   log_.set(changed.log_level, changed.log_format);
   probes_.set(changed.ready_when);
   config_.drain = changed.drain;

@@ -166,7 +166,8 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      Alert::None,
      {0x03, 0x9F},
-     "The address made more than max_new_per_second_per_ip connections in a second."},
+     "More came in the time than a limit allows: max_new_per_second_per_ip, max_connects_per_minute_per_device or "
+     "registry.max_registrations_per_second_per_ca. The log line says which."},
     {Reason::TooManyConnections, "too_many_connections", Alert::None, Alert::None, kNoConnack,
      "A limit was reached: the open-file limit, max_connections or max_connections_per_ip. The log line says which."},
     {Reason::TooManySessions,
@@ -186,7 +187,8 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      Alert::None,
      {0x03, 0x8E},
-     "One certificate is used from two places. This version does not look for that."},
+     "One certificate is used from two addresses or with two client ids at once. `session list --clones` shows them; "
+     "listener.clones says what is done. Give each device a certificate of its own."},
     {Reason::BrokerUnavailable,
      "broker_unavailable",
      Alert::None,

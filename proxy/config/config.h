@@ -43,6 +43,7 @@ struct BrokerTlsConfig {
 enum class AuthMode : std::uint8_t { Mutual, OneWay };
 enum class Protocol : std::uint8_t { Mqtt, Tcp };
 enum class TlsMin : std::uint8_t { V12, V13 };
+enum class Clones : std::uint8_t { Allow, Alert, RefuseNew, CutOld };
 enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
 enum class HealthCheck : std::uint8_t { Tcp, Mqtt };
 enum class ReadyWhen : std::uint8_t { Always, AnyUpstream, AllUpstreams };
@@ -67,6 +68,8 @@ struct ListenerConfig {
   std::uint64_t max_connections = 0;                                        // 0: what the open-file limit allows
   std::uint64_t max_connections_per_ip = 0, max_new_per_second_per_ip = 0;  // 0: no limit
   std::uint64_t max_sessions_per_device = 0;                                // of one certificate; 0: no limit
+  std::uint64_t max_connects_per_minute_per_device = 0;                     // of one certificate; 0: no limit
+  Clones clones = Clones::Allow;
   std::vector<Network> proxy_protocol_from;  // whose PROXY header is required and believed
   std::uint32_t max_handshakes_per_shard = 256;
   std::chrono::milliseconds keepalive{60'000}, user_timeout{60'000};  // of TCP, on both sides; 0: none
@@ -110,6 +113,7 @@ struct RegistryConfig {
   std::size_t max_cas = 1000;
   std::uint64_t max_devices_per_ca = 0;
   std::size_t queue = 65536;
+  std::uint64_t max_registrations_per_second_per_ca = 0;  // 0: no limit
   std::string key_file;  // encrypts hosted server keys at rest; empty: none can be hosted
   std::chrono::milliseconds audit_keep{400LL * 86'400'000};
 };

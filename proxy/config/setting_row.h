@@ -23,6 +23,8 @@ inline constexpr std::array<std::string_view, 2> kWordsOf<AuthMode> = {"mutual",
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<Protocol> = {"mqtt", "tcp"};
 template <>
+inline constexpr std::array<std::string_view, 4> kWordsOf<Clones> = {"allow", "alert", "refuse-new", "cut-old"};
+template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<TlsMin> = {"1.2", "1.3"};
 template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<Balance> = {"least-connections", "round-robin", "client-id"};

@@ -13,7 +13,6 @@ using enum Applies;
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kSocketPath = 107;  // sun_path takes 108 bytes with its terminator: unix(7)
 constexpr std::string_view kEngines[] = {"auto", "openssl"};
-constexpr std::string_view kClones[] = {"allow", "alert", "refuse-new", "cut-old"};
 constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
 
 // A key that is promised and not built yet: it does nothing at `only_value`, and no other is accepted.
@@ -193,19 +192,21 @@ constexpr Row<ListenerConfig> kListener[] = {
              "How many sessions one certificate may hold, over all shards. 0: no limit, and one device may take all "
              "connections. Leave room for one that comes back before its dead connection is noticed: 4 is a good "
              "value."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "max_connects_per_minute_per_device",
-                             .takes = Takes::Number,
-                             .only_value = "0",
-                             .says = "How often one certificate may connect in a minute. 0: no limit."}),
+    row<&ListenerConfig::max_connects_per_minute_per_device>(
+        {.table = "listener",
+         .key = "max_connects_per_minute_per_device",
+         .applies = AtOnce,
+         .most = 60'000,
+         .example = "30",
+         .says = "How often one certificate may connect in a minute, all at once if it likes; counted when its key is "
+                 "proven. Beyond it the CONNECT is refused as rate_limited. 0: no limit."}),
     row<&ListenerConfig::proxy_protocol_from>(
         {.table = "listener",
          .key = "proxy_protocol_from",
          .applies = AtOnce,
          .example = "[\"10.0.0.0/8\", \"2001:db8::1\"]",
-         .says = "Networks of balancers. Who connects from one of them must begin with a PROXY header, version 1 or 2: "
-                 "the address in it is the client's, for limits, logs, rejections and session lists. A header from "
-                 "anybody else is refused."}),
+         .says = "Networks of balancers. Who connects from there must begin with a PROXY header, version 1 or 2, whose "
+                 "address is the client's for limits, logs and lists. A header from anybody else is refused."}),
     row<&ListenerConfig::keepalive>(
         {.table = "listener",
          .key = "keepalive",
@@ -234,13 +235,15 @@ constexpr Row<ListenerConfig> kListener[] = {
          .says = "How long a session may pass no byte either way; it ends at most a quarter later. It counts for every "
                  "session: set it well above the longest MQTT keep alive of your devices. Needed for protocol = "
                  "\"tcp\" and for clients with a keep alive of 0: the broker takes care of the others. 0s: for ever."}),
-    not_yet<ListenerConfig>(
+    row<&ListenerConfig::clones>(
         {.table = "listener",
          .key = "clones",
-         .takes = Takes::Word,
-         .words = kClones,
-         .only_value = "\"allow\"",
-         .says = "What to do when one certificate comes from two addresses or with two client ids."}),
+         .applies = AtOnce,
+         .example = "\"alert\"",
+         .says = "What to do when one certificate has sessions from two addresses or with two client ids at once. Each "
+                 "is counted and listed; \"alert\" also warns in the log, \"refuse-new\" refuses the newer, "
+                 "\"cut-old\" cuts the older. \"refuse-new\" keeps a device that changed its network out until its old "
+                 "connection is known to be dead."}),
     row<&ListenerConfig::max_handshakes_per_shard>(
         {.table = "listener",
          .key = "max_handshakes_per_shard",
@@ -307,31 +310,25 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
          .key = "proxy_protocol",
          .applies = AtOnce,
          .example = "true",
-         .says =
-             "Whether each session begins with a PROXY header of version 2, at most 500 bytes: the client's address "
-             "and its own, the TLS version and cipher, and the common name (CN) of the device's certificate. A "
-             "device without exactly one safe CN is refused with bad_identity. The broker must expect the header, "
-             "and take it from Sallyport alone."}),
+         .says = "Whether each session begins with a PROXY header of version 2, at most 500 bytes: addresses, TLS "
+                 "version and cipher, and the CN of the device's certificate. A device without exactly one safe CN is "
+                 "refused with bad_identity. The broker must take the header from Sallyport alone."}),
     row<&UpstreamConfig::proxy_protocol_certificate>(
         {.table = "upstream",
          .key = "proxy_protocol_certificate",
          .applies = AtOnce,
          .example = "true",
-         .says =
-             "Whether that header carries the device's certificate, too (PP2_SUBTYPE_SSL_CLIENT_CERT, DER). It then "
-             "has more than 500 bytes, which Mosquitto refuses. Tickets are not honoured then: a session that is "
-             "resumed has no certificate to show."}),
+         .says = "Whether that header carries the device's certificate, too (PP2_SUBTYPE_SSL_CLIENT_CERT, DER). It "
+                 "then has more than 500 bytes, which Mosquitto refuses, and no ticket is honoured."}),
     row<&UpstreamConfig::tls>(
         {.table = "upstream",
          .key = "tls",
          .applies = AtOnce,
          .example = "{ ca = \"/etc/sallyport/broker_ca.crt\", server_name = \"broker.example.com\" }",
          .says =
-             "TLS to the broker, for a network that is not trusted: `ca` is a PEM file with the CAs that may have "
-             "signed its certificate, `server_name` the name in it (without one the host of the server, which may be "
-             "an IP address), `certificate` and `key` are PEM files with what Sallyport shows itself, where the "
-             "broker asks. TLS 1.2 or newer. connect_timeout holds for the handshake, too. Connections made after a "
-             "reload use the files as they are then. {}: plain."}),
+             "TLS to the broker. `ca`: a PEM file with the CAs of its certificate; `server_name`: the name in it, "
+             "otherwise the server's host; `certificate`, `key`: PEM files of what Sallyport shows where the broker "
+             "asks. The handshake is within connect_timeout. {}: plain."}),
     row<&UpstreamConfig::connect_timeout>({.table = "upstream",
                                            .key = "connect_timeout",
                                            .applies = AtOnce,
@@ -429,11 +426,14 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                       .example = "\"90d\"",
                                       .says = "How long lines of the audit log are kept. The newest 10,000 stay, "
                                               "however old they are."}),
-    not_yet<RegistryConfig>({.table = "registry",
-                             .key = "max_registrations_per_second_per_ca",
-                             .takes = Takes::Number,
-                             .only_value = "0",
-                             .says = "How many devices one CA may register in a second. 0: no limit."}),
+    row<&RegistryConfig::max_registrations_per_second_per_ca>(
+        {.table = "registry",
+         .key = "max_registrations_per_second_per_ca",
+         .applies = AtOnce,
+         .most = kMillion,
+         .example = "100",
+         .says = "How many devices of one CA may register themselves in a second. Those beyond it are refused as "
+                 "rate_limited at their CONNECT and come again. 0: no limit."}),
     not_yet<RegistryConfig>({.table = "registry",
                              .key = "shared",
                              .takes = Takes::Text,

@@ -52,6 +52,7 @@ inline constexpr std::array<std::string_view, 3> kMqttVersionNames = {"3.1", "3.
 
 struct ListenerCounters {
   Cell accepted;
+  Cell clones;  // sessions that came while the same certificate had one from elsewhere, or with another client id
   Cell silent;  // of those: they ended by themselves before their first byte
   std::array<Cell, kReasonCount> rejections;
   std::array<Cell, kReasonCount> claimed;              // of those: with a certificate whose key was not proven

@@ -105,6 +105,15 @@ void Session::on_established() {
     host_->admission.index().add(entry_);
     admitted_ahead_s_ = host_->loop.unix_now() - static_cast<std::int64_t>(host_->loop.now_us() / 1'000'000);
     watch_expiry();
+    const std::uint64_t most = settings_.config->max_connects_per_minute_per_device;
+    too_often_ = most != 0 && !host_->admission.device_in_time(settings_.listener, entry_.device, most);
+    if (too_often_) {
+      if (settings_.config->protocol != Protocol::Mqtt && !in_time()) return;
+      start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
+      decrypt();
+      if (!over()) start_client_recv();
+      return;
+    }
     place_ =
         host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
     // Whoever has no place is told so in its own protocol, if that has a word for it and not too many wait for theirs.
@@ -140,7 +149,13 @@ void Session::collect_connect() {
 void Session::on_connect_ready() {
   host_->loop.timers().stop(timer_);
   if (const Verdict* decided = verdict()) {
-    if (!standing_holds() || !has_place() || !tell_identity() || !put_proxy_header()) return;
+    if (!standing_holds() || !in_time() || !has_place() || !is_alone() || !tell_identity() || !put_proxy_header())
+      return;
+    if (decided->path && !host_->admission.may_register(*decided)) {
+      say_refused(Reason::RateLimited);
+      return terminate({Origin::Client, Reason::RateLimited, 0, "max_registrations_per_second_per_ca"},
+                       Cause::Protocol);
+    }
     if (decided->pending) {
       // Stored as pending, to be approved; a full queue only means that it is stored at the next try.
       if (!host_->admission.offer(*decided)) host_->loop.shard_counters().registrations_deferred.add();
@@ -176,7 +191,37 @@ bool Session::has_place() {
   return false;
 }
 
+bool Session::in_time() {
+  if (!too_often_) return true;
+  say_refused(Reason::RateLimited);
+  terminate({Origin::Client, Reason::RateLimited, 0, "max_connects_per_minute_per_device"}, Cause::Protocol);
+  return false;
+}
+
+// Counted whatever is done about it.
+bool Session::is_alone() {
+  const Clones clones = settings_.config->clones;
+  const bool alone = !host_->admission.device_used(settings_.listener, entry_.device, peer(), mqtt_.client_id,
+                                                   clones == Clones::RefuseNew, use_);
+  if (alone) return true;
+  host_->loop.counters(settings_.listener).clones.add();
+  if (clones != Clones::RefuseNew) {
+    if (clones != Clones::Allow) host_->admission.clone_came(*this);
+    return true;
+  }
+  say_refused(Reason::Clone);
+  terminate(
+      {Origin::Client, Reason::Clone, 0, "its certificate has a session from elsewhere or with another client id"},
+      Cause::Protocol);
+  return false;
+}
+
+void Session::leave_use() {
+  if (use_.order != 0) host_->admission.device_unused(settings_.listener, entry_.device, std::exchange(use_, {}));
+}
+
 void Session::leave_place() {
+  leave_use();
   const DevicePlace place = std::exchange(place_, DevicePlace::Refused);
   if (place != DevicePlace::Refused) host_->admission.device_leaves(settings_.listener, entry_.device, place);
 }

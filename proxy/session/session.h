@@ -115,6 +115,7 @@ class Session final : public Verifier {
   State state() const { return state_; }
   bool is_live() const { return state_ != State::Free && !over(); }
   const SessionSettings& settings() const { return settings_; }
+  const DeviceUse& use() const { return use_; }
   // The client: as the balancer before it has named it, or the connection's own peer.
   sockaddr_storage peer() const { return to_sockaddr(peer_); }
   sockaddr_storage via() const { return to_sockaddr(via_); }  // that balancer; of no family where there is none
@@ -164,6 +165,9 @@ class Session final : public Verifier {
   bool standing_holds();
   bool has_place();
   void leave_place();
+  void leave_use();
+  bool in_time();
+  bool is_alone();
   void register_device();
   void on_register_timer();
   void say_refused(Reason reason);
@@ -281,6 +285,8 @@ class Session final : public Verifier {
   std::uint64_t began_us_ = 0;
   std::int64_t admitted_ahead_s_ = 0;  // wall clock less steady clock when it was admitted
   bool proven_ = false;
+  bool too_often_ = false;  // it connected more often than it may: it stays until its CONNECT can be answered
+  DeviceUse use_;
   DevicePlace place_ = DevicePlace::Refused;  // until it asked for one, and when it has given it back
 
   ClientSide client_;

@@ -194,7 +194,7 @@ void Session::leave_server() {
 
 void Session::settle_blame(bool proven) {
   for (const BrokerRoute& each : broker_.blamed) {
-    host_->brokers.broker_unanswered(each, who(), proven || each.alone);
+    host_->brokers.broker_unanswered(each, who(), proven);
     host_->brokers.broker_left(each, false);
   }
   broker_.blamed = {};

@@ -113,7 +113,7 @@ void Session::recycle() {
   engine_.reset();
   certificate_.release();
   via_ = local_ = InetAddress();
-  header_due_ = address_counts_ = silent_ = false;
+  header_due_ = address_counts_ = silent_ = too_often_ = false;
   proven_ = false;
   client_ = ClientSide();
   broker_ = BrokerSide();

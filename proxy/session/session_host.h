@@ -51,6 +51,14 @@ enum class DevicePlace : std::uint8_t {
   Taken,     // one
 };
 
+// Where a session of a device comes from and what it calls itself, as hashes: what clones differ by. In the order in
+// which the sessions of a device came to their CONNECT.
+struct DeviceUse {
+  std::uint32_t address = 0, client_id = 0;
+  std::uint64_t order = 0;  // 0: not counted
+  bool same(const DeviceUse& other) const { return address == other.address && client_id == other.client_id; }
+};
+
 // Standing and registration: the gate and the registrar, as a session meets them.
 class SessionAdmission {
  public:
@@ -65,6 +73,17 @@ class SessionAdmission {
   // Of a device whose key is proven. `most`: 0 is no limit. What is not Refused is given back with device_leaves().
   virtual DevicePlace device_enters(std::size_t listener, const Digest& device, std::uint64_t most) = 0;
   virtual void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) = 0;
+  // Whether a device whose key is proven may connect once more: `most` times in a minute.
+  virtual bool device_in_time(std::size_t listener, const Digest& device, std::uint64_t most) = 0;
+  // Whether another device of the same CA may register itself in this second.
+  virtual bool may_register(const Verdict& verdict) = 0;
+  // Of a device with a place, at its CONNECT: whether another session of it has another address or client id. What was
+  // counted in `use` is given back with device_unused(); a clone is not where `refuse` is set.
+  virtual bool device_used(std::size_t listener, const Digest& device, const sockaddr_storage& peer,
+                           std::string_view client_id, bool refuse, DeviceUse& use) = 0;
+  virtual void device_unused(std::size_t listener, const Digest& device, const DeviceUse& use) = 0;
+  // It was let in all the same: says so, or has the older sessions cut, as it is configured.
+  virtual void clone_came(const Session& session) = 0;
   // Of a client whose address a balancer has said: as the address of one that connects by itself is asked.
   // Reason::None: it counts until the session is gone.
   virtual Error address_enters(std::size_t listener, const sockaddr_storage& peer) = 0;

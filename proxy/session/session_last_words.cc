@@ -42,6 +42,7 @@ void Session::deliver(const Error& error, Cause cause, Manner manner) {
   parting_.manner = manner;
   parting_.until_us = host_->loop.now_us() + (parting_.hurried ? kHurriedMs : kTakeMs) * 1000;
   become(State::Delivering);
+  leave_use();  // its device may be elsewhere now, and no clone
   broker_.paused = false;
   start_broker_recv();
   // It takes nothing more, but its last bytes are still to be read.

@@ -13,18 +13,18 @@ namespace {
 
 constexpr std::uint64_t kSecondUs = 1'000'000;
 
+}  // namespace
+
 SipHash secret_hash() {
   std::array<std::uint64_t, 2> key{};
   CHECK(::getrandom(key.data(), sizeof key, 0) == sizeof key);
   return {key[0], key[1]};
 }
 
-}  // namespace
-
 AddressLimits::AddressLimits() : hash_(secret_hash()) {}
 
-std::uint64_t AddressLimits::key_of(const sockaddr_storage& peer) const {
-  std::array<std::uint8_t, 9> address{};  // the last byte tells the families apart
+std::array<std::uint8_t, 9> client_network(const sockaddr_storage& peer) {
+  std::array<std::uint8_t, 9> address{};
   if (peer.ss_family == AF_INET) {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(peer);
     std::memcpy(address.data(), &v4.sin_addr, 4);
@@ -39,7 +39,11 @@ std::uint64_t AddressLimits::key_of(const sockaddr_storage& peer) const {
       address[8] = 6;
     }
   }
-  return hash_.hash64(address);
+  return address;
+}
+
+std::uint64_t AddressLimits::key_of(const sockaddr_storage& peer) const {
+  return hash_.hash64(client_network(peer));
 }
 
 AddressLimits::Admission AddressLimits::enter(const sockaddr_storage& peer, std::uint64_t connections_max,

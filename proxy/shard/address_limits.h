@@ -16,6 +16,10 @@
 
 namespace sallyport {
 
+// Whose address it is, as bytes: an IPv4 address, or the /64 of an IPv6 one; the last byte tells the families apart.
+std::array<std::uint8_t, 9> client_network(const sockaddr_storage& peer);
+SipHash secret_hash();
+
 class AddressLimits {
  public:
   enum class Admission : std::uint8_t { Admitted, TooMany, TooFast };

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cache/standing/change.h"
+#include "proxy/session/session_host.h"
 
 namespace sallyport {
 
@@ -43,9 +44,7 @@ class Reply {
   std::uint64_t sum_ = 0;
 };
 
-struct ListenerConfig;
 struct Rejection;
-struct SessionSettings;
 struct TargetList;
 
 // One live session, as an operator sees it.
@@ -66,6 +65,7 @@ struct SessionInfo {
 // A page of one shard's sessions; each shard fills its own.
 struct SessionQuery {
   std::optional<Digest> device, ca;
+  bool clones = false;   // only those whose certificate is used from two places
   std::size_t from = 0;  // place in the shard's slab, or among the device's sessions there
   std::size_t limit = 100;
   std::vector<SessionInfo> found;
@@ -109,6 +109,11 @@ struct ListSessions {
 struct CutSession {  // the answer: 1 where it was found
   std::uint64_t id;
 };
+struct CutClones {  // of the device's sessions at the listener: the older ones that differ from `use`
+  std::size_t listener;
+  Digest device;
+  DeviceUse use;
+};
 struct SetListener {  // the one that settings->listener says
   const SessionSettings* settings;
 };
@@ -132,8 +137,8 @@ struct Drain {
 struct Stop {};
 
 struct Mail {
-  std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, SetListener, SetTargets, FindConfigs,
-               SetCutPace, ClockSet, ListRejections, Drain, Stop>
+  std::variant<PutInForce, CountDevices, CountBelow, ListSessions, CutSession, CutClones, SetListener, SetTargets,
+               FindConfigs, SetCutPace, ClockSet, ListRejections, Drain, Stop>
       what;
   Reply* reply = nullptr;  // none: nobody waits
 };

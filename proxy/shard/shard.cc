@@ -13,7 +13,6 @@
 #include "cache/base/check.h"
 #include "proxy/shard/socket_options.h"
 #include "proxy/tls/client_hello.h"
-#include "proxy/tls/ticket_keys.h"
 
 namespace sallyport {
 
@@ -260,13 +259,15 @@ void Shard::wants_handshake(Session& session) {
   handshake_queue_.push(session, rank_of(session));
 }
 
-// Only where the order matters: a glance at the ClientHello costs little, but nothing costs less.
+// Only where the order matters: opening a ticket costs some microseconds, but nothing costs less. The name of a
+// ticket's key is in every ticket, and a one-way listener gives them to anybody: only one that opens and stands for a
+// device's certificate counts.
 HandshakeQueue::Rank Shard::rank_of(const Session& session) {
   if (session.handshake_underway()) return HandshakeQueue::Rank::Underway;
   if (!handshake_queue_.is_long()) return HandshakeQueue::Rank::Fresh;
-  const auto key = offered_ticket_key(session.unread_handshake());
-  const bool ours = !key.empty() && parts_.tickets->find(key, unix_now()).has_value();
-  return ours ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
+  const auto ticket = offered_ticket(session.unread_handshake());
+  const bool device = !ticket.empty() && session.settings().tls->is_devices_ticket(ticket, unix_now());
+  return device ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
 }
 
 bool Shard::is_established(const Session& session) const {

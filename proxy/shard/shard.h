@@ -26,6 +26,7 @@
 #include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
 #include "proxy/shard/mailbox.h"
+#include "proxy/shard/rate_table.h"
 #include "proxy/shard/refusal_log.h"
 #include "proxy/shard/rejections.h"
 #include "proxy/shard/reply_watch.h"
@@ -33,6 +34,8 @@
 #include "proxy/upstream/choice.h"
 
 namespace sallyport {
+
+class Shard;
 
 // What the shards share; the data plane owns it and outlives them.
 struct ShardParts {
@@ -50,6 +53,10 @@ struct ShardParts {
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
   std::deque<DeviceSessions>* device_sessions = nullptr;           // as well
+  std::deque<RateTable>* device_rates = nullptr;                   // as well
+  RateTable* registration_rates = nullptr;                         // of CAs
+  const std::atomic<std::uint64_t>* registration_pace = nullptr;   // a second, of each CA; 0: no limit
+  const std::vector<std::unique_ptr<Shard>>* shards = nullptr;     // all of them, once they run
 };
 
 class Shard final : public SessionAdmission,
@@ -89,6 +96,16 @@ class Shard final : public SessionAdmission,
   void device_leaves(std::size_t listener, const Digest& device, DevicePlace place) override {
     (*parts_.device_sessions)[listener].leave(device, place);
   }
+  bool device_in_time(std::size_t listener, const Digest& device, std::uint64_t most) override;
+  bool may_register(const Verdict& verdict) override;
+  bool device_used(std::size_t listener, const Digest& device, const sockaddr_storage& peer, std::string_view client_id,
+                   bool refuse, DeviceUse& use) override {
+    return (*parts_.device_sessions)[listener].use(device, peer, client_id, refuse, use);
+  }
+  void device_unused(std::size_t listener, const Digest& device, const DeviceUse& use) override {
+    (*parts_.device_sessions)[listener].unuse(device, use);
+  }
+  void clone_came(const Session& session) override;
   Error address_enters(std::size_t listener, const sockaddr_storage& peer) override;
   SessionIndex& index() override { return index_; }
   // SessionBrokers
@@ -191,6 +208,7 @@ class Shard final : public SessionAdmission,
   std::uint64_t answer(const SetCutPace& mail);
   std::uint64_t answer(const ClockSet&);
   std::uint64_t answer(const CutSession& mail);
+  std::uint64_t answer(const CutClones& mail);
   std::uint64_t answer(const ListRejections& mail);
   std::uint64_t answer(const Drain& mail);
   std::uint64_t answer(const Stop& mail);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "cache/base/check.h"
 #include "proxy/proxy_protocol/proxy_writer.h"
@@ -120,6 +121,48 @@ Error Shard::address_enters(std::size_t listener, const sockaddr_storage& peer) 
       return {Origin::Client, Reason::RateLimited, 0, "max_new_per_second_per_ip"};
   }
   return {Origin::Client, Reason::None, 0, ""};
+}
+
+namespace {
+
+std::uint64_t rate_key(const Digest& id) {  // a SHA-256: as evenly spread as can be
+  std::uint64_t key = 0;
+  std::memcpy(&key, id.data(), sizeof key);
+  return key;
+}
+
+}  // namespace
+
+bool Shard::device_in_time(std::size_t listener, const Digest& device, std::uint64_t most) {
+  constexpr std::uint64_t kMinuteUs = 60'000'000;
+  return (*parts_.device_rates)[listener].take(rate_key(device), most, kMinuteUs, now_us());
+}
+
+bool Shard::may_register(const Verdict& verdict) {
+  constexpr std::uint64_t kSecondUs = 1'000'000;
+  const std::uint64_t most = parts_.registration_pace->load(std::memory_order_relaxed);
+  if (most == 0 || !verdict.path || verdict.path->cas.empty()) return true;
+  return parts_.registration_rates->take(rate_key(verdict.path->cas.front()), most, kSecondUs, now_us());
+}
+
+// The mail is sent to this shard, too: a session that is in the middle of its CONNECT cuts nobody.
+void Shard::clone_came(const Session& session) {
+  const Verdict& verdict = *session.verdict();
+  const std::size_t listener = session.settings().listener;
+  const bool cuts = session.settings().config->clones == Clones::CutOld;
+  if (cuts) {
+    for (const auto& shard : *parts_.shards) {
+      shard->mailbox().post({CutClones{listener, verdict.identity->fingerprint, session.use()}, nullptr});
+    }
+  }
+  if (!log_.wants(Level::Warn) || !logs_refusal(listener, Reason::Clone)) return;
+  log_.warn("clone", {{"listener", session.settings().config->name},
+                      {"peer", peer_text(session.peer())},
+                      {"client_id", session.client_id()},
+                      {"subject", verdict.identity->subject},
+                      {"fingerprint", to_hex(verdict.identity->fingerprint)},
+                      {"done", cuts ? "the older sessions are cut" : "let in"},
+                      {"what", "its certificate has a session from elsewhere or with another client id"}});
 }
 
 // What the client connected to; asked while the descriptor is a plain one, which it may then cease to be.

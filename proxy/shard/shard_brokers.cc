@@ -66,7 +66,9 @@ void Shard::broker_failed(const BrokerRoute& route, BrokerFault fault, int error
 }
 
 void Shard::broker_unanswered(const BrokerRoute& route, std::uint64_t who, bool proven) {
-  const Health::Change change = route.target->health.unanswered(who, proven, now_us() / 1000);
+  using enum Health::Evidence;
+  const Health::Evidence evidence = proven ? Proven : route.alone ? Alone : None;
+  const Health::Change change = route.target->health.unanswered(who, evidence, now_us() / 1000);
   say_health(route.upstream, *route.target, change, "it takes CONNECTs and does not answer them", 0);
 }
 

@@ -131,6 +131,20 @@ std::uint64_t Shard::answer(const CutSession& mail) {
   return 0;
 }
 
+// Only who came before the newcomer, and is not the same device on the same way.
+std::uint64_t Shard::answer(const CutClones& mail) {
+  std::uint64_t cut = 0;
+  for (Session* session : index_.of_device(mail.device)) {
+    const DeviceUse& use = session->use();
+    const bool older = use.order != 0 && use.order < mail.use.order && !use.same(mail.use);
+    if (session->settings().listener != mail.listener || !older) continue;
+    session->cut(Reason::Clone);
+    ++cut;
+  }
+  if (cut > 0) ring_->submit();
+  return cut;
+}
+
 // Closing is paced: a CA of a million devices must not come back as a million handshakes at once.
 void Shard::wants_farewell(Session& session) {
   farewells_.emplace_back(&session, session.id);

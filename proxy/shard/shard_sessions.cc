@@ -87,6 +87,10 @@ void Shard::list_sessions(SessionQuery& query) {
     if (!session.is_live()) return false;
     const Verdict* verdict = proven(session);
     if (query.device && (verdict == nullptr || verdict->identity->fingerprint != *query.device)) return false;
+    if (query.clones && (verdict == nullptr || !(*parts_.device_sessions)[session.settings().listener].cloned(
+                                                   verdict->identity->fingerprint))) {
+      return false;
+    }
     if (!query.ca) return true;
     return verdict != nullptr &&
            std::find(verdict->chain_cas.begin(), verdict->chain_cas.end(), *query.ca) != verdict->chain_cas.end();

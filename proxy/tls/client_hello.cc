@@ -14,7 +14,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::size_t kKeyName = 16;
 constexpr std::uint8_t kHandshakeRecord = 22, kClientHello = 1;
 
 constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
@@ -101,7 +100,7 @@ bool read_extension(std::size_t type, Bytes content, bool post_quantum, PlainHel
 
 }  // namespace
 
-std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes) {
+std::span<const std::uint8_t> offered_ticket(std::span<const std::uint8_t> bytes) {
   WireReader record(bytes);
   if (record.number(1) != kHandshakeRecord) return {};
   record.take(2);  // the record's version says nothing: RFC 8446, section 5.1
@@ -117,11 +116,10 @@ std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> b
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const auto content = extensions.vector(2);
-    if (type == kSessionTicket && content.size() >= kKeyName) found = content.first(kKeyName);
+    if (type == kSessionTicket) found = content;
     if (type == kPreSharedKey) {
       WireReader identities(WireReader(content).vector(2));
-      const auto identity = identities.vector(2);
-      if (identity.size() >= kKeyName) return identity.first(kKeyName);
+      if (const auto identity = identities.vector(2); !identity.empty()) return identity;
     }
   }
   return found;

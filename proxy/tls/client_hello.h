@@ -10,11 +10,10 @@
 
 namespace sallyport {
 
-// The first 16 bytes of the first ticket: of pre_shared_key (RFC 8446, section 4.2.11), or of session_ticket
-// (RFC 5077, section 3.2; its recommended structure begins with the key's name). Empty: none. `bytes`: what the
-// client sent so far, from its first TLS record on; the answer points into it. It only decides whose turn comes first
-// when many wait; what a ticket is worth is decided in the handshake.
-std::span<const std::uint8_t> offered_ticket_key(std::span<const std::uint8_t> bytes);
+// The first ticket: of pre_shared_key (RFC 8446, section 4.2.11), or of session_ticket (RFC 5077, section 3.2). Empty:
+// none. `bytes`: what the client sent so far, from its first TLS record on; the answer points into it. It only decides
+// whose turn comes first when many wait; what a ticket is worth is decided in the handshake.
+std::span<const std::uint8_t> offered_ticket(std::span<const std::uint8_t> bytes);
 
 // The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7; the last is
 // draft-ietf-tls-ecdhe-mlkem's, X25519 and ML-KEM-768 (FIPS 203) at once.

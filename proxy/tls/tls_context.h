@@ -42,6 +42,8 @@ class TlsContext {
   SessionSwap& session_swap() const;
   const HandshakeServer* handshake_server() const;  // null: every handshake is OpenSSL's
   const Resumption* resumption() const;             // null: no tickets
+  // Whether a ClientHello with this ticket is most likely resumed: Resumption::is_devices().
+  bool is_devices_ticket(std::span<const std::uint8_t> ticket, std::int64_t now) const;
 
  private:
   class Impl;

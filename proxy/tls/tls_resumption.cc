@@ -259,6 +259,13 @@ std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std
   return said_by(session.get());
 }
 
+bool Resumption::is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const {
+  const SessionPtr session = opened_session(ticket, keys_, now);
+  if (!session || now - made_at(session.get()) > SSL_SESSION_get_timeout(session.get())) return false;
+  const auto said = said_by(session.get());
+  return said && said->mutual && said->identity;
+}
+
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
   if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;

@@ -44,6 +44,9 @@ class Resumption {
   // A TLS 1.3 ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of
   // this listener and mode, or too old; the standing is not looked at.
   std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret) const;
+  // Whether it is a ticket of a device with a certificate, of either version, that is alive here. Nobody without such a
+  // session can make one; who has seen one on the wire can send it again.
+  bool is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const;
 
  private:
   struct Said {

@@ -8,8 +8,10 @@ Health::Change Health::comes_up(std::uint64_t now_ms, std::uint64_t slow_start_m
   const State before = state_.exchange(State::Up, std::memory_order_relaxed);
   if (before == State::Up) return Change::None;
   ejected_until_ms_.store(0, std::memory_order_relaxed);
-  // One that was never seen down is spared nothing: there is no storm at its door.
-  if (before != State::Unknown && slow_start_ms > 0) {
+  // One that was never seen down is spared nothing, for there is no storm at its door; nor is one that a single client
+  // says is at fault, or that client could keep everybody waiting.
+  const bool suspected = suspected_.exchange(false, std::memory_order_relaxed);
+  if (before != State::Unknown && !suspected && slow_start_ms > 0) {
     next_us_.store(0, std::memory_order_relaxed);
     rising_since_ms_.store(std::max<std::uint64_t>(now_ms, 1), std::memory_order_relaxed);
   }
@@ -38,9 +40,9 @@ Health::Change Health::answered(std::uint64_t now_ms, std::uint64_t slow_start_m
   return comes_up(now_ms, slow_start_ms);
 }
 
-Health::Change Health::unanswered(std::uint64_t who, bool proven, std::uint64_t now_ms) {
+Health::Change Health::unanswered(std::uint64_t who, Evidence evidence, std::uint64_t now_ms) {
   const bool same = last_failed_.exchange(who, std::memory_order_relaxed) == who;
-  if (same && !proven) return Change::None;
+  if (same && evidence == Evidence::None) return Change::None;
   // After an ejection one failure is enough, until it has answered a CONNECT.
   const std::uint32_t most = ejections_.load(std::memory_order_relaxed) > 0 ? 1 : kFailures;
   if (failures_.fetch_add(1, std::memory_order_relaxed) + 1 < most) return Change::None;
@@ -49,6 +51,7 @@ Health::Change Health::unanswered(std::uint64_t who, bool proven, std::uint64_t 
   const std::uint32_t times = ejections_.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t back_off = std::min(kFirstBackOffMs << std::min<std::uint32_t>(times, 6), kLongestBackOffMs);
   ejected_until_ms_.store(now_ms + back_off, std::memory_order_relaxed);
+  suspected_.store(same && evidence == Evidence::Alone, std::memory_order_relaxed);
   const State before = state_.exchange(State::Ejected, std::memory_order_relaxed);
   return before == State::Up || before == State::Unknown ? Change::WentDown : Change::None;
 }

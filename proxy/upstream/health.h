@@ -36,8 +36,13 @@ class Health {
   // A CONNECT got an answer (tcp: the connection was made).
   Change answered(std::uint64_t now_ms, std::uint64_t slow_start_ms);
   // A CONNECT got none. `who` sent it: of one client's, nothing but the first counts, for it may be the CONNECT that
-  // is at fault; unless `proven`: another server took the very same, or there is no other to be harmed.
-  Change unanswered(std::uint64_t who, bool proven, std::uint64_t now_ms);
+  // is at fault.
+  enum class Evidence : std::uint8_t {
+    None,
+    Alone,   // there is no other server that could take it: the only one is suspected, and not spared afterwards
+    Proven,  // another server took the very same CONNECT
+  };
+  Change unanswered(std::uint64_t who, Evidence evidence, std::uint64_t now_ms);
 
   // Slow start: whether a connection may be made now, and the right to it is taken.
   bool admits(std::uint64_t now_us, std::uint64_t slow_start_ms);
@@ -56,6 +61,7 @@ class Health {
   std::atomic<std::uint32_t> ejections_{0};  // since it last answered a CONNECT
   std::atomic<std::uint32_t> failures_{0};   // in a row
   std::atomic<std::uint64_t> last_failed_{0};
+  std::atomic<bool> suspected_{false};  // ejected on the word of one client alone
   std::atomic<std::uint64_t> rising_since_ms_{0};  // 0: it does not
   std::atomic<std::uint64_t> next_us_{0};          // the next connection that its slow start has room for
 };

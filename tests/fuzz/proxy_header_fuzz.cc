@@ -1,5 +1,6 @@
 // Any bytes before TLS: a PROXY header is judged the same however it is cut, is never longer than we hold, and what is
 // written of any words is read again to the same addresses.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>

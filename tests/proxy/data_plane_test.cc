@@ -344,7 +344,7 @@ TEST_P(DataPlaneTest, TheBrokerIsToldWhoTheDeviceIs) {
     device.send(connect_packet() + (pipelined ? "behind it" : ""));
     const std::string echo = kLetIn + told + (pipelined ? "behind it" : "");
     EXPECT_EQ(device.receive(echo.size()), echo);
-    EXPECT_EQ(plane_->sessions(known.certificate.fingerprint(), {}, 10, "")->sessions.back().client_id, "xc");
+    EXPECT_EQ(plane_->sessions(known.certificate.fingerprint(), {}, false, 10, "")->sessions.back().client_id, "xc");
   }
   Device refused(port_, unusable);
   ASSERT_TRUE(refused.handshake());
@@ -595,8 +595,8 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   ASSERT_TRUE(nobody.handshake());
   nobody.send(connect_packet());
   ASSERT_EQ(nobody.receive(19), echoed());
-  ASSERT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 1U);
-  EXPECT_FALSE(plane_->sessions({}, {}, 10, "")->sessions[0].device);
+  ASSERT_EQ(plane_->sessions({}, {}, false, 10, "")->sessions.size(), 1U);
+  EXPECT_FALSE(plane_->sessions({}, {}, false, 10, "")->sessions[0].device);
   auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
                                            std::move(*load_server_certificates(config_.listeners[0].certificates)));
   ASSERT_TRUE(prepared);
@@ -606,7 +606,7 @@ TEST_P(DataPlaneTest, AListenerThatTurnsMutualCutsThoseWithoutACertificate) {
   ASSERT_TRUE(device.handshake());
   device.send(connect_packet());
   EXPECT_EQ(device.receive(19), echoed());
-  const auto page = plane_->sessions(known.certificate.fingerprint(), {}, 10, "");
+  const auto page = plane_->sessions(known.certificate.fingerprint(), {}, false, 10, "");
   ASSERT_EQ(page->sessions.size(), 1U);
   EXPECT_EQ(page->sessions[0].cn, "known");
   EXPECT_EQ(plane_->listeners().at(0).auth, "mutual");
@@ -635,11 +635,11 @@ TEST_P(DataPlaneTest, NarrowingTheCasCutsThoseWhoNoLongerBelong) {
     ASSERT_EQ(device->receive(19), echoed());
   }
   under_way.handshake_but_for_the_end();
-  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, 10, "")->sessions.size() == 4; }));
+  ASSERT_TRUE(eventually([&] { return plane_->sessions({}, {}, false, 10, "")->sessions.size() == 4; }));
   reload({device_ca_.certificate.fingerprint(), other_ca.certificate.fingerprint()});
-  EXPECT_EQ(plane_->sessions({}, {}, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
+  EXPECT_EQ(plane_->sessions({}, {}, false, 10, "")->sessions.size(), 4U) << "both are listed: nobody is cut";
   reload({device_ca_.certificate.fingerprint()});
-  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, 10, "")->sessions.empty())
+  EXPECT_TRUE(plane_->sessions(goes.certificate.fingerprint(), {}, false, 10, "")->sessions.empty())
       << "in force when answered";
   EXPECT_TRUE(two.ended());
   EXPECT_TRUE(three.ended());
@@ -823,7 +823,7 @@ TEST_P(DataPlaneTest, ADeviceHasSoManySessionsAndNoMore) {
     EXPECT_EQ(connected(modest)->receive(19), echoed()) << "others have places of their own";
     EXPECT_EQ(rejected(Reason::TooManySessions), turned_away);
     if (round == 1) {
-      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, 10, "");
+      const auto page = plane_->sessions(greedy.certificate.fingerprint(), {}, false, 10, "");
       ASSERT_EQ(page->sessions.size(), 3U);
       for (const SessionInfo& session : page->sessions) EXPECT_TRUE(plane_->cut_session(session.id));
     }
@@ -937,7 +937,7 @@ TEST_P(DataPlaneTest, ClosingIsPaced) {
   }
   ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->device(identity.certificate.fingerprint())); }));
   ASSERT_TRUE(registrar_->set_device_status(identity.certificate.fingerprint(), DeviceStatus::Revoked));
-  EXPECT_TRUE(plane_->sessions(identity.certificate.fingerprint(), {}, 100, "")->sessions.empty());
+  EXPECT_TRUE(plane_->sessions(identity.certificate.fingerprint(), {}, false, 100, "")->sessions.empty());
   std::uint64_t closing = 0;
   for (const ShardInfo& shard : plane_->shard_info()) closing += shard.closing;
   EXPECT_GT(closing, 20U);
@@ -962,7 +962,7 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
     std::set<std::uint64_t> ids;
     std::string token;
     do {
-      const auto page = plane_->sessions(of_device, of_ca, limit, token);
+      const auto page = plane_->sessions(of_device, of_ca, false, limit, token);
       EXPECT_TRUE(page && page->sessions.size() <= limit);
       for (const SessionInfo& session : page->sessions) EXPECT_TRUE(ids.insert(session.id).second) << "twice";
       token = page->next_page_token;
@@ -977,18 +977,77 @@ TEST_P(DataPlaneTest, PagesOfSessionsLeaveNoneOut) {
   }
 }
 
+// What was let in before a reload: the newcomer's own sessions stay.
+TEST_P(DataPlaneTest, OneCertificateInTwoPlacesKeepsTheNewcomersOwn) {
+  start();
+  const Identity509 identity = make_device("twice", device_ca_);
+  std::vector<std::unique_ptr<Device>> devices;
+  const auto connected = [&](char name) {
+    std::string packet = connect_packet();
+    packet.back() = name;
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    EXPECT_TRUE(devices.back()->handshake());
+    devices.back()->send(packet);
+    EXPECT_EQ(devices.back()->receive(19).size(), 19U);
+  };
+  connected('a');
+  connected('b');
+  config_.listeners[0].clones = Clones::CutOld;
+  auto prepared = plane_->prepare_listener(config_.listeners[0], config_.upstreams[0], AuthMode::Mutual,
+                                           std::move(*load_server_certificates(config_.listeners[0].certificates)));
+  ASSERT_TRUE(prepared);
+  plane_->install_listener(0, std::move(*prepared));
+  connected('a');
+  EXPECT_TRUE(devices[1]->ended());
+  const auto page = plane_->sessions(identity.certificate.fingerprint(), {}, false, 10, "");
+  ASSERT_EQ(page->sessions.size(), 2U);
+  for (const SessionInfo& session : page->sessions) EXPECT_EQ(session.client_id, "a");
+}
+
+// The kernel spreads them over both shards: whoever is cut, and who is listed, is found on either.
+TEST_P(DataPlaneTest, OneCertificateInTwoPlacesIsCutWhereverItIs) {
+  config_.shards = 2;
+  config_.listeners[0].clones = Clones::CutOld;
+  start();
+  const Identity509 identity = make_device("twice", device_ca_);
+  const auto named = [](char name) {
+    std::string packet = connect_packet();
+    packet.back() = name;
+    return packet;
+  };
+  std::vector<std::unique_ptr<Device>> devices;
+  for (char name = 'a'; name < 'i'; ++name) {
+    devices.push_back(std::make_unique<Device>(port_, identity));
+    ASSERT_TRUE(devices.back()->handshake());
+    devices.back()->send(named(name));
+    ASSERT_EQ(devices.back()->receive(19), kLetIn + named(name));
+    if (devices.size() > 1) {
+      EXPECT_TRUE(devices[devices.size() - 2]->ended());
+    }
+  }
+  const Digest device = identity.certificate.fingerprint();
+  EXPECT_TRUE(eventually([&] { return plane_->sessions(device, {}, false, 10, "")->sessions.size() == 1; }));
+  EXPECT_EQ(plane_->sessions(device, {}, false, 10, "")->sessions[0].client_id, "h") << "the last that came";
+  devices.push_back(std::make_unique<Device>(port_, identity));
+  ASSERT_TRUE(devices.back()->handshake());
+  devices.back()->send(named('h'));
+  ASSERT_EQ(devices.back()->receive(19), kLetIn + named('h'));
+  EXPECT_EQ(plane_->sessions(device, {}, false, 10, "")->sessions.size(), 2U) << "the same device on the same way";
+  EXPECT_TRUE(plane_->sessions(device, {}, true, 10, "")->sessions.empty());
+}
+
 TEST_P(DataPlaneTest, WhoHasNotProvenAnythingIsListedAsNobody) {
   start();
   const Identity509 identity = make_device("d", device_ca_);
   Device device(port_, identity);
   device.handshake_but_for_the_end();
   std::this_thread::sleep_for(50ms);  // by then its certificate was judged
-  const auto all = plane_->sessions({}, {}, 10, "");
+  const auto all = plane_->sessions({}, {}, false, 10, "");
   ASSERT_EQ(all->sessions.size(), 1U);
   EXPECT_EQ(all->sessions[0].state, "handshaking");
   EXPECT_FALSE(all->sessions[0].device);
   EXPECT_EQ(all->sessions[0].cn, "");
-  EXPECT_TRUE(plane_->sessions({}, device_ca_.certificate.fingerprint(), 10, "")->sessions.empty());
+  EXPECT_TRUE(plane_->sessions({}, device_ca_.certificate.fingerprint(), false, 10, "")->sessions.empty());
 }
 
 TEST_P(DataPlaneTest, ADrainLetsSessionsEndAndTurnsNewOnesAway) {
@@ -1019,7 +1078,7 @@ TEST_P(DataPlaneTest, ADrainClosesOneAfterTheOther) {
     devices.push_back(std::make_unique<Device>(port_, identity));
     ASSERT_TRUE(devices.back()->handshake());
     devices.back()->send(connect_packet());
-    ASSERT_EQ(devices.back()->receive(15), connect_packet());
+    ASSERT_EQ(devices.back()->receive(19), echoed());
   }
   const auto began = std::chrono::steady_clock::now();
   const auto passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
@@ -1042,7 +1101,7 @@ TEST_P(DataPlaneTest, ADrainSendsClientsElsewhere) {
   for (auto& [device, connect] : {std::pair(&speaks_5, v5), std::pair(&speaks_4, connect_packet())}) {
     ASSERT_TRUE(device->handshake());
     device->send(connect);
-    ASSERT_EQ(device->receive(connect.size()), connect);
+    ASSERT_EQ(device->receive(kLetIn.size() + connect.size()), kLetIn + connect);
   }
   plane_->drain(100ms);
   EXPECT_EQ(speaks_5.receive(100), std::string("\xE0\x0F\x9C\x0D\x1C\0\x0A", 7) + "other:8883");

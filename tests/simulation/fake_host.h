@@ -48,6 +48,16 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   void device_leaves(std::size_t, const Digest& device, DevicePlace place) override {
     device_sessions.leave(device, place);
   }
+  bool device_in_time(std::size_t, const Digest&, std::uint64_t) override { return !too_often; }
+  bool may_register(const Verdict&) override { return !too_many_register; }
+  bool device_used(std::size_t, const Digest& device, const sockaddr_storage& from, std::string_view client_id,
+                   bool refuse, DeviceUse& use) override {
+    return device_sessions.use(device, from, client_id, refuse, use);
+  }
+  void device_unused(std::size_t, const Digest& device, const DeviceUse& use) override {
+    device_sessions.unuse(device, use);
+  }
+  void clone_came(const Session&) override { ++clones_came; }
   Error address_enters(std::size_t, const sockaddr_storage& peer) override {
     ++addresses_entered;
     entered = peer;
@@ -123,6 +133,8 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
 
   const SessionHost parts{*this, *this, *this, *this};
   std::uint64_t now_ms = 0;
+  bool too_often = false, too_many_register = false;
+  int clones_came = 0;
   int addresses_entered = 0;
   sockaddr_storage entered{};
   Error address_refused{Origin::Client, Reason::None, 0, ""};

@@ -396,10 +396,6 @@ TEST(Session, WhereNoBrokerAnswersTheClientIsTold) {
       EXPECT_EQ(world->host.blamed_proven, 0);
     }
   }
-  Script alone;
-  alone.brokers = 1;
-  alone.failing_brokers = 1;
-  EXPECT_EQ(play(alone)->host.blamed_proven, 1) << "nobody is harmed by thinking badly of the only one";
 }
 
 // What a broker says of the client is the client's to hear, whatever it is; nobody else is asked.

@@ -45,6 +45,9 @@ WILL_TOPIC = (REFUSED, b"\x20\x03\0\x90\0")  # [MQTT-4.7.1-1], [MQTT-4.7.3-1]
 # Mosquitto looks away: 3.1.2.11.10 calls the first a protocol error, [MQTT-4.7.1-1] forbids the second.
 ONLY_OURS = (LET_IN, b"\x20\x03\0\x82\0")
 
+# Mosquitto closes without a CONNACK: for who asked through Sallyport the broker is unavailable.
+UNANSWERED = (REFUSED, b"\x20\x03\0\x88\0")
+
 SAME = None
 TABLE = [
     # 3.1.1, let in
@@ -116,7 +119,7 @@ TABLE = [
                              + b"\x03" + text("text/plain") + b"\x08" + text("answer") + b"\x09" + text("corr")
                              + USER_PROPERTY * 2), SAME),
     ("5 user, password", v5(flags=0xC2, user=b"user", password=b"secret"), SAME),
-    ("5 bridge", v5(level=0x85), SAME),
+    ("5 bridge", v5(level=0x85), UNANSWERED),
     # 5, refused
     ("5 reserved flag", v5(flags=0x03), MALFORMED),
     ("5 will QoS 3", v5(flags=0x1E, will=WILL), MALFORMED),

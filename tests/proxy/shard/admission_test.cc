@@ -11,6 +11,7 @@
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/device_sessions.h"
 #include "proxy/shard/handshake_queue.h"
+#include "proxy/shard/rate_table.h"
 #include "proxy/shard/refusal_log.h"
 #include "proxy/tls/client_hello.h"
 
@@ -105,6 +106,99 @@ TEST(DeviceSessions, NoTwoShardsPassTheLimitTogether) {
   EXPECT_EQ(most, 1);
   EXPECT_GT(taken, 0);
   EXPECT_EQ(sessions.devices(), 0U);
+}
+
+TEST(DeviceSessions, OneCertificateInTwoPlacesIsAClone) {
+  DeviceSessions sessions;
+  const Digest device{1}, other{2};
+  const auto here = address("192.0.2.1"), there = address("192.0.2.2");
+  for (int i = 0; i < 5; ++i) sessions.enter(device, 0);
+  sessions.enter(other, 0);
+  DeviceUse first, same, elsewhere, renamed, refused, others;
+  EXPECT_FALSE(sessions.use(device, here, "a", false, first));
+  EXPECT_FALSE(sessions.use(device, here, "a", true, same)) << "its last connection is not yet known to be dead";
+  EXPECT_FALSE(sessions.use(other, there, "b", true, others));
+  EXPECT_FALSE(sessions.cloned(device));
+  EXPECT_TRUE(sessions.use(device, there, "a", true, refused));
+  EXPECT_EQ(refused.order, 0U);
+  EXPECT_FALSE(sessions.cloned(device)) << "who was refused is no second place";
+  EXPECT_TRUE(sessions.use(device, there, "a", false, elsewhere));
+  EXPECT_TRUE(sessions.cloned(device));
+  EXPECT_TRUE(sessions.use(device, here, "z", false, renamed));
+  EXPECT_LT(first.order, elsewhere.order);
+  EXPECT_LT(elsewhere.order, renamed.order);
+  EXPECT_FALSE(first.same(elsewhere));
+  EXPECT_FALSE(first.same(renamed));
+  sessions.unuse(device, first);
+  sessions.unuse(device, same);
+  EXPECT_TRUE(sessions.cloned(device)) << "two of the newer ones are left";
+  sessions.unuse(device, elsewhere);
+  EXPECT_FALSE(sessions.cloned(device));
+  DeviceUse again;
+  EXPECT_TRUE(sessions.use(device, there, "a", true, again)) << "the one that is left differs, wherever it is kept";
+  EXPECT_FALSE(sessions.use(device, here, "z", true, again));
+  sessions.unuse(device, again);
+  sessions.unuse(device, renamed);
+  EXPECT_FALSE(sessions.use(device, there, "a", true, again));
+  sessions.unuse(device, again);
+  sessions.unuse(other, others);
+  for (int i = 0; i < 5; ++i) sessions.leave(device, DevicePlace::Taken);
+  sessions.leave(other, DevicePlace::Taken);
+  EXPECT_EQ(sessions.devices(), 0U);
+}
+
+TEST(DeviceSessions, AnIpv6SiteIsOnePlace) {
+  DeviceSessions sessions;
+  const Digest device{1};
+  for (int i = 0; i < 3; ++i) sessions.enter(device, 0);
+  DeviceUse use;
+  EXPECT_FALSE(sessions.use(device, address("2001:db8:1:2::1"), "a", true, use));
+  EXPECT_FALSE(sessions.use(device, address("2001:db8:1:2:ffff::7"), "a", true, use));
+  EXPECT_TRUE(sessions.use(device, address("2001:db8:1:3::1"), "a", true, use));
+}
+
+TEST(RateTable, AllowsAPeriodsWorthAndThenThatManyAPeriod) {
+  RateTable table;
+  constexpr std::uint64_t kMinute = 60 * kSecond;
+  std::uint64_t now = 1'000 * kSecond;
+  int admitted = 0;
+  for (int i = 0; i < 100; ++i) admitted += table.take(4711, 6, kMinute, now) ? 1 : 0;
+  EXPECT_EQ(admitted, 6);
+  EXPECT_TRUE(table.take(4712, 6, kMinute, now)) << "each by itself";
+  admitted = 0;
+  for (int i = 0; i < 60 * 100; ++i) admitted += table.take(4711, 6, kMinute, now += kSecond / 10) ? 1 : 0;
+  EXPECT_EQ(admitted, 60) << "ten minutes of hammering admit six a minute: refusals spend nothing";
+  now += kMinute;
+  admitted = 0;
+  for (int i = 0; i < 100; ++i) admitted += table.take(4711, 6, kMinute, now) ? 1 : 0;
+  EXPECT_EQ(admitted, 6);
+}
+
+TEST(RateTable, IsOfFixedSizeAndForgetsWhoIsFarthestFromTheLimit) {
+  RateTable table;
+  constexpr std::uint64_t kMinute = 60 * kSecond;
+  const std::uint64_t now = 1'000 * kSecond;
+  const auto in_one_set = [](std::uint64_t n) { return n * RateTable::kStripes * RateTable::kSets; };
+  for (int i = 0; i < 10; ++i) table.take(in_one_set(1), 10, kMinute, now);
+  for (std::uint64_t n = 2; n < 1'000; ++n) EXPECT_TRUE(table.take(in_one_set(n), 10, kMinute, now));
+  EXPECT_FALSE(table.take(in_one_set(1), 10, kMinute, now)) << "a thousand strangers do not free who hammers";
+  // Of 8,192 that are active at once next to nobody is forgotten, and nobody is refused too early.
+  RateTable busy;
+  std::uint64_t state = 1, refused = 0, too_early = 0;
+  std::vector<std::uint64_t> keys;
+  for (int i = 0; i < 8'192; ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    keys.push_back(state ^ state >> 29);
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (const std::uint64_t key : keys) {
+      const bool taken = busy.take(key, 2, kMinute, now);
+      if (round < 2 && !taken) ++too_early;
+      if (round == 2 && !taken) ++refused;
+    }
+  }
+  EXPECT_EQ(too_early, 0U);
+  EXPECT_GT(refused, 8'192U - 100);
 }
 
 // A flood of one reason leaves a hundred lines and then ten a second; every other one is counted, and of the other
@@ -203,11 +297,11 @@ TEST(HandshakeQueue, PrefersTicketsThenWhatIsUnderwayWhenItIsLong) {
 }
 
 TEST(ClientHello, WhatIsNoneOffersNoTicket) {
-  EXPECT_TRUE(offered_ticket_key({}).empty());
+  EXPECT_TRUE(offered_ticket({}).empty());
   const std::uint8_t http[] = "GET / HTTP/1.1\r\n\r\n";
-  EXPECT_TRUE(offered_ticket_key(http).empty());
+  EXPECT_TRUE(offered_ticket(http).empty());
   const std::vector<std::uint8_t> ones(4096, 0x16);
-  EXPECT_TRUE(offered_ticket_key(ones).empty());
+  EXPECT_TRUE(offered_ticket(ones).empty());
 }
 
 }  // namespace

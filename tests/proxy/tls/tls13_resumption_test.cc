@@ -98,6 +98,23 @@ TEST_F(Tls13Resumption, ATicketStandsForTheCertificate) {
   }
 }
 
+// Who comes first in a storm: nobody whose ticket does not open, or stands for no certificate.
+TEST_F(Tls13Resumption, OnlyADevicesTicketGoesFirst) {
+  KeptTicket kept = first();
+  const TlsContext& context = server.context();
+  EXPECT_TRUE(context.is_devices_ticket(kept.ticket, now));
+  EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(16), now)) << "the name of the key is no secret";
+  EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(kept.ticket.size() - 1), now));
+  EXPECT_FALSE(context.is_devices_ticket({}, now));
+  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 23 * 3600 + 1800)) << "its key is alive yet";
+  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 25 * 3600));
+  for (std::size_t i = 16; i < kept.ticket.size(); i += 7) {
+    Bytes forged = kept.ticket;
+    forged[i] ^= 1;
+    EXPECT_FALSE(context.is_devices_ticket(forged, now)) << i;
+  }
+}
+
 TEST_F(Tls13Resumption, AServerNameIsAcknowledged) {
   const KeptTicket kept = first();
   start_over();
@@ -121,6 +138,8 @@ TEST_F(Tls13Resumption, AOneWayListenersTicketStandsForNobody) {
   ASSERT_EQ(say_finished(), Step::Done);
   const auto kept = take();
   ASSERT_TRUE(kept);
+  EXPECT_FALSE(server.context().is_devices_ticket(kept->ticket, now))
+      << "anybody gets one there: it goes before nobody";
   come_back(*kept);
   EXPECT_EQ(peer.heard.size(), kResumed);
   EXPECT_EQ(say_finished(), Step::Done);

@@ -11,6 +11,7 @@ namespace {
 
 using Change = Health::Change;
 using State = Health::State;
+using Evidence = Health::Evidence;
 constexpr std::uint64_t kSlowStartMs = 10'000;
 
 TEST(Health, AProbeAndAConnectionMoveIt) {
@@ -31,10 +32,10 @@ TEST(Health, AProbeAndAConnectionMoveIt) {
 TEST(Health, WhatDoesNotAnswerIsEjected) {
   Health health;
   (void)health.probed(true, 1, 0);
-  EXPECT_EQ(health.unanswered(7, false, 1000), Change::None);
-  EXPECT_EQ(health.unanswered(8, false, 1000), Change::None);
+  EXPECT_EQ(health.unanswered(7, Evidence::None, 1000), Change::None);
+  EXPECT_EQ(health.unanswered(8, Evidence::None, 1000), Change::None);
   EXPECT_TRUE(health.usable());
-  EXPECT_EQ(health.unanswered(7, false, 1000), Change::WentDown);
+  EXPECT_EQ(health.unanswered(7, Evidence::None, 1000), Change::WentDown);
   EXPECT_EQ(health.state(), State::Ejected);
   EXPECT_EQ(health.ejected_until_ms(), 2000U);
   EXPECT_EQ(health.unreachable(), Change::None);
@@ -46,8 +47,8 @@ TEST(Health, WhatDoesNotAnswerIsEjected) {
 TEST(Health, AnAnswerBetweenBeginsAnew) {
   Health health;
   for (std::uint64_t i = 1; i < 100; ++i) {
-    EXPECT_EQ(health.unanswered(i, true, 0), Change::None);
-    EXPECT_EQ(health.unanswered(i + 1, true, 0), Change::None);
+    EXPECT_EQ(health.unanswered(i, Evidence::Proven, 0), Change::None);
+    EXPECT_EQ(health.unanswered(i + 1, Evidence::Proven, 0), Change::None);
     (void)health.answered(0, 0);
   }
   EXPECT_TRUE(health.usable());
@@ -56,31 +57,47 @@ TEST(Health, AnAnswerBetweenBeginsAnew) {
 // One client whose CONNECT no broker likes takes none of them away from the others.
 TEST(Health, OneClientAloneEjectsNobody) {
   Health health;
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(health.unanswered(7, false, 0), Change::None);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(health.unanswered(7, Evidence::None, 0), Change::None);
   EXPECT_TRUE(health.usable());
   // Unless it is proven that it was not its fault.
   Health blamed;
-  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::None);
-  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::None);
-  EXPECT_EQ(blamed.unanswered(7, true, 0), Change::WentDown);
+  EXPECT_EQ(blamed.unanswered(7, Evidence::Proven, 0), Change::None);
+  EXPECT_EQ(blamed.unanswered(7, Evidence::Proven, 0), Change::None);
+  EXPECT_EQ(blamed.unanswered(7, Evidence::Proven, 0), Change::WentDown);
+}
+
+// Of the only server even one client may say so: nobody is led elsewhere by it, but the client must not slow down the
+// others either.
+TEST(Health, TheOnlyOneIsSuspectedAndNotSpared) {
+  Health health;
+  (void)health.probed(true, 1, kSlowStartMs);
+  EXPECT_EQ(health.unanswered(7, Evidence::Alone, 0), Change::None);
+  EXPECT_EQ(health.unanswered(7, Evidence::Alone, 0), Change::None);
+  EXPECT_EQ(health.unanswered(7, Evidence::Alone, 0), Change::WentDown);
+  EXPECT_EQ(health.answered(1, kSlowStartMs), Change::CameUp);
+  EXPECT_FALSE(health.rises(2, kSlowStartMs));
+  // What several say is believed.
+  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, Evidence::Alone, 0);
+  EXPECT_EQ(health.answered(1, kSlowStartMs), Change::CameUp);
+  EXPECT_TRUE(health.rises(2, kSlowStartMs));
 }
 
 // Each time it comes back and fails its first, it is left out for twice as long, a minute at most.
 TEST(Health, TheBackOffGrows) {
   Health health;
   (void)health.probed(true, 1, 0);
-  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, true, 0);
+  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, Evidence::Proven, 0);
   std::vector<std::uint64_t> back_offs;
   std::uint64_t now = 0;
   for (int i = 0; i < 9; ++i) {
     back_offs.push_back(health.ejected_until_ms() - now);
     now = health.ejected_until_ms();
     ASSERT_EQ(health.probed(true, now, 0), Change::CameUp);
-    ASSERT_EQ(health.unanswered(1, true, now), Change::WentDown) << "one is enough";
+    ASSERT_EQ(health.unanswered(1, Evidence::Proven, now), Change::WentDown) << "one is enough";
   }
   EXPECT_EQ(back_offs, (std::vector<std::uint64_t>{1000, 2000, 4000, 8000, 16'000, 32'000, 60'000, 60'000, 60'000}));
   EXPECT_EQ(health.answered(now, 0), Change::CameUp) << "an answer ends it at once";
-  EXPECT_EQ(health.unanswered(1, true, now), Change::None) << "and all is forgotten";
+  EXPECT_EQ(health.unanswered(1, Evidence::Proven, now), Change::None) << "and all is forgotten";
 }
 
 TEST(Health, SlowStartRises) {
