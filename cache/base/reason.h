@@ -124,7 +124,8 @@ inline constexpr ReasonRow kReasons[] = {
      "Another certificate with this serial is registered under the same CA key. A CA must use a serial once: look at "
      "both, for one may be forged."},
     {Reason::BadIdentity, "bad_identity", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
-     "A template of listener.client_id, upstream.username or upstream.client_id needs a field that is not in the "
+     "A template of listener.client_id, upstream.username or upstream.client_id, or the PROXY header of "
+     "upstream.proxy_protocol, which names the CN, needs a field that is not in the "
      "certificate, is there several times, or is not safe: empty, longer than 256 bytes, not UTF-8, with a control "
      "character, '+', '#' or '/'. The log line and `sallyport explain --listener` name it. Issue the certificate anew, "
      "or choose another field."},
@@ -194,7 +195,9 @@ inline constexpr ReasonRow kReasons[] = {
      Alert::None,
      Alert::None,
      {0x03, 0x88},
-     "No server of the upstream can be reached. Look at the broker, and at sallyport_upstream_up."},
+     "No server of the upstream can be reached, or none answers the CONNECT. Look at `sallyport upstream show NAME`, "
+     "and "
+     "at the broker's log."},
     {Reason::InternalError, "internal_error", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
      "Sallyport itself failed; the log line says where. Please report it."},
     {Reason::ShuttingDown,
