@@ -123,14 +123,15 @@ enum class Ending : std::uint8_t { Asked, TakenOver };
 
 // Until somebody asks for the end: reloads on SIGHUP, and looks every second at what changes by itself.
 Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer, const DataPlane& plane,
-                    const Registrar& registrar, Caretaker& caretaker, Reload& reload, Logger& log) {
+                    const Registrar& registrar, const std::string& state_dir, Caretaker& caretaker, Reload& reload,
+                    Logger& log) {
   for (;;) {
     // What a disk that hangs does not take could be given up with the process alone.
     const bool may_go = !registrar.stalled();
     const int signal = signals.wait(1000ms, {probes.drain_asked(), may_go ? offer.asked() : -1});
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     if (signal == SIGHUP) reload.run();
-    if (may_go && offer.accepted(plane.shards(), log)) return Ending::TakenOver;
+    if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
     caretaker.look();
   }
 }
@@ -169,7 +170,7 @@ bool hand_over(Signals& signals, DataPlane& plane, TakeoverOffer& offer, Logger&
     switch (offer.said()) {
       case TakeoverOffer::Said::Nothing: break;
       case TakeoverOffer::Said::Serving: return true;
-      case TakeoverOffer::Said::End: return true;
+      case TakeoverOffer::Said::End: plane.stop_now(); return true;  // somebody is to be cut, who may be here
       case TakeoverOffer::Said::Gone:
         log.error("takeover-failed", {{"why", "the new process has ended before it served"}});
         return false;
@@ -235,7 +236,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   // Before the registry and any address, which the process before still has.
   std::unique_ptr<Predecessor> predecessor;
   if (take_over) {
-    auto asked = Predecessor::ask(takeover_path(config.admin.socket), plane.shards());
+    auto asked = Predecessor::ask(takeover_path(config.admin.socket), plane.shards(), config.state_dir);
     if (!asked) return fail(kFailed, "take over: " + asked.error().what);
     predecessor = std::move(*asked);
     main_log.info("take-over", {{"what", predecessor ? "the listeners of the process before are here"
@@ -309,7 +310,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   Signals wanted(signals);
-  if (wait_for_end(wanted, probes, offer, plane, registrar, caretaker, reload, main_log) == Ending::TakenOver) {
+  if (wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, main_log) ==
+      Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
     // from memory; a new device is served, and registered when it comes back.
     admin_server.stop();

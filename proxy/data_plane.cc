@@ -270,15 +270,8 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
 
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream,
                                                      AuthMode auth, std::vector<ServerCertificate> certificates) const {
-  // The mode may be one chosen at run time: the file alone does not show it.
-  if (auth == AuthMode::OneWay && (upstream.tells_identity() || !config.client_id.empty())) {
-    const bool asks = !config.client_id.empty();
-    return Refusal{
-        Refusal::Kind::Conflict,
-        "auth one-way asks for no certificate, and " +
-            (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
-            " takes the identity from it: leave the listener mutual (`sallyport listener reset` takes a mode "
-            "back that was chosen at run time), or lead it to another upstream"};
+  if (auto why = why_not_told(config, upstream, auth); !why.empty()) {
+    return Refusal{Refusal::Kind::Conflict, std::move(why)};
   }
   auto context = TlsContext::create(config, auth, presented_of(certificates, std::time(nullptr)), &impl_->tickets);
   if (!context) return context.error();

@@ -109,6 +109,7 @@ class Operator {
   // Says what will be hit; asks where a person can answer.
   bool agreed(const std::string& what);
   Reply taken_apart(const Answer<ApiAnswer>& answer);
+  int change_server(const std::string& name, const std::string& server, const std::string& action);
   int print_one(const Reply& reply);  // an object, as the output asks for it
   Answer<ApiAddress> address() const;
 

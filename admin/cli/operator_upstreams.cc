@@ -77,26 +77,39 @@ int Operator::upstream_show(const std::string& name) {
 int Operator::upstream_drain(const std::string& name, const std::string& server) {
   const Reply now = get("/v1/upstreams/" + percent_encoded(name));
   if (!now.ok()) return now.failed;
-  std::string sessions = "0";
+  std::string sessions, known;
   bool another = false;
   for (const Json& each : now.json["servers"]) {
+    known += (known.empty() ? "" : ", ") + text(each, "server");
     if (text(each, "server") == server) {
       sessions = text(each, "sessions");
     } else if (text(each, "state") == "up") {
       another = true;
     }
   }
+  if (sessions.empty()) return complain("upstream " + name + " has no server " + server + "; it has " + known);
   std::string impact = "draining " + server + " of upstream " + name + ": no new session goes there, its " + sessions +
                        " sessions go on";
   if (!another) impact += "; no other server of it is up, so new sessions will be refused";
   if (!agreed(impact)) return kFailed;
-  return print_one(
-      send("POST", "/v1/upstreams/" + percent_encoded(name) + "/servers/" + percent_encoded(server) + "/drain"));
+  return change_server(name, server, "drain");
+}
+
+int Operator::change_server(const std::string& name, const std::string& server, const std::string& action) {
+  const Reply reply =
+      send("POST", "/v1/upstreams/" + percent_encoded(name) + "/servers/" + percent_encoded(server) + "/" + action);
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  for (const Json& each : reply.json["servers"]) {
+    if (text(each, "server") != server) continue;
+    std::cout << server << " of upstream " << name << ": " << text(each, "state") << ", " << text(each, "sessions")
+              << " sessions\n";
+  }
+  return kDone;
 }
 
 int Operator::upstream_undrain(const std::string& name, const std::string& server) {
-  return print_one(
-      send("POST", "/v1/upstreams/" + percent_encoded(name) + "/servers/" + percent_encoded(server) + "/undrain"));
+  return change_server(name, server, "undrain");
 }
 
 }  // namespace sallyport

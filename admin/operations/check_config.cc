@@ -203,6 +203,26 @@ void check_overrides(const Config& config, const RegistryStore& store, Findings&
   if (!read) found.problem("state_dir", read.error().what);
 }
 
+// What a client says of itself proves nothing, and beside another field it may complete it to somebody else's: "pump"
+// with "2-main" is "pump-2" with "main". No value but {san_uri} has a '/'.
+void check_claims(const Config& config, Findings& found) {
+  using enum IdentityTemplate::Field;
+  for (const ListenerConfig& listener : config.listeners) {
+    if (!listener.client_id.empty()) continue;
+    const UpstreamConfig& upstream = config.upstreams[listener.upstream];
+    const bool apart =
+        upstream.client_id.text().find("/{client_id}") != std::string::npos && !upstream.client_id.uses(SanUri);
+    const std::pair<const IdentityTemplate*, const char*> uses[] = {{&upstream.username, "username"},
+                                                                    {&upstream.client_id, "client_id"}};
+    for (const auto& [made, key] : uses) {
+      if (!made->uses(ClientId) || (made == &upstream.client_id && apart)) continue;
+      found.warning(item("upstream", listener.upstream, key),
+                    "{client_id} is what a device of listener " + listener.name +
+                        " says of itself, and may make it look like another: set 'client_id' there, or leave it out");
+    }
+  }
+}
+
 // Two CAs may issue the same CN: the broker would then take one device for the other.
 void check_identities(const Config& config, std::size_t cas, Findings& found) {
   const auto confuses = [](const IdentityTemplate& made) { return !made.empty() && !made.tells_cas_apart(); };
@@ -243,6 +263,7 @@ void check_state_dir(const Config& config, Findings& found) {
     return found.problem("state_dir", "'state_dir': " + why);
   }
   std::error_code ignored;
+  check_claims(config, found);
   if (!fs::exists(folder / "CURRENT", ignored)) return check_identities(config, count_cas(config, nullptr), found);
   if (RegistryLock::taken(folder.string())) {
     found.warning("state_dir",

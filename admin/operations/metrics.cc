@@ -35,7 +35,7 @@ std::string Metrics::upstreams_missing(ReadyWhen policy) const {
   std::string missing;
   const std::vector<UpstreamInfo> upstreams = plane_.upstreams();
   for (const UpstreamInfo& upstream : upstreams) {
-    const bool any = upstream.any_up();
+    const bool any = upstream.any_there();
     up += any ? 1U : 0U;
     if (!any) missing += (missing.empty() ? "" : ", ") + upstream.name;
   }

@@ -159,8 +159,9 @@ Answer<void> Reload::apply(const Config& next) {
     return Refusal{added.error().kind, "registry.trusted_cas: " + added.error().what};
   }
   say_what_left(before);
-  plane_.set_upstreams(changed.upstreams, std::move(*broker_tls));
+  // In this order: no session with the identity of before may meet the servers of now.
   listeners_.install(std::move(*listeners));
+  plane_.set_upstreams(changed.upstreams, std::move(*broker_tls));
   if (install_tls) install_tls();
   plane_.set_cut_pace(changed.cuts_per_second);
   plane_.set_registration_pace(changed.registry.max_registrations_per_second_per_ca);

@@ -97,6 +97,13 @@ bool give(int socket, const ListeningSocket& listening) {
   return ::sendmsg(socket, &message, MSG_NOSIGNAL) > 0;
 }
 
+// What the kernel knows a folder by; "-" where there is none.
+std::string folder_of(const std::string& path) {
+  struct stat known {};
+  if (::stat(path.c_str(), &known) != 0) return "-";
+  return std::to_string(known.st_dev) + ":" + std::to_string(known.st_ino);
+}
+
 }  // namespace
 
 std::string takeover_path(const std::string& admin_socket) {
@@ -134,14 +141,15 @@ void TakeoverOffer::close() {
   ::unlink(path_.c_str());
 }
 
-bool TakeoverOffer::accepted(std::size_t sockets, Logger& log) {
+bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir, Logger& log) {
   const int peer = ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
   if (peer < 0) return false;
   ucred who{};
   socklen_t length = sizeof who;
   const bool same_user = ::getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 && who.uid == ::geteuid();
   const bool asks = same_user && hear(peer, kAskedMs) == kTakeOver;
-  if (asks && say(peer, std::string(kSockets) + std::to_string(sockets)) && hear(peer, kAskedMs) == kGo) {
+  const std::string offered = std::string(kSockets) + std::to_string(sockets) + " " + folder_of(state_dir);
+  if (asks && say(peer, offered) && hear(peer, kAskedMs) == kGo) {
     successor_ = peer;
     log.info("taken-over", {{"by_pid", who.pid}, {"what", "the listeners go to another process; this one drains"}});
     return true;
@@ -170,7 +178,8 @@ TakeoverOffer::Said TakeoverOffer::said() {
   return Said::Gone;
 }
 
-Answer<std::unique_ptr<Predecessor>> Predecessor::ask(const std::string& path, unsigned shards) {
+Answer<std::unique_ptr<Predecessor>> Predecessor::ask(const std::string& path, unsigned shards,
+                                                      const std::string& state_dir) {
   auto asked = std::make_unique<Predecessor>();
   errno = 0;
   asked->socket_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -180,11 +189,11 @@ Answer<std::unique_ptr<Predecessor>> Predecessor::ask(const std::string& path, u
     if (path.empty() || errno == ENOENT || errno == ECONNREFUSED) return std::unique_ptr<Predecessor>();
     return failed(path);
   }
-  if (auto received = asked->receive(shards); !received) return received.error();
+  if (auto received = asked->receive(shards, state_dir); !received) return received.error();
   return asked;
 }
 
-Answer<void> Predecessor::receive(unsigned shards) {
+Answer<void> Predecessor::receive(unsigned shards, const std::string& state_dir) {
   if (!say(socket_, kTakeOver)) return failed("the process that runs does not answer");
   const std::string offered = hear(socket_, kWordMs);
   std::size_t sockets = 0;
@@ -197,6 +206,13 @@ Answer<void> Predecessor::receive(unsigned shards) {
                    "the process that runs has " + std::to_string(sockets) + " shards, and this one would have " +
                        std::to_string(shards) +
                        ": a socket that nobody takes over refuses who waits in its queue; set proxy.shards"};
+  }
+  // Another registry knows other devices: who is revoked there would be let in here.
+  if (offered.substr(offered.rfind(' ') + 1) != folder_of(state_dir)) {
+    return Refusal{Refusal::Kind::Conflict,
+                   "the process that runs has another state_dir than " + state_dir +
+                       ": its devices, and who of them is revoked, would be unknown here; set the same state_dir, or "
+                       "drain it and start anew"};
   }
   if (!say(socket_, kGo)) return failed("the process that runs does not answer");
   for (;;) {

@@ -3,7 +3,7 @@
 // beside the admin socket, mode 0600, for the same user alone:
 //
 //   the new one                     the one that runs (it goes on accepting until the last step)
-//   connects, "take over"    ──>    "sockets N"
+//   connects, "take over"    ──>    "sockets N FOLDER", its state_dir as the kernel knows it: it must be the same
 //   "go"                     ──>    closes its API and its registry; sends each socket with its listener; "all"
 //   opens the registry, warms up, listens
 //   "serving"                ──>    stops accepting, and drains
@@ -40,7 +40,7 @@ class TakeoverOffer {
   Answer<void> listen(const std::string& path);
   int asked() const { return listening_; }  // has something to read when somebody connects
   // True: a new one of the same user has said "go" and waits for the sockets. Blocks for a moment at most.
-  bool accepted(std::size_t sockets, Logger& log);
+  bool accepted(std::size_t sockets, const std::string& state_dir, Logger& log);
   Answer<void> hand_over(const std::vector<ListeningSocket>& sockets);
   int successor() const { return successor_; }
   // What it has said since: nothing yet, or it has ended.
@@ -58,7 +58,8 @@ class TakeoverOffer {
 class Predecessor final : public CutsElsewhere {
  public:
   // Where nobody answers there is nothing to take over: no sockets.
-  static Answer<std::unique_ptr<Predecessor>> ask(const std::string& path, unsigned shards);
+  static Answer<std::unique_ptr<Predecessor>> ask(const std::string& path, unsigned shards,
+                                                  const std::string& state_dir);
   ~Predecessor() override;
 
   std::vector<ListeningSocket> take() { return std::exchange(sockets_, {}); }
@@ -66,7 +67,7 @@ class Predecessor final : public CutsElsewhere {
   void end_sessions() override;  // returns when none is left there
 
  private:
-  Answer<void> receive(unsigned shards);
+  Answer<void> receive(unsigned shards, const std::string& state_dir);
 
   std::mutex mutex_;
   int socket_ = -1;

@@ -234,6 +234,20 @@ std::string Endpoint::text() const {
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
+std::string why_not_told(const ListenerConfig& listener, const UpstreamConfig& upstream, AuthMode auth) {
+  const bool asks = !listener.client_id.empty();
+  if (!asks && !upstream.tells_identity()) return "";
+  if (listener.protocol == Protocol::Tcp) {
+    return "protocol \"tcp\" has no CONNECT to write the identity into; a listener's protocol changes with a restart";
+  }
+  if (auth == AuthMode::Mutual) return "";
+  return "auth one-way asks for no certificate, and " +
+         (asks ? "listener.client_id" : "upstream '" + upstream.name + "'") +
+         " takes the identity from it: leave the listener mutual (`sallyport listener reset` takes a mode back that "
+         "was "
+         "chosen at run time), or lead it to another upstream";
+}
+
 ConfigReport parse_config(std::string_view text, std::string_view file_name) {
   ConfigReport report;
   try {

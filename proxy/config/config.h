@@ -101,6 +101,10 @@ struct UpstreamConfig {
   bool tells_identity() const { return !username.empty() || !client_id.empty() || user_properties; }
 };
 
+// Why a listener in this mode can tell its broker nothing of devices, where it has to; empty: it can, or need not. The
+// mode may be one chosen at run time, and the protocol one before a restart: the file alone does not show them.
+std::string why_not_told(const ListenerConfig& listener, const UpstreamConfig& upstream, AuthMode auth);
+
 // What a session of a listener is carried out by: kept together, for as long as one of them needs it.
 struct ListenerSetup {
   ListenerConfig listener;

@@ -33,6 +33,10 @@ std::size_t proxy_header_bytes(const ProxyWords& words);
 // `into` has room for proxy_header_bytes(). Returns what it wrote.
 std::size_t write_proxy_header(const ProxyWords& words, std::span<std::uint8_t> into);
 
+// Who asks the broker something on its own: from 127.0.0.1 to the same, without a port.
+inline constexpr std::array<std::uint8_t, kProxyHead + 12> kProxyOwnHeader = {
+    0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A, kProxyCommand, kProxyTcp4, 0, 12,
+    127,  0,    0,    1,    127,  0,    0,    1,    0,    0,    0,    0};
 // Who connects only to see whether the broker is there: it speaks for nobody.
 inline constexpr std::array<std::uint8_t, kProxyHead> kProxyLocalHeader = {
     0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A, kProxyLocalCommand, kProxyUnspecified,

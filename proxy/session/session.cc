@@ -107,18 +107,12 @@ void Session::on_established() {
     watch_expiry();
     const std::uint64_t most = settings_.config->max_connects_per_minute_per_device;
     too_often_ = most != 0 && !host_->admission.device_in_time(settings_.listener, entry_.device, most);
-    if (too_often_) {
-      if (settings_.config->protocol != Protocol::Mqtt && !in_time()) return;
-      start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
-      decrypt();
-      if (!over()) start_client_recv();
-      return;
-    }
     place_ =
         host_->admission.device_enters(settings_.listener, entry_.device, settings_.config->max_sessions_per_device);
     // Whoever has no place is told so in its own protocol, if that has a word for it and not too many wait for theirs.
     const bool waits_for_word = place_ == DevicePlace::ToBeTold && settings_.config->protocol == Protocol::Mqtt;
     if (!waits_for_word && !has_place()) return;
+    if (settings_.config->protocol != Protocol::Mqtt && !in_time()) return;
     // Between the ticket and here its standing may have changed, and no verify callback has run.
     if (engine_->resumed() && !standing_holds()) return;
   }
@@ -163,7 +157,7 @@ void Session::on_connect_ready() {
       return terminate({Origin::Client, Reason::DevicePending, 0, "waits for approval"}, Cause::Protocol);
     }
     register_device();
-  } else if (!put_proxy_header()) {
+  } else if (!tell_identity() || !put_proxy_header()) {
     return;
   }
   become(State::Connecting);
@@ -302,6 +296,13 @@ void Session::shut_down() {
   if (state_ == State::Delivering) return hurry_delivery();
   if (state_ == State::Connecting || state_ == State::Asking) say_refused(Reason::ShuttingDown);
   terminate(stops, Cause::Shutdown);
+}
+
+void Session::start_over() {
+  if (state_ == State::Free || state_ >= State::Forwarding) return;
+  say_refused(Reason::ShuttingDown);
+  terminate({Origin::Proxy, Reason::ShuttingDown, 0, "a reload changes what its broker is told: it may come again"},
+            Cause::Shutdown);
 }
 
 void Session::evict() {

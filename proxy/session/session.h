@@ -105,6 +105,7 @@ class Session final : public Verifier {
   void farewell();    // the host, after wants_farewell()
   void leave();       // Sallyport drains, and its turn has come
   void shut_down();   // the process ends
+  void start_over();  // what its broker is to be told is another now: one that has not reached it comes again
   void evict();       // a silent peer makes room for another
   void recycle();     // the host, after gone(): back to Free
 

@@ -83,6 +83,10 @@ void BrokerProbes::begin(Probe& probe) {
   probe.socket = host_.open_probe(*probe.target);
   if (!probe.socket.valid()) return;
   probe.step = Step::Connecting;
+  // One that was left out because it does not answer CONNECTs shows by answering one that it is back, or a hung broker,
+  // whose kernel goes on accepting, would be used again and again. Behind a PROXY header only health = "mqtt" asks.
+  probe.asks = probe.list->health == HealthCheck::Mqtt ||
+               (probe.target->health.state() == Health::State::Ejected && !probe.list->proxy_protocol);
   const ServerAddress& to = probe.target->address;
   host_.io().connect(probe.socket, reinterpret_cast<const sockaddr*>(&to.address), to.length, probe.connected);
   start(probe.patience, probe.list->connect_ms);
@@ -128,9 +132,12 @@ void BrokerProbes::ask(Probe& probe) {
   host_.timers().stop(probe.patience);
   probe.said.clear();
   if (probe.list->proxy_protocol) {
-    probe.said.assign(reinterpret_cast<const char*>(kProxyLocalHeader.data()), kProxyLocalHeader.size());
+    // A broker closes what LOCAL opens, so who asks it something speaks for somebody: for this host.
+    const std::span<const std::uint8_t> header =
+        probe.asks ? std::span<const std::uint8_t>(kProxyOwnHeader) : kProxyLocalHeader;
+    probe.said.assign(reinterpret_cast<const char*>(header.data()), header.size());
   }
-  if (probe.list->health == HealthCheck::Mqtt) {
+  if (probe.asks) {
     probe.said += connect_packet(client_id_ + "-" + std::to_string(probe.target->slot));
   }
   if (probe.said.empty() || stopped_) return judge(probe, true, "", 0);
@@ -158,7 +165,7 @@ void BrokerProbes::on_sent(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
   if (result.value < 0) return judge(probe, false, "", -result.value);
   if (probe.step == Step::Shaking) return host_.io().recv(probe.socket, Reading::Once, probe.received);
-  if (probe.list->health == HealthCheck::Tcp) return judge(probe, true, "", 0);
+  if (!probe.asks) return judge(probe, true, "", 0);
   probe.step = Step::Awaiting;
   host_.io().recv(probe.socket, Reading::Once, probe.received);
 }

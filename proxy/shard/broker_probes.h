@@ -45,6 +45,7 @@ class BrokerProbes {
     BrokerTarget* target = nullptr;  // held; null: the place is free
     const TargetList* list = nullptr;
     Step step = Step::Idle;
+    bool asks = false;    // with a CONNECT
     bool ending = false;  // its target left the list
     Socket socket;
     Completion connected, sent, received;

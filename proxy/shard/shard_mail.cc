@@ -90,6 +90,19 @@ void Shard::carry_out(const Notice& notice) {
   if (!notice.cuts.empty()) ring_->submit();
 }
 
+namespace {
+
+// What a broker is told of a device: servers that a reload names with it must get nothing of those before.
+bool tells_the_same(const SessionSettings& a, const SessionSettings& b) {
+  const UpstreamConfig& x = *a.upstream;
+  const UpstreamConfig& y = *b.upstream;
+  return a.config->client_id.text() == b.config->client_id.text() && x.username.text() == y.username.text() &&
+         x.client_id.text() == y.client_id.text() && x.user_properties == y.user_properties &&
+         x.proxy_protocol == y.proxy_protocol && x.proxy_protocol_certificate == y.proxy_protocol_certificate;
+}
+
+}  // namespace
+
 // From here on new handshakes use these; those under way end with what they began with. Cut are the sessions that could
 // not begin now: without a certificate where certificates are asked for, or below none of the CAs that are admitted
 // now, whatever cut_sessions says, which is about a device's standing. One under way whose certificate was judged is
@@ -98,6 +111,10 @@ void Shard::set_listener(const SessionSettings& settings) {
   Listening& listening = listening_[settings.listener];
   const bool turns_mutual = listening.settings.auth == AuthMode::OneWay && settings.auth == AuthMode::Mutual;
   const bool other_cas = listening.admits.cas != settings.config->cas;
+  for (Session& session : slab_) {
+    if (!session.is_live() || session.settings().listener != settings.listener) continue;
+    if (!tells_the_same(session.settings(), settings)) session.start_over();
+  }
   listening.settings = settings;
   listening.admits.cas = settings.config->cas;
   if (listening.socket.valid()) watch_peers(listening.socket.handle(), *settings.config);

@@ -37,11 +37,17 @@ Health::Change Health::answered(std::uint64_t now_ms, std::uint64_t slow_start_m
   failures_.store(0, std::memory_order_relaxed);
   ejections_.store(0, std::memory_order_relaxed);
   last_failed_.store(0, std::memory_order_relaxed);
+  failed_before_.store(0, std::memory_order_relaxed);
   return comes_up(now_ms, slow_start_ms);
 }
 
 Health::Change Health::unanswered(std::uint64_t who, Evidence evidence, std::uint64_t now_ms) {
-  const bool same = last_failed_.exchange(who, std::memory_order_relaxed) == who;
+  const std::uint64_t last = last_failed_.load(std::memory_order_relaxed);
+  const bool same = last == who || failed_before_.load(std::memory_order_relaxed) == who;
+  if (!same) {
+    failed_before_.store(last, std::memory_order_relaxed);
+    last_failed_.store(who, std::memory_order_relaxed);
+  }
   if (same && evidence == Evidence::None) return Change::None;
   // After an ejection one failure is enough, until it has answered a CONNECT.
   const std::uint32_t most = ejections_.load(std::memory_order_relaxed) > 0 ? 1 : kFailures;

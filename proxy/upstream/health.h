@@ -58,12 +58,12 @@ class Health {
 
   std::atomic<State> state_{State::Unknown};
   std::atomic<std::uint64_t> ejected_until_ms_{0};
-  std::atomic<std::uint32_t> ejections_{0};  // since it last answered a CONNECT
-  std::atomic<std::uint32_t> failures_{0};   // in a row
-  std::atomic<std::uint64_t> last_failed_{0};
-  std::atomic<bool> suspected_{false};             // ejected on the word of one client alone
-  std::atomic<std::uint64_t> rising_since_ms_{0};  // 0: it does not
-  std::atomic<std::uint64_t> next_us_{0};          // the next connection that its slow start has room for
+  std::atomic<std::uint32_t> ejections_{0};                       // since it last answered a CONNECT
+  std::atomic<std::uint32_t> failures_{0};                        // in a row
+  std::atomic<std::uint64_t> last_failed_{0}, failed_before_{0};  // who sent the last, and who another one before
+  std::atomic<bool> suspected_{false};                            // ejected on the word of one client alone
+  std::atomic<std::uint64_t> rising_since_ms_{0};                 // 0: it does not
+  std::atomic<std::uint64_t> next_us_{0};  // the next connection that its slow start has room for
 };
 
 }  // namespace sallyport

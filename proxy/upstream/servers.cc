@@ -43,8 +43,8 @@ std::uint64_t milliseconds(std::chrono::milliseconds time) {
 
 }  // namespace
 
-bool UpstreamInfo::any_up() const {
-  return std::any_of(servers.begin(), servers.end(), [](const ServerInfo& server) { return server.up(); });
+bool UpstreamInfo::any_there() const {
+  return std::any_of(servers.begin(), servers.end(), [](const ServerInfo& server) { return server.there(); });
 }
 
 Answer<std::unique_ptr<Upstreams>> Upstreams::create(const Config& config) {
@@ -232,6 +232,19 @@ std::vector<std::string> Upstreams::unresolved() const {
   return all;
 }
 
+// One that was taken out of the configuration, while it has sessions: when it has none any more the broker may stop.
+void Upstreams::add_removed(const Upstream& upstream, UpstreamInfo& info) {
+  for (const auto& left : upstream.left) {
+    ServerInfo server;
+    server.server = left->text;
+    server.state = "removed";
+    for (const auto& target : upstream.targets) {
+      if (target->server == left.get()) server.sessions += target->sessions.load(std::memory_order_relaxed);
+    }
+    if (server.sessions > 0) info.servers.push_back(std::move(server));
+  }
+}
+
 std::vector<UpstreamInfo> Upstreams::info(std::uint64_t now_ms) const {
   const std::lock_guard lock(mutex_);
   std::vector<UpstreamInfo> all;
@@ -272,6 +285,7 @@ std::vector<UpstreamInfo> Upstreams::info(std::uint64_t now_ms) const {
                      : best == nullptr ? "unresolved"
                                        : std::string(name_of(best->health.state()));
     }
+    add_removed(*upstream, info);
   }
   return all;
 }

@@ -69,7 +69,7 @@ struct TargetInfo {
 };
 struct ServerInfo {
   std::string server;
-  std::string state;  // of its addresses the best, "drained", or "unresolved"
+  std::string state;  // of its addresses the best, "drained", "unresolved", or "removed" by a reload
   bool drained = false;
   std::uint64_t sessions = 0;
   std::string trouble;  // why its name did not resolve; empty: it did
@@ -78,13 +78,15 @@ struct ServerInfo {
   std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> connect{};  // as SharedLatency
   std::uint64_t connect_sum_us = 0;
   bool up() const { return state == "up"; }
+  // For /readyz. Sessions still go to one that is ejected, and a handful of devices can have it ejected everywhere.
+  bool there() const { return up() || state == "ejected"; }
 };
 struct UpstreamInfo {
   std::string name;
   Balance balance = Balance::LeastConnections;
   HealthCheck health = HealthCheck::Tcp;
   std::vector<ServerInfo> servers;
-  bool any_up() const;
+  bool any_there() const;
 };
 
 class Upstreams {
@@ -142,6 +144,7 @@ class Upstreams {
 
   void make_list(Upstream& upstream);
   static void add_server(Upstream& upstream, const Endpoint& endpoint);
+  static void add_removed(const Upstream& upstream, UpstreamInfo& info);
 
   mutable std::mutex mutex_;  // guards what is in upstreams_; a shard takes no part in it
   std::vector<std::unique_ptr<Upstream>> upstreams_;

@@ -355,6 +355,36 @@ TEST_P(DataPlaneTest, TheBrokerIsToldWhoTheDeviceIs) {
   EXPECT_FALSE(registrar_->device(unusable.certificate.fingerprint())) << "who is refused is not registered";
 }
 
+// A reload that gives a broker identities: whoever has not reached one by then starts over, and nothing that was
+// written under the settings of before goes there.
+TEST_P(DataPlaneTest, ANewIdentityIsForAllWhoComeAfterIt) {
+  start();
+  const Identity509 identity = make_device("meter-8", device_ca_);
+  Device served(port_, identity), waits(port_, identity);
+  ASSERT_TRUE(served.handshake());
+  served.send(connect_packet());
+  ASSERT_EQ(served.receive(19), echoed());
+  ASSERT_TRUE(waits.handshake());
+  ASSERT_TRUE(eventually([&] { return plane_->sessions_of_device(identity.certificate.fingerprint()) == 2; }));
+  UpstreamConfig upstream = config_.upstreams[0];
+  upstream.username = *IdentityTemplate::parse("{cn}");
+  auto prepared = plane_->prepare_listener(config_.listeners[0], upstream, AuthMode::Mutual,
+                                           std::move(*load_server_certificates(config_.listeners[0].certificates)));
+  ASSERT_TRUE(prepared);
+  plane_->install_listener(0, std::move(*prepared));
+  waits.send(connect_packet());
+  EXPECT_EQ(waits.receive(1), "") << "it had no identity to tell";
+  EXPECT_TRUE(waits.ended());
+  EXPECT_EQ(rejected(Reason::ShuttingDown), 1U);
+  served.send("more");
+  EXPECT_EQ(served.receive(4), "more");
+  Device again(port_, identity);
+  ASSERT_TRUE(again.handshake());
+  again.send(connect_packet());
+  const std::string told = "\x10\x16" + std::string("\0\4MQTT\4\x82\0\x3C\0\1c\0\7meter-8", 22);
+  EXPECT_EQ(again.receive(kLetIn.size() + told.size()), kLetIn + told);
+}
+
 TEST_P(DataPlaneTest, AListenerAsksForAClientId) {
   config_.listeners[0].client_id = *IdentityTemplate::parse("{cn}");
   start();

@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness import packet
-from harness.device import Device, Ended, admitted, client_context
+from harness.device import Device, Ended, admitted, client_context, refusal
 from harness.server import listener
 from harness.wait import until
 
@@ -178,7 +178,8 @@ def test_who_asks_in_other_words_gets_nothing(serve_once, broker, site, root):
                 sock.send(word)
             assert sock.recv(512) == b""
     sock, answers = conversation(server, b"take over")
-    assert answers == [b"sockets %d" % len(server.json("status")["shards"])]
+    folder = os.stat(server.folder / "state")
+    assert answers == [b"sockets %d %d:%d" % (len(server.json("status")["shards"]), folder.st_dev, folder.st_ino)]
     sock.close()  # it has thought better of it
     if os.geteuid() == 0:
         os.chmod(path, 0o666)
@@ -238,3 +239,21 @@ def test_fewer_shards_are_refused_by_name(serve_once, broker, site, root):
     with admitted(server.port, root.issue("goes on")) as device:
         device.ping()
     assert server.lines("takeover-refused")
+
+
+def test_another_registry_is_refused_by_name(serve_once, broker, site, root):
+    """It would know nobody who is revoked. The one that runs goes on, and so does what was revoked there."""
+    server = started(serve_once, broker, site, root)
+    revoked = root.issue("revoked")
+    admitted(server.port, revoked).close()
+    server.registered(revoked)
+    server.cli("device", "revoke", revoked.id, "--yes")
+    text = open(server.config).read()
+    with open(server.config, "w") as file:
+        file.write(text.replace(str(server.folder / "state"), str(server.folder / "elsewhere")))
+    done = server.cli("serve", "--config", server.config, "--take-over", status=1)
+    assert "has another state_dir than" in done.stderr
+    with open(server.config, "w") as file:
+        file.write(text)
+    with server.refuses("device_revoked"):
+        assert refusal(server.port, revoked) == "certificate_revoked"

@@ -267,6 +267,11 @@ TEST(ProxyWriter, AProbeSpeaksForNobody) {
   EXPECT_EQ(read.state, State::Complete);
   EXPECT_EQ(read.header_bytes, kProxyLocalHeader.size());
   EXPECT_FALSE(read.proxied.client.known());
+  // One that asks for an answer speaks for this host: a broker closes the other kind.
+  const auto asking = parse_proxy_header(kProxyOwnHeader);
+  EXPECT_EQ(asking.state, State::Complete);
+  EXPECT_EQ(asking.header_bytes, kProxyOwnHeader.size());
+  EXPECT_EQ(asking.proxied.client, (InetAddress{{127, 0, 0, 1}, 0, 4}));
 }
 
 }  // namespace

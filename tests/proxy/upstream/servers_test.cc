@@ -135,6 +135,11 @@ TEST(Upstreams, ServersChangeWhileSessionsGoOn) {
   EXPECT_TRUE(second->server->drained);
   EXPECT_EQ(upstreams->list(0)->balance, Balance::RoundRobin);
   EXPECT_EQ(first->server->text, "127.0.0.1:1") << "its session may still ask";
+  const auto shown = upstreams->info(0)[0].servers;
+  ASSERT_EQ(shown.size(), 3U);
+  EXPECT_EQ(shown[2].server, "127.0.0.1:1");
+  EXPECT_EQ(shown[2].state, "removed");
+  EXPECT_EQ(shown[2].sessions, 1U) << "until it has none";
   // One that comes back before its last session has ended is the same.
   EXPECT_TRUE(upstreams->configure(0, named({{"127.0.0.1", 1, ""}}), nullptr));
   upstreams->collect();
