@@ -53,7 +53,7 @@ std::string_view type_name(const Setting& setting) {
     case Takes::CaIds: return "list of CA ids";
     case Takes::Certificates: return "list of { chain, key }";
     case Takes::Template: return "template";
-    case Takes::Table: return "{ ca, certificate, key, server_name }";
+    case Takes::Table: return "{ ca, server_name, ... }";
   }
   return "";
 }

@@ -74,7 +74,9 @@ def test_a_reload_changes_servers_under_sessions(serve_once, two, site, root):
         assert stays.message() == ("stays", b"still here")
         with admitted(server.port, device, client_id="new"):
             assert sessions(server, other) == 1
-        assert [each["server"] for each in server.json("upstream", "show", "broker")["servers"]] == [other.address]
+        shown = {each["server"]: (each["state"] == "removed", each["sessions"])
+                 for each in server.json("upstream", "show", "broker")["servers"]}
+        assert shown == {other.address: (False, 0), one.address: (True, 1)}, "for as long as it has a session"
         # Both, and how they are chosen.
         reloading.edit(f'["{other.address}"]', f'["{one.address}", "{other.address}"]\nbalance = "round-robin"')
         reloading.reload()
