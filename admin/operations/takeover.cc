@@ -52,22 +52,32 @@ bool readable(int socket, int within_ms) {
   return ::poll(&polled, 1, within_ms) > 0;
 }
 
+// A message of sendmsg(2) and recvmsg(2), with room for one descriptor.
+struct Parcel {
+  explicit Parcel(void* text, std::size_t size) : part{text, size} {
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+  }
+  Parcel(const Parcel&) = delete;
+  Parcel& operator=(const Parcel&) = delete;
+
+  iovec part;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+};
+
 // One message, and the descriptor it brought, or -1. False: none came in time, or it was the end.
 bool hear(int socket, int within_ms, std::string& word, int& descriptor) {
   descriptor = -1;
   errno = 0;
   if (!readable(socket, within_ms)) return false;
   std::array<char, kLongestWord> text{};
-  iovec part{text.data(), text.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t length = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  Parcel parcel(text.data(), text.size());
+  const ssize_t length = ::recvmsg(socket, &parcel.message, MSG_CMSG_CLOEXEC);
   if (length <= 0) return false;
-  const cmsghdr* head = CMSG_FIRSTHDR(&message);
+  const cmsghdr* head = CMSG_FIRSTHDR(&parcel.message);
   if (head != nullptr && head->cmsg_type == SCM_RIGHTS) std::memcpy(&descriptor, CMSG_DATA(head), sizeof descriptor);
   word.assign(text.data(), static_cast<std::size_t>(length));
   return true;
@@ -82,19 +92,13 @@ std::string hear(int socket, int within_ms) {
 }
 
 bool give(int socket, const ListeningSocket& listening) {
-  iovec part{const_cast<char*>(listening.listener.data()), listening.listener.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* head = CMSG_FIRSTHDR(&message);
+  Parcel parcel(const_cast<char*>(listening.listener.data()), listening.listener.size());
+  cmsghdr* head = CMSG_FIRSTHDR(&parcel.message);
   head->cmsg_level = SOL_SOCKET;
   head->cmsg_type = SCM_RIGHTS;
   head->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(head), &listening.fd, sizeof listening.fd);
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) > 0;
+  return ::sendmsg(socket, &parcel.message, MSG_NOSIGNAL) > 0;
 }
 
 // What the kernel knows a folder by; "-" where there is none.

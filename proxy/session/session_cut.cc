@@ -22,7 +22,9 @@ constexpr std::uint64_t kOnItsWayMs = 1'000;  // for the client to take what was
 }  // namespace
 
 void Session::cut(Reason why) {
-  halt({Origin::Proxy, why, 0, "its standing ended"}, Cause::Cut);
+  halt({Origin::Proxy, why, 0,
+        why == Reason::Clone ? "a newer session of its certificate came from elsewhere" : "its standing ended"},
+       Cause::Cut);
 }
 
 void Session::cut_by_operator() {

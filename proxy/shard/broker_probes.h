@@ -1,7 +1,9 @@
 // Asks every server, up or down, whether it is there: by a connection, or by a CONNECT, its CONNACK and a DISCONNECT. A
-// broker that expects a PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly. Where the way to
-// it is TLS, that is part of each check: a broker whose certificate is bad would be up and down in turn otherwise. The
-// first shard's work, for all, on its thread. A check that is answered by what this machine lacks says nothing.
+// server that was ejected is asked with a CONNECT in any case: that it accepts says nothing. A broker that expects a
+// PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly, or for this host where it is asked.
+// Where the way to it is TLS, that is part of each check: a broker whose certificate is bad would be up and down in
+// turn otherwise. The first shard's work, for all, on its thread. A check that is answered by what this machine lacks
+// says nothing.
 #pragma once
 
 #include <array>

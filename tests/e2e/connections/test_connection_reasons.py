@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from harness import packet
 from harness.authority import new_key
 from harness.broker import free_port
-from harness.device import Device, Ended, admitted, plain, refusal
+from harness.device import Device, Ended, admitted, plain, read_to_end, refusal
 from harness.server import listener
 from harness.wait import until
 
@@ -37,19 +37,6 @@ def device(server, root):
     admitted(server.port, known).close()
     server.registered(known)
     return known
-
-
-def closed(sock, timeout=10.0):
-    """Reads a plain socket to its end; the bytes that came."""
-    sock.settimeout(timeout)
-    data = b""
-    try:
-        while piece := sock.recv(65536):
-            data += piece
-    except ConnectionResetError:
-        pass
-    sock.close()
-    return data
 
 
 NOT_MQTT = {
@@ -133,7 +120,7 @@ def test_tls_error(server, garbage):
     with server.refuses("tls_error"):
         sock = plain(server.port)
         sock.sendall(garbage)
-        closed(sock)
+        read_to_end(sock)
 
 
 def test_an_old_tls_version_is_a_tls_error(server):
@@ -143,7 +130,7 @@ def test_an_old_tls_version_is_a_tls_error(server):
     with server.refuses("tls_error"):
         sock = plain(server.port)
         sock.sendall(b"\x16\x03\x01" + len(record).to_bytes(2, "big") + record)
-        assert closed(sock)[:1] + b"\x02\x46" == b"\x15\x02\x46"
+        assert read_to_end(sock)[:1] + b"\x02\x46" == b"\x15\x02\x46"
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)])
@@ -152,7 +139,7 @@ def test_handshake_timeout(server, sent):
     with server.refuses("handshake_timeout"):
         sock = plain(server.port)
         sock.sendall(sent)
-        closed(sock)
+        read_to_end(sock)
 
 
 @pytest.mark.parametrize("sent", [b"", packet.connect("x" * 100)[:50]])

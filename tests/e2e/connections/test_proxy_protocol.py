@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from harness import packet, proxy_header
 from harness.authority import der
-from harness.device import Device, Ended, admitted, client_context, how_it_ended, plain, reset
+from harness.device import Device, Ended, admitted, client_context, how_it_ended, plain, read_to_end, reset
 from harness.haproxy import HAProxy
 from harness.proxy_header import CERT_CONN, CERT_SESS, CIPHER, CLIENT_CERT, CLIENT_SSL, CN, LOCAL, VERSION, v1, v2
 from harness.server import Sallyport, listener
@@ -69,19 +69,6 @@ class Behind(Device):
         except OSError as error:
             sock.close()
             raise Ended(how_it_ended(error)) from error
-
-
-def drained(sock, timeout=10.0):
-    """Reads a plain socket to its end; the bytes that came."""
-    sock.settimeout(timeout)
-    data = b""
-    try:
-        while piece := sock.recv(65536):
-            data += piece
-    except ConnectionResetError:
-        pass
-    sock.close()
-    return data
 
 
 def sessions_of(server, name):
@@ -143,7 +130,7 @@ def test_a_header_too_many_or_too_few(server, port, source, header, what):
     with server.refuses("bad_proxy_header", listener_name=port) as lines:
         sock = plain(server.ports[port], source)
         sock.sendall(header)
-        assert drained(sock)[:1] != b"\x15"
+        assert read_to_end(sock)[:1] != b"\x15"
     assert what in lines[0].fields["what"], lines[0].text
     seen = next(each for each in server.json("rejections", "--peer", source) if each["reason"] == "bad_proxy_header")
     assert seen["listener"] == port and what in seen["what"]
@@ -154,12 +141,12 @@ def test_half_a_header(server):
     with server.refuses("handshake_timeout", listener_name="balanced"):
         sock = plain(server.ports["balanced"])
         sock.sendall(v2(CLIENT)[:20])
-        drained(sock)
+        read_to_end(sock)
     with server.refuses("bad_proxy_header", listener_name="balanced") as lines:
         sock = plain(server.ports["balanced"])
         sock.sendall(v2(CLIENT)[:20])
         sock.shutdown(socket.SHUT_WR)
-        drained(sock)
+        read_to_end(sock)
     assert "within its PROXY header" in lines[0].fields["what"]
 
 
@@ -226,7 +213,7 @@ def test_what_is_not_tls_is_named(server, sent, what, pieces):
         for byte in [sent] if pieces == 1 else [sent[n:n + 1] for n in range(12)]:
             sock.sendall(byte)
             time.sleep(0.002 if pieces > 1 else 0)
-        drained(sock)
+        read_to_end(sock)
     assert lines[0].fields["what"].startswith(what), lines[0].text
     seen = [each for each in server.json("rejections", "--peer", "127.0.0.1") if each["reason"] == "tls_error"]
     assert any(each["what"].startswith(what) for each in seen)

@@ -58,6 +58,19 @@ def reset(sock):
     sock.close()
 
 
+def read_to_end(sock, timeout=10.0):
+    """Reads a plain socket to its end and closes it; the bytes that came."""
+    sock.settimeout(timeout)
+    data = b""
+    try:
+        while piece := sock.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    sock.close()
+    return data
+
+
 def client_context(identity=None, tls="1.3", ca_file=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = context.maximum_version = VERSIONS[tls]

@@ -507,5 +507,17 @@ TEST(Settings, AReloadTakesWhatItsRowSaysAndNamesTheRest) {
   }
 }
 
+// What a reload or a choice at run time can bring together and the file alone does not show.
+TEST(Config, AListenerThatCannotTellIsRefusedAtRunTimeToo) {
+  ListenerConfig listener;
+  UpstreamConfig upstream;
+  EXPECT_EQ(why_not_told(listener, upstream, AuthMode::OneWay), "");
+  upstream.username = *IdentityTemplate::parse("{cn}");
+  EXPECT_EQ(why_not_told(listener, upstream, AuthMode::Mutual), "");
+  EXPECT_THAT(why_not_told(listener, upstream, AuthMode::OneWay), HasSubstr("asks for no certificate"));
+  listener.protocol = Protocol::Tcp;
+  EXPECT_THAT(why_not_told(listener, upstream, AuthMode::Mutual), HasSubstr("has no CONNECT"));
+}
+
 }  // namespace
 }  // namespace sallyport
