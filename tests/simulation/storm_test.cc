@@ -41,6 +41,26 @@ TEST(StormSession, WhoConnectsTooOftenIsToldAtItsConnect) {
   }
 }
 
+// Whoever comes too often waits to be told as the others do: with a place of its device's, or as one of a few.
+TEST(StormSession, ARateDoesNotSwitchTheLimitOff) {
+  Script script;
+  script.place_taken = true;
+  World world(script, 1);
+  world.host.too_often = true;
+  world.config.max_connects_per_minute_per_device = 5;
+  const Digest device = world.host.verdict.identity->fingerprint;
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    ASSERT_EQ(world.host.device_enters(0, device, 1), DevicePlace::ToBeTold);
+  }
+  world.run();
+  EXPECT_EQ(world.host.reason, Reason::TooManySessions);
+  EXPECT_EQ(world.session.mqtt_version(), std::nullopt) << "it is not waited for its CONNECT";
+  for (unsigned i = 0; i < DeviceSessions::kToBeTold; ++i) {
+    world.host.device_leaves(0, device, DevicePlace::ToBeTold);
+  }
+  world.check();
+}
+
 TEST(StormSession, WithoutALimitNobodyAsks) {
   World world(Script{}, 2);
   world.host.too_often = true;

@@ -127,6 +127,35 @@ def test_three_brokers_one_of_them_dies_hangs_and_returns(serve_once, brokers, s
     assert server.rejections() == {}
 
 
+def test_a_hung_broker_is_let_back_by_an_answer_alone(serve_once, brokers, site, root):
+    """Its kernel goes on accepting, so a check by TCP says nothing: once it is left out, no device waits for it."""
+    one, other = brokers(), brokers()
+    server = serve_once([listener(site)], upstreams=[{
+        "name": "broker", "servers": [one.address, other.address], "balance": "round-robin",
+        "connack_timeout": "300ms", "health_interval": "100ms", "slow_start": "0s"}])
+    root.register(server)
+    device = root.issue("device")
+    until("both are up", lambda: server.metric("upstream_up") == 2)
+    one.process.send_signal(signal.SIGSTOP)
+
+    def silent():
+        return server.metric("upstream_failures_total", server=one.address, kind="silent")
+
+    for i in range(20):
+        admitted(server.port, device, client_id=f"a{i}").close()
+        if state(server, one.address)["state"] == "ejected":
+            break
+    failed = silent()
+    assert state(server, one.address)["state"] == "ejected" and failed >= 3
+    time.sleep(2.5)  # its back-off of a second passes, and many checks with it
+    for i in range(6):
+        admitted(server.port, device, client_id=f"b{i}").close()
+    assert silent() == failed and server.metric("upstream_up", server=one.address) == 0
+    one.process.send_signal(signal.SIGCONT)
+    until("it answers a check, and is used", lambda: server.metric("upstream_up", server=one.address) == 1)
+    assert server.rejections() == {}
+
+
 def test_a_device_returns_to_its_broker(serve_once, brokers, site, root):
     three = [brokers() for _ in range(3)]
     server = serve_once([listener(site)], upstreams=[

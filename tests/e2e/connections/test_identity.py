@@ -427,3 +427,16 @@ def test_check_warns_of_cas_that_may_issue_the_same_name(serve_once, site, recor
     assert len(warnings("{cn}")) == 1
     assert warnings("{ca_id}.{cn}") == []
     assert warnings("{cn}", cas=[root.id]) == []
+
+
+def test_check_warns_of_a_name_that_a_device_chooses(serve_once, site, recorder):
+    """"pump" with "2-main" is "pump-2" with "main": what a device says of itself may complete it to another."""
+    for number, (listens, upstream, warns) in enumerate([
+            ({}, {"username": "{client_id}"}, "upstream[0].username"),
+            ({}, {"client_id": "{cn}-{client_id}"}, "upstream[0].client_id"),
+            ({}, {"client_id": "{cn}/{client_id}"}, None),
+            ({"client_id": "{cn}"}, {"username": "{client_id}"}, None)]):
+        server = serve_once([listener(site, **listens)], upstreams=[
+            {"name": "broker", "servers": [recorder.address], **upstream}])
+        said = server.cli("check", "--config", server.config).stderr
+        assert ("says of itself" in said) == (warns is not None), (number, said)
