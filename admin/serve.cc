@@ -148,6 +148,8 @@ void drain(Signals& signals, DataPlane& plane, const Config& config, TakeoverOff
     if (accepts && std::chrono::steady_clock::now() >= accepts_until) {
       accepts = false;
       plane.drain(config.drain);
+      log.info("listeners-closed",
+               {{"what", taken_over ? "new connections are the new process's" : "no connection is accepted any more"}});
     }
     const bool signalled = ends(signals.wait(50ms));
     const bool told = offer.said() == TakeoverOffer::Said::End;
@@ -165,8 +167,15 @@ bool hand_over(Signals& signals, DataPlane& plane, TakeoverOffer& offer, Logger&
     log.error("takeover-failed", {{"why", given.error().what}});
     return false;
   }
+  constexpr auto kEvery = 30s;
+  auto told_at = std::chrono::steady_clock::now();
   for (;;) {
     if (ends(signals.wait(50ms))) return true;
+    // No limit: it may have millions of devices to warm, and until it serves nobody else does.
+    if (const auto now = std::chrono::steady_clock::now(); now - told_at >= kEvery) {
+      told_at = now;
+      log.warn("takeover-slow", {{"what", "the new process does not serve yet: this one goes on, from memory"}});
+    }
     switch (offer.said()) {
       case TakeoverOffer::Said::Nothing: break;
       case TakeoverOffer::Said::Serving: return true;
@@ -259,7 +268,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config,
-                [&probes] { probes.ask_to_drain(); }},
+                [&probes] { return Probes::name_of(probes.phase()); }, [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
   const HttpLimits http_limits{.connections = descriptors.http_connections};

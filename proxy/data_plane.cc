@@ -264,8 +264,9 @@ std::optional<DataPlane::ListenerAdmits> DataPlane::listener_admits(std::string_
   const std::lock_guard lock(impl_->mutex);
   const PreparedListener& listener = impl_->live[*index];
   const auto& [its, upstream] = *listener.setup;
-  return ListenerAdmits{listener.auth,           its.cas, its.client_id, upstream.username, upstream.client_id,
-                        upstream.user_properties};
+  return ListenerAdmits{
+      listener.auth,          its.cas, its.client_id, upstream.username, upstream.client_id, upstream.user_properties,
+      upstream.proxy_protocol};
 }
 
 Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream,

@@ -110,7 +110,7 @@ class DataPlane final : public ChangeSink {
     std::vector<Digest> cas;
     // What its devices' CONNECTs must say, and what is written into them.
     IdentityTemplate client_id, broker_username, broker_client_id;
-    bool user_properties = false;
+    bool user_properties = false, proxy_protocol = false;
   };
   std::optional<ListenerAdmits> listener_admits(std::string_view name) const;
   Answer<PreparedListener> prepare_listener(const ListenerConfig& config, const UpstreamConfig& upstream, AuthMode auth,

@@ -37,7 +37,8 @@ struct ApiParts {
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
   const Config& config;
-  std::function<void()> drain = {};  // asks the main thread for it; as often as anybody likes
+  std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
+  std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
 };
 
 // A request that was matched and let in.

@@ -179,6 +179,11 @@ void explain_identity(const DataPlane::ListenerAdmits& listener, Verdict& verdic
     trace.step(9, what, value.error().what);
     verdict.reason = value.error().reason;
   }
+  if (listener.proxy_protocol) {
+    const auto cn = IdentityTemplate::value_of(IdentityTemplate::Field::Cn, *verdict.identity, {});
+    trace.step(9, "the common name in the broker's PROXY header", cn ? *cn : std::string(cn.error().what));
+    if (!cn) verdict.reason = cn.error().reason;
+  }
   if (listener.user_properties) {
     const auto cn = IdentityTemplate::value_of(IdentityTemplate::Field::Cn, *verdict.identity, {});
     trace.step(9, "the user properties the broker is told, with MQTT 5",

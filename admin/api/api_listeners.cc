@@ -42,6 +42,7 @@ Json to_json(const SessionInfo& session, const std::vector<ListenerInfo>& listen
           {"peer", session.peer},
           {"via", text_or_null(session.via)},
           {"client_id", session.client_id},
+          {"server", text_or_null(session.server)},
           {"mqtt_version", text_or_null(session.mqtt_version)},
           {"tls_version", text_or_null(session.tls_version)},
           {"resumed", session.resumed},

@@ -152,6 +152,7 @@ HttpResponse AdminApi::status(const Call&) {
   const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
   return ok({{"version", SALLYPORT_VERSION},
              {"uptime_seconds", uptime.count()},
+             {"state", std::string(parts_.state())},
              {"sessions", sessions},
              {"sessions_closing", closing},
              {"rejections", std::move(rejected)},

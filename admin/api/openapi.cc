@@ -139,6 +139,7 @@ Json schemas() {
                                {"revision", "integer"}});
   all["Status"] = schema({{"version", "string"},
                           {"uptime_seconds", "integer"},
+                          {"state", "string"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},
                           {"rejections", "object"},
@@ -187,6 +188,7 @@ Json schemas() {
                            {"peer", "string"},
                            {"via", "string?"},
                            {"client_id", "string"},
+                           {"server", "string?"},
                            {"mqtt_version", "string?"},
                            {"tls_version", "string?"},
                            {"resumed", "boolean"},

@@ -112,11 +112,12 @@ int Operator::session_list(const std::string& device, const std::string& ca, boo
                                 (clones ? "&clones=true" : ""));
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
-  Table table({"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"});
+  Table table(
+      {"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "SERVER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"});
   for (const Json& each : reply.json) {
     table.add({text(each, "id"), short_id(text(each, "device_id")), text(each, "cn"), text(each, "client_id"),
-               text(each, "listener"), text(each, "peer"), text(each, "via"), text(each, "tls_version"),
-               text(each, "mqtt_version"), text(each, "state"), text(each, "since")});
+               text(each, "listener"), text(each, "server"), text(each, "peer"), text(each, "via"),
+               text(each, "tls_version"), text(each, "mqtt_version"), text(each, "state"), text(each, "since")});
   }
   table.print(std::cout);
   return kDone;
@@ -235,6 +236,7 @@ int Operator::status() {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"version", text(json, "version")},
       {"up", text(json, "uptime_seconds") + " s"},
+      {"state", text(json, "state")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},
       {"devices", count(devices, "active") + " active, " + count(devices, "inactive") + " inactive, " +

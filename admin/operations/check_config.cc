@@ -104,6 +104,21 @@ void check_broker_tls(const UpstreamConfig& upstream, std::size_t i, Findings& f
   }
 }
 
+// A limit that a listener cannot hold anybody to.
+void check_devices_known(const ListenerConfig& listener, std::size_t i, Findings& found) {
+  if (listener.auth == AuthMode::Mutual) return;
+  const std::pair<bool, const char*> set[] = {
+      {listener.clones != Clones::Allow, "clones"},
+      {listener.max_sessions_per_device != 0, "max_sessions_per_device"},
+      {listener.max_connects_per_minute_per_device != 0, "max_connects_per_minute_per_device"}};
+  for (const auto& [is_set, key] : set) {
+    if (!is_set) continue;
+    found.warning(item("listener", i, key), std::string("'listener.") + key +
+                                                "' has no effect: auth = \"one-way\" asks for no certificate, so no "
+                                                "device is known");
+  }
+}
+
 // What a PROXY header costs beside its bytes, and whom a listener believes.
 void check_proxy_protocol(const Config& config, Findings& found) {
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
@@ -303,6 +318,7 @@ void check_files(ConfigReport& report) {
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_broker_tls(config.upstreams[i], i, found);
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) check_devices_known(config.listeners[i], i, found);
   check_proxy_protocol(config, found);
   check_trusted_cas(config.registry, found);
   if (!config.registry.key_file.empty()) {

@@ -55,6 +55,16 @@ void Probes::ask_to_drain() {
   ::eventfd_write(drain_asked_, 1);
 }
 
+std::string_view Probes::name_of(Phase phase) {
+  switch (phase) {
+    case Phase::Starting: return "starting";
+    case Phase::Ready: return "ready";
+    case Phase::NoListener: return "no-listener";
+    case Phase::Draining: return "draining";
+  }
+  return "";
+}
+
 HttpResponse Probes::handle(const HttpRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") return problem(405, "method", "this path takes GET");
   if (request.path == "/livez") return {200, "text/plain", "ok\n"};

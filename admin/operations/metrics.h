@@ -47,6 +47,8 @@ class Probes final : public HttpHandler {
 
   enum class Phase : std::uint8_t { Starting, Ready, NoListener, Draining };
   void set(Phase phase) { phase_ = phase; }
+  Phase phase() const { return phase_; }
+  static std::string_view name_of(Phase phase);  // "starting" | "ready" | "no-listener" | "draining"
   void set(ReadyWhen policy) { ready_when_ = policy; }
   // Asks the main thread, which polls drain_asked(), to drain, as SIGTERM does; any thread, and as often as it likes.
   void ask_to_drain();

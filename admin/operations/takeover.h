@@ -41,6 +41,7 @@ class TakeoverOffer {
   int asked() const { return listening_; }  // has something to read when somebody connects
   // True: a new one of the same user has said "go" and waits for the sockets. Blocks for a moment at most.
   bool accepted(std::size_t sockets, const std::string& state_dir, Logger& log);
+  // Refused where the new one does not take them within 5 s.
   Answer<void> hand_over(const std::vector<ListeningSocket>& sockets);
   int successor() const { return successor_; }
   // What it has said since: nothing yet, or it has ended.

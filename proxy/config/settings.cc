@@ -239,10 +239,13 @@ constexpr Row<ListenerConfig> kListener[] = {
          .key = "clones",
          .applies = AtOnce,
          .example = "\"alert\"",
-         .says = "What to do when one certificate has sessions from two addresses or with two client ids at once. Each "
-                 "is counted and listed; \"alert\" also warns in the log, \"refuse-new\" refuses the newer, "
-                 "\"cut-old\" cuts the older. \"refuse-new\" keeps a device that changed its network out until its old "
-                 "connection is known to be dead."}),
+         .says =
+             "What to do when one certificate has sessions from two addresses or with two client ids at once. Each "
+             "is counted and listed; \"alert\" also warns in the log, \"refuse-new\" refuses the newer, "
+             "\"cut-old\" cuts the older. \"refuse-new\" keeps a device that changed its network out until its old "
+             "connection is known to be dead. With \"cut-old\" two that both connect again cut each other for ever: "
+             "bound them with max_connects_per_minute_per_device. A one-way listener knows no certificate, and no "
+             "clone."}),
     row<&ListenerConfig::max_handshakes_per_shard>(
         {.table = "listener",
          .key = "max_handshakes_per_shard",

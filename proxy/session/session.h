@@ -133,6 +133,7 @@ class Session final : public Verifier {
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
   bool has_for_broker() const { return !broker_.to_send.empty(); }  // to be sent, and not lent to the kernel yet
   bool has_for_client() const { return !client_.to_send.empty(); }
+  const BrokerTarget* target() const { return broker_.chosen ? broker_.route.target : nullptr; }
   const std::string& client_id() const { return mqtt_.client_id; }
   std::optional<MqttVersion> mqtt_version() const { return mqtt_.version; }
   std::size_t held_bytes() const;  // of payload, all buffers
@@ -182,6 +183,7 @@ class Session final : public Verifier {
   void on_broker_connect(const IoResult& result);
   void reached_broker(std::span<const std::uint8_t> said);
   void next_server();
+  bool has_left_for_long() const;
   void out_of(int error);
   void no_broker();
   void on_broker_recv_asking(const IoResult& result);

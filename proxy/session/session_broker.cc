@@ -83,8 +83,20 @@ void Session::reached_broker(std::span<const std::uint8_t> said) {
 
 void Session::next_server() {
   leave_broker();
+  if (has_left_for_long()) {
+    return terminate(
+        {Origin::Client, Reason::BrokerUnavailable, client_.error, "the client left before a broker answered"},
+        Cause::Closed);
+  }
   ++broker_.attempt;
   connect_broker();
+}
+
+// What it said before it left is for a broker yet, and another is asked in any case; but not one after the other of
+// many that are silent: that would hold its place for servers * connack_timeout.
+bool Session::has_left_for_long() const {
+  const auto most_us = static_cast<std::uint64_t>(settings_.upstream->connack_timeout.count()) * 2000;
+  return client_.left_us != 0 && host_->loop.now_us() - client_.left_us >= most_us;
 }
 
 // The broker has no part in it: it is not down.

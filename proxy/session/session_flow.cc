@@ -180,6 +180,7 @@ void Session::on_client_closed() {
     if (client_.end == ClientEnd::Orderly) parting_.cause = Cause::Closed;  // known only now that all was read
     return advance_delivery();
   }
+  if (state_ < State::Forwarding && client_.left_us == 0) client_.left_us = host_->loop.now_us();
   if (state_ != State::Forwarding) return;
   if (client_.end == ClientEnd::Failed) return deliver(parting_.by, parting_.cause, parting_.manner);
   if (broker_.ended && to_broker_held() == 0) return both_ended();

@@ -60,6 +60,7 @@ struct ClientSide : SessionSide {     // to_send: ciphertext, the engine's outpu
   ClientEnd end = ClientEnd::NotYet;  // whether, and how, the engine's input is over
   bool fin = false;                   // the client's TCP end, by a FIN or a failure
   int error = 0;                      // … and which: errno
+  std::uint64_t left_us = 0;          // closed() while no broker had answered yet: since when
   bool ended_first = false;           // of two orderly ends the client's came first
   bool handshake_underway = false;    // a step of it was taken
   bool torn = false;                  // what it was sent stops in the middle of something

@@ -55,8 +55,9 @@ struct SessionInfo {
   Digest ca{};
   std::size_t listener = 0;
   std::string peer, client_id;
-  std::string via;    // the balancer that named the peer; empty: none
-  std::string state;  // "handshaking", "awaiting-connect", "connecting", "forwarding", "closing"
+  std::string server;  // of the upstream, as the configuration writes it; empty: none is chosen
+  std::string via;     // the balancer that named the peer; empty: none
+  std::string state;   // "handshaking", "awaiting-connect", "connecting", "forwarding", "closing"
   std::string_view tls_version, mqtt_version;  // static; empty: not known yet
   bool resumed = false;
   std::int64_t since = 0;  // Unix seconds

@@ -56,6 +56,7 @@ SessionInfo info_of(const Session& session) {
   info.listener = session.settings().listener;
   info.peer = peer_text(session.peer());
   if (const sockaddr_storage via = session.via(); via.ss_family != AF_UNSPEC) info.via = peer_text(via);
+  if (const BrokerTarget* target = session.target()) info.server = target->server->text;
   info.client_id = session.client_id();
   info.state = name_of(session.state());
   info.resumed = session.resumed();

@@ -443,6 +443,25 @@ TEST(Session, WhoLeavesWhileABrokerIsAskedIsHeard) {
   }
 }
 
+// Nobody waits for an answer any more: it does not hold its place until each of many silent brokers was asked.
+TEST(Session, WhoHasLeftIsNotTakenToEverySilentBroker) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Script script;
+    script.brokers = script.failing_brokers = 6;
+    script.failing = Script::Failing::Silent;
+    script.client_end = seed % 2 == 0 ? ClientEnd::FinAlone : ClientEnd::CloseNotify;
+    script.hangs_up = true;
+    World world(script, seed);
+    world.run();
+    world.check();
+    EXPECT_LE(world.brokers_met, 3) << world.story();
+    EXPECT_GE(world.brokers_met, 2) << world.story();
+    EXPECT_EQ(world.host.reason, Reason::BrokerUnavailable);
+    EXPECT_EQ(world.host.what, "the client left before a broker answered");
+    if (HasFailure()) return;
+  }
+}
+
 // What is kept for the next broker is bounded, and the rest comes when one has answered.
 TEST(Session, AClientThatDoesNotWaitForItsConnackIsHeldBack) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {

@@ -59,7 +59,7 @@ def test_a_broker_that_fails_its_connects(serve_once, broker, site, root, how, b
             assert failed >= 3 and server.metric("upstream_failovers_total") == failed
             assert failed < 20, "it is left out after the third"
             assert server.metric("upstream_failures_total", server=broker.address) == 0
-            assert server.lines("upstream-down", server=bad.address)[0].fields["why"] != ""
+            assert server.line("upstream-down", server=bad.address).fields["why"] != ""
             assert server.rejections() == {}
             # It is good again: its time passes, and it is used.
             bad.how = "good"

@@ -61,6 +61,8 @@ def test_a_clone(server, root, policy, differs):
         assert sessions_of(server, identity) == [name]
     else:
         assert clones_of(server, identity) == {"one", name}
+    if policy in ("alert", "cut-old"):
+        server.line("clone", listener=policy, fingerprint=identity.id)
     warned = server.lines("clone", listener=policy, fingerprint=identity.id)
     assert len(warned) == (1 if policy in ("alert", "cut-old") else 0)
     assert all(line.level == "warning" for line in warned)

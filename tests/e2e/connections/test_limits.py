@@ -399,7 +399,7 @@ def test_too_fast_is_refused_before_tls(server, root, address):
         sock.close()
         until("it is logged", lambda: server.lines("rejected", listener="slow", reason=TOO_FAST, peer=peer))
         assert len(server.lines("rejected", peer=peer)) == 1
-        assert server.lines("rejected", peer=peer)[0].fields["what"] == PER_IP[TOO_FAST]
+        assert server.line("rejected", peer=peer).fields["what"] == PER_IP[TOO_FAST]
         assert {each["reason"] for each in server.json("rejections", "--peer", address)} == {TOO_FAST}
         device.ping()
         with admitted(server.ports["slow"], identity, source=next(_hosts), client_id="elsewhere") as other:

@@ -102,7 +102,7 @@ def test_a_refusal_names_the_client(server, shop):
     stranger = shop.issue("stranger")
     with pytest.raises(Ended), Behind(server.ports["balanced"], stranger, v2(CLIENT)) as behind:
         behind.receive()
-    line = until("it is logged", lambda: server.lines("rejected", listener="balanced", reason="ca_unknown"))[-1]
+    line = server.line("rejected", listener="balanced", reason="ca_unknown")
     assert line.fields["peer"] == f"{CLIENT}:40000" and line.fields["via"].startswith("127.0.0.1:")
     seen, = [each for each in server.json("rejections", "--peer", CLIENT) if each["fingerprint"] == stranger.id]
     assert seen["via"].startswith("127.0.0.1:") and seen["what"]
@@ -160,7 +160,7 @@ def test_limits_are_the_clients(server, device):
     with pytest.raises(Ended):
         Behind(port, device, v2(CLIENT))
     until("it is counted", lambda: server.rejections("few").get("too_many_connections", 0) == before + 1)
-    line = server.lines("rejected", listener="few", reason="too_many_connections")[-1]
+    line = server.line("rejected", listener="few", reason="too_many_connections")
     assert line.fields["peer"].startswith(CLIENT) and line.fields["what"] == "max_connections_per_ip"
     mine.pop().close()
     until("its place is free", lambda: len(sessions_of(server, "few")) == 7)
@@ -185,7 +185,7 @@ def test_who_says_nothing_is_not_refused(server, how):
         sock.close() if how == "closes" else reset(sock)
     until("they are counted", lambda: server.metric("connections_silent_total", listener="mqtts") == before + 5)
     assert sum(server.rejections("mqtts").values()) == rejected
-    line = server.lines("silent", listener="mqtts")[-1]
+    line = server.line("silent", listener="mqtts")
     assert line.level == "debug" and line.fields["peer"].startswith("127.0.0.1:")
 
 
@@ -250,6 +250,9 @@ def test_a_broker_is_told_who_comes(server, receiver, device, port, tls):
         assert header.text(CN) == "meter 4711" and header.text(VERSION) == f"TLSv{tls}"
         assert header.text(CIPHER) == told.tls.cipher()[0]
         assert set(header.tls) == {CN, VERSION, CIPHER}
+        assert {each["server"] for each in sessions_of(server, port)} == {receiver.address}
+    explained = server.cli("explain", device.chain_file, "--listener", port).stdout
+    assert "the common name in the broker's PROXY header: meter 4711" in " ".join(explained.split())
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
@@ -303,6 +306,8 @@ def test_a_name_that_is_not_safe(server, receiver, root, cn):
     with server.refuses("bad_identity", listener_name="told"), Device(server.ports["told"], unsafe) as device:
         assert device.connect("x") == 5
     assert len(receiver.first) == number
+    explained = server.cli("explain", unsafe.chain_file, "--listener", "told", status=1).stdout
+    assert "bad_identity" in explained and "the common name in the broker's PROXY header" in explained
     admitted(server.port, unsafe).close()
 
 

@@ -165,6 +165,7 @@ def test_a_balancer_gets_time_to_notice(serve_once, broker, site, root):
     assert "draining 0 sessions" in server.cli("drain", "--yes").stdout
     until("it is not ready", lambda: server.probe("readyz") == 503)
     assert server.probe("livez") == 200
+    assert server.json("status")["state"] == "draining"
     server.cli("drain", "--yes")
     while time.monotonic() - began < 3:
         with admitted(server.port, root.issue("late")) as device:
@@ -172,3 +173,4 @@ def test_a_balancer_gets_time_to_notice(serve_once, broker, site, root):
     assert server.wait(30) == 0
     assert time.monotonic() - began > 3.9
     assert [line.fields["delay_ms"] for line in server.lines("draining")] == ["4000"]
+    assert len(server.lines("listeners-closed")) == 1

@@ -191,25 +191,30 @@ def test_who_asks_in_other_words_gets_nothing(serve_once, broker, site, root):
              "except (ConnectionResetError, BrokenPipeError):\n  pass", path],
             user=65534, cwd="/", capture_output=True, timeout=60)
         assert stranger.returncode == 0, stranger.stderr
-        assert server.lines("takeover-refused", by_uid="65534")
+        assert server.line("takeover-refused", by_uid="65534")
     with admitted(server.port, root.issue("undisturbed")) as device:
         device.ping()
     assert len(server.lines("takeover-refused")) >= 6
+
+
+def given(server):
+    """Asks for the listening sockets, as a new process would; returns the socket, and what came: names and descriptors."""
+    sock, _ = conversation(server, b"take over")
+    sock.send(b"go")
+    names, taken = [], []
+    while True:
+        word, control, _, _ = sock.recvmsg(512, socket.CMSG_LEN(4))
+        if word == b"all":
+            return sock, names, taken
+        names.append(word.decode())
+        taken += [array.array("i", each[2])[0] for each in control]
 
 
 def test_a_new_one_that_ends_before_it_serves(serve_once, broker, site, root):
     """The old one, which has given its registry up, drains and ends with 1: what started it starts it again."""
     server = started(serve_once, broker, site, root, drain="2s")
     with admitted(server.port, root.issue("served to the end")) as device:
-        sock, _ = conversation(server, b"take over")
-        sock.send(b"go")
-        names, taken = [], []
-        while True:
-            word, control, _, _ = sock.recvmsg(512, socket.CMSG_LEN(4))
-            if word == b"all":
-                break
-            names.append(word.decode())
-            taken += [array.array("i", each[2])[0] for each in control]
+        sock, names, taken = given(server)
         shards = len(names) // 2
         assert sorted(names) == sorted(["mqtts", "second"] * shards) and len(taken) == len(names)
         device.ping()
@@ -226,6 +231,20 @@ def test_a_new_one_that_ends_before_it_serves(serve_once, broker, site, root):
     assert len(server.devices()) >= 1
 
 
+def test_a_cut_of_one_that_does_not_serve_yet(serve_once, broker, site, root):
+    """The new one cuts somebody while it warms up: the old one, where he may be, ends all its sessions at once."""
+    server = started(serve_once, broker, site, root, drain="60s")
+    with admitted(server.port, root.issue("to be cut")) as device:
+        sock, _, taken = given(server)
+        device.ping()
+        sock.send(b"end")
+        assert server.wait(10) == 0
+        device.end(10)
+    for each in taken:
+        os.close(each)
+    sock.close()
+
+
 def test_fewer_shards_are_refused_by_name(serve_once, broker, site, root):
     """A socket that nobody takes over would refuse who waits in its queue. The one that runs goes on."""
     server = started(serve_once, broker, site, root, shards=2)
@@ -238,7 +257,7 @@ def test_fewer_shards_are_refused_by_name(serve_once, broker, site, root):
         file.write(text)
     with admitted(server.port, root.issue("goes on")) as device:
         device.ping()
-    assert server.lines("takeover-refused")
+    assert server.line("takeover-refused")
 
 
 def test_another_registry_is_refused_by_name(serve_once, broker, site, root):

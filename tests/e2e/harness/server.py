@@ -183,6 +183,10 @@ class Sallyport:
         return [line for line in found if (event is None or line.event == event)
                 and all(line.fields.get(key) == value for key, value in fields.items())]
 
+    def line(self, event, **fields):
+        """The last of lines(), once there is one: what is counted is logged a moment later."""
+        return until(f"{event} is logged", lambda: self.lines(event, **fields))[-1]
+
     def probe(self, path):
         try:
             with urllib.request.urlopen(f"http://{self.metrics_address}/{path}", timeout=PATIENCE) as answer:

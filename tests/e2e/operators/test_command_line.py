@@ -241,6 +241,31 @@ socket = "{tmp_path}/a.sock"
     assert "absent.crt" in found[9] and "is not a folder" in found[1] and "trusted_cas" in found[16]
 
 
+def test_check_names_limits_that_hold_nobody(config, tmp_path, site):
+    """A one-way listener knows no device."""
+    path = tmp_path / "one-way.toml"
+    path.write_text(f"""state_dir = "{tmp_path}/state"
+[[listener]]
+name = "anybody"
+address = "127.0.0.1:0"
+upstream = "broker"
+auth = "one-way"
+certificates = [ {{ chain = "{site.chain_file}", key = "{site.key_file}" }} ]
+clones = "cut-old"
+max_sessions_per_device = 1
+max_connects_per_minute_per_device = 5
+[[upstream]]
+name = "broker"
+servers = ["127.0.0.1:1883"]
+[admin]
+socket = "{tmp_path}/a.sock"
+""")
+    done = run("check", "--config", str(path))
+    assert done.returncode == 0, done.stderr
+    warned = [line for line in done.stderr.splitlines() if "has no effect: auth = \"one-way\"" in line]
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in warned] == ["8", "9", "10"], done.stderr
+
+
 def test_check_counts_cas_and_looks_at_the_socket(config, tmp_path, work):
     """More CAs than max_cas, and a file where the socket is to be: serve would fail, and check says so."""
     files = [Authority(work / f"counted-{n}", f"Counted {n}").identity.chain_file for n in range(2)]
