@@ -6,6 +6,9 @@ cd "$(dirname "$0")/.."
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 
+# Help needs no packages.
+case " $* " in *" -h "* | *" --help "*) PYTHONPATH=bench exec python3 -B -m comparison --help ;; esac
+
 die() { printf 'compare: %s\n' "$*" >&2; exit 1; }
 
 # The peers are started by compare.py alone: a service that a package would start is neither started nor enabled.

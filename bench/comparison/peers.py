@@ -118,9 +118,10 @@ def raise_open_files():
 class Sink:
     """`load sink`, the broker that is never the bottleneck."""
 
-    def __init__(self, running):
+    def __init__(self, running, expects="nothing"):
         self._running = running
-        self.process = running.start([LOAD, "sink", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+        self.process = running.start([LOAD, "sink", "--listen", "127.0.0.1:0", "--expects", expects],
+                                     stdout=subprocess.PIPE, text=True)
         said = self.process.stdout.readline()
         if not said.startswith("listening on "):
             raise PeerFailed(f"the sink did not start: {said!r}")
@@ -141,6 +142,7 @@ class Peer:
     program = ""
     user_line = ""  # what its configuration says where it starts as root
     certificate_with_ca = False
+    tells = ("proxy",)  # how it can tell a broker who the device is
     patience = 20  # seconds until it must answer
 
     def __init__(self, running, pki, folder, files):
@@ -164,7 +166,12 @@ class Peer:
     def command(self, config):
         raise NotImplementedError
 
-    def values(self, folder, broker_port, tickets, key, groups):
+    @classmethod
+    def telling(cls, wanted):
+        """How this peer does what Sallyport is asked to: the others cannot write a CONNECT, so they send a header."""
+        return wanted if wanted in cls.tells or wanted == "nothing" else "proxy"
+
+    def values(self, folder, broker_port, tickets, key, groups, told):
         """What the placeholders of the templates stand for."""
         metrics_port = free_port()
         return {
@@ -177,6 +184,9 @@ class Peer:
             "TICKETS_TRUE_FALSE": "true" if tickets else "false", "NO_TICKETS": "" if tickets else "no-tls-tickets",
             "NO_TICKETS_AT_ALL": "" if tickets else "Options = -SessionTicket",
             "USER": self.user_line if os.geteuid() == 0 else "",
+            "SEND_PROXY": "send-proxy-v2-ssl-cn" if told == "proxy" else "",
+            "PROXY_ON_OFF": "on" if told == "proxy" else "off",
+            "TOLD": {"proxy": "proxy_protocol = true", "user-name": 'username = "{cn}"'}.get(told, ""),
         }
 
     def render(self, template, target, values):
@@ -186,16 +196,16 @@ class Peer:
         target.write_text(text)
         return target
 
-    def start(self, broker_port, tickets=0, key="ec", groups=GROUPS):
+    def start(self, broker_port, tickets=0, key="ec", groups=GROUPS, told="nothing"):
         """Starts it in front of `broker_port`, issuing `tickets` per handshake, with an "ec" or "rsa" server key; `groups` are
-        the key exchanges it offers, best first."""
+        the key exchanges it offers, best first. `told`: how the broker hears of the device."""
         if not self.binary():
             raise PeerFailed(f"{self.program} is not installed")
         self._starts += 1
         folder = self._folder / f"{self.name}-{self._starts}"
         folder.mkdir(parents=True)
         self.port = free_port()
-        values = self.values(folder, broker_port, tickets, key, groups)
+        values = self.values(folder, broker_port, tickets, key, groups, told)
         config = self.render(self.template, folder / self.template, values)
         openssl = self.render("openssl.cnf", folder / "openssl.cnf", values)
         began = time.monotonic()
@@ -274,6 +284,7 @@ class Sallyport(Peer):
 
     name, program, template = "Sallyport", "sallyport", "sallyport.toml"
     counts = False
+    tells = ("proxy", "user-name")
     patience = 120  # where it has to read ten million devices from a slow disk
 
     def __init__(self, running, pki, folder, files, state=None, shards=1, limit=""):
@@ -296,8 +307,8 @@ class Sallyport(Peer):
     def environment(self, openssl):
         return {}
 
-    def values(self, folder, broker_port, tickets, key, groups):
-        values = super().values(folder, broker_port, tickets, key, groups)
+    def values(self, folder, broker_port, tickets, key, groups, told):
+        values = super().values(folder, broker_port, tickets, key, groups, told)
         self._metrics_port = values["METRICS_PORT"]
         return {**values, "STATE": self._state or folder / "state", **self._more}
 
@@ -307,8 +318,8 @@ class Sallyport(Peer):
             return {series: float(value)
                     for series, value in re.findall(r"^sallyport_(\S+) (\S+)$", answer.read().decode(), re.M)}
 
-    def start(self, broker_port, tickets=0, key="ec", groups=GROUPS):
-        super().start(broker_port, tickets, key, groups)
+    def start(self, *arguments):
+        super().start(*arguments)
         time.sleep(0.1)
         return self
 

@@ -37,18 +37,18 @@ class Bench:
         self.checks = {}  # (peer, tickets, key, tls, intermediate, group) -> what was agreed on
 
     @contextlib.contextmanager
-    def front(self, peer_class, tickets=0, key="ec", groups=GROUPS, **settings):
+    def front(self, peer_class, tickets=0, key="ec", groups=GROUPS, told="nothing", **settings):
         """A started peer in front of a sink of its own; stopped at the end whatever happens. `settings`: the peer's."""
         with contextlib.ExitStack() as stack:
             port = 0
             if not peer_class.terminates_mqtt:
-                sink = Sink(self.running)
+                sink = Sink(self.running, told)
                 stack.callback(sink.stop)
                 port = sink.port
             peer = peer_class(self.running, self.pki, self.folder / f"{time.monotonic_ns():x}", self.files,
                               **settings)
             stack.callback(peer.stop)
-            yield peer.start(port, tickets, key, groups)
+            yield peer.start(port, tickets, key, groups, told)
 
     def ensure_fair(self, peer, scenario):
         """The peer of this scenario's configuration refuses strangers and speaks what is pinned: asked once."""
@@ -87,10 +87,11 @@ class Bench:
         """One record. A peer's failure is part of it; nothing but an interrupt comes out of here."""
         record = Record(scenario.name, peer_class.name, repeat)
         if peer_class.terminates_mqtt and not scenario.broker:
-            record.problem = "not possible: what is received here comes from the sink"
+            record.problem = "not possible: the broker of this row is the sink"
             return record
         try:
-            with self.front(peer_class, scenario.tickets, scenario.key, groups_with(scenario.group)) as peer:
+            with self.front(peer_class, scenario.tickets, scenario.key, groups_with(scenario.group),
+                            peer_class.telling(scenario.told)) as peer:
                 self.ensure_fair(peer, scenario)
                 arguments = arguments_of(scenario, self.quick) + tls_arguments(scenario)
                 record.result, record.problem = self.load(arguments, peer.port, peer.process.pid)

@@ -32,8 +32,9 @@ class Scenario:
     tls: str = "1.3"
     group: str = "X25519"  # of the key exchange
     resumes: bool = False
+    told: str = "nothing"  # how the broker hears of the device: "proxy", a header; "user-name", in its CONNECT
     floor: bool = False  # also measured without proxy and TLS
-    broker: bool = True  # a peer that is the broker as well can do it
+    broker: bool = True  # a peer that is the broker as well can do it: nothing of it comes from the sink
     repeats: int = 3  # more where the figure swings from run to run
 
 
@@ -64,6 +65,10 @@ def scenarios(files):
                      group=POST_QUANTUM)] if has_post_quantum() else []),
         Scenario("handshake-first", (Row("the same, first connection (registration included)", CPU, "µs", 0.85),),
                  ("handshake", "--mode", "first", "--count", "4000"), ("--count", "1000"), 7),
+        handshake("told-by-proxy", "the first row, and a PROXY v2 header with the CN (nginx: v1, without)", 0.60,
+                  told="proxy", broker=False),
+        handshake("told-by-user-name", "the first row, and the CN as the CONNECT's user name (the peers: the header)",
+                  0.60, told="user-name", broker=False),
         handshake("handshake-tickets", "with one ticket issued", 0.45, tickets=1),
         handshake("handshake-two-tickets", "with tickets as OpenSSL issues them: the peers two, Sallyport one", 0.45,
                   tickets=2),

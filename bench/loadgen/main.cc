@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include "bench/loadgen/scenario.h"
 #include "bench/loadgen/sink.h"
@@ -174,7 +175,12 @@ int main(int argc, char** argv) {
   CLI::App* sink =
       app.add_subcommand("sink", "A plain MQTT endpoint that answers and forgets, where a broker would be slower.");
   sink->add_option("--listen", listen, "HOST:PORT; port 0: a free one, which is printed")->capture_default_str();
-  sink->callback([&] { status = load::run_sink(listen); });
+  load::Expects expects = load::Expects::Nothing;
+  const std::map<std::string, load::Expects> words{
+      {"nothing", load::Expects::Nothing}, {"proxy", load::Expects::Proxy}, {"user-name", load::Expects::UserName}};
+  sink->add_option("--expects", expects, "clients without it are left: a PROXY header, or a user name")
+      ->transform(CLI::CheckedTransformer(words, CLI::ignore_case));
+  sink->callback([&] { status = load::run_sink(listen, expects); });
   for (const Scenario& scenario : kScenarios) {
     CLI::App* sub = app.add_subcommand(scenario.name, scenario.what);
     common(*sub, options, json);

@@ -39,7 +39,8 @@ class Guest final : public Ready {
 
  private:
   bool read_all();
-  void answer();
+  bool skip_header(std::span<const std::uint8_t>& bytes);
+  bool answer();
   bool write_all();
 
   Sink& sink_;
@@ -48,13 +49,16 @@ class Guest final : public Ready {
   std::string out_;
   std::size_t sent_ = 0;
   std::size_t to_pour_ = 0;  // bytes of payload still owed
+  std::string header_;       // PROXY, as far as it has come
+  bool begun_ = false;       // the header has gone by, or none is expected
   bool v5_ = false;
   bool waits_for_room_ = false;
 };
 
 class Sink final : public Ready {
  public:
-  explicit Sink(const std::string& listen) : buffer_(kReadAtOnce), poured_(publish_packet("d", kPayload, 0, 0, false)) {
+  Sink(const std::string& listen, Expects expected)
+      : expects(expected), buffer_(kReadAtOnce), poured_(publish_packet("d", kPayload, 0, 0, false)) {
     const Address address = Address::parse(listen);
     fd_ = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int on = 1;
@@ -86,6 +90,7 @@ class Sink final : public Ready {
   }
 
   Loop loop;
+  const Expects expects;
   std::vector<std::uint8_t>& buffer() { return buffer_; }
   const std::string& poured() const { return poured_; }
 
@@ -106,15 +111,38 @@ bool Guest::read_all() {
   if (n < 0) return errno == EAGAIN;
   if (n == 0) return false;
   std::span<const std::uint8_t> bytes{sink_.buffer().data(), static_cast<std::size_t>(n)};
+  if (!begun_ && sink_.expects == Expects::Proxy && !skip_header(bytes)) return false;
   while (true) {
     const Frames::Found found = frames_.next(bytes);
     if (found == Frames::Found::NeedMore) return true;
     if (found == Frames::Found::Malformed || frames_.packet() == Packet::Disconnect) return false;
-    answer();
+    if (!answer()) return false;
   }
 }
 
-void Guest::answer() {
+// The PROXY protocol, sections 2.1 and 2.2, as far as its length. False: it is none.
+bool Guest::skip_header(std::span<const std::uint8_t>& bytes) {
+  constexpr std::string_view kV1 = "PROXY ", kV2("\r\n\r\n\0\r\nQUIT\n", 12);
+  constexpr std::size_t kV2Head = 16, kLongest = 4096;
+  while (!bytes.empty()) {
+    header_ += static_cast<char>(bytes[0]);
+    bytes = bytes.subspan(1);
+    const bool v2 = header_[0] == kV2[0];
+    const std::string_view begins = v2 ? kV2 : kV1;
+    const std::size_t known = std::min(header_.size(), begins.size());
+    if (header_.substr(0, known) != begins.substr(0, known) || header_.size() > kLongest) return false;
+    const auto at = [&](std::size_t place) {
+      return static_cast<std::size_t>(static_cast<unsigned char>(header_[place]));
+    };
+    begun_ = v2 ? header_.size() >= kV2Head && header_.size() == kV2Head + (at(14) << 8 | at(15))
+                : header_.ends_with("\r\n");
+    if (begun_) return true;
+  }
+  return true;
+}
+
+// False: it does not say what is expected.
+bool Guest::answer() {
   const std::string_view head = frames_.head();
   const auto length_of = [&](std::size_t at) {
     return at + 1 < head.size() ? static_cast<std::size_t>(static_cast<unsigned char>(head[at])) << 8 |
@@ -124,6 +152,8 @@ void Guest::answer() {
   switch (frames_.packet()) {
     case Packet::Connect:
       v5_ = head.size() > 6 && head[6] == 5;
+      // MQTT 3.1.1 and 5, section 3.1.2.3: the flags follow name and level.
+      if (sink_.expects == Expects::UserName && (head.size() < 8 || (head[7] & 0x80) == 0)) return false;
       out_ += v5_ ? std::string_view("\x20\x03\x00\x00\x00", 5) : std::string_view("\x20\x02\x00\x00", 4);
       break;
     case Packet::Publish:
@@ -142,6 +172,7 @@ void Guest::answer() {
     case Packet::Pingreq: out_ += kPingresp; break;
     default: break;
   }
+  return true;
 }
 
 bool Guest::write_all() {
@@ -169,10 +200,10 @@ bool Guest::write_all() {
 
 }  // namespace
 
-int run_sink(const std::string& listen) {
+int run_sink(const std::string& listen, Expects expects) {
   std::signal(SIGTERM, [](int) { g_stop = 1; });
   std::signal(SIGINT, [](int) { g_stop = 1; });
-  Sink sink(listen);
+  Sink sink(listen, expects);
   sink.run();
   return 0;
 }

@@ -17,8 +17,9 @@ def said_by(*arguments, timeout=30):
 class Sink:
     """`load sink` on a port of its own choice."""
 
-    def __init__(self, listen="127.0.0.1:0"):
-        self.process = subprocess.Popen([LOAD, "sink", "--listen", listen], stdout=subprocess.PIPE, text=True)
+    def __init__(self, listen="127.0.0.1:0", expects="nothing"):
+        self.process = subprocess.Popen([LOAD, "sink", "--listen", listen, "--expects", expects],
+                                        stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("listening on "), line
         self.address = line.split()[-1]

@@ -329,6 +329,33 @@ def test_plain_to_the_sink(sink, command):
     assert report["units"] > 0 and report.get("resumed", 0) == 0
 
 
+@pytest.mark.parametrize("expects, said, let_in", [
+    ("proxy", b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", True),
+    ("proxy", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12), True),
+    ("proxy", b"", False), ("proxy", b"PROXX TCP4 127.0.0.1", False), ("proxy", b"\r\n\r\n\0\r\nQUIT\r", False),
+    ("user-name", b"", False), ("nothing", b"", True)])
+def test_a_sink_leaves_who_does_not_say_what_it_expects(expects, said, let_in):
+    """So that a row of the comparison is about a proxy that does tell. In pieces, too."""
+    own = Sink(expects=expects)
+    try:
+        for piece in (1, 1000):
+            with socket.create_connection(("127.0.0.1", own.port), 20) as client:
+                everything = said + packet.connect("told")
+                try:
+                    for at in range(0, len(everything), piece):
+                        client.sendall(everything[at:at + piece])
+                    answer = client.recv(100)
+                except ConnectionError:
+                    answer = b""
+                assert (answer == b"\x20\x02\0\0") is let_in
+        with socket.create_connection(("127.0.0.1", own.port), 20) as client:
+            named = b"\x10\x13\0\4MQTT\4\x82\0\x3c" + packet.text("told") + packet.text("u")
+            client.sendall((b"" if expects != "proxy" else b"PROXY UNKNOWN\r\n") + named)
+            assert client.recv(100) == b"\x20\x02\0\0"
+    finally:
+        assert own.stop() == 0
+
+
 def test_json_to_a_file_and_progress_to_standard_error(sink, work):
     """--json FILE takes the object, standard output stays empty; without --quiet a line a second says how it goes."""
     file = work / "load.json"
