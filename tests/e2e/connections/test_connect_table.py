@@ -75,7 +75,7 @@ def test_every_connect_is_answered_as_mosquitto_does(server, broker, root, piece
         theirs = answer(Direct(broker.port), own(b"B" if pieces else b"b"), pieces)
         ours = answer(Device(server.port, identity), own(b"S" if pieces else b"s"), pieces)
         if differs is not None:
-            if theirs[0] != differs[0]:
+            if theirs[0] not in differs[0]:
                 wrong.append(f"{name}: Mosquitto {theirs}, the table says {differs[0]}")
             theirs = (REFUSED, differs[1])
         if ours != theirs:

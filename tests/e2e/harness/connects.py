@@ -44,6 +44,7 @@ PROTOCOL_ERROR = (REFUSED, b"\x20\x03\0\x82\0")  # a property twice, or with a v
 WILL_TOPIC = (REFUSED, b"\x20\x03\0\x90\0")  # [MQTT-4.7.1-1], [MQTT-4.7.3-1]
 # Mosquitto looks away: 3.1.2.11.10 calls the first a protocol error, [MQTT-4.7.1-1] forbids the second.
 ONLY_OURS = (LET_IN, b"\x20\x03\0\x82\0")
+OURS_AND_NEWER = (f"{LET_IN} or {REFUSED}", ONLY_OURS[1])  # Mosquitto 2.0.11 lets it in, 2.0.21 does not
 
 # Mosquitto closes without a CONNACK: for who asked through Sallyport the broker is unavailable.
 UNANSWERED = (REFUSED, b"\x20\x03\0\x88\0")
@@ -143,7 +144,7 @@ TABLE = [
     ("5 bytes behind", v5(behind=b"x"), MALFORMED),
     ("5 will topic empty", v5(flags=0x06, will=(b"", b"x")), WILL_TOPIC),
     ("5 will topic with #", v5(flags=0x06, will=(b"a/#", b"x")), WILL_TOPIC),
-    ("5 response topic with +", v5(flags=0x06, will=WILL, will_properties=b"\x08" + text("a/+")), ONLY_OURS),
+    ("5 response topic with +", v5(flags=0x06, will=WILL, will_properties=b"\x08" + text("a/+")), OURS_AND_NEWER),
     ("5 a length of more bytes than it needs", packet(CONNECT, b"").replace(b"\0", b"\x8d\0") + body(level=5, client_id=b""),
      (LET_IN, MALFORMED[1])),  # [MQTT-1.5.5-1]
     ("5 a property length of more bytes than it needs",
