@@ -141,6 +141,7 @@ Json schemas() {
                           {"uptime_seconds", "integer"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},
+                          {"tls", "object"},
                           {"rejections", "object"},
                           {"clones", "integer"},
                           {"connections_silent", "integer"},

@@ -16,6 +16,7 @@
 #include "cache/crypto/light_self_test.h"
 #include "cache/crypto/light_tls_kdf.h"
 #include "cache/crypto/light_x25519.h"
+#include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 
 namespace sallyport {
@@ -168,6 +169,7 @@ using ParamsPtr = std::unique_ptr<OSSL_PARAM, OpensslFree<&OSSL_PARAM_free>>;
 }  // namespace
 
 KeyPtr lightly_held(KeyPtr key) {
+  if (light_parsing_context() == nullptr) return key;
   OSSL_PARAM* all = nullptr;
   const char* type = EVP_PKEY_get0_type_name(key.get());
   if (type == nullptr || EVP_PKEY_todata(key.get(), EVP_PKEY_KEYPAIR, &all) != 1) return key;
@@ -182,6 +184,7 @@ KeyPtr lightly_held(KeyPtr key) {
 }
 
 OSSL_LIB_CTX* light_parsing_context() {
+  if (openssl_alone()) return nullptr;  // nor is it made for whoever must not use it
   static OSSL_LIB_CTX* const context = made_if_it_may_be();
   return openssl_insides_hold() ? context : nullptr;
 }

@@ -15,8 +15,8 @@ namespace sallyport {
 // that cannot be.
 KeyPtr lightly_held(KeyPtr key);
 
-// Null where it cannot be made or may not be (openssl_insides.h): then OpenSSL's default context is as good, only
-// slower. Any thread.
+// Null where it cannot be made or may not be used (openssl_insides.h, openssl_alone.h): then OpenSSL's default context
+// is as good, only slower. Any thread.
 OSSL_LIB_CTX* light_parsing_context();
 
 }  // namespace sallyport
