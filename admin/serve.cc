@@ -29,6 +29,7 @@
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
 #include "admin/operations/takeover.h"
+#include "cache/crypto/locked_memory.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
@@ -367,6 +368,9 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
+  if (const std::string flaw = key_memory_flaw(KeyMemory::state()); !flaw.empty()) {
+    main_log.warn("key-memory", {{"what", flaw}});
+  }
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
   return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, take_over, signals, plane,

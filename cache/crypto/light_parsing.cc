@@ -168,17 +168,16 @@ using ParamsPtr = std::unique_ptr<OSSL_PARAM, OpensslFree<&OSSL_PARAM_free>>;
 
 }  // namespace
 
-KeyPtr lightly_held(KeyPtr key) {
-  if (light_parsing_context() == nullptr) return key;
+KeyPtr held_in(OSSL_LIB_CTX* context, const EVP_PKEY* key) {
   OSSL_PARAM* all = nullptr;
-  const char* type = EVP_PKEY_get0_type_name(key.get());
-  if (type == nullptr || EVP_PKEY_todata(key.get(), EVP_PKEY_KEYPAIR, &all) != 1) return key;
+  const char* type = EVP_PKEY_get0_type_name(key);
+  if (type == nullptr || EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &all) != 1) return nullptr;
   const ParamsPtr params(all);
-  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(light_parsing_context(), type, nullptr));
+  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(context, type, nullptr));
   EVP_PKEY* made = nullptr;
   if (!making || EVP_PKEY_fromdata_init(making.get()) != 1 ||
       EVP_PKEY_fromdata(making.get(), &made, EVP_PKEY_KEYPAIR, params.get()) != 1) {
-    return key;
+    return nullptr;
   }
   return KeyPtr(made);
 }

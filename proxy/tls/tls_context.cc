@@ -77,10 +77,9 @@ std::vector<Certificate> sent_of(const ServerCertificate& certificate) {
 }
 
 bool use(SSL_CTX* context, const ServerCertificate& certificate, ServerCredentials& credentials) {
-  EVP_PKEY_up_ref(certificate.key.get());
-  const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
+  const KeyPtr key = certificate.key.form(openssl_alone());
   const std::vector<Certificate> sent = sent_of(certificate);
-  if (SSL_CTX_use_cert_and_key(context, sent.front().x509(), key.get(), nullptr, 1) != 1) return false;
+  if (!key || SSL_CTX_use_cert_and_key(context, sent.front().x509(), key.get(), nullptr, 1) != 1) return false;
   SSL_CTX_clear_chain_certs(context);
   for (std::size_t i = 1; i < sent.size(); ++i) {
     if (SSL_CTX_add1_chain_cert(context, sent[i].x509()) != 1) return false;
@@ -115,6 +114,7 @@ class TlsContext::Impl {
   }
 
   std::vector<Certificate> leaves;
+  std::vector<ServerKey> keys;     // so that whoever loads one of them meanwhile gets this one
   std::vector<ContextPtr> others;  // one for each certificate but the first
   ServerNames names;
   TlsCallbacks::Chooser chooser;
@@ -181,6 +181,7 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
     if (made->resumption) made->resumption->install(context.get());
     for (const std::string& name : primary.names) made->names.add(name, contexts.size());
     made->leaves.push_back(primary.chain.front());
+    made->keys.push_back(primary.key);
     contexts.push_back(std::move(context));
   }
   made->chooser.names = &made->names;

@@ -200,7 +200,7 @@ struct Parties {
     listener.name = "self-test";
     std::vector<ServerCertificate> certificates;
     EVP_PKEY_up_ref(holder.key.get());
-    certificates.push_back({{*holder.certificate}, KeyPtr(holder.key.get()), {"self-test"}});
+    certificates.push_back({{*holder.certificate}, ServerKey(KeyPtr(holder.key.get())), {"self-test"}});
     auto made = TlsContext::create(listener, AuthMode::Mutual, std::move(certificates), &keys);
     if (made) server = std::move(*made);
   }
