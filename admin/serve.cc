@@ -29,6 +29,8 @@
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
 #include "admin/operations/takeover.h"
+#include "cache/crypto/locked_memory.h"
+#include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
@@ -352,15 +354,22 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
 }  // namespace
 
 int serve(const std::string& config_path, bool accept_loss, bool take_over) {
-  settle_openssl_insides();  // before anything else makes OpenSSL gather the names of all it knows
   ConfigReport report = load_config(config_path);
-  if (report.ok()) check_files(report);
+  keep_to_openssl(report.config.tls_engine == TlsMadeBy::Openssl);
+  if (report.ok()) {
+    settle_tls_engines(report.config);  // before anything else makes OpenSSL gather the names of all it knows
+    check_files(report);
+  }
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
   const sigset_t signals = block_signals();  // before the first thread, the log's, is started
   Log log(report.config.log_level, report.config.log_format);
   Logger& main_log = log.logger();
-  if (const std::string_view why = openssl_insides_refusal(); !why.empty()) {
+  if (any_listener_by(TlsMadeBy::Openssl, report.config)) {
+    main_log.info("openssl-alone", {{"version", openssl_version()}, {"providers", openssl_providers()}});
+  }
+  const bool auto_somewhere = any_listener_by(TlsMadeBy::Auto, report.config);
+  if (const std::string_view why = openssl_insides_refusal(); auto_somewhere && !why.empty()) {
     main_log.warn("openssl-only", {{"version", openssl_version()},
                                    {"why", why},
                                    {"means", "every handshake and record is OpenSSL's own: slower, and more memory"}});
@@ -368,6 +377,9 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
+  if (const std::string flaw = key_memory_flaw(KeyMemory::state()); !flaw.empty()) {
+    main_log.warn("key-memory", {{"what", flaw}});
+  }
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
   return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, take_over, signals, plane,
@@ -376,6 +388,7 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
 
 int check(const std::string& config_path) {
   ConfigReport report = load_config(config_path);
+  keep_to_openssl(report.config.tls_engine == TlsMadeBy::Openssl);
   check_files(report);
   check_surroundings(report);
   if (!acceptable(report, config_path)) return kConfig;

@@ -14,12 +14,12 @@ trap 'rm -rf "$folder"' EXIT
 # Of so many handshakes of one kind, what is done once included.
 count() {
   SALLYPORT_BENCH_ITERATIONS=$2 valgrind --tool=callgrind --callgrind-out-file="$folder/out" \
-    --toggle-collect='sallyport::TlsEngine::handshake(*' "$program" --benchmark_filter="^handshake/$1/" 2>&1 |
+    --toggle-collect='sallyport::TlsEngine::handshake(*' "$program" --benchmark_filter="^$1/" 2>&1 |
     sed -n 's/.*Collected : //p'
 }
 
 echo "| handshake | instructions |"
 echo "|---|---:|"
-"$program" --benchmark_list_tests | cut -d / -f 2 | while read -r kind; do
+"$program" --benchmark_list_tests | cut -d / -f 1,2 | while read -r kind; do
   printf "| %s | %d |\n" "$kind" $((($(count "$kind" 30) - $(count "$kind" 10)) / 20))
 done

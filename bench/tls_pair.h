@@ -58,6 +58,7 @@ struct Shape {
   bool intermediate = false;  // the device sends one
   test::Kind server_key = test::Kind::P256;
   const char* groups = "";  // the client's; empty: OpenSSL's own list
+  TlsMadeBy engine = TlsMadeBy::Auto;
 };
 
 class TlsServer {
@@ -70,6 +71,7 @@ class TlsServer {
     const test::Identity509 made = test::make(leaf, &server_ca_, test::make_key(shape.server_key));
     ListenerConfig listener;
     listener.name = "mqtts";
+    listener.tls_engine = shape.engine;
     listener.certificates.push_back(
         {folder_.write("chain.pem", made.certificate.pem()), folder_.write("key.pem", test::key_pem(made.key.get()))});
     auto created = TlsContext::create(listener, shape.tickets ? &keys_ : nullptr);

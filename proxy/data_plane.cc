@@ -286,9 +286,7 @@ Answer<PreparedListener> DataPlane::prepare_listener(const ListenerConfig& confi
 
 std::vector<ServerCertificate> DataPlane::certificates(std::size_t index) const {
   const std::lock_guard lock(impl_->mutex);
-  std::vector<ServerCertificate> all;
-  for (const ServerCertificate& each : impl_->live[index].certificates) all.push_back(each.share());
-  return all;
+  return impl_->live[index].certificates;
 }
 
 std::optional<Digest> DataPlane::hosted(std::size_t index) const {

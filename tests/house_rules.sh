@@ -30,7 +30,7 @@ proxy/session     cache/base cache/x509 proxy/io proxy/mqtt proxy/proxy_protocol
 proxy/upstream    cache/base cache/crypto proxy/io proxy/mqtt proxy/config proxy/tls proxy/session
 proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/io proxy/mqtt proxy/proxy_protocol proxy/config proxy/tls proxy/session proxy/upstream
 proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/upstream proxy/shard
-admin/http        cache/base proxy/config proxy/tls
+admin/http        cache/base cache/crypto proxy/config proxy/tls
 admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
 admin/api         cache/base cache/crypto cache/standing cache/registry proxy admin/http admin/operations
 admin/cli         cache/base cache/x509 cache/registry proxy/io proxy/config admin/operations

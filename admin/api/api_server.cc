@@ -125,7 +125,9 @@ HttpResponse AdminApi::status(const Call&) {
   // Since the start, over all listeners: which limits bite, and what came in vain.
   std::array<std::uint64_t, kReasonCount> reasons{};
   std::uint64_t clones = 0, silent = 0;
+  std::array<std::uint64_t, kTlsMakerNames.size()> tls_by{};
   for (const ShardCounters* shard : parts_.plane.counters()) {
+    for (std::size_t by = 0; by < tls_by.size(); ++by) tls_by[by] += shard->tls_by[by].get();
     for (const ListenerCounters& listener : shard->listeners) {
       for (std::size_t reason = 1; reason < kReasonCount; ++reason)
         reasons[reason] += listener.rejections[reason].get();
@@ -155,6 +157,7 @@ HttpResponse AdminApi::status(const Call&) {
              {"state", std::string(parts_.state())},
              {"sessions", sessions},
              {"sessions_closing", closing},
+             {"tls", {{kTlsMakerNames[0], tls_by[0]}, {kTlsMakerNames[1], tls_by[1]}}},
              {"rejections", std::move(rejected)},
              {"clones", clones},
              {"connections_silent", silent},

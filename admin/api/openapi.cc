@@ -142,6 +142,7 @@ Json schemas() {
                           {"state", "string"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},
+                          {"tls", "object"},
                           {"rejections", "object"},
                           {"clones", "integer"},
                           {"connections_silent", "integer"},

@@ -239,6 +239,7 @@ int Operator::status() {
       {"state", text(json, "state")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},
+      {"TLS made by", count(json["tls"], "own") + " own, " + count(json["tls"], "openssl") + " OpenSSL"},
       {"devices", count(devices, "active") + " active, " + count(devices, "inactive") + " inactive, " +
                       count(devices, "pending") + " pending, " + count(devices, "revoked") + " revoked"},
       {"expiring within 30 days", count(json, "devices_expiring_within_30d")},

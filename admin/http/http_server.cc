@@ -12,6 +12,7 @@
 
 #include "admin/http/http_connection.h"
 #include "cache/base/text.h"
+#include "cache/crypto/locked_memory.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -32,6 +33,7 @@ Answer<TlsPtr> tls_from(const CertificateFiles& files) {
   if (const auto checked = load_server_certificate(files); !checked) return checked.error();
   auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
   error_code failure;
+  const KeyMemory locked;  // the private key's
   context->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1, failure);
   if (!failure) context->use_certificate_chain_file(files.chain, failure);
   if (!failure) context->use_private_key_file(files.key, asio::ssl::context::pem, failure);

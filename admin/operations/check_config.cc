@@ -21,6 +21,7 @@
 #include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/tls/tls_files.h"
+#include "proxy/tls/tls_self_test.h"
 
 namespace sallyport {
 
@@ -315,6 +316,10 @@ void check_limits(const Config& config, Findings& found) {
 void check_files(ConfigReport& report) {
   const Config config = report.config;  // the findings are added to the report meanwhile
   Findings found(report);
+  if (const auto can = check_tls_engines(config); !can) {
+    found.problem("proxy.tls_engine", can.error().what);
+    return report.sort();  // nothing of what follows could be looked at
+  }
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_broker_tls(config.upstreams[i], i, found);

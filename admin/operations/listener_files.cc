@@ -12,12 +12,6 @@ namespace sallyport {
 
 namespace {
 
-std::vector<ServerCertificate> shared(const std::vector<ServerCertificate>& all) {
-  std::vector<ServerCertificate> same;
-  for (const ServerCertificate& each : all) same.push_back(each.share());
-  return same;
-}
-
 bool shares_a_name(const ServerCertificate& a, const ServerCertificate& b) {
   return std::any_of(a.names.begin(), a.names.end(), [&](const std::string& name) {
     return std::find(b.names.begin(), b.names.end(), name) != b.names.end();
@@ -69,7 +63,7 @@ Answer<std::vector<ServerCertificate>> ListenerControl::load(const ListenerConfi
 
 Answer<std::vector<ServerCertificate>> ListenerControl::certificates_for(std::size_t index,
                                                                          const OverrideRow& chosen) const {
-  if (!chosen.certificate) return shared(files_.at(config_.listeners[index].name).loaded);
+  if (!chosen.certificate) return files_.at(config_.listeners[index].name).loaded;
   auto hosted = open_hosted(*chosen.certificate);
   if (!hosted) return hosted.error();
   std::vector<ServerCertificate> one;
@@ -97,7 +91,7 @@ Answer<PreparedListener> ListenerControl::prepare_best(std::size_t index, const 
   if (!certificates && chosen.certificate) {
     warnings_.say(Warnings::Kind::KeyFile, listener.name,
                   certificates.error().what + "; the certificates of its files are served in its place");
-    certificates = shared(files_.at(listener.name).loaded);
+    certificates = files_.at(listener.name).loaded;
   } else if (certificates) {
     warnings_.say(Warnings::Kind::KeyFile, listener.name, "");
   }
@@ -161,7 +155,7 @@ void ListenerControl::look_at_files_of(std::size_t index) {
   std::string refused = loaded ? "" : loaded.error().what;
   const bool hosted = plane_.hosted(index).has_value();
   if (loaded && !hosted) {
-    auto prepared = prepare(listener, config_.upstreams, chosen_for(listener.name), shared(*loaded));
+    auto prepared = prepare(listener, config_.upstreams, chosen_for(listener.name), *loaded);
     const auto done = prepared ? put_in_force(index, std::move(*prepared)) : Answer<void>(prepared.error());
     if (!done) refused = done.error().what;
   }
@@ -234,7 +228,7 @@ Answer<ListenerControl::Reloading> ListenerControl::prepare_reload(const std::ve
     files.loaded = std::move(*loaded);
     // A hosted one that is in use stays so; one that could not be opened is tried once the key file is there.
     auto one = prepare(listener, upstreams, chosen_for(listener.name),
-                       plane_.hosted(i) ? plane_.certificates(i) : shared(files.loaded));
+                       plane_.hosted(i) ? plane_.certificates(i) : files.loaded);
     if (!one) return Refusal{one.error().kind, "listener " + listener.name + ": " + one.error().what};
     next.files.push_back(std::move(files));
     next.prepared.push_back(std::move(*one));

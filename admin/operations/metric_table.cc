@@ -5,6 +5,7 @@
 #include <map>
 
 #include "admin/operations/build_info.h"
+#include "admin/operations/handshake_labels.h"
 #include "cache/base/check.h"
 #include "cache/base/text.h"
 
@@ -135,14 +136,27 @@ void connects(Values& values, const Sources& from) {
   }
 }
 
+void handshakes_of(Values& values, const Sources& from, std::size_t listener, std::size_t version, std::size_t kind) {
+  for (std::size_t by = 0; by < kTlsMakerNames.size(); ++by) {
+    for (std::size_t group = 0; group < kKeyGroupNames.size(); ++group) {
+      const std::uint64_t counted = sum(from, [&](const ShardCounters& s) -> const Cell& {
+        return s.listeners[listener].handshakes[version][kind][by][group];
+      });
+      if (counted == 0 && !can_be_counted(version, kind, static_cast<TlsMaker>(by), static_cast<KeyGroup>(group)))
+        continue;
+      values.add(
+          {from.config.listeners[listener].name, std::string(kTlsVersionNames[version]),
+           std::string(kHandshakeKindNames[kind]), std::string(kTlsMakerNames[by]), std::string(kKeyGroupNames[group])},
+          counted);
+    }
+  }
+}
+
 void handshakes(Values& values, const Sources& from) {
   for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
     for (std::size_t version = 0; version < kTlsVersionNames.size(); ++version) {
       for (std::size_t kind = 0; kind < kHandshakeKindNames.size(); ++kind) {
-        values.add(
-            {from.config.listeners[l].name, std::string(kTlsVersionNames[version]),
-             std::string(kHandshakeKindNames[kind])},
-            sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].handshakes[version][kind]; }));
+        handshakes_of(values, from, l, version, kind);
       }
     }
   }
@@ -276,8 +290,8 @@ const MetricRow kRows[] = {
      connects},
     {"handshakes_total",
      MetricType::Counter,
-     {"listener", "version", "kind"},
-     "TLS handshakes that finished.",
+     {"listener", "version", "kind", "engine", "group"},
+     "TLS handshakes that finished, by who made them (Sallyport's own, or OpenSSL) and the group of the key exchange.",
      handshakes},
     {"handshake_seconds",
      MetricType::Histogram,

@@ -6,10 +6,12 @@
 #include <set>
 
 #include "cache/base/file.h"
+#include "cache/crypto/openssl_alone.h"
 #include "cache/x509/ca_rules.h"
 #include "proxy/config/settings.h"
 #include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_files.h"
+#include "proxy/tls/tls_self_test.h"
 
 namespace sallyport {
 
@@ -138,6 +140,8 @@ void Reload::say_what_left(const std::set<Digest>& before) {
 // Everything is read and checked first, and what a disk may refuse is written next; what comes then cannot fail.
 Answer<void> Reload::apply(const Config& next) {
   const Config changed = changed_at_once(config_, next);
+  if (auto can = check_tls_engines(changed); !can) return can;
+  settle_tls_engines(changed);
   const auto trusted = trusted_cas(changed.registry);
   if (!trusted) return trusted.error();
   if (auto fit = can_trust(*trusted, changed.registry.max_cas); !fit) return fit;
@@ -160,6 +164,7 @@ Answer<void> Reload::apply(const Config& next) {
   }
   say_what_left(before);
   // In this order: no session with the identity of before may meet the servers of now.
+  keep_to_openssl(changed.tls_engine == TlsMadeBy::Openssl);
   listeners_.install(std::move(*listeners));
   plane_.set_upstreams(changed.upstreams, std::move(*broker_tls));
   if (install_tls) install_tls();

@@ -137,6 +137,7 @@ class Peer:
 
     name = ""
     counts = True  # among those whose best Sallyport is compared with
+    most_tickets = 2  # how many a handshake issues where a scenario asks for that many
     template = ""
     terminates_mqtt = False  # it is the broker as well: no sink behind it, and none of the sink's topics
     program = ""
@@ -285,6 +286,8 @@ class Sallyport(Peer):
     name, program, template = "Sallyport", "sallyport", "sallyport.toml"
     counts = False
     tells = ("proxy", "user-name")
+    most_tickets = 1
+    engine = "auto"
     patience = 120  # where it has to read ten million devices from a slow disk
 
     def __init__(self, running, pki, folder, files, state=None, shards=1, limit=""):
@@ -310,7 +313,7 @@ class Sallyport(Peer):
     def values(self, folder, broker_port, tickets, key, groups, told):
         values = super().values(folder, broker_port, tickets, key, groups, told)
         self._metrics_port = values["METRICS_PORT"]
-        return {**values, "STATE": self._state or folder / "state", **self._more}
+        return {**values, "STATE": self._state or folder / "state", "ENGINE": self.engine, **self._more}
 
     def metrics(self):
         """{series as it is written, without "sallyport_": value}"""
@@ -324,7 +327,13 @@ class Sallyport(Peer):
         return self
 
 
-PEERS = {each.name.lower(): each for each in (Sallyport, Haproxy, Nginx, Hitch, Mosquitto)}
+class SallyportOpenssl(Sallyport):
+    """The same with tls_engine = "openssl": handshakes and records are OpenSSL's, as its peers' are."""
+
+    name, engine = "sallyport-openssl", "openssl"
+
+
+PEERS = {each.name.lower(): each for each in (Sallyport, SallyportOpenssl, Haproxy, Nginx, Hitch, Mosquitto)}
 
 
 def say(*words):

@@ -8,7 +8,9 @@ from .scenarios import figure
 NOISE = 0.10
 FLAT = 0.15
 BEST_OF = ("HAProxy", "nginx", "hitch")
-ORDER = ("Sallyport", "HAProxy", "nginx", "hitch", "Mosquitto", "no proxy, no TLS")
+OPENSSL = "sallyport-openssl"  # Sallyport with tls_engine = "openssl"
+OPENSSL_AGAINST = ("HAProxy", "nginx")  # the same OpenSSL
+ORDER = ("Sallyport", OPENSSL, "HAProxy", "nginx", "hitch", "Mosquitto", "no proxy, no TLS")
 # What the curves show: (figure of a point, what it is the CPU time of).
 CONNECTIONS_CURVE = (("handshake_us", "handshake"), ("message_us", "message"))
 DEVICES_CURVE = (("handshake_us", "handshake of a known device"), ("message_us", "message"),
@@ -62,6 +64,26 @@ def judged_rows(data):
             ratio = ours / rivals[best] if best and ours is not None and rivals[best] > 0 else None
             yield {**row, "scenario": scenario["name"], "cells": cells, "best": best, "ratio": ratio,
                    "verdict": verdict(ratio, row["goal"])}
+
+
+def openssl_rows(rows):
+    """Sallyport by OpenSSL alone beside the peers with the same OpenSSL: it is not to be behind them."""
+    lines = []
+    for row in rows:
+        own = row["cells"][OPENSSL].median
+        rivals = {peer: row["cells"][peer].median for peer in OPENSSL_AGAINST if row["cells"][peer].median is not None}
+        if own is None or not rivals:
+            continue
+        best = min(rivals, key=rivals.get)
+        ratio = own / rivals[best] if rivals[best] > 0 else 1.0
+        word = "**behind**" if ratio > 1 + NOISE else "level" if ratio > 1 - NOISE else "ahead"
+        lines.append(f"| {row['title']}, {row['unit']} | {shown(own)} | {shown(rivals[best])} ({best}) | {ratio:.2f} | {word} |")
+    if not lines:
+        return []
+    return ["", "## Sallyport by OpenSSL alone", "",
+            f"`tls_engine = \"openssl\"` beside the better of {' and '.join(OPENSSL_AGAINST)} with the same OpenSSL. "
+            f"*Level* is within the noise of {NOISE:.0%}.", "",
+            "| scenario | sallyport-openssl | best of them | ratio | |", "|---|---:|---:|---:|---|", *lines]
 
 
 def flatness(points, key):
@@ -226,6 +248,7 @@ def markdown(data, notes, folder="results"):
               "(bold) of HAProxy, nginx and hitch. *Met* means by more than the noise of 10 %. Mosquitto terminates "
               "TLS itself and has no second connection to make: it is shown, not counted.", ""]
     lines += table(rows, peers)
+    lines += openssl_rows(rows)
     if failed := failures(data):
         lines += ["", "## What failed", "", *failed]
     if notes:

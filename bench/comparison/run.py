@@ -53,7 +53,7 @@ class Bench:
     def ensure_fair(self, peer, scenario):
         """The peer of this scenario's configuration refuses strangers and speaks what is pinned: asked once."""
         intermediate = "--intermediate" in scenario.load
-        wanted = scenario.tickets if scenario.tickets < 2 or peer.name != "Sallyport" else 1
+        wanted = min(scenario.tickets, peer.most_tickets)
         asked = (peer.name, wanted, scenario.key, scenario.tls, intermediate, scenario.group)
         if asked not in self.checks:
             agreed = check(peer, self._witnesses, wanted, scenario.key, scenario.tls, intermediate, scenario.group)

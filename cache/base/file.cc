@@ -1,8 +1,10 @@
 #include "cache/base/file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +16,11 @@ Answer<std::string> read_file(const std::string& path, std::size_t limit) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return refusal(std::string("cannot be read: ") + std::strerror(errno));
   std::string text;
+  struct stat about {};
+  // At once, so that nothing is left behind where it grows: it may be a key.
+  if (::fstat(fd, &about) == 0 && about.st_size > 0) {
+    text.reserve(std::min(static_cast<std::size_t>(about.st_size), limit) + 1);
+  }
   char chunk[16 * 1024];
   ssize_t n = 0;
   int failure = 0;

@@ -1,9 +1,16 @@
 #include "cache/crypto/hkdf.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
 
 #include <algorithm>
+#include <memory>
+#include <string>
 
+#include "cache/crypto/openssl_alone.h"
+#include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
 
 namespace sallyport {
@@ -71,9 +78,28 @@ bool hmac_with(Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> o
   return true;
 }
 
+bool hmac_by_openssl(const KdfHash& hash, Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
+  static EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  if (algorithm == nullptr || out.size() < hash.size) return false;
+  const NoErrorsLeft no_errors_left;
+  const std::unique_ptr<EVP_MAC_CTX, OpensslFree<&EVP_MAC_CTX_free>> mac(EVP_MAC_CTX_new(algorithm));
+  std::string digest = hash.size == Sha256::kBytes ? "SHA2-256" : "SHA2-384";
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+                               OSSL_PARAM_construct_end()};
+  static constexpr std::uint8_t kNoKey = 0;  // a null pointer would mean: the key of before
+  const std::uint8_t* bytes = key.empty() ? &kNoKey : key.data();
+  if (!mac || EVP_MAC_init(mac.get(), bytes, key.size(), params) != 1) return false;
+  for (const Bytes& piece : text) {
+    if (EVP_MAC_update(mac.get(), piece.data(), piece.size()) != 1) return false;
+  }
+  std::size_t length = 0;
+  return EVP_MAC_final(mac.get(), out.data(), &length, out.size()) == 1 && length == hash.size;
+}
+
 }  // namespace
 
 bool hmac(const KdfHash& hash, Bytes key, std::span<const Bytes> text, std::span<std::uint8_t> out) {
+  if (openssl_alone()) return hmac_by_openssl(hash, key, text, out);
   return hash.size == Sha256::kBytes ? hmac_with<Sha256>(key, text, out) : hmac_with<Sha384>(key, text, out);
 }
 

@@ -1,5 +1,6 @@
 // HMAC (RFC 2104), HKDF as TLS 1.3 uses it (RFC 5869; RFC 8446, section 7.1) and TLS 1.2's PRF (RFC 5246, section 5),
-// over SHA-256 and SHA-384. Nothing is looked up or allocated; OpenSSL 3.0's own spend most of a call on that. Any
+// over SHA-256 and SHA-384. Nothing is looked up or allocated; OpenSSL 3.0's own spend most of a call on that. Where
+// cryptography is OpenSSL's alone (openssl_alone.h) HMAC is its EVP_MAC. Any
 // thread. Everything answers false, and writes nothing that may be used, where a size is none that TLS has.
 #pragma once
 

@@ -16,6 +16,7 @@
 #include "cache/crypto/light_self_test.h"
 #include "cache/crypto/light_tls_kdf.h"
 #include "cache/crypto/light_x25519.h"
+#include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 
 namespace sallyport {
@@ -167,21 +168,22 @@ using ParamsPtr = std::unique_ptr<OSSL_PARAM, OpensslFree<&OSSL_PARAM_free>>;
 
 }  // namespace
 
-KeyPtr lightly_held(KeyPtr key) {
+KeyPtr held_in(OSSL_LIB_CTX* context, const EVP_PKEY* key) {
   OSSL_PARAM* all = nullptr;
-  const char* type = EVP_PKEY_get0_type_name(key.get());
-  if (type == nullptr || EVP_PKEY_todata(key.get(), EVP_PKEY_KEYPAIR, &all) != 1) return key;
+  const char* type = EVP_PKEY_get0_type_name(key);
+  if (type == nullptr || EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &all) != 1) return nullptr;
   const ParamsPtr params(all);
-  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(light_parsing_context(), type, nullptr));
+  const KeyContextPtr making(EVP_PKEY_CTX_new_from_name(context, type, nullptr));
   EVP_PKEY* made = nullptr;
   if (!making || EVP_PKEY_fromdata_init(making.get()) != 1 ||
       EVP_PKEY_fromdata(making.get(), &made, EVP_PKEY_KEYPAIR, params.get()) != 1) {
-    return key;
+    return nullptr;
   }
   return KeyPtr(made);
 }
 
 OSSL_LIB_CTX* light_parsing_context() {
+  if (openssl_alone()) return nullptr;  // nor is it made for whoever must not use it
   static OSSL_LIB_CTX* const context = made_if_it_may_be();
   return openssl_insides_hold() ? context : nullptr;
 }

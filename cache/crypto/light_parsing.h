@@ -11,12 +11,12 @@
 
 namespace sallyport {
 
-// The same key, held by that context's provider, so that using it there needs no translation; the key itself where
-// that cannot be.
-KeyPtr lightly_held(KeyPtr key);
+// A copy of a private key, held by the provider of `context` (null: OpenSSL's default context), so that using it there
+// needs no translation. Null where that cannot be. While it is made, and when, is for whoever asks (locked_memory.h).
+KeyPtr held_in(OSSL_LIB_CTX* context, const EVP_PKEY* key);
 
-// Null where it cannot be made or may not be (openssl_insides.h): then OpenSSL's default context is as good, only
-// slower. Any thread.
+// Null where it cannot be made or may not be used (openssl_insides.h, openssl_alone.h): then OpenSSL's default context
+// is as good, only slower. Any thread.
 OSSL_LIB_CTX* light_parsing_context();
 
 }  // namespace sallyport

@@ -7,6 +7,8 @@
 #include <iterator>
 #include <mutex>
 
+#include "cache/crypto/openssl_alone.h"
+
 namespace sallyport {
 
 namespace {
@@ -44,10 +46,14 @@ Standing& standing() {
   return all;
 }
 
+bool holds() {
+  return standing().hold.load(std::memory_order_acquire);
+}
+
 }  // namespace
 
 bool openssl_insides_hold() {
-  return standing().hold.load(std::memory_order_acquire);
+  return !openssl_alone() && holds();
 }
 
 bool openssl_exchanges_sessions() {
@@ -56,13 +62,13 @@ bool openssl_exchanges_sessions() {
 }
 
 std::string_view openssl_insides_refusal() {
-  return openssl_insides_hold() ? std::string_view() : standing().why;
+  return holds() ? std::string_view() : standing().why;
 }
 
 void give_up_openssl_insides(std::string_view why) {
   Standing& all = standing();
   const std::lock_guard lock(all.mutex);
-  if (!openssl_insides_hold()) return;
+  if (!holds()) return;
   all.why = why;
   all.hold.store(false, std::memory_order_release);
 }

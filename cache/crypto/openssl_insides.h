@@ -18,11 +18,12 @@
 
 namespace sallyport {
 
+// False as well where OpenSSL is to be alone, here and now (openssl_alone.h).
 bool openssl_insides_hold();
 // Whether a live connection's session can be exchanged as well, which some of those versions do not allow. Where not,
 // what OpenSSL keeps stays: the peer's certificate, in the connections it has not handed over and in its tickets.
 bool openssl_exchanges_sessions();
-// Why they do not; empty where they do.
+// Why they do not; empty where they do, whether or not they are used.
 std::string_view openssl_insides_refusal();
 // From here on they do not, for good. Whoever finds that something does not hold says so before the first listener.
 void give_up_openssl_insides(std::string_view why);

@@ -171,7 +171,9 @@ void read_all(const toml::table& root, ConfigReport& report) {
   };
   fill("proxy", proxy_rows(), config);
   each_table(top, "listener", [&](const toml::table& table) {
-    TableReader(table, "listener", problems).read(listener_rows(), config.listeners.emplace_back());
+    ListenerConfig& listener = config.listeners.emplace_back();
+    listener.tls_engine = config.tls_engine;  // until it says something else
+    TableReader(table, "listener", problems).read(listener_rows(), listener);
     listeners.push_back(&table);
   });
   each_table(top, "upstream", [&](const toml::table& table) {

@@ -43,6 +43,7 @@ struct BrokerTlsConfig {
 enum class AuthMode : std::uint8_t { Mutual, OneWay };
 enum class Protocol : std::uint8_t { Mqtt, Tcp };
 enum class TlsMin : std::uint8_t { V12, V13 };
+enum class TlsMadeBy : std::uint8_t { Auto, Openssl };  // Openssl: by its public API and its providers alone
 enum class Clones : std::uint8_t { Allow, Alert, RefuseNew, CutOld };
 enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
 enum class HealthCheck : std::uint8_t { Tcp, Mqtt };
@@ -60,6 +61,7 @@ struct ListenerConfig {
   std::size_t upstream = 0;                    // its index in Config::upstreams
   std::vector<CertificateFiles> certificates;  // the first is the default
   TlsMin tls_min = TlsMin::V12;
+  TlsMadeBy tls_engine = TlsMadeBy::Auto;  // where the file does not say: the proxy's
   bool resumption = true;
   std::vector<Digest> cas;  // empty: all
   std::chrono::milliseconds handshake_timeout{10'000};
@@ -133,6 +135,7 @@ struct AdminConfig {
 struct Config {
   std::string state_dir = "/var/lib/sallyport";
   unsigned shards = 0;                       // 0: one per CPU this process may use
+  TlsMadeBy tls_engine = TlsMadeBy::Auto;    // of the process, and of each listener that does not say
   std::chrono::milliseconds drain{25'000};   // Kubernetes kills after 30 s
   std::chrono::milliseconds drain_delay{0};  // accepting goes on for so long after /readyz fails
   std::uint64_t cuts_per_second = 1000;      // per shard: the pace of closing sessions that were cut

@@ -27,6 +27,8 @@ inline constexpr std::array<std::string_view, 4> kWordsOf<Clones> = {"allow", "a
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<TlsMin> = {"1.2", "1.3"};
 template <>
+inline constexpr std::array<std::string_view, 2> kWordsOf<TlsMadeBy> = {"auto", "openssl"};
+template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<Balance> = {"least-connections", "round-robin", "client-id"};
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<HealthCheck> = {"tcp", "mqtt"};

@@ -11,7 +11,6 @@ using enum Applies;
 
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kSocketPath = 107;  // sun_path takes 108 bytes with its terminator: unix(7)
-constexpr std::string_view kEngines[] = {"auto", "openssl"};
 constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
 
 // A key that is promised and not built yet: it does nothing at `only_value`, and no other is accepted.
@@ -37,12 +36,14 @@ constexpr Row<Config> kProxy[] = {
                           .example = "2",
                           .says = "How many shards serve connections, each a thread of its own. 0: one for each CPU "
                                   "this process may use."}),
-    not_yet<Config>({.table = "proxy",
-                     .key = "tls_engine",
-                     .takes = Takes::Word,
-                     .words = kEngines,
-                     .only_value = "\"auto\"",
-                     .says = "Which TLS implementation serves the listeners."}),
+    row<&Config::tls_engine>(
+        {.table = "proxy",
+         .key = "tls_engine",
+         .applies = AtOnce,
+         .example = "\"openssl\"",
+         .says = "Who does cryptography. \"auto\": Sallyport's own handshakes and records, the fastest, and OpenSSL "
+                 "where those do not fit. \"openssl\": in the whole process OpenSSL's public API alone, with the "
+                 "providers that OPENSSL_CONF names; slower. New connections follow a reload, open ones stay."}),
     row<&Config::drain>({.table = "proxy",
                          .key = "drain",
                          .applies = AtOnce,
@@ -114,12 +115,14 @@ constexpr Row<ListenerConfig> kListener[] = {
                                    .applies = AtOnce,
                                    .example = "\"1.3\"",
                                    .says = "The oldest TLS version that is accepted."}),
-    not_yet<ListenerConfig>({.table = "listener",
-                             .key = "tls_engine",
-                             .takes = Takes::Word,
-                             .words = kEngines,
-                             .only_value = "\"auto\"",
-                             .says = "Which TLS implementation serves this listener."}),
+    row<&ListenerConfig::tls_engine>(
+        {.table = "listener",
+         .key = "tls_engine",
+         .applies = AtOnce,
+         .example = "\"openssl\"",
+         .says = "The same for this listener's TLS: handshakes with the decision about the device, records, and "
+                 "tickets. What is hashed elsewhere follows proxy.tls_engine, which also stands where this key is "
+                 "not written."}),
     row<&ListenerConfig::resumption>({.table = "listener",
                                       .key = "resumption",
                                       .applies = AtOnce,

@@ -11,6 +11,7 @@
 #include "cache/base/reason.h"
 #include "cache/base/result.h"
 #include "proxy/io/io.h"
+#include "proxy/tls/tls_makers.h"
 
 namespace sallyport {
 
@@ -55,8 +56,9 @@ struct ListenerCounters {
   Cell clones;  // sessions that came while the same certificate had one from elsewhere, or with another client id
   Cell silent;  // of those: they ended by themselves before their first byte
   std::array<Cell, kReasonCount> rejections;
-  std::array<Cell, kReasonCount> claimed;              // of those: with a certificate whose key was not proven
-  std::array<std::array<Cell, 3>, 2> handshakes;       // [tls version][HandshakeKind]
+  std::array<Cell, kReasonCount> claimed;  // of those: with a certificate whose key was not proven
+  // [tls version][HandshakeKind][TlsMaker][KeyGroup]
+  std::array<std::array<std::array<std::array<Cell, kKeyGroupNames.size()>, 2>, 3>, 2> handshakes;
   Latency handshake;                                   // accept to handshake finished
   Cell sessions_open;                                  // connections now, in whatever state
   std::array<std::array<Cell, kCauseCount>, 3> ended;  // [Origin][Cause]
@@ -77,6 +79,7 @@ struct SharedLatency {
 
 struct ShardCounters {
   std::vector<ListenerCounters> listeners;  // by listener index in the configuration
+  std::array<Cell, 2> tls_by;               // [TlsMaker] connections now, after their handshake: whose records
   Cell bytes_to_broker;                     // plaintext
   Cell bytes_to_client;
   Cell registrations_offered;

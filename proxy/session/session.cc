@@ -95,7 +95,12 @@ void Session::on_established() {
   const auto kind = engine_->resumed()         ? HandshakeKind::Resumed
                     : mutual && decided->known ? HandshakeKind::Known
                                                : HandshakeKind::Full;
-  counters.handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)].add();
+  counters
+      .handshakes[static_cast<std::size_t>(engine_->version_index())][static_cast<std::size_t>(kind)]
+                 [static_cast<std::size_t>(engine_->handshake_maker())][static_cast<std::size_t>(engine_->key_group())]
+      .add();
+  records_by_ = engine_->records_maker();
+  host_->loop.shard_counters().tls_by[static_cast<std::size_t>(*records_by_)].add();
   counters.handshake.record(host_->loop.now_us() - began_us_);
   become(State::AwaitingConnect);
   if (mutual) {

@@ -130,6 +130,7 @@ class Session final : public Verifier {
   // Anyone may send a certificate; until then it is only claimed.
   bool proven() const { return proven_; }
   bool resumed() const { return engine_ && engine_->resumed(); }
+  const TlsEngine* established_tls() const { return records_by_ ? &*engine_ : nullptr; }  // null before that
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
   bool has_for_broker() const { return !broker_.to_send.empty(); }  // to be sent, and not lent to the kernel yet
   bool has_for_client() const { return !client_.to_send.empty(); }
@@ -295,8 +296,9 @@ class Session final : public Verifier {
   ClientSide client_;
   BrokerSide broker_;
   Completion client_recv_, client_send_, broker_connect_, broker_recv_, broker_send_;
-  std::optional<TlsEngine> engine_;  // writes into client_.to_send
-  ByteBuffer certificate_;           // the device's, DER, until the broker's PROXY header is written
+  std::optional<TlsMaker> records_by_;  // counted so, from the end of the handshake on
+  std::optional<TlsEngine> engine_;     // writes into client_.to_send
+  ByteBuffer certificate_;              // the device's, DER, until the broker's PROXY header is written
 
   // What the CONNECT said, and where in its stream of packets the client is.
   struct Mqtt {

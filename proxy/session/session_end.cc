@@ -110,6 +110,8 @@ void Session::recycle() {
   become(State::Free);
   CHECK(!client_recv_.submitted() && !client_send_.submitted() && !broker_recv_.submitted() &&
         !broker_send_.submitted() && !broker_connect_.submitted());
+  if (records_by_) host_->loop.shard_counters().tls_by[static_cast<std::size_t>(*records_by_)].sub();
+  records_by_.reset();
   engine_.reset();
   certificate_.release();
   via_ = local_ = InetAddress();

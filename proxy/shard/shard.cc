@@ -310,6 +310,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
     return serial_hex({bytes, identity->serial.size()});
   };
   const sockaddr_storage via = session.via();
+  const TlsEngine* tls = session.established_tls();
   log_.write(level,
              refused            ? "rejected"
              : session.silent() ? "silent"
@@ -322,6 +323,8 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
               {"serial", identity != nullptr ? serial() : std::string()},
               {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},
               {"claimed", claimed ? 1 : 0},
+              {"engine", tls != nullptr ? kTlsMakerNames[static_cast<std::size_t>(tls->handshake_maker())] : ""},
+              {"group", tls != nullptr ? kKeyGroupNames[static_cast<std::size_t>(tls->key_group())] : ""},
               {"client_id", session.client_id()},
               {"origin", to_string(error.origin)},
               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},

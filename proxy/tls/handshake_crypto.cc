@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_alone.h"
 #include "proxy/tls/record_cipher.h"
 
 namespace sallyport {
@@ -164,11 +165,16 @@ bool derive_shared(Group group, const KeyPtr& own, Bytes peer, Secret256& shared
 }
 
 bool has_post_quantum_exchange() {
-  static const bool has = [] {
+  const auto look = [] {
     const NoErrorsLeft errors;
     const KeyContextPtr known(EVP_PKEY_CTX_new_from_name(light_parsing_context(), kMlKem, nullptr));
     return known && EVP_PKEY_keygen_init(known.get()) == 1;
-  }();
+  };
+  if (openssl_alone()) {
+    static const bool providers_have = look();
+    return providers_have;
+  }
+  static const bool has = look();
   return has;
 }
 

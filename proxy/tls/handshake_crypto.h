@@ -37,7 +37,7 @@ struct KeyExchange {
   Secret256 shared_post_quantum;  // ML-KEM's, of X25519MLKEM768
 };
 bool exchange_keys(Group group, std::span<const std::uint8_t> peer, KeyExchange& made);
-// Whether X25519MLKEM768 can be answered: OpenSSL has ML-KEM since 3.5.
+// Whether X25519MLKEM768 can be answered: OpenSSL has ML-KEM since 3.5. By its providers where it is alone.
 bool has_post_quantum_exchange();
 // The same in two steps, as TLS 1.2 takes them (RFC 8422, sections 5.4 and 5.10): the key and its share, or null; then
 // what it and the peer's share come to.

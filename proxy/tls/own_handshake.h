@@ -11,6 +11,7 @@
 
 #include "cache/base/result.h"
 #include "proxy/io/byte_buffer.h"
+#include "proxy/tls/client_hello.h"
 #include "proxy/tls/handshake_crypto.h"
 #include "proxy/tls/handshake_message.h"
 #include "proxy/tls/handshake_server.h"
@@ -29,6 +30,7 @@ class OwnHandshake {
 
   virtual TlsVersion version() const = 0;
   virtual const char* cipher_name() const = 0;  // static; as OpenSSL names it
+  Group group() const { return group_; }        // of the key exchange, once the ClientHello was answered
   // How many bytes the record that `bytes` begin with has at all, or its header where they are fewer; a record that
   // will be refused by its header has the header alone.
   virtual std::size_t record_bytes(std::span<const std::uint8_t> bytes) const = 0;
@@ -74,6 +76,7 @@ class OwnHandshake {
   std::optional<Verdict>& verdict_;
   ByteBuffer& output_;
   ClientKey client_key_;
+  Group group_ = Group::X25519;
 
  private:
   Step read_messages();

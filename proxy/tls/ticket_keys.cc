@@ -1,7 +1,7 @@
 #include "proxy/tls/ticket_keys.h"
 
 #include <openssl/crypto.h>
-#include <sys/random.h>
+#include <openssl/rand.h>
 
 #include <cstring>
 
@@ -50,7 +50,7 @@ void TicketKeys::rotate(std::int64_t now) {
 
 void TicketKeys::write(std::size_t slot, std::int64_t now) {
   Words<kWords> words;
-  CHECK(::getrandom(words.data(), sizeof words, 0) == sizeof words);
+  CHECK(RAND_priv_bytes(reinterpret_cast<unsigned char*>(words.data()), sizeof words) == 1);
   std::memcpy(&words[kWords - 1], &now, sizeof now);
   Slot& into = slots_[slot];
   into.version.fetch_add(1, std::memory_order_acq_rel);

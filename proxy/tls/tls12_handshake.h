@@ -67,7 +67,6 @@ class Tls12Handshake final : public OwnHandshake {
   Tls12Agreement agreed_;
   RecordKey reading_, writing_;
   std::uint16_t suite_ = 0;
-  Group group_ = Group::X25519;
   Expects expects_ = Expects::Certificate;
   bool takes_ticket_ = false;
 };

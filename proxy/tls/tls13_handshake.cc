@@ -47,6 +47,7 @@ bool Tls13Handshake::begin(const PlainHello& hello, Bytes message, const Secret2
 bool Tls13Handshake::write_flight(const PlainHello& hello, const ServerCredential* credential) {
   KeyExchange exchange;
   if (!exchange_keys(hello.group, hello.share, exchange)) return false;
+  group_ = hello.group;
   const Message greeting = server_hello(hello.session_id, hello.group, exchange.share, resumes_);
   if (greeting.empty()) return false;
   schedule_.add(greeting);

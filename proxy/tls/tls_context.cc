@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_alone.h"
 #include "proxy/tls/handshake_server.h"
 #include "proxy/tls/record_cipher.h"
 #include "proxy/tls/server_name.h"
@@ -76,15 +77,14 @@ std::vector<Certificate> sent_of(const ServerCertificate& certificate) {
 }
 
 bool use(SSL_CTX* context, const ServerCertificate& certificate, ServerCredentials& credentials) {
-  EVP_PKEY_up_ref(certificate.key.get());
-  const KeyPtr key = lightly_held(KeyPtr(certificate.key.get()));
+  const KeyPtr key = certificate.key.form(openssl_alone());
   const std::vector<Certificate> sent = sent_of(certificate);
-  if (SSL_CTX_use_cert_and_key(context, sent.front().x509(), key.get(), nullptr, 1) != 1) return false;
+  if (!key || SSL_CTX_use_cert_and_key(context, sent.front().x509(), key.get(), nullptr, 1) != 1) return false;
   SSL_CTX_clear_chain_certs(context);
   for (std::size_t i = 1; i < sent.size(); ++i) {
     if (SSL_CTX_add1_chain_cert(context, sent[i].x509()) != 1) return false;
   }
-  credentials.add(sent, key);
+  if (!openssl_alone()) credentials.add(sent, key);  // what our own handshakes sign with
   return true;
 }
 
@@ -104,7 +104,7 @@ bool is_rsa(const ServerCertificate& certificate) {
 // borrow is alive for as long as a handshake may run, also when the TlsContext is gone.
 class TlsContext::Impl {
  public:
-  explicit Impl(const std::string& session_context) : swap(session_context) {}
+  Impl(const std::string& session_context, bool openssl_alone) : swap(session_context), alone(openssl_alone) {}
   static void release(void*, void* impl, CRYPTO_EX_DATA*, int, long, void*) {
     const std::unique_ptr<Impl> owned(static_cast<Impl*>(impl));
   }
@@ -114,10 +114,12 @@ class TlsContext::Impl {
   }
 
   std::vector<Certificate> leaves;
+  std::vector<ServerKey> keys;     // so that whoever loads one of them meanwhile gets this one
   std::vector<ContextPtr> others;  // one for each certificate but the first
   ServerNames names;
   TlsCallbacks::Chooser chooser;
   SessionSwap swap;
+  const bool alone;
   std::optional<Resumption> resumption;
   HandshakeServer server;
 };
@@ -150,8 +152,10 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   if (certificates.empty()) {
     return Refusal{Refusal::Kind::Invalid, "listener " + listener.name + " has no certificate"};
   }
+  const bool alone = listener.tls_engine == TlsMadeBy::Openssl;
+  const OpensslAlone scope(alone);
   const std::string session_context = session_context_of(listener, auth);
-  auto made = std::make_unique<Impl>(session_context);
+  auto made = std::make_unique<Impl>(session_context, alone);
   if (tickets != nullptr && listener.resumption) {
     made->resumption.emplace(*tickets, listener.name, session_context, made->swap);
   }
@@ -177,6 +181,7 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
     if (made->resumption) made->resumption->install(context.get());
     for (const std::string& name : primary.names) made->names.add(name, contexts.size());
     made->leaves.push_back(primary.chain.front());
+    made->keys.push_back(primary.key);
     contexts.push_back(std::move(context));
   }
   made->chooser.names = &made->names;
@@ -201,10 +206,15 @@ const std::vector<Certificate>& TlsContext::leaves() const {
 SessionSwap& TlsContext::session_swap() const {
   return impl_->swap;
 }
+bool TlsContext::openssl_alone() const {
+  return impl_->alone;
+}
 const HandshakeServer* TlsContext::handshake_server() const {
+  const OpensslAlone scope(impl_->alone);
   return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->server : nullptr;
 }
 bool TlsContext::is_devices_ticket(std::span<const std::uint8_t> ticket, std::int64_t now) const {
+  const OpensslAlone scope(impl_->alone);
   return resumption() != nullptr && resumption()->is_devices(ticket, now);
 }
 const Resumption* TlsContext::resumption() const {

@@ -38,6 +38,7 @@ class TlsContext {
 
   const std::vector<Certificate>& leaves() const;  // the certificates it can present, default first
   SSL_CTX* default_context() const;                // for TlsEngine; SNI moves a handshake to another one
+  bool openssl_alone() const;                      // nothing of its TLS may be ours: cache/crypto/openssl_alone.h
   // For TlsEngine; these live as long as its reference to default_context().
   SessionSwap& session_swap() const;
   const HandshakeServer* handshake_server() const;  // null: every handshake is OpenSSL's

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/client_hello.h"
@@ -28,6 +29,7 @@ TlsEngine::TlsEngine(const TlsContext& context, Verifier* verifier, ByteBuffer& 
       swap_(&context.session_swap()),
       server_(context.handshake_server()),
       resumption_(context.resumption()),
+      alone_(context.openssl_alone()),
       verifier_(verifier),
       output_(output) {
   SSL_CTX_up_ref(context_);
@@ -39,6 +41,7 @@ TlsEngine::~TlsEngine() {
 }
 
 Step TlsEngine::handshake(Pace pace) {
+  const OpensslAlone scope(alone_);
   if (pace == Pace::OneRecord) input_.hold_back_all_but_one_record();
   const Step step = shake();
   input_.release();
@@ -169,6 +172,39 @@ Step TlsEngine::not_proven(Step step) {
   return step;
 }
 
+namespace {
+
+KeyGroup label_of(Group group) {
+  switch (group) {
+    case Group::X25519: return KeyGroup::X25519;
+    case Group::X25519MlKem768: return KeyGroup::X25519MlKem768;
+    case Group::P256: break;
+  }
+  return KeyGroup::P256;
+}
+
+// By the names of OpenSSL's table of groups, which its providers fill: a group of theirs has no NID.
+KeyGroup key_group_of(SSL* ssl) {
+  if (SSL_session_reused(ssl) == 1 && SSL_version(ssl) < TLS1_3_VERSION) return KeyGroup::None;  // RFC 5077
+  struct Named {
+    const char* name;
+    KeyGroup group;
+  };
+  static constexpr Named kNamed[] = {{"x25519", KeyGroup::X25519},
+                                     {"X25519MLKEM768", KeyGroup::X25519MlKem768},
+                                     {"secp256r1", KeyGroup::P256},
+                                     {"secp384r1", KeyGroup::P384},
+                                     {"secp521r1", KeyGroup::P521}};
+  const long id = SSL_get_negotiated_group(ssl);
+  const char* name = id == 0 ? nullptr : SSL_group_to_name(ssl, static_cast<int>(id));
+  const auto* found = std::find_if(std::begin(kNamed), std::end(kNamed), [&](const Named& each) {
+    return name != nullptr && OPENSSL_strcasecmp(each.name, name) == 0;
+  });
+  return found == std::end(kNamed) ? KeyGroup::None : found->group;
+}
+
+}  // namespace
+
 Step TlsEngine::finish_ours() {
   // One ticket, so its nonce may be any: RFC 8446, section 4.6.1.
   static constexpr std::array<std::uint8_t, 1> kNonce = {0};
@@ -178,6 +214,8 @@ Step TlsEngine::finish_ours() {
   }
   resumed_ = ours_->resumes();
   cipher_name_ = ours_->cipher_name();
+  handshake_by_ = TlsMaker::Own;
+  group_ = label_of(ours_->group());
   Secret256 secret;
   std::uint32_t age_add = 0;
   if (resumption_ != nullptr && ours_->ticket_secret(kNonce, secret) &&
@@ -209,6 +247,7 @@ Step TlsEngine::shake_openssl() {
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
     cipher_name_ = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl_));
+    group_ = key_group_of(ssl_);
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
     // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
     if (resumed_ != by_ticket_) verdict_.reset();
@@ -285,7 +324,7 @@ std::optional<std::uint64_t> application_records(std::span<const std::uint8_t> b
 // only records. `output_before` is what was in the output before the client's Finished was read. Each record since then
 // has used a sequence number of the server's key, which must never be used again.
 bool TlsEngine::take_over(std::size_t output_before) {
-  if (!openssl_insides_hold() || SSL_has_pending(ssl_) != 0) return false;
+  if (alone_ || !openssl_insides_hold() || SSL_has_pending(ssl_) != 0) return false;
   const SSL_SESSION* session = SSL_get_session(ssl_);
   if (session == nullptr || SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED) {
     return false;

@@ -19,6 +19,7 @@
 #include "proxy/tls/engine_input.h"
 #include "proxy/tls/own_handshake.h"
 #include "proxy/tls/tls_context.h"
+#include "proxy/tls/tls_makers.h"
 #include "proxy/tls/tls_records.h"
 #include "proxy/tls/verifier.h"
 
@@ -63,7 +64,11 @@ class TlsEngine {
   bool resumed() const { return resumed_; }                      // by a ticket: no certificate was seen
   std::string_view cipher_name() const { return cipher_name_; }  // as OpenSSL names it; after the handshake
   int version_index() const;                                     // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
-  const std::optional<Verdict>& verdict() const;                 // set once the Verifier was asked
+  // After the handshake: who made it, whose the records are from then on, and the group of the key exchange.
+  TlsMaker handshake_maker() const { return handshake_by_; }
+  TlsMaker records_maker() const { return records_.active() ? TlsMaker::Own : TlsMaker::Openssl; }
+  KeyGroup key_group() const { return group_; }
+  const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
   std::optional<Verdict>& verdict();
   const Error& error() const;  // after Failed: reason is the verdict's where it refused, no_certificate, or tls_error
 
@@ -93,11 +98,14 @@ class TlsEngine {
   SessionSwap* swap_;
   const HandshakeServer* server_;
   const Resumption* resumption_;
+  const bool alone_;  // OpenSSL's, handshake and records
   Verifier* verifier_;
   ByteBuffer& output_;
   EngineInput input_;
   std::uint64_t sealed_by_client_ = 0;  // the records that OpenSSL has read with the client's key of TLS 1.2
   const char* cipher_name_ = "";        // static
+  TlsMaker handshake_by_ = TlsMaker::Openssl;
+  KeyGroup group_ = KeyGroup::None;
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished

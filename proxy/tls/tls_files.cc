@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cache/base/file.h"
+#include "cache/crypto/locked_memory.h"
 #include "cache/x509/identity.h"
 
 namespace sallyport {
@@ -28,6 +29,7 @@ int no_password(char*, int, int, void* asked) {
 }
 
 Answer<KeyPtr> parse_key(std::string_view pem, const std::string& path) {
+  const KeyMemory locked;
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   bool encrypted = false;
   KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_password, &encrypted) : nullptr);
@@ -51,11 +53,6 @@ Answer<KeyPtr> load_private_key(const std::string& path) {
   auto key = parse_key(*pem, path);
   OPENSSL_cleanse(pem->data(), pem->size());
   return key;
-}
-
-ServerCertificate ServerCertificate::share() const {
-  EVP_PKEY_up_ref(key.get());
-  return {chain, KeyPtr(key.get()), names};
 }
 
 Answer<ServerCertificate> load_server_certificate(const CertificateFiles& files) {
@@ -100,11 +97,13 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
   if (X509_check_private_key(leaf.x509(), key->get()) != 1) {
     return no(key_from, "the key does not belong to the first certificate in " + chain_from);
   }
+  ServerKey kept(std::move(*key));
+  if (!kept) return no(key_from, "the key does not sign what the first certificate in " + chain_from + " verifies");
   std::vector<std::string> names = server_names(leaf);
   // Without a name there is nothing a client could check.
   if (names.empty())
     return no(chain_from, "the server certificate names no host: give it a subjectAltName with DNS names");
-  return ServerCertificate{std::move(*chain), std::move(*key), std::move(names)};
+  return ServerCertificate{std::move(*chain), std::move(kept), std::move(names)};
 }
 
 std::string_view date_flaw(const Certificate& leaf, std::int64_t now) {
@@ -119,13 +118,13 @@ std::vector<ServerCertificate> presented_of(const std::vector<ServerCertificate>
   for (const ServerCertificate& each : all) {
     if (!date_flaw(each.leaf(), now).empty()) continue;
     covered.insert(each.names.begin(), each.names.end());
-    presented.push_back(each.share());
+    presented.push_back(each);
   }
   for (const ServerCertificate& each : all) {
     if (date_flaw(each.leaf(), now).empty()) continue;
     const bool all_covered = std::all_of(each.names.begin(), each.names.end(),
                                          [&](const std::string& name) { return covered.count(name) != 0; });
-    if (!all_covered) presented.push_back(each.share());
+    if (!all_covered) presented.push_back(each);
   }
   return presented;
 }

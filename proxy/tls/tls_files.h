@@ -1,5 +1,5 @@
 // A server certificate as it lies in files: chain and key, read and checked before anything is served
-// with them. A refusal names the file and what to do. The key stays in this object and in OpenSSL.
+// with them. A refusal names the file and what to do. Private keys are in memory once (server_key.h).
 #pragma once
 
 #include <string>
@@ -8,16 +8,16 @@
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/x509/certificate.h"
 #include "proxy/config/config.h"
+#include "proxy/tls/server_key.h"
 
 namespace sallyport {
 
 struct ServerCertificate {
   std::vector<Certificate> chain;  // leaf first
-  KeyPtr key;
+  ServerKey key;
   std::vector<std::string> names;  // DNS names of the leaf, or its CN where it has none
 
   const Certificate& leaf() const { return chain.front(); }
-  ServerCertificate share() const;  // the same, key included
 };
 
 // The DNS names of a server's certificate; its CN where it has none.

@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <ctime>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "cache/crypto/light_parsing.h"
+#include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/x509/identity.h"
@@ -198,7 +200,7 @@ struct Parties {
     listener.name = "self-test";
     std::vector<ServerCertificate> certificates;
     EVP_PKEY_up_ref(holder.key.get());
-    certificates.push_back({{*holder.certificate}, KeyPtr(holder.key.get()), {"self-test"}});
+    certificates.push_back({{*holder.certificate}, ServerKey(KeyPtr(holder.key.get())), {"self-test"}});
     auto made = TlsContext::create(listener, AuthMode::Mutual, std::move(certificates), &keys);
     if (made) server = std::move(*made);
   }
@@ -230,10 +232,36 @@ std::string_view tls_self_test() {
   return {};
 }
 
+namespace {
+
+// Once: what held at the start holds until the end.
 void settle_openssl_insides() {
-  if (light_parsing_context() == nullptr) return;
-  const std::string_view failed = tls_self_test();
-  if (!failed.empty()) give_up_openssl_insides(failed);
+  static const bool settled = [] {
+    const OpensslAlone not_alone(false);
+    if (light_parsing_context() == nullptr) return true;
+    const std::string_view failed = tls_self_test();
+    if (!failed.empty()) give_up_openssl_insides(failed);
+    return true;
+  }();
+  (void)settled;
+}
+
+}  // namespace
+
+bool any_listener_by(TlsMadeBy by, const Config& config) {
+  return config.tls_engine == by || std::any_of(config.listeners.begin(), config.listeners.end(),
+                                                [&](const ListenerConfig& each) { return each.tls_engine == by; });
+}
+
+Answer<void> check_tls_engines(const Config& config) {
+  if (!any_listener_by(TlsMadeBy::Openssl, config)) return {};
+  std::string lacks = openssl_alone_lacks();
+  if (lacks.empty()) return {};
+  return Refusal{Refusal::Kind::Invalid, "tls_engine = \"openssl\": " + std::move(lacks)};
+}
+
+void settle_tls_engines(const Config& config) {
+  if (any_listener_by(TlsMadeBy::Auto, config)) settle_openssl_insides();
 }
 
 }  // namespace sallyport

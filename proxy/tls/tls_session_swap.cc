@@ -54,6 +54,7 @@ SSL_SESSION* SessionSwap::shared(const SSL* ssl) {
 }
 
 void SessionSwap::lighten(SSL* ssl) {
+  if (!openssl_exchanges_sessions()) return;
   // OpenSSL reads the record size that was negotiated from the session, at every record.
   const SSL_SESSION* session = SSL_get_session(ssl);
   if (session == nullptr || SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED) return;

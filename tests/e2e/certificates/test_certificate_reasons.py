@@ -14,9 +14,9 @@ from harness.server import listener
 both_versions = pytest.mark.parametrize("tls", ["1.2", "1.3"])
 
 
-@pytest.fixture(scope="module")
-def server(broker, serve, site, root):
-    running = serve([listener(site)], broker)
+@pytest.fixture(scope="module", params=["auto", "openssl"])
+def server(request, broker, serve, site, root):
+    running = serve([listener(site)], broker, proxy={"tls_engine": request.param})
     root.register(running)
     return running
 

@@ -18,10 +18,10 @@ TLS = ["1.2", "1.3"]
 WAYS = {"tls 1.2 id": ["-tls1_2", "-no_ticket"], "tls 1.2 ticket": ["-tls1_2"], "tls 1.3 ticket": ["-tls1_3"]}
 
 
-@pytest.fixture(scope="module")
-def server(broker, serve, site, root):
+@pytest.fixture(scope="module", params=["auto", "openssl"])
+def server(request, broker, serve, site, root):
     running = serve([listener(site), listener(site, name="never", resumption=False), listener(site, name="other"),
-                     listener(site, name="open", auth="one-way")], broker)
+                     listener(site, name="open", auth="one-way")], broker, proxy={"tls_engine": request.param})
     root.register(running)
     return running
 

@@ -7,9 +7,9 @@ from harness.authority import Authority
 from harness.server import listener
 
 
-@pytest.fixture(scope="module")
-def server(broker, serve, site, root):
-    running = serve([listener(site)], broker)
+@pytest.fixture(scope="module", params=["auto", "openssl"])
+def server(request, broker, serve, site, root):
+    running = serve([listener(site)], broker, proxy={"tls_engine": request.param})
     root.register(running)
     return running
 

@@ -182,9 +182,9 @@ servers = ["127.0.0.1:1884"]
 }
 
 TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"auto\"\n")), IsEmpty());
-  EXPECT_THAT(problems_of(with("[proxy]\ntls_engine = \"openssl\"\n")),
-              ElementsAre(HasSubstr("'proxy.tls_engine' is not supported by this version yet")));
+  EXPECT_THAT(problems_of(with("[registry]\nshared = \"\"\n")), IsEmpty());
+  EXPECT_THAT(problems_of(with("[registry]\nshared = \"x\"\n")),
+              ElementsAre(HasSubstr("'registry.shared' is not supported by this version yet")));
 }
 
 // A file with one listener and one upstream, each with lines of its own.
@@ -343,6 +343,16 @@ std::string without_spaces(std::string text) {
   return text;
 }
 
+TEST(Config, AListenerFollowsTheProxysTlsEngineUnlessItSaysOtherwise) {
+  const auto engine = [](const std::string& proxy, const std::string& listener) {
+    return parse_config(led(listener, "") + "[proxy]\n" + proxy, "x.toml").config.listeners.at(0).tls_engine;
+  };
+  EXPECT_EQ(engine("", ""), TlsMadeBy::Auto);
+  EXPECT_EQ(engine("tls_engine = \"openssl\"", ""), TlsMadeBy::Openssl);
+  EXPECT_EQ(engine("tls_engine = \"openssl\"", "tls_engine = \"auto\""), TlsMadeBy::Auto);
+  EXPECT_EQ(engine("", "tls_engine = \"openssl\""), TlsMadeBy::Openssl);
+}
+
 TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
   // Of a file that says only what it must.
   std::map<std::string, std::string> before;
@@ -368,7 +378,8 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
     for (const auto& [other, value] : before) {
       const bool goes_along =
           (key.substr(0, 6) == "admin." && (other == "admin.key" || other == "admin.certificate")) ||
-          (key == "upstream.proxy_protocol_certificate" && other == "upstream.proxy_protocol");
+          (key == "upstream.proxy_protocol_certificate" && other == "upstream.proxy_protocol") ||
+          (key == "proxy.tls_engine" && other == "listener.tls_engine");
       if (other != key && !goes_along) {
         EXPECT_EQ(after.at(other), value) << "two rows lead to one member: " << other;
       }

@@ -15,7 +15,7 @@ namespace {
 TEST(TlsSelfTest, PassesOverEveryInside) {
   EXPECT_EQ(tls_self_test(), "");
   EXPECT_EQ(ERR_peek_error(), 0U);
-  settle_openssl_insides();
+  settle_tls_engines(Config());
   EXPECT_TRUE(openssl_insides_hold()) << openssl_insides_refusal();
   Server server;
   EXPECT_NE(server.context().handshake_server(), nullptr);

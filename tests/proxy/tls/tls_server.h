@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/crypto/openssl_alone.h"
 #include "cache/x509/plain_leaf.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
@@ -60,7 +61,9 @@ class Says final : public Verifier {
 // A listener's TLS with certificates on disk, as it is configured.
 class Server {
  public:
-  Server() : ca(make_ca("Server CA")) {}
+  Server() : ca(make_ca("Server CA")) {
+    if (openssl_alone()) config.tls_engine = TlsMadeBy::Openssl;  // as a file's listener follows [proxy]
+  }
 
   void add(const std::string& names, Kind kind) {
     Leaf leaf;

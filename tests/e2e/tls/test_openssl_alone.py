@@ -1,0 +1,228 @@
+"""tls_engine = "openssl": handshakes, records, tickets and hashes are OpenSSL's, by its public API and by whatever
+providers its configuration names. The whole process, one listener, and from one reload to the next."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from harness.authority import Authority
+from harness.device import Device, client_context, refusal
+from harness.server import BINARY, Sallyport, listener
+from harness.wait import until
+
+POISONED = os.environ.get("SALLYPORT_POISONED", "")
+HOUSE = os.environ.get("SALLYPORT_HOUSE_PROVIDER", "")
+GROUPS = {"prime256v1": "p-256", "secp384r1": "p-384", "secp521r1": "p-521"}
+
+
+def of(server, **labels):
+    return server.metric("handshakes_total", **labels)
+
+
+def made_by(server):
+    return server.json("status")["tls"]
+
+
+class again:  # noqa: N801 — an SSLContext that offers a session
+    def __init__(self, context, session):
+        self.context, self.session = context, session
+
+    def wrap_socket(self, sock, **options):
+        return self.context.wrap_socket(sock, session=self.session, **options)
+
+
+def served(server, identity, tls, port=None):
+    """A device registers itself, is heard, comes back by a ticket, and is refused once it is deactivated."""
+    port = port or server.port
+    context = client_context(identity, tls)
+    with Device(port, context=context) as device:
+        assert device.connect("first") == 0
+        device.subscribe("t")
+        device.publish("t", b"x" * 40_000)
+        assert device.message()
+        session = device.tls.session
+        server.registered(identity)
+        device.close_notify()
+    before = of(server, kind="resumed", version=tls)
+    with Device(port, context=again(context, session)) as device:
+        assert device.connect("again") == 0
+        assert device.tls.session_reused
+        device.ping()
+    assert of(server, kind="resumed", version=tls) == before + 1
+    server.cli("device", "deactivate", identity.id, "--yes")
+    assert refusal(port, identity, tls)
+
+
+@pytest.fixture(scope="module")
+def server(broker, serve, site, root):
+    """What stands in front of the functions of other libraries, and of OpenSSL's below its public API, ends the
+    process at the first call."""
+    assert os.path.exists(POISONED), "SALLYPORT_POISONED names no file: run this through ctest"
+    running = serve([listener(site)], broker, proxy={"tls_engine": "openssl"}, log={"level": "debug"},
+                    environment={"LD_PRELOAD": POISONED})
+    root.register(running)
+    return running
+
+
+def test_with_auto_the_trap_is_sprung(broker, work, site):
+    """Without the key the same program ends at once: the traps stand where our own way leads."""
+    trapped = Sallyport(work / "trapped", [listener(site)], broker, environment={"LD_PRELOAD": POISONED})
+    with pytest.raises(AssertionError, match="poisoned: "):
+        trapped.start()
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_devices_are_served_resumed_and_refused(server, root, tls):
+    served(server, root.issue("device " + tls), tls)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p384", "ed25519"])
+def test_every_kind_of_device_key(server, root, kind):
+    identity = root.issue("of " + kind, kind=kind)
+    with Device(server.port, identity) as device:
+        assert device.connect("it") == 0
+        server.registered(identity)
+
+
+def test_a_stranger_is_refused(server, work):
+    """The path is built and every signature checked, by OpenSSL's public API as well."""
+    stranger = Authority(work / "strangers", "Strangers").issue("stranger")
+    with server.refuses("ca_unknown"):
+        assert refusal(server.port, stranger, "1.3")
+
+
+def test_it_says_so(server, root):
+    """In the log at the start, in the metrics, in status, and in the line of each session."""
+    line, = server.lines("openssl-alone")
+    assert line.fields["providers"] == "default"
+    assert server.lines("openssl-only") == []
+    identity = root.issue("shown")
+    with Device(server.port, identity) as device:
+        assert device.connect("shown") == 0
+        server.registered(identity)
+        assert made_by(server)["own"] == 0 and made_by(server)["openssl"] >= 1
+        assert "OpenSSL" in server.cli("status").stdout
+    until("it is not counted any more", lambda: made_by(server) == {"own": 0, "openssl": 0})
+    assert of(server, engine="own") == 0 and of(server, engine="openssl") >= 1
+    ended = until("its end is in the log", lambda: server.lines("ended", client_id="shown"))
+    assert ended[0].fields["engine"] == "openssl" and ended[0].fields["group"] == "x25519"
+
+
+# In TLS 1.2 a client must offer the curve of the server's certificate as well, and Python offers one.
+@pytest.mark.parametrize("tls, group", [("1.2", "prime256v1"), *(("1.3", group) for group in GROUPS)])
+def test_groups_are_counted(server, root, tls, group):
+    identity = root.issue(f"{group} {tls}")
+    context = client_context(identity, tls)
+    context.set_ecdh_curve(group)
+    before = of(server, engine="openssl", group=GROUPS[group], version=tls)
+    with Device(server.port, context=context) as device:
+        assert device.connect("g") == 0
+        assert of(server, engine="openssl", group=GROUPS[group], version=tls) == before + 1
+
+
+def test_a_resumption_of_tls_12_exchanges_no_keys(server):
+    """test_devices_are_served_resumed_and_refused was one."""
+    assert of(server, version="1.2", kind="resumed") == of(server, version="1.2", kind="resumed", group="none")
+    assert of(server, version="1.3", group="none") == 0
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_an_operators_provider_does_all_of_it(broker, serve_once, site, root, tmp_path, tls):
+    """OPENSSL_CONF activates one provider that is not OpenSSL's own: an HSM's, or one with FIPS, stands as this one."""
+    assert os.path.exists(HOUSE), "SALLYPORT_HOUSE_PROVIDER names no file: run this through ctest"
+    settings = tmp_path / "openssl.cnf"
+    settings.write_text("openssl_conf = all\n[all]\nproviders = each\nalg_section = properties\n[each]\nhouse = house\n"
+                        f"[house]\nmodule = {HOUSE}\nactivate = 1\n[properties]\n"
+                        "default_properties = provider=house\n")
+    server = serve_once([listener(site)], broker, proxy={"tls_engine": "openssl"},
+                        environment={"OPENSSL_CONF": str(settings), "LD_PRELOAD": POISONED})
+    root.register(server)
+    assert server.lines("openssl-alone")[0].fields["providers"] == "house"
+    served(server, root.issue("of the house " + tls), tls)
+
+
+def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, broker, serve_once):
+    """Nothing would work: `check` and `serve` say which, and where to look."""
+    server = serve_once([listener(site)], broker)
+    text = open(server.config, encoding="utf-8").read()
+    config = tmp_path / "sallyport.toml"
+    config.write_text(text.replace("[proxy]", "[proxy]\ntls_engine = \"openssl\""))
+    settings = tmp_path / "openssl.cnf"
+    settings.write_text("openssl_conf = all\n[all]\nproviders = each\n[each]\nnull = null\n[null]\nactivate = 1\n")
+    for command in ("check", "serve"):
+        done = subprocess.run([BINARY, command, "--config", str(config)], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "OPENSSL_CONF": str(settings)})
+        assert done.returncode == 2, done
+        assert "OPENSSL_CONF" in done.stderr and "no provider of OpenSSL's has" in done.stderr
+
+
+class Reloading:
+    """A server whose file is written anew and whose SIGHUP is waited for."""
+
+    def __init__(self, server):
+        self.server = server
+        self.done = 0
+
+    def say(self, old, new):
+        with open(self.server.config, encoding="utf-8") as file:
+            text = file.read()
+        assert old in text
+        with open(self.server.config, "w", encoding="utf-8") as file:
+            file.write(text.replace(old, new, 1))
+        self.server.signal(1)
+        self.done += 1
+        until("it is reloaded", lambda: len(self.server.lines("reload", what="done")) == self.done)
+
+
+def test_a_reload_changes_it_for_new_connections(broker, serve_once, site, root):
+    """Those that are open go on as they are; a ticket of the one is good with the other; and back again."""
+    server = serve_once([listener(site)], broker, log={"level": "debug"})
+    root.register(server)
+    reload = Reloading(server)
+    identity = root.issue("stays")
+    context = client_context(identity, "1.3")
+    with Device(server.port, context=context) as before:
+        assert before.connect("before") == 0
+        server.registered(identity)
+        session = before.tls.session
+        assert made_by(server) == {"own": 1, "openssl": 0}
+        reload.say("[proxy]", "[proxy]\ntls_engine = \"openssl\"")
+        with Device(server.port, context=again(context, session)) as after:
+            assert after.connect("after") == 0
+            assert after.tls.session_reused
+            after.ping()
+            before.ping()
+            assert made_by(server) == {"own": 1, "openssl": 1}
+            session = after.tls.session
+            reload.say("tls_engine = \"openssl\"", "tls_engine = \"auto\"")
+            with Device(server.port, context=again(context, session)) as back:
+                assert back.connect("back") == 0
+                assert back.tls.session_reused
+                assert made_by(server) == {"own": 2, "openssl": 1}
+                after.ping()
+    until("none is counted any more", lambda: made_by(server) == {"own": 0, "openssl": 0})
+    assert of(server, engine="own") == 2 and of(server, engine="openssl") == 1
+
+
+def test_a_listener_says_otherwise(broker, serve_once, site, root):
+    """Beside one that follows [proxy], either way round; a reload of the listener's key alone."""
+    server = serve_once([listener(site), listener(site, name="strict", tls_engine="openssl")], broker)
+    root.register(server)
+
+    def engine_of(name):
+        identity = root.issue(f"{name} {time.monotonic_ns()}")
+        before = of(server, listener=name, engine="openssl")
+        with Device(server.ports[name], identity) as device:
+            assert device.connect("x") == 0
+        return "openssl" if of(server, listener=name, engine="openssl") > before else "own"
+
+    assert engine_of("mqtts") == "own"
+    assert engine_of("strict") == "openssl"
+    reload = Reloading(server)
+    reload.say("[proxy]", "[proxy]\ntls_engine = \"openssl\"")
+    assert engine_of("mqtts") == "openssl"
+    reload.say('tls_engine = "openssl"', 'tls_engine = "auto"')  # the first in the file is the listener's
+    assert engine_of("strict") == "own", "the process keeps to OpenSSL, and this listener does not"
+    assert engine_of("mqtts") == "openssl"

@@ -1,0 +1,60 @@
+// A provider as an operator may bring one: "house", which has the default provider's algorithms under a name and a
+// property of its own (provider(7)). With it as the only active provider (tests/e2e/tls/test_openssl_alone.py) nothing
+// can come from anywhere else.
+#include <openssl/core_dispatch.h>
+#include <openssl/crypto.h>
+#include <openssl/provider.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+OSSL_PROVIDER* whole = nullptr;
+
+const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
+  static std::map<int, std::vector<OSSL_ALGORITHM>> known;
+  static std::vector<std::string*> kept;
+  *no_cache = 0;
+  const auto [found, added] = known.try_emplace(operation);
+  std::vector<OSSL_ALGORITHM>& all = found->second;
+  if (!added) return all.data();
+  int ignored = 0;
+  for (const OSSL_ALGORITHM* each = OSSL_PROVIDER_query_operation(whole, operation, &ignored);
+       each != nullptr && each->algorithm_names != nullptr; ++each) {
+    auto* properties = kept.emplace_back(new std::string(each->property_definition));
+    if (const auto at = properties->find("provider=default"); at != std::string::npos) {
+      properties->replace(at, 16, "provider=house");
+    }
+    all.push_back(*each);
+    all.back().property_definition = properties->c_str();
+  }
+  all.push_back({nullptr, nullptr, nullptr, nullptr});
+  return all.data();
+}
+
+int capabilities(void*, const char* capability, OSSL_CALLBACK* take, void* argument) {
+  return OSSL_PROVIDER_get_capabilities(whole, capability, take, argument);
+}
+
+void teardown(void*) {}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*,
+                                                                         const OSSL_DISPATCH** out, void** context) {
+  static const OSSL_DISPATCH functions[] = {
+      {OSSL_FUNC_PROVIDER_TEARDOWN, reinterpret_cast<void (*)()>(&teardown)},
+      {OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(&query)},
+      {OSSL_FUNC_PROVIDER_GET_CAPABILITIES, reinterpret_cast<void (*)()>(&capabilities)},
+      {0, nullptr}};
+  OSSL_LIB_CTX* behind = OSSL_LIB_CTX_new();
+  whole = behind == nullptr ? nullptr : OSSL_PROVIDER_load(behind, "default");
+  if (whole == nullptr) return 0;
+  *out = functions;
+  *context = OSSL_PROVIDER_get0_provider_ctx(whole);
+  return 1;
+}

@@ -1,0 +1,11 @@
+// How often what poisoned_crypto.cc stands in front of was called.
+#pragma once
+
+#include <atomic>
+
+namespace sallyport::test {
+
+extern std::atomic<int> poisoned_calls;  // where cryptography is to be OpenSSL's alone
+extern std::atomic<int> allowed_calls;   // anywhere else
+
+}  // namespace sallyport::test
