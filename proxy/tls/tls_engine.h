@@ -70,6 +70,7 @@ class TlsEngine {
  private:
   friend struct TlsCallbacks;
   Step choose();
+  Step refuse(std::size_t output_before);
   bool begin_ours(std::span<const std::uint8_t> record);
   std::unique_ptr<OwnHandshake> answer(std::span<const std::uint8_t> message);
   std::unique_ptr<OwnHandshake> answer13(const PlainHello& hello, std::span<const std::uint8_t> message);
@@ -98,6 +99,7 @@ class TlsEngine {
   EngineInput input_;
   std::uint64_t sealed_by_client_ = 0;  // the records that OpenSSL has read with the client's key of TLS 1.2
   const char* cipher_name_ = "";        // static
+  std::uint8_t due_alert_ = 0;          // the client has broken a rule, which error_ names
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
