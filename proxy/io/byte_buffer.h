@@ -48,6 +48,11 @@ class ByteBuffer {
     begin_ += n;
     if (begin_ == end_) release();
   }
+  void keep_first(std::size_t n) {
+    CHECK(n <= size());
+    end_ = begin_ + n;
+    if (begin_ == end_) release();
+  }
   // Where most of its memory holds nothing any more, the rest of it is given back, for one copy of what is held.
   void trim() {
     if (capacity_ >= kStep && size() <= capacity_ / 2) resize(fitting(size()));

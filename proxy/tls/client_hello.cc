@@ -155,22 +155,21 @@ std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message, boo
       compressions.size() != 1 || compressions[0] != 0) {
     return std::nullopt;
   }
-  std::uint64_t seen = 0;
+  SeenExtensions seen;
   Bytes groups;
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const Bytes content = extensions.vector(2);
-    const std::uint64_t bit = type < 64 ? std::uint64_t{1} << type : 0;
-    if ((seen & bit) != 0 || hello.ticket || !read_extension(type, content, post_quantum, hello, groups))
+    if (hello.ticket || !seen.add(type) || !read_extension(type, content, post_quantum, hello, groups))
       return std::nullopt;
-    seen |= bit;
   }
-  constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedVersions | std::uint64_t{1} << kSupportedGroups |
-                                    std::uint64_t{1} << kKeyShare | std::uint64_t{1} << kSignatureAlgorithms;
-  if (extensions.missing() || (seen & kNeeded) != kNeeded) return std::nullopt;
+  if (extensions.missing() || !seen.has(kSupportedVersions) || !seen.has(kSupportedGroups) || !seen.has(kKeyShare) ||
+      !seen.has(kSignatureAlgorithms)) {
+    return std::nullopt;
+  }
   if (!is_in(static_cast<std::size_t>(hello.group), groups)) return std::nullopt;
   if (hello.ticket) {
-    if ((seen & std::uint64_t{1} << kPskKeyExchangeModes) == 0) return std::nullopt;
+    if (!seen.has(kPskKeyExchangeModes)) return std::nullopt;
     hello.ticket->binders_at = message.size() - (2 + 1 + kBinderBytes);  // they are the end of the last extension
     if (!hello.takes_tickets) hello.ticket.reset();
   }

@@ -290,8 +290,7 @@ X509Ptr read_certificate(Bytes der) {
   X509* into = X509_new_ex(light_parsing_context(), nullptr);
   const unsigned char* at = der.data();
   X509Ptr read(into == nullptr ? nullptr : d2i_X509(&into, &at, static_cast<long>(der.size())));  // frees `into`
-  const bool whole = read && at == der.data() + der.size() && X509_get0_pubkey(read.get()) != nullptr;
-  return whole ? std::move(read) : nullptr;
+  return read && at == der.data() + der.size() ? std::move(read) : nullptr;
 }
 
 }  // namespace sallyport

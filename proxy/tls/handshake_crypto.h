@@ -75,7 +75,7 @@ Proof check_transcript(const ClientKey& key, std::uint16_t scheme, const Transcr
 Proof check_messages(const ClientKey& key, std::uint16_t scheme, std::span<const std::uint8_t> messages,
                      std::span<const std::uint8_t> signature);
 
-// Exactly one certificate with a key that can be read, or null.
+// Exactly one certificate, or null. That its key can be read is another matter.
 X509Ptr read_certificate(std::span<const std::uint8_t> der);
 
 }  // namespace sallyport

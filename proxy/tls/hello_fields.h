@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -31,6 +32,31 @@ inline std::span<const std::uint8_t> numbers(std::span<const std::uint8_t> conte
   const std::span<const std::uint8_t> list = reader.vector(length_bytes);
   return reader.whole() && list.size() % 2 == 0 ? list : std::span<const std::uint8_t>();
 }
+
+// The types of a ClientHello's extensions, none of which may come twice: RFC 8446, section 4.2; RFC 5246,
+// section 7.4.1.4. Holds as many as a device sends; a ClientHello with more is OpenSSL's (client_rules.h).
+class SeenExtensions {
+ public:
+  // False where it is there already, or where there is no more room.
+  bool add(std::size_t type) {
+    if (type < kLow) {
+      if (has(type)) return false;
+      low_ |= std::uint64_t{1} << type;
+      return true;
+    }
+    const auto end = high_.begin() + high_count_;
+    if (high_count_ == high_.size() || std::find(high_.begin(), end, type) != end) return false;
+    high_[high_count_++] = static_cast<std::uint16_t>(type);
+    return true;
+  }
+  bool has(std::size_t type) const { return type < kLow && (low_ >> type & 1) != 0; }  // below kLow
+
+ private:
+  static constexpr std::size_t kLow = 64;
+  std::uint64_t low_ = 0;
+  std::array<std::uint16_t, 12> high_{};
+  std::uint8_t high_count_ = 0;
+};
 
 // RFC 6066, section 3: one host_name. Nothing for whatever else it is.
 inline std::optional<std::string_view> host_name(std::span<const std::uint8_t> content) {

@@ -32,7 +32,7 @@ struct Parsed {
   ClientKey key;                   // of the leaf
 };
 
-// Nothing where one cannot be read.
+// Nothing where one is no certificate. Whoever sent a leaf with a key of an unknown algorithm has no `key`.
 std::optional<Parsed> parse(std::span<const Bytes> ders) {
   Parsed parsed{read_plain_leaf(ders.front()), nullptr, {}};
   if (parsed.plain) {
@@ -46,11 +46,17 @@ std::optional<Parsed> parse(std::span<const Bytes> ders) {
     if (!read) return std::nullopt;
     sk_X509_push(parsed.chain.get(), read.release());
   }
+  const NoErrorsLeft errors;
   parsed.key = KeyPtr(X509_get_pubkey(sk_X509_value(parsed.chain.get(), 0)));
   return parsed;
 }
 
 }  // namespace
+
+Error unknown_key() {
+  return {Origin::Client, Reason::TlsError, SSL_R_UNKNOWN_CERTIFICATE_TYPE,
+          "the key of the client's certificate is of an algorithm that is unknown here"};
+}
 
 void append_record(ContentType type, Bytes content, ByteBuffer& output) {
   const std::array<std::uint8_t, RecordCipher::kHeaderBytes> header = {static_cast<std::uint8_t>(type), 3, 3,
@@ -69,12 +75,17 @@ Step OwnHandshake::read(Bytes record) {
 
 // RFC 8446, section 5.1: nothing comes between the parts of a message, and no part of one is empty.
 Step OwnHandshake::read_content(ContentType type, Bytes content) {
-  if (type == ContentType::Alert && messages_.empty()) return on_alert(content);
+  if (type == ContentType::Alert && !in_message()) return read_alert(content);
   if (type != ContentType::Handshake || content.empty()) {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
   messages_.append(content);
   return read_messages();
+}
+
+Step OwnHandshake::read_alert(Bytes content) {
+  const TlsFailure failure = alert_fault(content);
+  return failure.reason != 0 ? fail(failure) : on_alert(content[0], content[1]);
 }
 
 Step OwnHandshake::read_sealed(RecordKey& key, Bytes record) {
@@ -110,7 +121,14 @@ Step OwnHandshake::judge(std::span<const Bytes> ders, Alert alert_without) {
                 {Origin::Client, Reason::NoCertificate, 0, "the client sent no certificate"});
   }
   auto parsed = parse(ders);
-  if (!parsed) return fail({SSL_R_CERT_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
+  // RFC 8446, section 6.2: that a DER is none is no fault of the message around it.
+  if (!parsed) {
+    return fail(SSL_AD_BAD_CERTIFICATE,
+                {Origin::Client, Reason::TlsError, 0, "what the client sent as a certificate is none"});
+  }
+  if (const auto* key = std::get_if<KeyPtr>(&parsed->key); key != nullptr && *key == nullptr) {
+    return fail(SSL_AD_UNSUPPORTED_CERTIFICATE, unknown_key());
+  }
   // Fail closed: without a verifier nobody can say that the certificate is good.
   if (verifier_ == nullptr) return fail({SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_AD_CERTIFICATE_UNKNOWN});
   verdict_ = verifier_->verify(

@@ -54,12 +54,13 @@ class OwnHandshake {
   virtual Step read_record(std::span<const std::uint8_t> record) = 0;
   // In the order of the version's RFC, and in no other. Done after the client's Finished alone.
   virtual Step on_message(HandshakeType type, std::span<const std::uint8_t> message) = 0;
-  virtual Step on_alert(std::span<const std::uint8_t> content) = 0;
+  virtual Step on_alert(std::uint8_t level, std::uint8_t description) = 0;
   // To the client, under whatever key is due.
   virtual void send_alert(std::uint8_t level, std::uint8_t description) = 0;
 
   // What a record holds that is not encrypted, or is, with `key`.
   Step read_content(ContentType type, std::span<const std::uint8_t> content);
+  Step read_alert(std::span<const std::uint8_t> content);
   Step read_sealed(RecordKey& key, std::span<const std::uint8_t> record);
   bool in_message() const { return !messages_.empty(); }  // part of one has come
   // What a client without certificate is told is the version's.
@@ -86,6 +87,9 @@ class OwnHandshake {
   bool closed_ = false;        // by the client's close_notify
   Error error_{};
 };
+
+// RFC 8446, section 6.2, unsupported_certificate: how a handshake ends whose client has a key that OpenSSL cannot read.
+Error unknown_key();
 
 // One record that is not encrypted.
 void append_record(ContentType type, std::span<const std::uint8_t> content, ByteBuffer& output);

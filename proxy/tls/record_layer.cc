@@ -81,6 +81,12 @@ OpenedRecord open_record(RecordCipher& cipher, std::span<const std::uint8_t>& in
   return record;
 }
 
+TlsFailure alert_fault(std::span<const std::uint8_t> content) {
+  if (content.empty()) return {SSL_R_BAD_LENGTH, SSL_AD_UNEXPECTED_MESSAGE};
+  if (content.size() != 2) return {SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR};
+  return {};
+}
+
 void seal_record(RecordCipher& cipher, std::span<const std::uint8_t> plain, ContentType type, ByteBuffer& output) {
   const bool of_tls12 = cipher.version() == TlsVersion::V12;
   const std::size_t overhead = of_tls12 ? RecordCipher::kOverhead12 : 1 + RecordCipher::kTagBytes;

@@ -29,6 +29,10 @@ inline std::size_t record_length(std::span<const std::uint8_t> header) {
   return std::size_t{header[3]} << 8 | header[4];
 }
 
+// What is wrong with the content of an alert's record, which is one whole alert (RFC 8446, sections 5.1 and 5.4; we
+// hold TLS 1.2 to the same); reason 0: nothing.
+TlsFailure alert_fault(std::span<const std::uint8_t> content);
+
 struct OpenedRecord {
   ContentType type = ContentType::ApplicationData;
   std::size_t n = 0;   // bytes of content

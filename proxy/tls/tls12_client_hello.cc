@@ -87,20 +87,18 @@ std::optional<PlainHello12> plain_hello12(std::span<const std::uint8_t> message)
       !read_suites(suites, hello)) {
     return std::nullopt;
   }
-  std::uint64_t seen = 0;
+  SeenExtensions seen;
   bool secure = is_in(kSecureRenegotiation, suites);
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
     const Bytes content = extensions.vector(2);
-    const std::uint64_t bit = std::uint64_t{1} << (type < 63 ? type : 63);
-    const bool known = type < 63 || type == kRenegotiationInfo;
-    if ((known && (seen & bit) != 0) || !read_extension(type, content, hello)) return std::nullopt;
-    seen |= known ? bit : 0;
+    if (!seen.add(type) || !read_extension(type, content, hello)) return std::nullopt;
     secure = secure || type == kRenegotiationInfo;
   }
-  constexpr std::uint64_t kNeeded = std::uint64_t{1} << kSupportedGroups | std::uint64_t{1} << kSignatureAlgorithms |
-                                    std::uint64_t{1} << kExtendedMasterSecret;
-  if (extensions.missing() || (seen & kNeeded) != kNeeded || !secure) return std::nullopt;
+  if (extensions.missing() || !seen.has(kSupportedGroups) || !seen.has(kSignatureAlgorithms) ||
+      !seen.has(kExtendedMasterSecret) || !secure) {
+    return std::nullopt;
+  }
   return hello;
 }
 

@@ -210,9 +210,7 @@ bool Tls12Handshake::write_end() {
 }
 
 // Section 7.2.
-Step Tls12Handshake::on_alert(Bytes content) {
-  if (content.size() != 2) return fail({SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR});
-  const std::uint8_t level = content[0], description = content[1];
+Step Tls12Handshake::on_alert(std::uint8_t level, std::uint8_t description) {
   if (level == SSL3_AL_FATAL) return ended_by_peer(description);
   if (level != SSL3_AL_WARNING) return fail({SSL_R_UNKNOWN_ALERT_TYPE, SSL_AD_ILLEGAL_PARAMETER});
   if (description == SSL_AD_CLOSE_NOTIFY) return Step::Closed;

@@ -57,7 +57,7 @@ class Tls12Handshake final : public OwnHandshake {
   Step on_finished(std::span<const std::uint8_t> body);
   bool write_end();
   Message ticket() const;
-  Step on_alert(std::span<const std::uint8_t> content) override;
+  Step on_alert(std::uint8_t level, std::uint8_t description) override;
   void send_alert(std::uint8_t level, std::uint8_t description) override;
 
   const Resumption* const resumption_;

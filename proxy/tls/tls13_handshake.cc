@@ -72,7 +72,8 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const ServerCredentia
     schedule_.add(message);
   };
   static const Message kRequest = certificate_request(kAcceptedSchemes);
-  send(encrypted_extensions(hello.server_name.has_value()));
+  // RFC 6066, section 3: not when a session is resumed.
+  send(encrypted_extensions(hello.server_name.has_value() && !resumes_));
   if (credential != nullptr) {
     if (server_.mutual) send(kRequest);
     send(credential->certificate);
@@ -106,8 +107,14 @@ Step Tls13Handshake::read_record(Bytes record) {
 Step Tls13Handshake::read_plain(Bytes record) {
   const Bytes content = record.subspan(std::min(record.size(), RecordCipher::kHeaderBytes));
   const auto type = static_cast<ContentType>(record[0]);
-  if (type == ContentType::Alert && !encrypted_ && content.size() == 2) return on_alert(content);
-  if (type != ContentType::ChangeCipherSpec) return fail({SSL_R_BAD_RECORD_TYPE, SSL_AD_UNEXPECTED_MESSAGE});
+  if (type == ContentType::Alert && !encrypted_) {
+    if (content.size() == record_length(record)) return read_alert(content);
+    return fail({SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR});  // its header alone was taken
+  }
+  // Section 5.1: nothing comes between the parts of a message.
+  if (type != ContentType::ChangeCipherSpec || in_message()) {
+    return fail({SSL_R_BAD_RECORD_TYPE, SSL_AD_UNEXPECTED_MESSAGE});
+  }
   if (!std::equal(record.begin(), record.end(), kChangeCipherSpec.begin(), kChangeCipherSpec.end())) {
     return fail({SSL_R_INVALID_CCS_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
@@ -134,7 +141,7 @@ Step Tls13Handshake::on_message(HandshakeType type, Bytes message) {
 Step Tls13Handshake::on_certificate(Bytes body) {
   const auto sent = read_certificates(body);
   if (!sent) return fail({SSL_R_LENGTH_MISMATCH, SSL_AD_DECODE_ERROR});
-  if (sent->with_extensions) return fail({SSL_R_UNSOLICITED_EXTENSION, SSL_AD_UNSUPPORTED_EXTENSION});
+  if (sent->fault.reason != 0) return fail(sent->fault);
   const Step step = judge(sent->ders, row_of(Reason::NoCertificate).alert);
   if (step == Step::Failed) return step;
   expects_ = Expects::CertificateVerify;
@@ -163,9 +170,7 @@ Step Tls13Handshake::on_finished(Bytes body) {
 }
 
 // Section 6. The level says nothing in TLS 1.3.
-Step Tls13Handshake::on_alert(Bytes content) {
-  if (content.size() != 2) return fail({SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR});
-  const std::uint8_t description = content[1];
+Step Tls13Handshake::on_alert(std::uint8_t, std::uint8_t description) {
   if (description == SSL_AD_CLOSE_NOTIFY) return Step::Closed;
   if (description == SSL_AD_USER_CANCELLED) return nothing({SSL_R_TOO_MANY_WARN_ALERTS, SSL_AD_UNEXPECTED_MESSAGE});
   return ended_by_peer(description);

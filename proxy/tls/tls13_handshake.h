@@ -48,7 +48,7 @@ class Tls13Handshake final : public OwnHandshake {
   Step on_certificate(std::span<const std::uint8_t> body);
   Step on_certificate_verify(std::span<const std::uint8_t> body);
   Step on_finished(std::span<const std::uint8_t> body);
-  Step on_alert(std::span<const std::uint8_t> content) override;
+  Step on_alert(std::uint8_t level, std::uint8_t description) override;
   void send_alert(std::uint8_t level, std::uint8_t description) override;
 
   Tls13KeySchedule schedule_;

@@ -1,8 +1,11 @@
 #include "proxy/tls/tls13_messages.h"
 
 #include <openssl/rand.h>
+#include <openssl/ssl.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "proxy/tls/wire_reader.h"
 
@@ -105,18 +108,49 @@ Message new_session_ticket(std::uint32_t lifetime, std::uint32_t age_add, Bytes 
   return message.done();
 }
 
+namespace {
+
+// Section 4.2: one that is known, and that no Certificate has, is illegal; any other answers a question that we never
+// ask.
+TlsFailure extension_fault(std::size_t type) {
+  static constexpr std::size_t kOfOtherMessages[] = {
+      kServerName, kMaxFragmentLength, kSupportedGroups, kSignatureAlgorithms, kPreSharedKey,
+      kEarlyData,  kSupportedVersions, kCookie,          kPskKeyExchangeModes, kSignatureAlgorithmsCert,
+      kKeyShare};
+  const bool of_another =
+      std::find(std::begin(kOfOtherMessages), std::end(kOfOtherMessages), type) != std::end(kOfOtherMessages);
+  if (of_another) return {SSL_R_BAD_EXTENSION, SSL_AD_ILLEGAL_PARAMETER};
+  return {SSL_R_UNSOLICITED_EXTENSION, SSL_AD_UNSUPPORTED_EXTENSION};
+}
+
+// The first fault of an entry's extensions; nothing where they are malformed.
+std::optional<TlsFailure> extensions_fault(Bytes content) {
+  TlsFailure first;
+  for (WireReader extensions(content); !extensions.empty();) {
+    const std::size_t type = extensions.number(2);
+    extensions.vector(2);
+    if (extensions.missing()) return std::nullopt;
+    if (first.reason == 0) first = extension_fault(type);
+  }
+  return first;
+}
+
+}  // namespace
+
 std::optional<ClientCertificates> read_certificates(Bytes body) {
   WireReader fields(body);
   const Bytes context = fields.vector(1);
   WireReader list(fields.vector(3));
-  if (!fields.whole() || !context.empty()) return std::nullopt;
+  if (!fields.whole()) return std::nullopt;
   ClientCertificates read;
+  // Section 4.4.2: it is the CertificateRequest's, and ours is empty.
+  if (!context.empty()) read.fault = {SSL_R_INVALID_CONTEXT, SSL_AD_ILLEGAL_PARAMETER};
   while (!list.empty()) {
     const Bytes der = list.vector(3);
-    const Bytes extensions = list.vector(2);
-    if (list.missing() || der.empty()) return std::nullopt;
+    const auto fault = extensions_fault(list.vector(2));
+    if (list.missing() || der.empty() || !fault) return std::nullopt;
     read.ders.push_back(der);
-    read.with_extensions = read.with_extensions || !extensions.empty();
+    if (read.fault.reason == 0) read.fault = *fault;
   }
   return read;
 }

@@ -8,6 +8,7 @@
 
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/handshake_message.h"
+#include "proxy/tls/record_layer.h"
 
 namespace sallyport {
 
@@ -27,10 +28,12 @@ Message finished(std::span<const std::uint8_t> mac);
 Message new_session_ticket(std::uint32_t lifetime, std::uint32_t age_add, std::span<const std::uint8_t> nonce,
                            std::span<const std::uint8_t> ticket);
 
-// The body of a client's Certificate. Nothing where it is malformed; an empty list is a client without certificate.
+// The body of a client's Certificate (section 4.4.2). Nothing where it is malformed; an empty list is a client without
+// certificate.
 struct ClientCertificates {
   std::vector<std::span<const std::uint8_t>> ders;  // of the message
-  bool with_extensions = false;                     // none was asked for
+  // A certificate_request_context, or an extension, where none was asked for (section 4.2); reason 0: neither.
+  TlsFailure fault;
 };
 std::optional<ClientCertificates> read_certificates(std::span<const std::uint8_t> body);
 

@@ -6,6 +6,7 @@
 
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/client_hello.h"
+#include "proxy/tls/client_rules.h"
 #include "proxy/tls/handshake_crypto.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_engine.h"
@@ -75,11 +76,34 @@ long TlsCallbacks::bio_control(BIO* bio, int command, long, void*) {
   }
 }
 
+namespace {
+
+std::optional<BrokenRule> rule_broken_by(std::span<const std::uint8_t> message, bool tls13) {
+  switch (message.front()) {
+    case SSL3_MT_CLIENT_HELLO: return rule_broken_by_hello(message);
+    case SSL3_MT_CLIENT_KEY_EXCHANGE: return rule_broken_by_key_exchange(message);
+    case SSL3_MT_CERTIFICATE: return tls13 ? rule_broken_by_certificate(message) : std::nullopt;
+    default: return std::nullopt;
+  }
+}
+
+}  // namespace
+
 // A client's key of TLS 1.2 begins behind its ChangeCipherSpec.
-void TlsCallbacks::on_message(int written, int, int type, const void* bytes, std::size_t, SSL*, void* engine) {
-  if (written != 0 || type != SSL3_RT_HEADER) return;
-  std::uint64_t& sealed = static_cast<TlsEngine*>(engine)->sealed_by_client_;
-  sealed = *static_cast<const std::uint8_t*>(bytes) == SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : sealed + 1;
+void TlsCallbacks::on_message(int written, int, int type, const void* bytes, std::size_t length, SSL* ssl, void* of) {
+  TlsEngine& engine = *static_cast<TlsEngine*>(of);
+  const auto* const first = static_cast<const std::uint8_t*>(bytes);
+  if (written != 0 || length == 0) return;
+  if (type == SSL3_RT_HEADER) {
+    engine.sealed_by_client_ = *first == SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : engine.sealed_by_client_ + 1;
+  } else if (type == SSL3_RT_HANDSHAKE && engine.due_alert_ == 0) {
+    const bool tls13 = SSL_version(ssl) == TLS1_3_VERSION;
+    const auto rule = rule_broken_by({first, length}, tls13);
+    if (!rule) return;
+    engine.error_ = {Origin::Client, Reason::TlsError, rule->reason, rule->what};
+    // A Certificate of TLS 1.3 is encrypted, and the alert behind it would have to be: verify() ends that one.
+    if (!tls13 || *first != SSL3_MT_CERTIFICATE) engine.due_alert_ = rule->alert;
+  }
 }
 
 int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
@@ -89,6 +113,17 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
   // Fail closed: without a verifier nobody can say that the certificate is good.
   if (engine == nullptr || engine->verifier_ == nullptr) {
     X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
+    return 0;
+  }
+  // on_message() has found that it came with what OpenSSL ignores. Of the alerts that there are here, none is due.
+  if (engine->error_.what.data() != nullptr) {
+    X509_STORE_CTX_set_error(store_context, X509_V_ERR_EXCLUDED_VIOLATION);
+    return 0;
+  }
+  if (X509_get0_pubkey(X509_STORE_CTX_get0_cert(store_context)) == nullptr) {
+    clear_errors();
+    engine->error_ = unknown_key();
+    X509_STORE_CTX_set_error(store_context, X509_V_ERR_INVALID_PURPOSE);  // its alert is unsupported_certificate
     return 0;
   }
   const PeerChain peer{X509_STORE_CTX_get0_cert(store_context), X509_STORE_CTX_get0_untrusted(store_context)};
@@ -103,6 +138,9 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
 }
 
 int TlsCallbacks::on_client_hello(SSL* ssl, int*, void*) {
+  const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
+  if (engine != nullptr && engine->due_alert_ != 0) return SSL_CLIENT_HELLO_ERROR;  // on_message() has found it
+  if (!has_post_quantum_exchange()) return SSL_CLIENT_HELLO_SUCCESS;
   const unsigned char* shares = nullptr;
   std::size_t length = 0;
   if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_key_share, &shares, &length) == 1 &&
@@ -126,7 +164,7 @@ bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
 }
 
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {
-  if (has_post_quantum_exchange()) SSL_CTX_set_client_hello_cb(context, &TlsCallbacks::on_client_hello, nullptr);
+  SSL_CTX_set_client_hello_cb(context, &TlsCallbacks::on_client_hello, nullptr);
   if (mutual) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     SSL_CTX_set_cert_verify_callback(context, &TlsCallbacks::verify, nullptr);

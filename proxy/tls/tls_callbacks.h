@@ -44,11 +44,12 @@ struct TlsCallbacks {
   static int bio_read(BIO* bio, char* into, int size);
   static int bio_write(BIO* bio, const char* from, int size);
   static long bio_control(BIO* bio, int command, long number, void* pointer);
-  // What SSL_set_msg_callback(3) calls with each record's header, among others.
+  // What SSL_set_msg_callback(3) calls with each record's header and each message, before OpenSSL reads the message.
   static void on_message(int written, int version, int type, const void* bytes, std::size_t length, SSL* ssl,
                          void* engine);
   static int verify(X509_STORE_CTX* store_context, void* unused);
-  // SSL_CTX_set_client_hello_cb(3): the groups of who has sent a share for X25519MLKEM768.
+  // SSL_CTX_set_client_hello_cb(3), for each ClientHello: ends the handshake where on_message() found a rule broken,
+  // and chooses the groups of who has sent a share for X25519MLKEM768.
   static int on_client_hello(SSL* ssl, int* alert, void* unused);
 };
 

@@ -131,7 +131,8 @@ int choose_by_name(SSL* ssl, int*, void* names_and_contexts) {
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   if (name == nullptr) return SSL_TLSEXT_ERR_OK;
   if (const auto found = choose->names->find(name)) SSL_set_SSL_CTX(ssl, choose->contexts[*found]);
-  return SSL_TLSEXT_ERR_OK;
+  // RFC 6066, section 3: not when a session is resumed.
+  return SSL_session_reused(ssl) == 1 ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/client_hello.h"
+#include "proxy/tls/client_rules.h"
 #include "proxy/tls/handshake_crypto.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls12_handshake.h"
@@ -50,6 +51,7 @@ Step TlsEngine::handshake(Pace pace) {
 
 Step TlsEngine::shake() {
   if (records_.active()) return Step::Done;
+  if (due_alert_ != 0) return Step::Failed;
   if (ours_ == nullptr && ssl_ == nullptr) {
     const Step step = choose();
     if (step != Step::Done) return step;
@@ -82,11 +84,22 @@ Step TlsEngine::choose() {
       input_.done_with_record();
       return Step::Done;
     }
+    if (due_alert_ != 0) return refuse(output_.size());
     input_.put_back(record);  // it goes to OpenSSL as it came
   }
   if (begin_openssl()) return Step::Done;
   error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
   return Step::Failed;
+}
+
+// Of a handshake in which nothing of ours was encrypted yet. What was answered since `output_before` is not said.
+Step TlsEngine::refuse(std::size_t output_before) {
+  const std::array<std::uint8_t, 2> alert = {SSL3_AL_FATAL, due_alert_};
+  output_.keep_first(output_before);
+  append_record(ContentType::Alert, alert, output_);
+  SSL_free(ssl_);
+  ssl_ = nullptr;
+  return not_proven(Step::Failed);
 }
 
 bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
@@ -113,8 +126,13 @@ std::unique_ptr<OwnHandshake> TlsEngine::answer13(const PlainHello& hello, std::
   bool resumes = false;
   if (hello.ticket && resumption_ != nullptr) {
     const auto ticket = resumption_->open(hello.ticket->ticket, std::time(nullptr), secret);
-    // A good ticket with a bad binder must end the handshake (RFC 8446, section 4.2.11): OpenSSL does.
-    if (ticket && !Tls13Handshake::binder_holds(*hello.ticket, message, secret)) return nullptr;
+    // A good ticket with a bad binder must end the handshake: RFC 8446, section 4.2.11.
+    if (ticket && !Tls13Handshake::binder_holds(*hello.ticket, message, secret)) {
+      error_ = {Origin::Client, Reason::TlsError, SSL_R_BINDER_DOES_NOT_VERIFY,
+                "the binder of the client's ticket is wrong"};
+      due_alert_ = SSL_AD_DECRYPT_ERROR;
+      return nullptr;
+    }
     resumes = ticket && honours(*ticket);
   }
   auto begun = std::make_unique<Tls13Handshake>(*server_, verifier_, verdict_, output_);
@@ -244,6 +262,10 @@ Step TlsEngine::shake_openssl() {
   const std::size_t output_before = output_.size();
   const TrafficSecretsTap tap(records_.secrets());
   const int outcome = SSL_do_handshake(ssl_);
+  if (due_alert_ != 0) {
+    clear_errors();
+    return refuse(output_before);
+  }
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
     cipher_name_ = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl_));
@@ -260,6 +282,10 @@ Step TlsEngine::shake_openssl() {
   const Step step = step_after(outcome);
   if (step != Step::WantInput) not_proven(step);
   if (step != Step::Failed) return step;
+  if (const auto alert = mended_alert(error_.detail)) {
+    due_alert_ = *alert;
+    return refuse(output_before);
+  }
   if (verdict_ && !verdict_->admitted()) {
     error_ = refused_for(*verdict_);
   } else if (error_.detail == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
@@ -356,7 +382,10 @@ Step TlsEngine::step_after(int outcome) {
   }
   // OpenSSL 3 reports an abrupt close as an error of its own: openssl/openssl issue 11378.
   if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) return Step::Truncated;
-  error_ = {Origin::Client, Reason::TlsError, reason, text != nullptr ? text : "TLS failed"};
+  // A callback of ours has said more.
+  if (error_.what.data() == nullptr) {
+    error_ = {Origin::Client, Reason::TlsError, reason, text != nullptr ? text : "TLS failed"};
+  }
   return Step::Failed;
 }
 

@@ -75,6 +75,7 @@ class TlsEngine {
  private:
   friend struct TlsCallbacks;
   Step choose();
+  Step refuse(std::size_t output_before);
   bool begin_ours(std::span<const std::uint8_t> record);
   std::unique_ptr<OwnHandshake> answer(std::span<const std::uint8_t> message);
   std::unique_ptr<OwnHandshake> answer13(const PlainHello& hello, std::span<const std::uint8_t> message);
@@ -106,6 +107,7 @@ class TlsEngine {
   const char* cipher_name_ = "";        // static
   TlsMaker handshake_by_ = TlsMaker::Openssl;
   KeyGroup group_ = KeyGroup::None;
+  std::uint8_t due_alert_ = 0;          // the client has broken a rule, which error_ names
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished

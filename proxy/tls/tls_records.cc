@@ -97,7 +97,7 @@ Step TlsRecords::read(std::span<const std::uint8_t>& input, std::span<std::uint8
 
 // Section 6. The level says nothing in TLS 1.3.
 Step TlsRecords::alert(std::span<const std::uint8_t> content, ByteBuffer& output) {
-  if (content.size() != 2) return fail({SSL_R_BAD_LENGTH, SSL_AD_DECODE_ERROR}, output);
+  if (const TlsFailure failure = alert_fault(content); failure.reason != 0) return fail(failure, output);
   const int description = content[1];
   if (version() == TlsVersion::V12) return alert12(content[0], description, output);
   if (description == SSL_AD_CLOSE_NOTIFY) {
@@ -150,15 +150,19 @@ Step TlsRecords::handshake12(std::span<const std::uint8_t> content, ByteBuffer& 
 Step TlsRecords::handshake(std::span<const std::uint8_t> content, ByteBuffer& output) {
   if (version() == TlsVersion::V12) return handshake12(content, output);
   static constexpr std::array<std::uint8_t, 4> kHeader = {kKeyUpdateMessage, 0, 0, 1};
-  if (content.empty() || message_bytes_ + content.size() > kKeyUpdateBytes) {
+  const std::size_t n = std::min(content.size(), kKeyUpdateBytes - message_bytes_);
+  std::copy_n(content.begin(), n, message_.begin() + message_bytes_);
+  message_bytes_ = static_cast<std::uint8_t>(message_bytes_ + n);
+  if (content.empty() || message_[0] != kKeyUpdateMessage) {
     return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
   }
-  std::copy(content.begin(), content.end(), message_.begin() + message_bytes_);
-  message_bytes_ = static_cast<std::uint8_t>(message_bytes_ + content.size());
+  // Section 4.6.3: it is one byte.
   if (!std::equal(kHeader.begin(), kHeader.begin() + std::min<std::ptrdiff_t>(message_bytes_, kHeader.size()),
                   message_.begin())) {
-    return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
+    return fail({SSL_R_BAD_KEY_UPDATE, SSL_AD_DECODE_ERROR}, output);
   }
+  // Section 5.1: a message that changes keys ends its record.
+  if (n < content.size()) return fail({SSL_R_NOT_ON_RECORD_BOUNDARY, SSL_AD_UNEXPECTED_MESSAGE}, output);
   if (message_bytes_ < kKeyUpdateBytes) return Step::Done;
   message_bytes_ = 0;
   const std::uint8_t asked = message_.back();

@@ -269,6 +269,8 @@ bool Resumption::is_devices(std::span<const std::uint8_t> ticket, std::int64_t n
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
   if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;
+  // A ticket of another version is none. OpenSSL would go on with it, and end the handshake.
+  if (SSL_SESSION_get_protocol_version(session) != SSL_version(ssl)) return SSL_TICKET_RETURN_IGNORE_RENEW;
   const auto ticket = static_cast<const Resumption*>(self)->said_by(session);
   if (!ticket || !TlsCallbacks::resume(ssl, *ticket)) return SSL_TICKET_RETURN_IGNORE_RENEW;
   // TLS 1.3 tickets are for one use each (RFC 8446, appendix C.4).

@@ -91,6 +91,10 @@ INSTANTIATE_TEST_SUITE_P(
                          [](Hello& h) {
                            h.suites = numbers_of({0x3a3a, 0x1301, 0x1303});
                          }},
+                    Case{"AsManyExtensionsAsADeviceHas",
+                         [](Hello& h) {
+                           for (std::size_t i = 0; i < 12; ++i) h.add(64 + i, {});
+                         }},
                     Case{"UnknownExtensions",
                          [](Hello& h) {
                            h.add(0x3a3a, {1, 2, 3}), h.add(0xfe0d, {}), h.add(21, Bytes(200));
@@ -218,6 +222,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ACookie", [](Hello& h) { h.add(44, vector_of({1}, 2)); }},
         Case{"AFragmentLength", [](Hello& h) { h.add(1, {1}); }},
         Case{"NoPskModes", [](Hello& h) { h.add(45, vector_of({}, 1)); }},
+        Case{"AHighExtensionTwice", [](Hello& h) { h.add(0x3a3a, {1}), h.add(0xfe0d, {}), h.add(0x3a3a, {}); }},
+        Case{"MoreExtensionsThanADeviceHas",
+             [](Hello& h) {
+               for (std::size_t i = 0; i < 13; ++i) h.add(64 + i, {});
+             }},
         Case{"AnyExtensionTwice", [](Hello& h) { h.add(23, {}), h.add(23, {}); }},
         Case{"TwoNames",
              [](Hello& h) {
@@ -236,10 +245,7 @@ INSTANTIATE_TEST_SUITE_P(
              [](Hello& h) {
                h.add(0, vector_of(join({{0}, vector_of({'a', 0, 'b'}, 2)}), 2));
              }},
-        Case{"ALongName",
-             [](Hello& h) {
-               h.add(0, vector_of(join({{0}, vector_of(Bytes(256, 'a'), 2)}), 2));
-             }},
+        Case{"ALongName", [](Hello& h) { h.add(0, vector_of(join({{0}, vector_of(Bytes(256, 'a'), 2)}), 2)); }},
         Case{"BytesBehindIt", [](Hello& h) { h.behind = {0}; }}),
     name_of_case);
 

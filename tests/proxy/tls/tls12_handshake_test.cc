@@ -277,19 +277,24 @@ TEST_F(Tls12, ACertificateMessageIsReadToItsEnd) {
   const Bytes der = der_of(device);
   Bytes torn = der;
   torn.pop_back();
-  const std::pair<const char*, Bytes> cases[] = {
-      {"nothing at all", {}},
-      {"bytes behind the list", join({vector_of(vector_of(der, 3), 3), {0}})},
-      {"an entry that is longer than the list", vector_of(join({number(der.size() + 1, 3), der}), 3)},
-      {"an empty entry", vector_of(vector_of({}, 3), 3)},
-      {"what is no certificate", vector_of(vector_of({1, 2, 3}, 3), 3)},
-      {"a torn certificate", vector_of(vector_of(torn, 3), 3)},
+  struct {
+    const char* what;
+    Bytes body;
+    int alert;
+  } const cases[] = {
+      {"nothing at all", {}, SSL_AD_DECODE_ERROR},
+      {"bytes behind the list", join({vector_of(vector_of(der, 3), 3), {0}}), SSL_AD_DECODE_ERROR},
+      {"an entry that is longer than the list", vector_of(join({number(der.size() + 1, 3), der}), 3),
+       SSL_AD_DECODE_ERROR},
+      {"an empty entry", vector_of(vector_of({}, 3), 3), SSL_AD_DECODE_ERROR},
+      {"what is no certificate", vector_of(vector_of({1, 2, 3}, 3), 3), SSL_AD_BAD_CERTIFICATE},
+      {"a torn certificate", vector_of(vector_of(torn, 3), 3), SSL_AD_BAD_CERTIFICATE},
   };
-  for (const auto& [what, body] : cases) {
-    SCOPED_TRACE(what);
+  for (const auto& each : cases) {
+    SCOPED_TRACE(each.what);
     start_over();
     ASSERT_NO_FATAL_FAILURE(greet());
-    refused(say(message_of(11, body)), SSL_AD_DECODE_ERROR);
+    refused(say(message_of(11, each.body)), each.alert);
   }
   EXPECT_EQ(yes.asked, 0);
 }

@@ -479,10 +479,12 @@ TEST_P(Records12, AnAlertHasOneOfTwoLevels) {
 }
 
 TEST_P(Records12, AnAlertHasTwoBytes) {
-  for (const Bytes& content : {Bytes{}, Bytes{2}, Bytes{1, 0, 0}, Bytes{1, 0, 1, 0}}) {
+  for (const Bytes& content : {Bytes{2}, Bytes{1, 0, 0}, Bytes{1, 0, 1, 0}}) {
     Established at(GetParam());
     expect_refused(at, at.peer.seal(kAlert, content), SSL_AD_DECODE_ERROR, SSL_R_BAD_LENGTH);
   }
+  Established at(GetParam());
+  expect_unexpected(at, at.peer.seal(kAlert, Bytes{}), SSL_R_BAD_LENGTH);
 }
 
 TEST_P(Records12, AnotherHandshakeIsDeclinedAndDataGoesOn) {

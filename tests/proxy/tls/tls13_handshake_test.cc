@@ -134,15 +134,17 @@ TEST_F(Tls13, ACertificateMessageIsReadToItsEnd) {
     Bytes body;
     int alert;
   } const cases[] = {
-      {"a context", join({{1, 9}, vector_of(entry({}), 3)}), SSL_AD_DECODE_ERROR},
+      {"a context", join({{1, 9}, vector_of(entry({}), 3)}), SSL_AD_ILLEGAL_PARAMETER},
       {"bytes behind the list", join({{0}, vector_of(entry({}), 3), {0}}), SSL_AD_DECODE_ERROR},
       {"an entry without extensions", join({{0}, vector_of(vector_of(der, 3), 3)}), SSL_AD_DECODE_ERROR},
       {"an empty entry", join({{0}, vector_of(join({vector_of({}, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
       {"an extension", join({{0}, vector_of(entry({0, 5, 0, 0}), 3)}), SSL_AD_UNSUPPORTED_EXTENSION},
-      {"a torn DER", join({{0}, vector_of(join({vector_of(torn, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
-      {"bytes behind the DER", join({{0}, vector_of(join({vector_of(trailing, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
+      {"a torn DER", join({{0}, vector_of(join({vector_of(torn, 3), {0, 0}}), 3)}), SSL_AD_BAD_CERTIFICATE},
+      {"bytes behind the DER", join({{0}, vector_of(join({vector_of(trailing, 3), {0, 0}}), 3)}),
+       SSL_AD_BAD_CERTIFICATE},
       {"rubbish behind an RSA leaf",
-       join({{0}, vector_of(join({vector_of(rsa, 3), {0, 0}, vector_of({1, 2}, 3), {0, 0}}), 3)}), SSL_AD_DECODE_ERROR},
+       join({{0}, vector_of(join({vector_of(rsa, 3), {0, 0}, vector_of({1, 2}, 3), {0, 0}}), 3)}),
+       SSL_AD_BAD_CERTIFICATE},
       {"nothing", {}, SSL_AD_DECODE_ERROR},
   };
   for (const auto& each : cases) {

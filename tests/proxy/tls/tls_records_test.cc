@@ -332,10 +332,12 @@ TEST_P(Records, AnotherAlertIsFatalAndNotAnswered) {
 }
 
 TEST_P(Records, AnAlertHasTwoBytes) {
-  for (const Bytes& content : {Bytes{}, Bytes{2}, Bytes{1, 0, 0}, Bytes{1, 0, 1, 0}}) {
+  for (const Bytes& content : {Bytes{2}, Bytes{1, 0, 0}, Bytes{1, 0, 1, 0}}) {
     Established at(GetParam());
     expect_refused(at, at.peer.seal(kAlert, content), SSL_AD_DECODE_ERROR, SSL_R_BAD_LENGTH);
   }
+  Established at(GetParam());
+  expect_unexpected(at, at.peer.seal(kAlert, Bytes{}), SSL_R_BAD_LENGTH);
 }
 
 TEST_P(Records, AKeyUpdateThatAsksForNothingRekeysReadingOnly) {
@@ -437,28 +439,36 @@ TEST_P(Records, AKeyUpdateAsksOrDoesNot) {
   }
 }
 
+TEST_P(Records, AKeyUpdateHasOneByte) {
+  for (const Bytes& message :
+       {Bytes{kKeyUpdateMessage, 0, 0, 0}, Bytes{kKeyUpdateMessage, 0, 0, 2, 0}, Bytes{kKeyUpdateMessage, 1},
+        Bytes{kKeyUpdateMessage, 0, 1}, counting(1000, kKeyUpdateMessage)}) {
+    SCOPED_TRACE(testing::PrintToString(message));
+    Established at(GetParam());
+    expect_refused(at, at.peer.seal(kHandshake, message), SSL_AD_DECODE_ERROR, SSL_R_BAD_KEY_UPDATE);
+  }
+}
+
 TEST_P(Records, OtherHandshakeMessagesAreRefused) {
   const Bytes update = key_update_message(0);
   const std::vector<Bytes> messages = {{},                      // section 5.1: no empty fragments
                                        {SSL3_MT_CLIENT_HELLO},  // its first byte suffices
                                        {SSL3_MT_NEWSESSION_TICKET, 0, 0, 1, 0},
                                        {SSL3_MT_CERTIFICATE_REQUEST, 0, 0, 0},
-                                       {SSL3_MT_FINISHED, 0, 0, 32},
-                                       {kKeyUpdateMessage, 0, 0, 0},  // a KeyUpdate of another length
-                                       {kKeyUpdateMessage, 0, 0, 2, 0},
-                                       {kKeyUpdateMessage, 1},
-                                       {kKeyUpdateMessage, 0, 1},
-                                       in_a_row({update, update}),  // the second would be sealed with the wrong key
-                                       in_a_row({update, {0}}),
-                                       counting(1000, kKeyUpdateMessage)};
+                                       {SSL3_MT_FINISHED, 0, 0, 32}};
   for (const Bytes& message : messages) {
     SCOPED_TRACE(testing::PrintToString(message));
     Established at(GetParam());
     expect_unexpected(at, at.peer.seal(kHandshake, message), SSL_R_UNEXPECTED_MESSAGE);
   }
+  // Section 5.1: behind a KeyUpdate there is another key.
+  for (const Bytes& more : {update, Bytes{0}, Bytes(1000)}) {
+    Established at(GetParam());
+    expect_unexpected(at, at.peer.seal(kHandshake, in_a_row({update, more})), SSL_R_NOT_ON_RECORD_BOUNDARY);
+  }
   Established overhanging(GetParam());
   EXPECT_EQ(overhanging.take(overhanging.peer.seal(kHandshake, Bytes{kKeyUpdateMessage, 0, 0})), Step::WantInput);
-  expect_unexpected(overhanging, overhanging.peer.seal(kHandshake, Bytes{1, 0, 0}), SSL_R_UNEXPECTED_MESSAGE);
+  expect_unexpected(overhanging, overhanging.peer.seal(kHandshake, Bytes{1, 0, 0}), SSL_R_NOT_ON_RECORD_BOUNDARY);
   Established nothing(GetParam());
   EXPECT_EQ(nothing.take(nothing.peer.seal(kHandshake, Bytes{kKeyUpdateMessage})), Step::WantInput);
   expect_unexpected(nothing, nothing.peer.seal(kHandshake, {}), SSL_R_UNEXPECTED_MESSAGE);
