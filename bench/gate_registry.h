@@ -55,8 +55,8 @@ class GateRegistry {
   }
 
   Verdict decide(const PeerChain& peer) const { return gate_.decide(peer, *cas_, admits_, std::time(nullptr)); }
-  Verdict resume(const Identity& identity, std::uint64_t chain) const {
-    return gate_.resume(identity, chain, *cas_, admits_, std::time(nullptr));
+  Verdict resume(const Identity& identity, std::uint64_t chain, std::uint32_t epoch) const {
+    return gate_.resume(identity, chain, epoch, *cas_, admits_, std::time(nullptr));
   }
   Reason recheck(const Verdict& verdict) const { return gate_.recheck(verdict, *cas_, std::time(nullptr)); }
 
@@ -86,7 +86,7 @@ class GateRegistry {
       record.intermediate_dates.not_after = std::min(record.intermediate_dates.not_after, certificate.not_after());
     }
     chains_.add(id, std::move(record));
-    chains_.set(id, Window{path.not_before, path.not_after});
+    chains_.set(id, Window{path.not_before, path.not_after}, 0);
   }
 
   std::unique_ptr<CaSet> cas_;

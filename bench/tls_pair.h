@@ -44,7 +44,9 @@ class GateVerifier final : public Verifier {
  public:
   explicit GateVerifier(const GateRegistry& registry) : registry_(registry) {}
   Verdict verify(const PeerChain& peer) override { return registry_.decide(peer); }
-  Verdict resume(const Identity& identity, std::uint64_t chain) override { return registry_.resume(identity, chain); }
+  Verdict resume(const Identity& identity, std::uint64_t chain, std::uint32_t epoch) override {
+    return registry_.resume(identity, chain, epoch);
+  }
 
  private:
   const GateRegistry& registry_;

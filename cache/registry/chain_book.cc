@@ -75,7 +75,7 @@ bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector
   std::string name = name_of(row.crl, row.cas.front(), intermediates);
   if (!chains_.add(id, std::move(record))) return false;
   if (row.forgotten) {
-    chains_.forget(id);
+    chains_.forget(id, 0);
   } else {
     ids_.insert_or_assign(std::move(name), id);
   }
@@ -95,7 +95,8 @@ void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
     window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
   }
-  chains_.set(id, window);
+  const bool lost = !window && chains_.has_window(id);  // what is dead already loses nothing more
+  chains_.set(id, window, lost ? cache_.lose() : chains_.epoch(id));
 }
 
 void ChainBook::refresh_all(const CaSet& cas, std::int64_t now) {
@@ -166,7 +167,7 @@ void ChainBook::put_remembered(const std::vector<std::uint64_t>& chains, Registr
 }
 
 void ChainBook::forget(const std::vector<std::uint64_t>& chains) {
-  for (const std::uint64_t chain : chains) chains_.forget(chain);
+  for (const std::uint64_t chain : chains) chains_.forget(chain, cache_.lose_for_all_to_come());
   std::erase_if(ids_, [&](const auto& known) { return chains_.forgotten(known.second); });
 }
 

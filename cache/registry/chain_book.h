@@ -19,10 +19,12 @@
 
 namespace sallyport {
 
+static_assert(ChainTable::kMostChains <= std::uint64_t{1} << SlotState::kChainBits);
+
 class ChainBook {
  public:
   // All outlive it.
-  ChainBook(ChainTable& chains, const StatusCache& cache, RegistryStore& store, Ledger& ledger, Logger& log)
+  ChainBook(ChainTable& chains, StatusCache& cache, RegistryStore& store, Ledger& ledger, Logger& log)
       : chains_(chains), cache_(cache), store_(store), ledger_(ledger), log_(log) {}
 
   // 0: every chain id was given out, which is logged.
@@ -56,7 +58,7 @@ class ChainBook {
   void narrow(const Window& dates, std::int64_t now);
 
   ChainTable& chains_;
-  const StatusCache& cache_;
+  StatusCache& cache_;
   RegistryStore& store_;
   Ledger& ledger_;
   Logger& log_;

@@ -155,6 +155,7 @@ Answer<CrlImport::Found> CrlImport::change_registered(Part& part, const CrlEntry
     next.status = now == DeviceStatus::Revoked ? now : wanted(entry);  // revoked is final
     if (now == next.status && ((*row)->status == next.status || registrar_.ledger_.owes())) return true;
     found.changes = true;
+    next.epoch = registrar_.cache_.epoch_with(key, slot_state(next));
     registrar_.store_.put_device(part.batch, id, next);
     part.changed.push_back({id, key, next, record->cas.front(), part.issuing_key, std::nullopt, {}, {}});
     return true;
@@ -199,7 +200,7 @@ void CrlImport::write(Part& part) {
     registrar_.put_status(serial.key, serial.row, serial.owner);
   }
   outcome_.unseen += part.unseen.size();
-  registrar_.sink_.put_in_force(notice);
+  registrar_.put_in_force(notice);
   registrar_.reclaim();
 }
 
@@ -254,7 +255,7 @@ Answer<void> CrlImport::finish() {
   if (const auto written = registrar_.ledger_.commit_restriction(batch); !written) why_not_durable_ = written.error();
   Notice notice{registrar_.ledger_.revision(), nullptr, {}};
   registrar_.end_chains_through_listed(notice);
-  registrar_.sink_.put_in_force(notice);
+  registrar_.put_in_force(notice);
   if (why_not_durable_) {
     registrar_.log_.error("in-force-not-durable", {{"crl_of", to_hex(outcome_.ca)}, {"why", why_not_durable_->what}});
     return not_durable(*why_not_durable_);

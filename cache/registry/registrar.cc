@@ -201,7 +201,7 @@ void Registrar::Impl::process(std::vector<Work> work) {
 
 void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   RegistryStore::Batch batch;
-  const std::uint32_t day = unix_day(unix_now());
+  const std::uint16_t day = unix_day(unix_now());
   for (const Digest& id : seen) {
     auto stored = store_.device(id);
     if (!stored || !stored->has_value() || (*stored)->seen_day == day) continue;
@@ -210,7 +210,7 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
     store_.put_device(batch, id, row);
     const DeviceKey key = cache_.key(row.name, id);
     if (auto slot = cache_.find(key)) {
-      slot->seen_day = static_cast<std::uint16_t>(day);
+      slot->seen_day = day;
       cache_.put(key, *slot);
     }
   }
@@ -220,12 +220,18 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
     log_.warn("last-seen", {{"why", written.error().what}});
 }
 
+// Tickets of what lost its standing are worthless from the raised epoch on.
+void Registrar::Impl::put_in_force(const Notice& notice) {
+  cache_.raise_epoch();
+  sink_.put_in_force(notice);
+}
+
 // What a growing cache left behind is freed once every shard has answered a notice: each was then outside
 // of the gate at least once. The admin side's threads answer none: while one of them reads, it is left to the
 // next time.
 void Registrar::Impl::reclaim() {
   if (cache_.retired_bytes() == 0) return;
-  sink_.put_in_force(Notice{ledger_.revision(), nullptr, {}});
+  put_in_force(Notice{ledger_.revision(), nullptr, {}});
   cache_.reclaim();
 }
 
@@ -256,8 +262,11 @@ Registrar::Registrar(RegistryStore& store, StatusCache& cache, ChainTable& chain
     : impl_(std::make_unique<Impl>(store, cache, chains, sink, options, log)) {}
 Registrar::~Registrar() = default;
 
-Answer<void> Registrar::warm() {
-  return impl_->warm();
+Answer<void> Registrar::warm(const StandingEpochs& last) {
+  return impl_->warm(last);
+}
+std::optional<StandingEpochs> Registrar::epochs_at_stop() const {
+  return impl_->epochs_at_stop();
 }
 void Registrar::start() {
   impl_->start();

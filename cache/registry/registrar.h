@@ -165,6 +165,12 @@ struct RegistrarStats {
   double warmup_seconds = 0;
 };
 
+// Of StatusCache: what tickets that outlive the process are worth afterwards.
+struct StandingEpochs {
+  std::uint32_t epoch = 0;
+  std::uint32_t of_chains = 0;  // the last one in which any chain was lost
+};
+
 class Registrar {
  public:
   // Everything passed outlives the registrar. The store is open. Nothing runs yet.
@@ -174,8 +180,10 @@ class Registrar {
   Registrar(const Registrar&) = delete;
   Registrar& operator=(const Registrar&) = delete;
 
-  // Reads the whole registry into the status cache, the chain table and the first CA set. Once, before start().
-  Answer<void> warm();
+  // Reads the whole registry into the status cache, the chain table and the first CA set. Once, before start(). `last`:
+  // of the process before, where its ticket keys go on; which lost chain was whose is not kept, so all of its tickets
+  // from before the last such loss are worth nothing.
+  Answer<void> warm(const StandingEpochs& last = {});
   // Adds what is absent, all of it in one commit or nothing; never changes the status of what is present. Out of date
   // and absent is passed over, with a warning: it would let nobody in. After warm(), before or after start().
   Answer<void> trust(const std::vector<Certificate>& cas);
@@ -189,6 +197,9 @@ class Registrar {
   // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
   // destroyed before the disk answers.
   void stop();
+  // After stop(). Nothing where ticket keys must not be kept: a loss of standing was in force and is not on the disk,
+  // or the last epoch is reached.
+  std::optional<StandingEpochs> epochs_at_stop() const;
 
   // Shards, all at once. Never blocks; false: the queue is full, offer again later.
   bool offer(Registration registration);

@@ -55,7 +55,7 @@ void Registrar::Impl::put_cas_in_force(std::int64_t now) {
     const std::lock_guard lock(mutex_);
     ca_set_ = after;
   }
-  sink_.put_in_force(notice);
+  put_in_force(notice);
 }
 
 // `expires_at` itself is the code's last second.

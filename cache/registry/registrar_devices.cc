@@ -38,8 +38,7 @@ DeviceStatus Registrar::Impl::status_now(const DeviceKey& key, const DeviceRow& 
 
 void Registrar::Impl::put_status(const DeviceKey& key, const DeviceRow& row, const Digest& owner) {
   const auto before = cache_.find(key);
-  cache_.put(key, {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
-                   static_cast<std::uint16_t>(row.seen_day)});
+  cache_.put(key, slot_state(row));
   if (before && before->status == static_cast<std::uint8_t>(row.status)) return;
   if (before) count(static_cast<DeviceStatus>(before->status), owner, -1);
   count(row.status, owner, +1);
@@ -110,6 +109,7 @@ Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceSta
   if (now_status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
   const auto undo = [&, before = row](RegistryStore::Batch& back) { store_.put_device(back, id, before); };
   row.status = status;
+  row.epoch = cache_.epoch_with(key, slot_state(row));
   RegistryStore::Batch batch;
   store_.put_device(batch, id, row);
   ledger_.note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
@@ -121,7 +121,7 @@ Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceSta
   put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
   Notice notice{ledger_.revision(), nullptr, {}};
   if (status != DeviceStatus::Active) notice.cuts.push_back({Cut::Scope::Device, id, reason_of(status)});
-  sink_.put_in_force(notice);
+  put_in_force(notice);
   reclaim();
   if (!written) {
     log_.error("in-force-not-durable", {{"device", to_hex(id)}, {"why", written.error().what}});
@@ -164,7 +164,7 @@ Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Acto
   } else if (was->status != DeviceStatus::Revoked) {
     count_expiry(row.not_after, -1);
   }
-  sink_.put_in_force(notice);
+  put_in_force(notice);
   reclaim();
   return was;
 }
@@ -256,6 +256,7 @@ bool Registrar::Impl::purge_some() {
     cache_.remove(key);
     count_expiry(not_after, -1);
   }
+  cache_.raise_epoch();
   if (last) purges_.erase(purges_.begin());
   return true;
 }

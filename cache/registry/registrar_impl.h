@@ -51,7 +51,7 @@ class Registrar::Impl {
   };
 
   // registrar_warm.cc
-  Answer<void> warm();
+  Answer<void> warm(const StandingEpochs& last);
   Answer<void> warm_cas();
   Answer<void> warm_chains();
   Answer<void> warm_devices();
@@ -141,6 +141,8 @@ class Registrar::Impl {
   void process(std::vector<Work> work);
   void commit_seen(const std::vector<Digest>& seen);
   void reclaim();
+  void put_in_force(const Notice& notice);
+  std::optional<StandingEpochs> epochs_at_stop() const;
 
   // registrar_registrations.cc
   void take_in(Registration registration);  // who waits already is not taken twice

@@ -88,6 +88,7 @@ Reason Registrar::Impl::examine(const Registration& registration, RegistryStore:
   row.not_after = identity.not_after;
   row.registered_at = now;
   row.name = identity.issuer_serial;
+  row.epoch = cache_.epoch_with(key, slot_state(row));
   store_.put_device(batch, identity.fingerprint, row);
   store_.put_device_text(batch, identity.fingerprint, owner,
                          {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
@@ -103,6 +104,7 @@ void Registrar::Impl::accept_move(const Registration& registration, const Device
   DeviceRow row = **stored;
   const ChainRecord* before = chains_.record(slot.chain);
   row.chain = chain;
+  row.epoch = cache_.epoch_with(key, slot_state(row));
   const Digest owner = registration.path.cas.front();
   const Digest owner_before = before != nullptr ? before->cas.front() : owner;
   store_.put_device(batch, registration.identity.fingerprint, row);
@@ -129,8 +131,7 @@ void Registrar::Impl::unaccept(RegistryStore::Batch& batch, const std::vector<Ac
 
 void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
   for (const Accepted& device : accepted) {
-    cache_.put(device.key, {static_cast<std::uint32_t>(device.row.chain), static_cast<std::uint8_t>(device.row.status),
-                            static_cast<std::uint16_t>(device.row.seen_day)});
+    cache_.put(device.key, slot_state(device.row));
     if (device.owner_before) {
       count(device.row.status, *device.owner_before, -1);
     } else {
@@ -184,7 +185,7 @@ void Registrar::Impl::commit_registrations() {
       stats_.refused += notice.cuts.size();
     }
     notice.revision = ledger_.revision();
-    sink_.put_in_force(notice);
+    put_in_force(notice);
   }
   // Last: who sees an empty queue sees everything that came of it.
   queued_.fetch_sub(taken, std::memory_order_relaxed);

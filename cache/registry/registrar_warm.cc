@@ -23,8 +23,9 @@ Refusal damaged(const char* what) {
 
 }  // namespace
 
-Answer<void> Registrar::Impl::warm() {
+Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   const auto begun = std::chrono::steady_clock::now();
+  cache_.begin(last.epoch);
   if (auto read = ledger_.warm(); !read) return read;
   if (auto read = warm_cas(); !read) return read;
   std::set<Digest> hashes;
@@ -45,6 +46,8 @@ Answer<void> Registrar::Impl::warm() {
   if (auto read = warm_devices(); !read) return read;
   // Only now: whether an intermediate is revoked is asked of the devices' cache.
   book_.refresh_all(*set, unix_now());
+  chains_.end_epoch_of_all(last.of_chains);
+  cache_.raise_epoch();
   const auto lists = store_.each_crl([&](const CrlKey& key, const CrlRow& row) {
     const std::lock_guard lock(mutex_);
     crls_[key] = row;
@@ -59,6 +62,13 @@ Answer<void> Registrar::Impl::warm() {
   const std::lock_guard lock(mutex_);
   stats_.warmup_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   return {};
+}
+
+std::optional<StandingEpochs> Registrar::Impl::epochs_at_stop() const {
+  StandingEpochs last{cache_.epoch(), 0};
+  if (ledger_.owes() || ledger_.forgot() || cache_.next_epoch() == StatusCache::kLastEpoch) return std::nullopt;
+  for (const std::uint64_t id : chains_.ids()) last.of_chains = std::max(last.of_chains, chains_.epoch(id));
+  return last;
 }
 
 Answer<void> Registrar::Impl::warm_cas() {

@@ -75,8 +75,10 @@ std::string encode(const DeviceRow& row) {
   Writer out;
   out.number(static_cast<std::uint8_t>(row.status));
   out.number(static_cast<std::uint8_t>(row.registered_by));
-  out.number(std::uint16_t{0});
+  // Two halves, in what versions before it left 0: they read the day with the higher half above it, and write 0.
+  out.number(static_cast<std::uint16_t>(row.epoch & 0xFFFF));
   out.number(row.seen_day);
+  out.number(static_cast<std::uint16_t>(row.epoch >> 16));
   out.number(row.chain);
   out.number(row.not_before);
   out.number(row.not_after);
@@ -90,10 +92,11 @@ bool decode(std::string_view bytes, DeviceRow& row) {
   Reader in(bytes);
   const auto status = in.number<std::uint8_t>();
   const auto by = in.number<std::uint8_t>();
-  in.number<std::uint16_t>();
+  const auto epoch_low = in.number<std::uint16_t>();
   row.status = static_cast<DeviceStatus>(status);
   row.registered_by = static_cast<RegisteredBy>(by);
-  row.seen_day = in.number<std::uint32_t>();
+  row.seen_day = in.number<std::uint16_t>();
+  row.epoch = std::uint32_t{in.number<std::uint16_t>()} << 16 | epoch_low;
   row.chain = in.number<std::uint64_t>();
   row.not_before = in.number<std::int64_t>();
   row.not_after = in.number<std::int64_t>();

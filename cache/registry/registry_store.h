@@ -27,11 +27,17 @@ namespace sallyport {
 struct DeviceRow {
   DeviceStatus status = DeviceStatus::Active;
   RegisteredBy registered_by = RegisteredBy::Auto;
-  std::uint32_t seen_day = 0;
+  std::uint16_t seen_day = 0;
+  std::uint32_t epoch = 0;  // StatusCache::epoch_with()
   std::uint64_t chain = 0;
   std::int64_t not_before = 0, not_after = 0, registered_at = 0;
   IssuerSerial name{};
 };
+
+// Of it, what the cache keeps.
+inline SlotState slot_state(const DeviceRow& row) {
+  return {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status), row.seen_day, row.epoch};
+}
 
 // What a person wants to see of it, kept beside its certificate so that a list parses none.
 struct DeviceText {

@@ -55,9 +55,7 @@ class Reading {
     batch.reserve(kBatch);
     const auto read = store_.each_device_of_part(part, [&](const Digest& id, const DeviceRow& row) {
       if (count(row, found)) {
-        batch.push_back({cache_.key(row.name, id),
-                         {static_cast<std::uint32_t>(row.chain), static_cast<std::uint8_t>(row.status),
-                          static_cast<std::uint16_t>(row.seen_day)}});
+        batch.push_back({cache_.key(row.name, id), slot_state(row)});
       }
       if (batch.size() == kBatch) fill(batch);
       return true;
@@ -89,7 +87,7 @@ class Reading {
     constexpr std::size_t kAhead = 12;  // misses of the core's cache under way at once
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (i + kAhead < batch.size()) cache_.prefetch(batch[i + kAhead].key);
-      cache_.put(batch[i].key, batch[i].state);
+      cache_.restore(batch[i].key, batch[i].state);
     }
     batch.clear();
   }

@@ -1,5 +1,7 @@
 #include "cache/standing/chains.h"
 
+#include <algorithm>
+
 namespace sallyport {
 
 Reason ChainRecord::standing_between(const CaSet& set, std::int64_t now) const {
@@ -40,10 +42,27 @@ bool ChainTable::forgotten(std::uint64_t id) const {
   return found != nullptr && found->forgotten.load(std::memory_order_acquire);
 }
 
-void ChainTable::forget(std::uint64_t id) {
+std::uint32_t ChainTable::epoch(std::uint64_t id) const {
+  const Entry* found = entry(id);
+  return found == nullptr ? UINT32_MAX : found->epoch.load(std::memory_order_acquire);
+}
+
+bool ChainTable::has_window(std::uint64_t id) const {
+  const Entry* found = entry(id);
+  return found != nullptr && found->not_after.load(std::memory_order_acquire) != INT64_MIN;
+}
+
+void ChainTable::end_epoch_of_all(std::uint32_t epoch) {
+  for (const std::uint64_t id : ids_) {
+    std::atomic<std::uint32_t>& its = const_cast<Entry*>(entry(id))->epoch;
+    its.store(std::max(its.load(std::memory_order_relaxed), epoch), std::memory_order_release);
+  }
+}
+
+void ChainTable::forget(std::uint64_t id, std::uint32_t epoch) {
   Entry* found = const_cast<Entry*>(entry(id));
   if (found == nullptr) return;
-  set(id, std::nullopt);
+  set(id, std::nullopt, epoch);
   found->forgotten.store(true, std::memory_order_release);
 }
 
@@ -63,9 +82,10 @@ bool ChainTable::add(std::uint64_t id, ChainRecord record) {
   return true;
 }
 
-void ChainTable::set(std::uint64_t id, std::optional<Window> window) {
+void ChainTable::set(std::uint64_t id, std::optional<Window> window, std::uint32_t epoch) {
   Entry* found = const_cast<Entry*>(entry(id));
   if (found == nullptr) return;
+  if (!window) found->epoch.store(epoch, std::memory_order_release);
   // Closed first, so that no reader sees a window that never was.
   found->not_after.store(INT64_MIN, std::memory_order_release);
   if (!window || found->forgotten.load(std::memory_order_relaxed)) return;

@@ -54,14 +54,19 @@ class ChainTable {
   const ChainRecord* record(std::uint64_t id) const;
   // Every CA in it active and present, every intermediate unrevoked, and `now` inside its dates.
   bool alive(std::uint64_t id, std::int64_t now) const;
+  // The epoch in which it was alive no more, the last time: StatusCache::epoch(). 0: always since the start.
+  std::uint32_t epoch(std::uint64_t id) const;
   // Its CA was deleted: devices verified through it are registered no more, unless they are revoked.
   bool forgotten(std::uint64_t id) const;
 
   // The writer. False: the id is out of range.
   bool add(std::uint64_t id, ChainRecord record);
-  // A chain that is not alive has no window.
-  void set(std::uint64_t id, std::optional<Window> window);
-  void forget(std::uint64_t id);  // for ever
+  // A chain that is not alive has no window; `epoch` is the one in which it lost it, where it has none now.
+  void set(std::uint64_t id, std::optional<Window> window, std::uint32_t epoch);
+  bool has_window(std::uint64_t id) const;
+  // Every ticket of an older epoch through it is worth nothing; for all there are.
+  void end_epoch_of_all(std::uint32_t epoch);
+  void forget(std::uint64_t id, std::uint32_t epoch);  // for ever
   const std::vector<std::uint64_t>& ids() const { return ids_; }
 
  private:
@@ -69,6 +74,7 @@ class ChainTable {
     ChainRecord record;
     std::atomic<bool> present{false};
     std::atomic<bool> forgotten{false};
+    std::atomic<std::uint32_t> epoch{0};
     std::atomic<std::int64_t> not_before{INT64_MAX}, not_after{INT64_MIN};
   };
   static constexpr std::size_t kChunk = 1024;

@@ -251,7 +251,7 @@ bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const 
   if (chain->standing_between(cas, now) != Reason::None) return false;
   if (!PathBuilder::admitted(cas, admits, *owner, now)) return false;
   verdict.known = true;
-  verdict.seen_today = slot.seen_day == unix_day(now);
+  verdict.seen_today = slot.seen_on(unix_day(now));
   verdict.chain_id = slot.chain;
   verdict.chain_cas = cas.path_ids(*owner, now);
   const Certificate& ca = cas.entry(*owner).certificate;
@@ -262,21 +262,29 @@ bool DeviceGate::known_and_alive(Verdict& verdict, const SlotState& slot, const 
   return true;
 }
 
-Verdict DeviceGate::resume(const Identity& identity, std::uint64_t chain_id, const CaSet& cas, const Admits& admits,
-                           std::int64_t now) const {
+Verdict DeviceGate::resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch, const CaSet& cas,
+                           const Admits& admits, std::int64_t now) const {
   Verdict verdict;
-  verdict.identity = identity;
+  verdict.epoch = cache_.epoch();
+  verdict.identity.emplace(identity);
   verdict.key = cache_.key(identity.issuer_serial, identity.fingerprint);
-  if (now > identity.not_after) return refuse(std::move(verdict), Reason::Expired);
-  if (now < identity.not_before) return refuse(std::move(verdict), Reason::NotYetValid);
-  const auto slot = slot_of(verdict.key);
-  if (!slot) return refuse(std::move(verdict), Reason::NotRegistered);
-  if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) {
-    return refuse(std::move(verdict), own);
-  }
-  if (chain_id != 0 && slot->chain != chain_id) return refuse(std::move(verdict), Reason::BadChain);
-  if (!known_and_alive(verdict, *slot, cas, admits, now)) return refuse(std::move(verdict), Reason::CaInactive);
+  verdict.reason = standing_since(verdict, chain_id, epoch, cas, admits, now);
   return verdict;
+}
+
+Reason DeviceGate::standing_since(Verdict& verdict, std::uint64_t chain_id, std::uint32_t epoch, const CaSet& cas,
+                                  const Admits& admits, std::int64_t now) const {
+  if (now > verdict.identity->not_after) return Reason::Expired;
+  if (now < verdict.identity->not_before) return Reason::NotYetValid;
+  const auto slot = slot_of(verdict.key);
+  if (!slot) return Reason::NotRegistered;
+  if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
+  // Lost since, whatever it is now.
+  if (slot->epoch > epoch || epoch >= StatusCache::kLastEpoch) return Reason::DeviceInactive;
+  if (chain_id != 0 && slot->chain != chain_id) return Reason::BadChain;
+  if (!known_and_alive(verdict, *slot, cas, admits, now)) return Reason::CaInactive;
+  // The epoch behind alive(): whoever sees a chain that is alive again sees the epoch in which it was not.
+  return chains_.epoch(slot->chain) > epoch ? Reason::CaInactive : Reason::None;
 }
 
 Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits& admits, std::int64_t now,
@@ -304,6 +312,7 @@ Verdict DeviceGate::decide(const PeerChain& peer, const CaSet& cas, const Admits
   }
   const Identity& device = *verdict.identity;
   verdict.key = cache_.key(device.issuer_serial, device.fingerprint);
+  verdict.epoch = cache_.epoch();  // before anything is looked up: a loss from now on is of a later one
   const auto slot = slot_of(verdict.key);
   say_looked_up(trace, device, slot);
   if (slot) {

@@ -67,6 +67,7 @@ struct Verdict {
   std::optional<PathFound> path;     // an unknown device, or a known one that must move to this path
   std::vector<Digest> chain_cas;     // registered CAs of the chain, the owner first, for the session index
   DeviceKey key;                     // of the leaf, in the status cache
+  std::uint32_t epoch = 0;           // StatusCache::epoch() before anything was looked up: what a ticket of it says
   std::optional<Identity> identity;  // set when admitted; when refused, whatever could be read, for the log
   std::int64_t good_until = 0;       // Unix seconds: when the leaf or its chain ends; the session does, too
   bool admitted() const { return reason == Reason::None; }
@@ -108,10 +109,11 @@ class DeviceGate {
   Reason recheck(const Verdict& verdict, const CaSet& cas, std::int64_t now) const;
 
   // A session resumed from a ticket (step 10 in README.md): the identity was proven when the ticket was issued; its
-  // status, chain and dates are looked up now. `chain_id` 0: it was not registered yet. Anything but good
-  // standing through the same chain refuses, and a full handshake follows.
-  Verdict resume(const Identity& identity, std::uint64_t chain_id, const CaSet& cas, const Admits& admits,
-                 std::int64_t now) const;
+  // status, chain and dates are looked up now. `chain_id` 0: it was not registered yet. `epoch`: of the verdict that
+  // the ticket was issued on. Anything but good standing through the same chain, without a loss since, refuses, and a
+  // full handshake follows.
+  Verdict resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch, const CaSet& cas,
+                 const Admits& admits, std::int64_t now) const;
 
  private:
   class Judge;  // of a path that the search found
@@ -124,6 +126,9 @@ class DeviceGate {
   // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
   bool known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
                        std::int64_t now) const;
+  // Of a device with a ticket: fills in the verdict, or says why not.
+  Reason standing_since(Verdict& verdict, std::uint64_t chain_id, std::uint32_t epoch, const CaSet& cas,
+                        const Admits& admits, std::int64_t now) const;
   // Steps 4 to 8.
   Verdict decide_path(const Certificate& leaf, const PeerChain& peer, const CaSet& cas, const Admits& admits,
                       std::int64_t now, bool registered, Verdict verdict, Trace* trace) const;

@@ -113,8 +113,8 @@ void StatusCache::grow(std::atomic<Segment*>& place, std::uint32_t capacity) {
   owner = std::move(next);
 }
 
-StatusCache::Slot* StatusCache::locate(const DeviceKey& key) {
-  Segment* segment = segment_of(key.name).load(std::memory_order_relaxed);
+StatusCache::Slot* StatusCache::locate(const DeviceKey& key) const {
+  const Segment* segment = segment_of(key.name);
   for (std::uint32_t step = 0; step < segment->capacity; ++step) {
     Slot& slot = segment->at(key.name, step);
     const std::uint64_t name = slot.name.load(std::memory_order_relaxed);
@@ -127,7 +127,40 @@ StatusCache::Slot* StatusCache::locate(const DeviceKey& key) {
   return nullptr;
 }
 
+std::uint32_t StatusCache::epoch_with(const DeviceKey& key, const SlotState& state) const {
+  const Slot* slot = locate(key);
+  const SlotState was = slot == nullptr ? SlotState{} : unpack(slot->state.load(std::memory_order_relaxed));
+  if (was.status == 0) return epoch_of_new_;
+  // In another chain it may have been registered anew, since that of a CA that was deleted is forgotten.
+  const std::uint32_t before = was.chain == state.chain ? was.epoch : std::max(was.epoch, epoch_of_new_);
+  const bool loses = state.status != was.status && state.status != static_cast<std::uint8_t>(DeviceStatus::Active);
+  return loses ? next_epoch() : before;
+}
+
 void StatusCache::put(const DeviceKey& key, SlotState state) {
+  state.epoch = epoch_with(key, state);
+  lost_ = lost_ || state.epoch > epoch_.load(std::memory_order_relaxed);
+  store(key, state);
+}
+
+void StatusCache::restore(const DeviceKey& key, SlotState state) {
+  if (state.epoch > epoch_.load(std::memory_order_relaxed)) state.epoch = 0;
+  store(key, state);
+}
+
+void StatusCache::begin(std::uint32_t epoch) {
+  epoch_of_new_ = std::min(epoch, kLastEpoch);
+  epoch_.store(epoch_of_new_, std::memory_order_release);
+}
+
+// Release: who reads the new epoch sees everything that was lost in it.
+void StatusCache::raise_epoch() {
+  if (!lost_) return;
+  lost_ = false;
+  epoch_.store(next_epoch(), std::memory_order_release);
+}
+
+void StatusCache::store(const DeviceKey& key, SlotState state) {
   CHECK(key.name != 0 && state.status != 0);
   if (Slot* slot = locate(key)) {
     if (unpack(slot->state.load(std::memory_order_relaxed)).status == 0) ++size_;
@@ -148,6 +181,7 @@ void StatusCache::remove(const DeviceKey& key) {
   Slot* slot = locate(key);
   if (slot == nullptr) return;
   if (unpack(slot->state.load(std::memory_order_relaxed)).status != 0) --size_;
+  lose_for_all_to_come();
   slot->state.store(0, std::memory_order_release);
 }
 

@@ -1,5 +1,13 @@
 // The status of every registered device, in memory: what lets a handshake be decided in nanoseconds.
 //
+// Tickets and epochs: the epoch is a number that every loss of standing raises, of a device (deactivated, revoked,
+// forgotten) or of a chain (ChainTable). A ticket says in which epoch its verdict was given, a slot in which epoch its
+// device lost its standing last: a ticket of an older epoch is worth nothing, whatever the device's standing is now.
+// What is lost is seen before the epoch that it is lost in: so no verdict that was given before a loss says the epoch
+// behind it. An epoch has 28 bits; changes that are put in force together share one. The last one is never left, and
+// no ticket that says it is honoured: after 268 million changes that take something away in one run of the process (and
+// of those before it whose ticket keys were kept) nobody resumes until a start with new keys.
+//
 // Invariant: a slot's identity (key and fingerprint) is written before its key becomes visible and never
 // changes afterwards; only its state word does, atomically. So a reader sees a whole slot or none.
 // One writer (the registrar), any readers, no locks: 1024 segments of open addressing that each grow
@@ -8,6 +16,7 @@
 // other thread when it is no Visitor.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -37,10 +46,15 @@ constexpr std::uint16_t unix_day(std::int64_t now) {
 }
 
 struct SlotState {
+  static constexpr unsigned kStatusBits = 3, kDayBits = 11, kEpochBits = 28, kChainBits = 22;
+
   std::uint32_t chain = 0;
   std::uint8_t status = 0;     // DeviceStatus; 0: removed
-  std::uint16_t seen_day = 0;  // days since 1970, 0: never
+  std::uint16_t seen_day = 0;  // days since 1970, 0: never; the low kDayBits of them, five years, are kept
+  std::uint32_t epoch = 0;     // in which its standing was lost last; the cache says which
+  bool seen_on(std::uint16_t day) const { return ((seen_day ^ day) & ((1U << kDayBits) - 1)) == 0; }
 };
+static_assert(SlotState::kStatusBits + SlotState::kDayBits + SlotState::kEpochBits + SlotState::kChainBits == 64);
 
 class StatusCache {
  public:
@@ -50,6 +64,10 @@ class StatusCache {
   StatusCache& operator=(const StatusCache&) = delete;
 
   DeviceKey key(const IssuerSerial& name, const Digest& fingerprint) const;
+
+  static constexpr std::uint32_t kLastEpoch = (1U << SlotState::kEpochBits) - 1;
+  // Any thread. To be read before what a verdict is made of.
+  std::uint32_t epoch() const { return epoch_.load(std::memory_order_acquire); }
 
   // Shards and the writer; any other thread as a Visitor.
   std::optional<SlotState> find(const DeviceKey& key) const;
@@ -76,7 +94,26 @@ class StatusCache {
 
   // The writer.
   void reserve(std::size_t devices);  // before readers exist
+  // The epoch in `state` does not count: where a device loses its standing it is next_epoch().
   void put(const DeviceKey& key, SlotState state);
+  // What a put() would make it: to be stored beside what `state` says.
+  std::uint32_t epoch_with(const DeviceKey& key, const SlotState& state) const;
+  // What is lost from now on is lost in this epoch.
+  std::uint32_t next_epoch() const { return std::min(epoch_.load(std::memory_order_relaxed) + 1, kLastEpoch); }
+  // A loss that is no device's own: a chain's.
+  std::uint32_t lose() {
+    lost_ = true;
+    return next_epoch();
+  }
+  // The same where devices that register later may be those that it took the standing from.
+  std::uint32_t lose_for_all_to_come() { return epoch_of_new_ = lose(); }
+  // Behind a change's put()s and remove()s, in whatever order: verdicts from now on are of the next epoch, if anything
+  // was lost. Until then tickets of who gained its standing again are declined.
+  void raise_epoch();
+  // At the start, before readers exist: the epoch of the last process, whose tickets may come back; and a device as it
+  // was stored. One that says a later epoch was stored by a process none of whose tickets is honoured.
+  void begin(std::uint32_t epoch);
+  void restore(const DeviceKey& key, SlotState state);
   // Has the core fetch what put() looks at: a miss that another put() can hide.
   void prefetch(const DeviceKey& key) const { __builtin_prefetch(&segment_of(key.name)->at(key.name, 0), 1); }
   void remove(const DeviceKey& key);
@@ -108,16 +145,30 @@ class StatusCache {
   };
   static constexpr std::size_t kSegments = 1024;
 
+  template <unsigned kBits>
+  static std::uint32_t take(std::uint64_t& word) {
+    const std::uint64_t taken = word & ((std::uint64_t{1} << kBits) - 1);
+    word >>= kBits;
+    return static_cast<std::uint32_t>(taken);
+  }
   static std::uint64_t pack(SlotState state) {
-    return std::uint64_t{state.chain} << 32 | std::uint64_t{state.seen_day} << 8 | state.status;
+    std::uint64_t word = state.chain;
+    word = word << SlotState::kEpochBits | state.epoch;
+    word = word << SlotState::kDayBits | (state.seen_day & ((1U << SlotState::kDayBits) - 1));
+    return word << SlotState::kStatusBits | state.status;
   }
   static SlotState unpack(std::uint64_t word) {
-    return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint8_t>(word & 0xFF),
-            static_cast<std::uint16_t>(word >> 8 & 0xFFFF)};
+    SlotState state;
+    state.status = static_cast<std::uint8_t>(take<SlotState::kStatusBits>(word));
+    state.seen_day = static_cast<std::uint16_t>(take<SlotState::kDayBits>(word));
+    state.epoch = take<SlotState::kEpochBits>(word);
+    state.chain = take<SlotState::kChainBits>(word);
+    return state;
   }
+  void store(const DeviceKey& key, SlotState state);
   std::atomic<Segment*>& segment_of(std::uint64_t name) { return segments_[name >> 54]; }
   const Segment* segment_of(std::uint64_t name) const { return segments_[name >> 54].load(std::memory_order_acquire); }
-  Slot* locate(const DeviceKey& key);
+  Slot* locate(const DeviceKey& key) const;
   void grow(std::atomic<Segment*>& place, std::uint32_t capacity);
   static void insert(Segment& segment, const DeviceKey& key, std::uint64_t state);
 
@@ -125,6 +176,9 @@ class StatusCache {
   std::array<std::atomic<Segment*>, kSegments> segments_{};
   std::vector<std::unique_ptr<Segment>> owned_;  // in use, by segment
   std::vector<std::unique_ptr<Segment>> retired_;
+  std::atomic<std::uint32_t> epoch_{0};
+  std::uint32_t epoch_of_new_ = 0;  // in which a device was forgotten last: whoever registers later may be it
+  bool lost_ = false;               // something, in the next epoch
   std::size_t size_ = 0;
   std::size_t retired_bytes_ = 0;
   alignas(64) mutable std::atomic<std::uint32_t> visitors_{0};  // apart from what shards read

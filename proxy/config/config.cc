@@ -63,6 +63,13 @@ void check_admin(TableReader& reader, const AdminConfig& admin) {
   }
 }
 
+void check_ticket_keys(const toml::table& proxy, const Config& config, std::vector<ConfigProblem>& problems) {
+  if (!config.keep_ticket_keys || !config.registry.key_file.empty()) return;
+  TableReader reader(proxy, "proxy", problems);
+  reader.problem(reader.at("keep_ticket_keys"),
+                 "'proxy.keep_ticket_keys' needs 'registry.key_file': ticket keys are not kept unencrypted");
+}
+
 using Tables = std::vector<const toml::table*>;
 
 bool is_mqtt_text(std::string_view text) {
@@ -169,7 +176,11 @@ void read_all(const toml::table& root, ConfigReport& report) {
     one_table(top, name,
               [&](const toml::table& table) { TableReader(table, std::string(name), problems).read(rows, owner); });
   };
-  fill("proxy", proxy_rows(), config);
+  const toml::table* proxy = nullptr;
+  one_table(top, "proxy", [&](const toml::table& table) {
+    TableReader(table, "proxy", problems).read(proxy_rows(), config);
+    proxy = &table;
+  });
   each_table(top, "listener", [&](const toml::table& table) {
     ListenerConfig& listener = config.listeners.emplace_back();
     listener.tls_engine = config.tls_engine;  // until it says something else
@@ -181,6 +192,7 @@ void read_all(const toml::table& root, ConfigReport& report) {
     upstreams.push_back(&table);
   });
   fill("registry", registry_rows(), config.registry);
+  if (proxy != nullptr) check_ticket_keys(*proxy, config, problems);
   one_table(top, "admin", [&](const toml::table& table) {
     TableReader reader(table, "admin", problems);
     reader.read(admin_rows(), config.admin);

@@ -63,7 +63,8 @@ struct ListenerConfig {
   TlsMin tls_min = TlsMin::V12;
   TlsMadeBy tls_engine = TlsMadeBy::Auto;  // where the file does not say: the proxy's
   bool resumption = true;
-  std::vector<Digest> cas;  // empty: all
+  std::chrono::milliseconds resumption_max_age{24 * 3'600'000};  // of a ticket, since its last full handshake
+  std::vector<Digest> cas;                                       // empty: all
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds connect_timeout{10'000};
   std::size_t max_connect_bytes = 64 * 1024;
@@ -139,6 +140,7 @@ struct Config {
   std::chrono::milliseconds drain{25'000};   // Kubernetes kills after 30 s
   std::chrono::milliseconds drain_delay{0};  // accepting goes on for so long after /readyz fails
   std::uint64_t cuts_per_second = 1000;      // per shard: the pace of closing sessions that were cut
+  bool keep_ticket_keys = false;             // over a planned restart, sealed under registry.key_file
   ReadyWhen ready_when = ReadyWhen::Always;
   std::vector<ListenerConfig> listeners;
   std::vector<UpstreamConfig> upstreams;

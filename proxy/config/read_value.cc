@@ -174,6 +174,7 @@ void read_value(TableReader& reader, const Setting& setting, std::chrono::millis
                               " must be a duration such as \"250ms\", \"10s\", \"5m\" or \"24h\", up to ten years" +
                               (setting.may_be_zero ? ", or \"0s\"" : ""));
   }
+  if (ms != 0 && !within(setting, ms)) return reader.out_of_range(setting);
   into = std::chrono::milliseconds(static_cast<std::int64_t>(ms));
 }
 

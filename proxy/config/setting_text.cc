@@ -75,6 +75,9 @@ std::string range_text(const Setting& setting) {
     for (const std::string_view field : IdentityTemplate::kFields) fields += " {" + std::string(field) + "}";
     return fields;
   }
+  if (setting.takes == Takes::Duration && setting.most != 0) {
+    return in_units(setting.least, kDurations) + " to " + in_units(setting.most, kDurations);
+  }
   if (setting.takes == Takes::Duration) return setting.may_be_zero ? "0s, or 1ms to 3660d" : "1ms to 3660d";
   if (setting.takes == Takes::Number && setting.most == 0) return std::to_string(setting.least) + " or more";
   if (setting.takes == Takes::Number || setting.takes == Takes::Size) {
@@ -175,6 +178,9 @@ std::string range_of(const Setting& setting) {
   }
   if (setting.takes == Takes::Size) {
     return "between " + in_units(setting.least, kSizes) + " and " + in_units(setting.most, kSizes);
+  }
+  if (setting.takes == Takes::Duration && setting.most != 0) {
+    return "between " + in_units(setting.least, kDurations) + " and " + in_units(setting.most, kDurations);
   }
   const std::uint64_t most = setting.most != 0 ? setting.most : std::uint64_t{INT64_MAX};
   const std::string between = std::to_string(setting.least) + " and " + std::to_string(most);

@@ -66,6 +66,14 @@ constexpr Row<Config> kProxy[] = {
                                    .example = "200",
                                    .says = "The pace at which each shard closes sessions that were cut. No byte of "
                                            "them passes meanwhile."}),
+    row<&Config::keep_ticket_keys>(
+        {.table = "proxy",
+         .key = "keep_ticket_keys",
+         .applies = AtOnce,
+         .example = "true",
+         .says = "Whether the keys of TLS tickets outlive a planned restart (SIGTERM, `sallyport drain`, `serve "
+                 "--take-over`), so that devices resume after it. They lie in state_dir meanwhile, encrypted with "
+                 "registry.key_file, which this needs."}),
     row<&Config::ready_when>({.table = "proxy",
                               .key = "ready_when",
                               .applies = AtOnce,
@@ -129,6 +137,15 @@ constexpr Row<ListenerConfig> kListener[] = {
                                       .example = "false",
                                       .says = "Whether devices get TLS tickets. A ticket is honoured only while its "
                                               "device is in good standing."}),
+    row<&ListenerConfig::resumption_max_age>(
+        {.table = "listener",
+         .key = "resumption_max_age",
+         .applies = AtOnce,
+         .least = 1'000,
+         .most = 7ULL * 86'400'000,  // RFC 8446, section 4.6.1
+         .example = "\"8h\"",
+         .says = "For how long after a full handshake its tickets, and those of the resumptions that follow, are "
+                 "honoured. Then a full handshake is due, in which the device proves again that it holds its key."}),
     row<&ListenerConfig::cas>(
         {.table = "listener",
          .key = "cas",

@@ -53,10 +53,10 @@ Verdict Session::verify(const PeerChain& peer) {
   return host_->admission.decide(settings_.listener, peer);
 }
 
-Verdict Session::resume(const Identity& identity, std::uint64_t chain_id) {
+Verdict Session::resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) {
   // A ticket has no certificate in it, and a shard does not ask the disk for one: a full handshake brings it.
   if (shows_certificate()) return {.reason = Reason::NotRegistered};
-  return host_->admission.resume(settings_.listener, identity, chain_id);
+  return host_->admission.resume(settings_.listener, identity, chain_id, epoch);
 }
 
 void Session::handshake_step(TlsEngine::Pace pace) {

@@ -110,7 +110,7 @@ class Session final : public Verifier {
   void recycle();     // the host, after gone(): back to Free
 
   Verdict verify(const PeerChain& peer) override;
-  Verdict resume(const Identity& identity, std::uint64_t chain_id) override;
+  Verdict resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) override;
 
   std::int64_t own_now() const;  // Unix seconds; never less than at its admission and what has passed since
   State state() const { return state_; }

@@ -64,7 +64,8 @@ class SessionAdmission {
  public:
   virtual ~SessionAdmission() = default;
   virtual Verdict decide(std::size_t listener, const PeerChain& peer) = 0;
-  virtual Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) = 0;
+  virtual Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id,
+                         std::uint32_t epoch) = 0;
   // `now` in Unix seconds: a session's own, which never goes back.
   virtual Reason recheck(const Verdict& verdict, std::int64_t now) = 0;
   virtual bool cuts_sessions(std::size_t listener) = 0;  // as it is configured now

@@ -237,8 +237,8 @@ Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
   return parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
 }
 
-Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) {
-  return parts_.gate->resume(identity, chain_id, *cas_, listening_[listener].admits, std::time(nullptr));
+Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) {
+  return parts_.gate->resume(identity, chain_id, epoch, *cas_, listening_[listener].admits, std::time(nullptr));
 }
 
 Reason Shard::recheck(const Verdict& verdict, std::int64_t now) {

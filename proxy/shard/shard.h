@@ -85,7 +85,7 @@ class Shard final : public SessionAdmission,
 
   // SessionAdmission
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
-  Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id) override;
+  Verdict resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) override;
   Reason recheck(const Verdict& verdict, std::int64_t now) override;
   bool cuts_sessions(std::size_t listener) override { return listening_[listener].settings.config->cut_sessions; }
   bool offer(const Verdict& verdict) override;

@@ -41,7 +41,8 @@ class OwnHandshake {
   virtual bool hand_over(TlsRecords& records) = 0;
   // After Done: the secret of a ticket with this nonce that is to be sent now; false where none is.
   virtual bool ticket_secret(std::span<const std::uint8_t> /*nonce*/, Secret256& /*secret*/) const { return false; }
-  virtual bool resumes() const { return false; }  // by a ticket
+  virtual bool resumes() const { return false; }        // by a ticket
+  virtual bool issued_ticket() const { return false; }  // within the handshake
 
   const Error& error() const { return error_; }  // after Failed
 

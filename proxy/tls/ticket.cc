@@ -8,7 +8,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr char kFormat = 1;
+constexpr char kFormat = 2;
 constexpr std::size_t kSubjectKept = 200;  // the log's: a ticket stays small
 
 void put_number(std::string& out, std::uint64_t value) {
@@ -75,6 +75,9 @@ std::string encode_ticket(const Ticket& ticket) {
   std::string out(1, kFormat);
   out += ticket.mutual ? '\1' : '\0';
   put_text(out, ticket.listener);
+  put_text(out, ticket.server_name);
+  put_number(out, static_cast<std::uint64_t>(ticket.authenticated_at));
+  put_number(out, ticket.epoch);
   put_number(out, ticket.chain_id);
   if (ticket.mutual) {
     if (!ticket.identity) return {};
@@ -100,6 +103,11 @@ std::optional<Ticket> decode_ticket(std::string_view bytes) {
   Ticket ticket;
   ticket.mutual = head[1] == 1;
   ticket.listener = in.text();
+  ticket.server_name = in.text();
+  ticket.authenticated_at = static_cast<std::int64_t>(in.number());
+  const std::uint64_t epoch = in.number();
+  if (epoch > UINT32_MAX) return std::nullopt;
+  ticket.epoch = static_cast<std::uint32_t>(epoch);
   ticket.chain_id = in.number();
   if (ticket.mutual) {
     Identity& identity = ticket.identity.emplace();

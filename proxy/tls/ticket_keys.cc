@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "cache/base/check.h"
@@ -11,15 +12,15 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::int64_t kAhead = 60;  // of the clock of a thread that has not looked since
+constexpr std::size_t kNameWords = 2, kMadeAt = 10;  // where in a slot
 
 // A slot's words outside of it.
-template <std::size_t kWords>
-struct Words : std::array<std::uint64_t, kWords> {
-  Words() : Words::array{} {}
-  Words(const Words&) = delete;
-  Words& operator=(const Words&) = delete;
-  ~Words() { OPENSSL_cleanse(this->data(), sizeof *this); }
+template <class Array>
+struct Wiping : Array {
+  Wiping() : Array{} {}
+  Wiping(const Wiping&) = delete;
+  Wiping& operator=(const Wiping&) = delete;
+  ~Wiping() { OPENSSL_cleanse(this->data(), sizeof(Array)); }
 };
 
 }  // namespace
@@ -30,28 +31,75 @@ TicketKey::~TicketKey() {
 }
 
 TicketKeys::TicketKeys(std::int64_t now) {
-  write(0, now);
+  add(now);
 }
 
 TicketKeys::~TicketKeys() {
-  for (Slot& slot : slots_) {
-    for (auto& word : slot.words) word.store(0, std::memory_order_relaxed);
-  }
+  wipe_all();
 }
 
-void TicketKeys::rotate(std::int64_t now) {
-  const std::size_t at = newest_.load(std::memory_order_relaxed);
-  const auto key = read(at);
-  if (key && now - key->made_at < kRotation && now >= key->made_at) return;
-  const std::size_t next = (at + 1) % kSlots;
-  write(next, now);
+void TicketKeys::serve_tickets_of(std::int64_t seconds) {
+  life_.store(std::clamp<std::int64_t>(seconds, 0, kLongestAge) + kRotation, std::memory_order_relaxed);
+}
+
+bool TicketKeys::is_alive(std::int64_t made_at, std::int64_t now) const {
+  // A clock that was set back: what it sealed in the future would be good for longer than it may.
+  return now - made_at < life() && made_at - now <= kAhead;
+}
+
+void TicketKeys::rotate(std::int64_t now, std::int64_t steady) {
+  const std::lock_guard lock(changing_);
+  // Against the furthest it ever was ahead, so that it is not set back by little and little either.
+  const bool set_back = most_ahead_ != INT64_MIN && now - steady < most_ahead_ - kAhead;
+  most_ahead_ = set_back ? now - steady : std::max(most_ahead_, now - steady);
+  if (set_back) wipe_all();
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    const auto key = read(slot);
+    if (key && !is_alive(key->made_at, now)) wipe(slot);
+  }
+  const auto key = read(newest_.load(std::memory_order_relaxed));
+  if (!key || now - key->made_at >= kRotation || now < key->made_at) add(now);
+}
+
+void TicketKeys::drop(std::int64_t now) {
+  const std::lock_guard lock(changing_);
+  wipe_all();
+  add(now);
+}
+
+void TicketKeys::adopt(std::span<const TicketKey> keys, std::int64_t now) {
+  const std::lock_guard lock(changing_);
+  wipe_all();
+  const std::size_t taken = std::min(keys.size(), kSlots - 1);
+  for (std::size_t i = taken; i-- > 0;) {
+    if (is_alive(keys[i].made_at, now)) add(keys[i]);
+  }
+  add(now);
+}
+
+void TicketKeys::add(std::int64_t now) {
+  Wiping<Words> words;
+  CHECK(RAND_priv_bytes(reinterpret_cast<unsigned char*>(words.data()), sizeof words) == 1);
+  words[kMadeAt] = static_cast<std::uint64_t>(now);
+  put(words);
+}
+
+void TicketKeys::add(const TicketKey& key) {
+  Wiping<Words> words;
+  std::memcpy(&words[0], key.name.data(), 16);
+  std::memcpy(&words[2], key.cipher.data(), 32);
+  std::memcpy(&words[6], key.mac.data(), 32);
+  words[kMadeAt] = static_cast<std::uint64_t>(key.made_at);
+  put(words);
+}
+
+void TicketKeys::put(const Words& words) {
+  const std::size_t next = (newest_.load(std::memory_order_relaxed) + 1) % kSlots;
+  write(next, words);
   newest_.store(next, std::memory_order_release);
 }
 
-void TicketKeys::write(std::size_t slot, std::int64_t now) {
-  Words<kWords> words;
-  CHECK(RAND_priv_bytes(reinterpret_cast<unsigned char*>(words.data()), sizeof words) == 1);
-  std::memcpy(&words[kWords - 1], &now, sizeof now);
+void TicketKeys::write(std::size_t slot, const Words& words) {
   Slot& into = slots_[slot];
   into.version.fetch_add(1, std::memory_order_acq_rel);
   // Release: a reader that sees one of the new words sees the odd version, too.
@@ -59,37 +107,68 @@ void TicketKeys::write(std::size_t slot, std::int64_t now) {
   into.version.fetch_add(1, std::memory_order_release);
 }
 
+void TicketKeys::wipe(std::size_t slot) {
+  write(slot, Words{});
+}
+
+void TicketKeys::wipe_all() {
+  for (std::size_t slot = 0; slot < kSlots; ++slot) wipe(slot);
+}
+
+bool TicketKeys::wiped(std::size_t slot) const {
+  const auto& words = slots_[slot].words;
+  return std::all_of(words.begin(), words.end(), [](const auto& word) { return word.load() == 0; });
+}
+
 std::optional<TicketKey> TicketKeys::read(std::size_t slot) const {
   const Slot& from = slots_[slot];
   const std::uint64_t before = from.version.load(std::memory_order_acquire);
-  if (before == 0 || before % 2 != 0) return std::nullopt;
-  Words<kWords> words;
+  if (before % 2 != 0) return std::nullopt;
+  Wiping<Words> words;
   for (std::size_t i = 0; i < kWords; ++i) words[i] = from.words[i].load(std::memory_order_acquire);
-  if (from.version.load(std::memory_order_acquire) != before) return std::nullopt;
+  if (from.version.load(std::memory_order_acquire) != before || words[kMadeAt] == 0) return std::nullopt;
   TicketKey key;
   std::memcpy(key.name.data(), &words[0], 16);
   std::memcpy(key.cipher.data(), &words[2], 32);
   std::memcpy(key.mac.data(), &words[6], 32);
-  std::memcpy(&key.made_at, &words[10], 8);
+  key.made_at = static_cast<std::int64_t>(words[kMadeAt]);
   return key;
 }
 
 std::optional<TicketKey> TicketKeys::newest(std::int64_t now) const {
   auto key = read(newest_.load(std::memory_order_acquire));
-  if (key && now - key->made_at >= kLife) key.reset();
+  if (key && now - key->made_at >= life()) key.reset();
   return key;
 }
 
+// From the newest backwards: most tickets are of the last hours, and behind the oldest key there is none.
 std::optional<TicketKey> TicketKeys::find(std::span<const std::uint8_t> name, std::int64_t now) const {
-  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+  std::array<std::uint64_t, kNameWords> wanted;
+  if (name.size() != sizeof wanted) return std::nullopt;
+  std::memcpy(wanted.data(), name.data(), sizeof wanted);
+  const std::size_t newest = newest_.load(std::memory_order_acquire);
+  for (std::size_t back = 0; back < kSlots; ++back) {
+    const std::size_t slot = (newest + kSlots - back) % kSlots;
+    const Slot& from = slots_[slot];
+    if (from.words[kMadeAt].load(std::memory_order_acquire) == 0) break;
+    if (from.words[0].load(std::memory_order_acquire) != wanted[0]) continue;
     auto key = read(slot);
-    if (!key || name.size() != key->name.size()) continue;
-    if (CRYPTO_memcmp(name.data(), key->name.data(), name.size()) != 0) continue;
-    // A clock that was set back: what it sealed in the future would be good for longer than it may.
-    if (now - key->made_at >= kLife || key->made_at - now > kAhead) return std::nullopt;
+    if (!key || CRYPTO_memcmp(name.data(), key->name.data(), name.size()) != 0) continue;
+    if (!is_alive(key->made_at, now)) return std::nullopt;
     return key;
   }
   return std::nullopt;
+}
+
+std::vector<TicketKey> TicketKeys::alive(std::int64_t now) const {
+  std::vector<TicketKey> keys;
+  keys.reserve(kSlots);  // what a vector outgrows is not wiped
+  const std::size_t newest = newest_.load(std::memory_order_acquire);
+  for (std::size_t back = 0; back < kSlots; ++back) {
+    auto key = read((newest + kSlots - back) % kSlots);
+    if (key && is_alive(key->made_at, now)) keys.push_back(std::move(*key));
+  }
+  return keys;
 }
 
 }  // namespace sallyport

@@ -26,9 +26,10 @@ constexpr std::string_view kDowngraded("DOWNGRD\1", 8);
 
 }  // namespace
 
-Tls12Handshake::Tls12Handshake(const HandshakeServer& server, const Resumption* resumption, Verifier* verifier,
-                               std::optional<Verdict>& verdict, ByteBuffer& output)
-    : OwnHandshake(server, verifier, verdict, output), resumption_(resumption) {
+Tls12Handshake::Tls12Handshake(const HandshakeServer& server, const Resumption* resumption,
+                               const std::string& server_name, Verifier* verifier, std::optional<Verdict>& verdict,
+                               ByteBuffer& output)
+    : OwnHandshake(server, verifier, verdict, output), resumption_(resumption), server_name_(server_name) {
   agreed_.hash = kdf_hash("SHA2-256");
 }
 
@@ -187,9 +188,10 @@ Step Tls12Handshake::on_finished(Bytes body) {
 }
 
 // Whoever has offered to take a ticket, and was told that there will be one, gets one or an empty one.
-Message Tls12Handshake::ticket() const {
-  const Ticketed ticketed{server_.mutual, verdict_ ? &*verdict_ : nullptr};
+Message Tls12Handshake::ticket() {
+  const Ticketed ticketed{server_.mutual, verdict_ ? &*verdict_ : nullptr, server_name_};
   const auto issued = resumption_->issue12(ticketed, suite_, agreed_.master, std::time(nullptr));
+  issued_ticket_ = issued.has_value();
   return issued ? new_session_ticket12(issued->lifetime, issued->ticket) : new_session_ticket12(0, {});
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
@@ -23,9 +24,9 @@ class Resumption;
 
 class Tls12Handshake final : public OwnHandshake {
  public:
-  // `resumption` is null where no tickets are issued.
-  Tls12Handshake(const HandshakeServer& server, const Resumption* resumption, Verifier* verifier,
-                 std::optional<Verdict>& verdict, ByteBuffer& output);
+  // `resumption` is null where no tickets are issued. `server_name`: as Ticket has it; it outlives this.
+  Tls12Handshake(const HandshakeServer& server, const Resumption* resumption, const std::string& server_name,
+                 Verifier* verifier, std::optional<Verdict>& verdict, ByteBuffer& output);
 
   // Answers the ClientHello `message` with the whole flight up to ServerHelloDone. False: nothing was answered, and
   // OpenSSL may.
@@ -35,6 +36,7 @@ class Tls12Handshake final : public OwnHandshake {
   const char* cipher_name() const override;
   std::size_t record_bytes(std::span<const std::uint8_t> bytes) const override;
   bool hand_over(TlsRecords& records) override;
+  bool issued_ticket() const override { return issued_ticket_; }
 
  private:
   enum class Expects : std::uint8_t {
@@ -56,11 +58,12 @@ class Tls12Handshake final : public OwnHandshake {
   Step on_certificate_verify(std::span<const std::uint8_t> body);
   Step on_finished(std::span<const std::uint8_t> body);
   bool write_end();
-  Message ticket() const;
+  Message ticket();
   Step on_alert(std::uint8_t level, std::uint8_t description) override;
   void send_alert(std::uint8_t level, std::uint8_t description) override;
 
   const Resumption* const resumption_;
+  const std::string& server_name_;
   Sha256 transcript_;
   ByteBuffer signed_;  // all messages, until the CertificateVerify that signs them
   KeyPtr exchange_key_;
@@ -68,7 +71,7 @@ class Tls12Handshake final : public OwnHandshake {
   RecordKey reading_, writing_;
   std::uint16_t suite_ = 0;
   Expects expects_ = Expects::Certificate;
-  bool takes_ticket_ = false;
+  bool takes_ticket_ = false, issued_ticket_ = false;
 };
 
 }  // namespace sallyport

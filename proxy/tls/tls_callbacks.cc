@@ -8,6 +8,7 @@
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/client_rules.h"
 #include "proxy/tls/handshake_crypto.h"
+#include "proxy/tls/hello_fields.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_engine.h"
 
@@ -138,12 +139,16 @@ int TlsCallbacks::verify(X509_STORE_CTX* store_context, void*) {
 }
 
 int TlsCallbacks::on_client_hello(SSL* ssl, int*, void*) {
-  const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
-  if (engine != nullptr && engine->due_alert_ != 0) return SSL_CLIENT_HELLO_ERROR;  // on_message() has found it
-  if (!has_post_quantum_exchange()) return SSL_CLIENT_HELLO_SUCCESS;
+  const unsigned char* names = nullptr;
+  std::size_t names_length = 0;
+  const bool named = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &names, &names_length) == 1;
+  if (auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl)); engine != nullptr) {
+    if (engine->due_alert_ != 0) return SSL_CLIENT_HELLO_ERROR;  // on_message() has found it
+    engine->asks_for(named ? host_name({names, names_length}) : std::nullopt);
+  }
   const unsigned char* shares = nullptr;
   std::size_t length = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_key_share, &shares, &length) == 1 &&
+  if (has_post_quantum_exchange() && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_key_share, &shares, &length) == 1 &&
       has_share_for(Group::X25519MlKem768, {shares, length}) && SSL_set1_groups_list(ssl, kPostQuantumGroups) != 1) {
     clear_errors();  // the handshake goes on with the others
   }
@@ -152,15 +157,20 @@ int TlsCallbacks::on_client_hello(SSL* ssl, int*, void*) {
 
 Ticketed TlsCallbacks::ticketed(const SSL* ssl) {
   const auto* engine = static_cast<const TlsEngine*>(SSL_get_app_data(ssl));
-  if (engine == nullptr) return {true, nullptr};
-  const bool resumed = SSL_session_reused(ssl) == 1;
-  const bool decided = engine->verdict_ && engine->by_ticket_ == resumed;
-  return {engine->verifier_ != nullptr, decided ? &*engine->verdict_ : nullptr};
+  return engine == nullptr ? Ticketed{.mutual = true} : engine->ticketed(SSL_session_reused(ssl) == 1);
 }
 
 bool TlsCallbacks::resume(SSL* ssl, const Ticket& ticket) {
   auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl));
   return engine != nullptr && engine->honours(ticket);
+}
+
+void TlsCallbacks::declined(SSL* ssl, TicketFate fate) {
+  if (auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl)); engine != nullptr) engine->ticket_fate_ = fate;
+}
+
+void TlsCallbacks::issued(SSL* ssl) {
+  if (auto* engine = static_cast<TlsEngine*>(SSL_get_app_data(ssl)); engine != nullptr) engine->ticket_issued_ = true;
 }
 
 void TlsCallbacks::install(SSL_CTX* context, bool mutual) {

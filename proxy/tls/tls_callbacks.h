@@ -5,19 +5,23 @@
 #include <openssl/types.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "cache/standing/device_gate.h"
+#include "proxy/tls/ticket.h"
 
 namespace sallyport {
 
 class ServerNames;
-struct Ticket;
 
 // What a ticket that is about to be issued may say.
 struct Ticketed {
   bool mutual = false;
-  const Verdict* verdict = nullptr;  // of a mutual listener; null: nobody decided
+  const Verdict* verdict = nullptr;   // of a mutual listener; null: nobody decided
+  std::string_view server_name;       // as Ticket has it
+  std::int64_t authenticated_at = 0;  // as Ticket has it; 0: now
 };
 
 // X25519 first: a P-256 exchange costs 60 us more. The others are last and only there because OpenSSL refuses a TLS 1.2
@@ -40,6 +44,8 @@ struct TlsCallbacks {
   static Ticketed ticketed(const SSL* ssl);
   // Whether a ticket that came back is honoured; asks the engine's Verifier for the device's standing.
   static bool resume(SSL* ssl, const Ticket& ticket);
+  static void declined(SSL* ssl, TicketFate fate);
+  static void issued(SSL* ssl);
 
   static int bio_read(BIO* bio, char* into, int size);
   static int bio_write(BIO* bio, const char* from, int size);
@@ -48,8 +54,8 @@ struct TlsCallbacks {
   static void on_message(int written, int version, int type, const void* bytes, std::size_t length, SSL* ssl,
                          void* engine);
   static int verify(X509_STORE_CTX* store_context, void* unused);
-  // SSL_CTX_set_client_hello_cb(3), for each ClientHello: ends the handshake where on_message() found a rule broken,
-  // and chooses the groups of who has sent a share for X25519MLKEM768.
+  // SSL_CTX_set_client_hello_cb(3), for each ClientHello: ends the handshake where on_message() found a rule broken;
+  // takes the server name, for tickets; chooses the groups of who has sent a share for X25519MLKEM768.
   static int on_client_hello(SSL* ssl, int* alert, void* unused);
 };
 

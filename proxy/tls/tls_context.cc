@@ -158,7 +158,8 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   const std::string session_context = session_context_of(listener, auth);
   auto made = std::make_unique<Impl>(session_context, alone);
   if (tickets != nullptr && listener.resumption) {
-    made->resumption.emplace(*tickets, listener.name, session_context, made->swap);
+    const auto max_age = std::chrono::duration_cast<std::chrono::seconds>(listener.resumption_max_age).count();
+    made->resumption.emplace(*tickets, listener.name, max_age, session_context, made->swap);
   }
   made->server.mutual = auth == AuthMode::Mutual;
   made->server.tls12 = listener.tls_min != TlsMin::V13;

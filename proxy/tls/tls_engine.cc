@@ -108,6 +108,7 @@ bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
   if (ours_ == nullptr) {
     verdict_.reset();
     by_ticket_ = false;
+    ticket_fate_ = TicketFate::None;
   }
   return ours_ != nullptr;
 }
@@ -117,15 +118,17 @@ std::unique_ptr<OwnHandshake> TlsEngine::answer(std::span<const std::uint8_t> me
   if (const auto hello = plain_hello(message, has_post_quantum_exchange())) return answer13(*hello, message);
   const auto hello = plain_hello12(message);
   if (!hello) return nullptr;
-  auto begun = std::make_unique<Tls12Handshake>(*server_, resumption_, verifier_, verdict_, output_);
+  asks_for(hello->server_name);
+  auto begun = std::make_unique<Tls12Handshake>(*server_, resumption_, server_name_, verifier_, verdict_, output_);
   return begun->begin(*hello, message) ? std::move(begun) : nullptr;
 }
 
 std::unique_ptr<OwnHandshake> TlsEngine::answer13(const PlainHello& hello, std::span<const std::uint8_t> message) {
   Secret256 secret;
   bool resumes = false;
+  asks_for(hello.server_name);
   if (hello.ticket && resumption_ != nullptr) {
-    const auto ticket = resumption_->open(hello.ticket->ticket, std::time(nullptr), secret);
+    const auto ticket = resumption_->open(hello.ticket->ticket, std::time(nullptr), secret, ticket_fate_);
     // A good ticket with a bad binder must end the handshake: RFC 8446, section 4.2.11.
     if (ticket && !Tls13Handshake::binder_holds(*hello.ticket, message, secret)) {
       error_ = {Origin::Client, Reason::TlsError, SSL_R_BINDER_DOES_NOT_VERIFY,
@@ -139,15 +142,35 @@ std::unique_ptr<OwnHandshake> TlsEngine::answer13(const PlainHello& hello, std::
   return begun->begin(hello, message, resumes ? &secret : nullptr) ? std::move(begun) : nullptr;
 }
 
+// Kept for the ticket: names are compared without case (RFC 6066, section 3).
+void TlsEngine::asks_for(std::optional<std::string_view> server_name) {
+  server_name_.assign(server_name.value_or(std::string_view()));
+  for (char& c : server_name_) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 // Whether a ticket that came back stands for a handshake: the device's standing is asked for now, and then in verdict_.
 bool TlsEngine::honours(const Ticket& ticket) {
-  if (ticket.mutual != (verifier_ != nullptr)) return false;
-  if (!ticket.mutual) return true;
-  if (!ticket.identity) return false;
-  verdict_ = verifier_->resume(*ticket.identity, ticket.chain_id);
+  ticket_fate_ = fate_of(ticket);
+  if (ticket_fate_ != TicketFate::Resumed) return false;
+  authenticated_at_ = ticket.authenticated_at;
+  return true;
+}
+
+TicketFate TlsEngine::fate_of(const Ticket& ticket) {
+  // RFC 6066, section 3: a session of another name is not resumed. TLS 1.3 leaves that open.
+  if (ticket.mutual != (verifier_ != nullptr) || ticket.server_name != server_name_) return TicketFate::OtherName;
+  if (resumption_ == nullptr || !resumption_->young(ticket, std::time(nullptr))) return TicketFate::TooOld;
+  if (!ticket.mutual) return TicketFate::Resumed;
+  if (!ticket.identity) return TicketFate::NoStanding;
+  verdict_ = verifier_->resume(*ticket.identity, ticket.chain_id, ticket.epoch);
   by_ticket_ = verdict_->admitted();
   if (!by_ticket_) verdict_.reset();
-  return by_ticket_;
+  return by_ticket_ ? TicketFate::Resumed : TicketFate::NoStanding;
+}
+
+Ticketed TlsEngine::ticketed(bool resumed) const {
+  const bool decided = verdict_ && by_ticket_ == resumed;
+  return {verifier_ != nullptr, decided ? &*verdict_ : nullptr, server_name_, resumed ? authenticated_at_ : 0};
 }
 
 bool TlsEngine::begin_openssl() {
@@ -231,6 +254,7 @@ Step TlsEngine::finish_ours() {
     return Step::Failed;
   }
   resumed_ = ours_->resumes();
+  ticket_issued_ = ours_->issued_ticket();
   cipher_name_ = ours_->cipher_name();
   handshake_by_ = TlsMaker::Own;
   group_ = label_of(ours_->group());
@@ -238,8 +262,8 @@ Step TlsEngine::finish_ours() {
   std::uint32_t age_add = 0;
   if (resumption_ != nullptr && ours_->ticket_secret(kNonce, secret) &&
       RAND_bytes(reinterpret_cast<unsigned char*>(&age_add), sizeof age_add) == 1) {
-    const Ticketed ticketed{verifier_ != nullptr, verdict_ ? &*verdict_ : nullptr};
-    if (const auto issued = resumption_->issue(ticketed, secret, std::time(nullptr))) {
+    if (const auto issued = resumption_->issue(ticketed(resumed_), secret, std::time(nullptr))) {
+      ticket_issued_ = true;
       records_.send_message(new_session_ticket(issued->lifetime, age_add, kNonce, issued->ticket), output_);
     }
     clear_errors();
@@ -273,6 +297,7 @@ Step TlsEngine::shake_openssl() {
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without
     // one there is none. Neither does a ticket that OpenSSL did not use after all stand for a certificate.
     if (resumed_ != by_ticket_) verdict_.reset();
+    if (!resumed_ && ticket_fate_ == TicketFate::Resumed) ticket_fate_ = TicketFate::TooOld;  // as OpenSSL looks at it
     if (!take_over(output_before)) {
       SSL_set_msg_callback(ssl_, nullptr);
       swap_->lighten(ssl_);

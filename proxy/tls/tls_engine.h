@@ -12,12 +12,15 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "cache/base/result.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/io/byte_buffer.h"
 #include "proxy/tls/engine_input.h"
 #include "proxy/tls/own_handshake.h"
+#include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/tls/tls_makers.h"
 #include "proxy/tls/tls_records.h"
@@ -25,7 +28,7 @@
 
 namespace sallyport {
 
-struct Ticket;
+struct Ticketed;
 
 class TlsEngine {
  public:
@@ -61,7 +64,9 @@ class TlsEngine {
   void close();
 
   bool established() const;
-  bool resumed() const { return resumed_; }                      // by a ticket: no certificate was seen
+  bool resumed() const { return resumed_; }                // by a ticket: no certificate was seen
+  TicketFate ticket_fate() const { return ticket_fate_; }  // after the handshake, also after Failed
+  bool ticket_issued() const { return ticket_issued_; }
   std::string_view cipher_name() const { return cipher_name_; }  // as OpenSSL names it; after the handshake
   int version_index() const;                                     // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
   // After the handshake: who made it, whose the records are from then on, and the group of the key exchange.
@@ -80,6 +85,9 @@ class TlsEngine {
   std::unique_ptr<OwnHandshake> answer(std::span<const std::uint8_t> message);
   std::unique_ptr<OwnHandshake> answer13(const PlainHello& hello, std::span<const std::uint8_t> message);
   bool honours(const Ticket& ticket);
+  TicketFate fate_of(const Ticket& ticket);
+  void asks_for(std::optional<std::string_view> server_name);
+  Ticketed ticketed(bool resumed) const;
   bool begin_openssl();
   Step shake();
   Step shake_ours();
@@ -111,6 +119,10 @@ class TlsEngine {
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
+  bool ticket_issued_ = false;
+  TicketFate ticket_fate_ = TicketFate::None;
+  std::int64_t authenticated_at_ = 0;  // of the ticket that was honoured
+  std::string server_name_;            // that the client asks for, in lower case; empty: none
   std::optional<Verdict> verdict_;
   Error error_{};
 };

@@ -18,9 +18,6 @@ namespace sallyport {
 
 namespace {
 
-// A ticket lives at most as long as the key it is sealed with has left when it is new.
-constexpr std::int64_t kLongest = TicketKeys::kLife - TicketKeys::kRotation;
-
 int data_index() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
@@ -143,7 +140,7 @@ void Resumption::install(SSL_CTX* context) {
   SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
   SSL_CTX_set_num_tickets(context, 1);
   SSL_CTX_set_max_early_data(context, 0);
-  SSL_CTX_set_timeout(context, static_cast<long>(kLongest));
+  SSL_CTX_set_timeout(context, static_cast<long>(max_age_));
   SSL_CTX_set_tlsext_ticket_key_evp_cb(context, &Resumption::ticket_key);
   SSL_CTX_set_session_ticket_cb(context, &Resumption::generate, &Resumption::decrypted, this);
 }
@@ -189,11 +186,16 @@ Resumption::Said Resumption::said(const Ticketed& ticketed, std::int64_t now) co
   Ticket ticket;
   ticket.listener = listener_;
   ticket.mutual = ticketed.mutual;
-  if (!ticketed.mutual) return {encode_ticket(ticket), kLongest};
+  ticket.server_name = ticketed.server_name;
+  ticket.authenticated_at = ticketed.authenticated_at != 0 ? ticketed.authenticated_at : now;
+  std::int64_t lifetime = std::min(max_age_, ticket.authenticated_at + max_age_ - now);
+  if (lifetime <= 0) return {};
+  if (!ticketed.mutual) return {encode_ticket(ticket), lifetime};
   if (ticketed.verdict == nullptr || !ticketed.verdict->admitted() || !ticketed.verdict->identity) return {};
   ticket.chain_id = ticketed.verdict->known ? ticketed.verdict->chain_id : 0;
+  ticket.epoch = ticketed.verdict->epoch;
   ticket.identity = ticketed.verdict->identity;
-  const std::int64_t lifetime = std::min(kLongest, ticket.identity->not_after - now);
+  lifetime = std::min(lifetime, ticket.identity->not_after - now);
   if (lifetime <= 0) return {};
   return {encode_ticket(ticket), lifetime};
 }
@@ -204,6 +206,7 @@ int Resumption::generate(SSL* ssl, void* self) {
   const Said said = resumption.said(TlsCallbacks::ticketed(ssl), std::time(nullptr));
   const bool replaced = resumption.replace_session(ssl, said.body, std::max<std::int64_t>(said.lifetime, 1));
   ERR_clear_error();
+  if (replaced && !said.body.empty()) TlsCallbacks::issued(ssl);
   return replaced ? 1 : 0;
 }
 
@@ -241,9 +244,10 @@ std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {
 }
 
 // What OpenSSL looks at, too, in ssl_get_prev_session() and tls_parse_ctos_psk() of its ssl/.
-std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std::int64_t now,
-                                       Secret256& secret) const {
+std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret,
+                                       TicketFate& fate) const {
   const SessionPtr session = opened_session(ticket, keys_, now);
+  fate = session ? TicketFate::OtherName : TicketFate::UnknownKey;
   if (!session || SSL_SESSION_get_protocol_version(session.get()) != TLS1_3_VERSION ||
       SSL_SESSION_get0_cipher(session.get()) != cipher_ ||
       SSL_SESSION_get_max_fragment_length(session.get()) != TLSEXT_max_fragment_length_DISABLED ||
@@ -254,20 +258,27 @@ std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std
   const unsigned char* id_context = SSL_SESSION_get0_id_context(session.get(), &id_length);
   const std::string_view context(reinterpret_cast<const char*>(id_context), id_length);
   const std::int64_t age = now - made_at(session.get());
-  if (context != id_context_ || age > SSL_SESSION_get_timeout(session.get())) return std::nullopt;
+  if (context != id_context_) return std::nullopt;
+  if (age > SSL_SESSION_get_timeout(session.get())) return fate = TicketFate::TooOld, std::nullopt;
   SSL_SESSION_get_master_key(session.get(), secret.data(), secret.size());
   return said_by(session.get());
+}
+
+bool Resumption::young(const Ticket& ticket, std::int64_t now) const {
+  return now - ticket.authenticated_at <= max_age_ && ticket.authenticated_at - now <= TicketKeys::kAhead;
 }
 
 bool Resumption::is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const {
   const SessionPtr session = opened_session(ticket, keys_, now);
   if (!session || now - made_at(session.get()) > SSL_SESSION_get_timeout(session.get())) return false;
   const auto said = said_by(session.get());
-  return said && said->mutual && said->identity;
+  return said && said->mutual && said->identity && young(*said, now);
 }
 
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
-  if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  if (status == SSL_TICKET_EMPTY) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  TlsCallbacks::declined(ssl, status == SSL_TICKET_NO_DECRYPT ? TicketFate::UnknownKey : TicketFate::OtherName);
+  if (status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
   if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_ABORT;
   // A ticket of another version is none. OpenSSL would go on with it, and end the handshake.
   if (SSL_SESSION_get_protocol_version(session) != SSL_version(ssl)) return SSL_TICKET_RETURN_IGNORE_RENEW;

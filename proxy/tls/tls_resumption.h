@@ -23,9 +23,15 @@ namespace sallyport {
 // Of one TlsContext, shared by all its SSL_CTX; lives as long as any connection made from them.
 class Resumption {
  public:
-  // `id_context`: the session id context of its SSL_CTX.
-  Resumption(const TicketKeys& keys, std::string listener, std::string id_context, SessionSwap& swap)
-      : keys_(keys), listener_(std::move(listener)), id_context_(std::move(id_context)), swap_(swap) {}
+  // `max_age`: for how many seconds after a full handshake it may be resumed. `id_context`: the session id context of
+  // its SSL_CTX.
+  Resumption(const TicketKeys& keys, std::string listener, std::int64_t max_age, std::string id_context,
+             SessionSwap& swap)
+      : keys_(keys),
+        listener_(std::move(listener)),
+        max_age_(max_age),
+        id_context_(std::move(id_context)),
+        swap_(swap) {}
   Resumption(const Resumption&) = delete;
   Resumption& operator=(const Resumption&) = delete;
 
@@ -42,8 +48,12 @@ class Resumption {
   std::optional<Issued> issue12(const Ticketed& ticketed, std::uint16_t suite, std::span<const std::uint8_t> master,
                                 std::int64_t now) const;
   // A TLS 1.3 ticket when it comes back: its resumption secret, and what it says. Nothing where it is not one, not of
-  // this listener and mode, or too old; the standing is not looked at.
-  std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret) const;
+  // this listener and mode, or its lifetime has ended, and then `fate` says so; all else that may stand against it is
+  // not looked at.
+  std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret,
+                             TicketFate& fate) const;
+  // Whether its last full handshake was at most `max_age` ago; one that is yet to come was before the clock was set.
+  bool young(const Ticket& ticket, std::int64_t now) const;
   // Whether it is a ticket of a device with a certificate, of either version, that is alive here. Nobody without such a
   // session can make one; who has seen one on the wire can send it again.
   bool is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const;
@@ -67,6 +77,7 @@ class Resumption {
 
   const TicketKeys& keys_;
   const std::string listener_;
+  const std::int64_t max_age_;
   const std::string id_context_;
   const SSL_CIPHER* cipher_ = nullptr;  // TLS_AES_128_GCM_SHA256
   SessionSwap& swap_;

@@ -83,7 +83,7 @@ class Admits : public Verifier {
  public:
   explicit Admits(const Certificate& certificate) : identity_(make_identity(certificate)) {}
   Verdict verify(const PeerChain&) override { return {.identity = identity_}; }
-  Verdict resume(const Identity& identity, std::uint64_t) override { return {.identity = identity}; }
+  Verdict resume(const Identity& identity, std::uint64_t, std::uint32_t) override { return {.identity = identity}; }
 
  private:
   const Identity identity_;

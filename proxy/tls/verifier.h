@@ -14,8 +14,11 @@ class Verifier {
  public:
   virtual ~Verifier() = default;
   virtual Verdict verify(const PeerChain& peer) = 0;
-  // Asked when a ticket came back: the device's standing now. Anything but admission declines the ticket.
-  virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/) { return {.reason = Reason::NotRegistered}; }
+  // Asked when a ticket came back: the device's standing now, and whether it was lost since `epoch` (Verdict::epoch).
+  // Anything but admission declines the ticket.
+  virtual Verdict resume(const Identity&, std::uint64_t /*chain_id*/, std::uint32_t /*epoch*/) {
+    return {.reason = Reason::NotRegistered};
+  }
 };
 
 // How a handshake ends that the verdict refused; with the words that `explain` has.

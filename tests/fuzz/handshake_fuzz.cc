@@ -35,7 +35,7 @@ class Yes final : public Verifier {
     ++asked;
     return admitted();
   }
-  Verdict resume(const Identity&, std::uint64_t) override {
+  Verdict resume(const Identity&, std::uint64_t, std::uint32_t) override {
     ++asked_to_resume;
     return admitted();
   }

@@ -30,7 +30,9 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   std::span<std::uint8_t> scratch() override { return scratch_; }
 
   Verdict decide(std::size_t, const PeerChain&) override { return verdict; }
-  Verdict resume(std::size_t, const Identity&, std::uint64_t) override { return {.reason = Reason::NotRegistered}; }
+  Verdict resume(std::size_t, const Identity&, std::uint64_t, std::uint32_t) override {
+    return {.reason = Reason::NotRegistered};
+  }
   Reason recheck(const Verdict& looked_at, std::int64_t now) override {
     ++rechecks;
     return standing == Reason::None && now > looked_at.good_until && ends_by_date ? Reason::Expired : standing;

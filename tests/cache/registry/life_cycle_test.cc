@@ -347,12 +347,11 @@ TEST_F(LifeCycle, AResumptionNeedsStandingNowThroughTheSameChain) {
   EXPECT_EQ(resumed(make_device("stranger", root_).certificate), Reason::NotRegistered);
   Identity expired = make_identity(device.certificate);
   expired.not_after = std::time(nullptr) - 1;
-  EXPECT_EQ(gate_->resume(expired, chain, *registrar_->ca_set(), {}, std::time(nullptr)).reason, Reason::Expired);
+  EXPECT_EQ(gate_->resume(expired, chain, cache_->epoch(), *registrar_->ca_set(), {}, std::time(nullptr)).reason,
+            Reason::Expired);
   Admits others;
   others.cas = {Digest{1}};
-  EXPECT_EQ(
-      gate_->resume(make_identity(device.certificate), chain, *registrar_->ca_set(), others, std::time(nullptr)).reason,
-      Reason::CaInactive)
+  EXPECT_EQ(resumed(device.certificate, chain, cache_->epoch(), others), Reason::CaInactive)
       << "the listener does not admit this CA";
   ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
   EXPECT_EQ(resumed(device.certificate, chain), Reason::DeviceInactive);

@@ -32,9 +32,10 @@ class LifeCycle : public RegistrarTest {
     return device;
   }
   Reason refused(const Certificate& leaf) { return ask(leaf).reason; }
-  // What a resumed session of a device would be told now.
-  Reason resumed(const Certificate& leaf, std::uint64_t chain = 0) {
-    return gate_->resume(make_identity(leaf), chain, *registrar_->ca_set(), {}, std::time(nullptr)).reason;
+  // What a resumed session of a device would be told now, by a ticket of now or of an earlier epoch.
+  Reason resumed(const Certificate& leaf, std::uint64_t chain = 0) { return resumed(leaf, chain, cache_->epoch()); }
+  Reason resumed(const Certificate& leaf, std::uint64_t chain, std::uint32_t epoch, const Admits& admits = {}) {
+    return gate_->resume(make_identity(leaf), chain, epoch, *registrar_->ca_set(), admits, std::time(nullptr)).reason;
   }
   Answer<DeviceRecord> set(const Certificate& leaf, DeviceStatus status) {
     return registrar_->set_device_status(leaf.fingerprint(), status, by_);

@@ -56,7 +56,7 @@ class Shards final : public ChangeSink {
 
 class RegistrarTest : public testing::Test {
  protected:
-  void open(RegistrarOptions options = {}, bool start = true) {
+  void open(RegistrarOptions options = {}, bool start = true, const StandingEpochs& last = {}) {
     auto opened = RegistryStore::open(dir_.path() + "/state", &env_);
     ASSERT_TRUE(opened) << opened.error().what;
     store_ = std::move(*opened);
@@ -64,7 +64,7 @@ class RegistrarTest : public testing::Test {
     chains_ = std::make_unique<ChainTable>();
     gate_ = std::make_unique<DeviceGate>(*cache_, *chains_, DeviceGate::AskedBy::Others);
     registrar_ = std::make_unique<Registrar>(*store_, *cache_, *chains_, shards_, options, log_);
-    const auto warmed = registrar_->warm();
+    const auto warmed = registrar_->warm(last);
     ASSERT_TRUE(warmed) << warmed.error().what;
     if (start) registrar_->start();
   }

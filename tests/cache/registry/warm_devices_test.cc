@@ -34,7 +34,7 @@ DeviceRow row_of(std::uint64_t device) {
   DeviceRow row;
   row.status = static_cast<DeviceStatus>(1 + device % 4);
   row.chain = device % 3 == 0 ? kOtherChain : kChain;
-  row.seen_day = static_cast<std::uint32_t>(device % 20'000);
+  row.seen_day = static_cast<std::uint16_t>(device % 2'000);
   row.not_after = kNow + static_cast<std::int64_t>(device % 10) * 86400;
   row.name = name_of(device);
   return row;
@@ -48,7 +48,7 @@ struct WarmDevices : ::testing::Test {
       record.cas = {id_of(id)};
       chains.add(id, record);
     }
-    chains.forget(kForgotten);
+    chains.forget(kForgotten, 0);
   }
 
   void open() {

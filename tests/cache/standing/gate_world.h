@@ -122,8 +122,9 @@ class GateWorld {
       const auto owner = now_registered.find(record->cas.front());
       auto window = owner ? now_registered.window(*owner, std::time(nullptr)) : std::nullopt;
       if (window) window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);
-      chains_.set(id, window);
+      chains_.set(id, window, window ? 0 : cache_.lose());
     }
+    cache_.raise_epoch();
   }
 
   std::vector<CaEntry> entries_;

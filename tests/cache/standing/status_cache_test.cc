@@ -25,7 +25,7 @@ DeviceKey key_of(const StatusCache& cache, std::uint64_t n) {
 
 // A state from which a reader can tell whether it belongs to the device it asked for.
 SlotState state_of(std::uint64_t n) {
-  return {static_cast<std::uint32_t>(n), static_cast<std::uint8_t>(1 + n % 4), static_cast<std::uint16_t>(n % 30'000)};
+  return {static_cast<std::uint32_t>(n), static_cast<std::uint8_t>(1 + n % 4), static_cast<std::uint16_t>(n % 2'000)};
 }
 
 TEST(StatusCache, FindsWhatWasPutThroughGrowth) {
@@ -106,6 +106,119 @@ TEST(StatusCache, ReadersSeeWholeSlotsWhileTheWriterWrites) {
   EXPECT_GT(cache.retired_bytes(), 0U);
   cache.reclaim();
   EXPECT_EQ(cache.retired_bytes(), 0U);
+}
+
+constexpr std::uint8_t kActive = 1, kInactive = 2, kPending = 3, kRevoked = 4;
+
+TEST(StatusCache, EveryLossOfADeviceIsOfTheNextEpoch) {
+  StatusCache cache;
+  const DeviceKey device = key_of(cache, 1), other = key_of(cache, 2);
+  const auto epoch_of = [&](const DeviceKey& key) { return cache.find(key)->epoch; };
+  cache.put(device, {7, kPending, 3});
+  cache.put(other, {7, kActive, 3});
+  cache.put(device, {7, kActive, 3});
+  cache.raise_epoch();
+  EXPECT_EQ(cache.epoch(), 0U) << "nothing was lost";
+  for (const std::uint8_t to : {kInactive, kPending, kRevoked}) {
+    cache.put(device, {7, kActive, 3});
+    EXPECT_EQ(cache.epoch_with(device, {7, to, 3}), cache.epoch() + 1);
+    cache.put(device, {7, to, 3});
+    const std::uint32_t lost_in = epoch_of(device);
+    EXPECT_EQ(lost_in, cache.epoch() + 1) << "seen before the epoch is raised";
+    cache.put(device, {7, kActive, 4});
+    EXPECT_EQ(epoch_of(device), lost_in) << "gaining it again changes nothing";
+    cache.raise_epoch();
+    EXPECT_EQ(cache.epoch(), lost_in);
+  }
+  cache.put(device, {8, kActive, 4});
+  EXPECT_EQ(epoch_of(device), 3U) << "another chain, which is no loss of its own";
+  EXPECT_EQ(epoch_of(other), 0U);
+  cache.remove(device);
+  cache.raise_epoch();
+  EXPECT_EQ(cache.epoch(), 4U);
+  cache.put(device, {7, kActive, 0});
+  EXPECT_EQ(epoch_of(device), 4U) << "forgotten and registered anew";
+  EXPECT_EQ(cache.find(device)->chain, 7U);
+}
+
+TEST(StatusCache, SlotsKeepTheirEpochsThroughGrowth) {
+  StatusCache cache;
+  cache.begin(5'000'000);
+  for (std::uint64_t n = 0; n < 5'000; ++n) {
+    cache.restore(key_of(cache, n), {(1U << 22) - 1, kActive, 1'999, static_cast<std::uint32_t>(n * 1'000)});
+  }
+  for (std::uint64_t n = 0; n < 5'000; ++n) {
+    const auto found = cache.find(key_of(cache, n));
+    ASSERT_EQ(found->epoch, n * 1'000);
+    ASSERT_EQ(found->chain, (1U << 22) - 1);
+    ASSERT_EQ(found->seen_day, 1'999);
+    ASSERT_TRUE(found->seen_on(1'999));
+    ASSERT_TRUE(SlotState{.seen_day = found->seen_day}.seen_on(1'999 + 2'048 * 3));
+    ASSERT_FALSE(found->seen_on(2'000));
+  }
+  cache.restore(key_of(cache, 1), {1, kActive, 0, 5'000'001});
+  EXPECT_EQ(cache.find(key_of(cache, 1))->epoch, 0U) << "of a process none of whose tickets is honoured";
+}
+
+// Nothing wraps: who is lost in the last epoch is lost in it for ever, and nobody's ticket of it is honoured.
+TEST(StatusCache, TheLastEpochIsNeverLeft) {
+  StatusCache cache;
+  cache.begin(StatusCache::kLastEpoch - 1);
+  const DeviceKey device = key_of(cache, 1);
+  for (int round = 0; round < 3; ++round) {
+    cache.put(device, {7, kActive, 0});
+    cache.put(device, {7, kInactive, 0});
+    cache.raise_epoch();
+    EXPECT_EQ(cache.epoch(), StatusCache::kLastEpoch);
+    EXPECT_EQ(cache.find(device)->epoch, StatusCache::kLastEpoch);
+    EXPECT_EQ(cache.find(device)->chain, 7U);
+  }
+}
+
+// What a shard does beside the registrar: it reads the epoch, then the slot, and the slot says at last what was lost by
+// then. A verdict of before a loss never says the epoch behind it.
+TEST(StatusCache, NoVerdictOfBeforeALossSaysTheEpochBehindIt) {
+  StatusCache cache;
+  constexpr std::uint64_t kDevices = 50;
+  for (std::uint64_t n = 0; n < kDevices; ++n) cache.put(key_of(cache, n), {1, kActive, 0});
+  std::array<std::atomic<std::uint64_t>, kDevices> losses{};  // begun and ended: odd while one is under way
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> wrong{0}, looked{0};
+  std::vector<std::thread> readers;
+  for (std::uint64_t reader = 0; reader < 3; ++reader) {
+    readers.emplace_back([&, reader] {
+      for (std::uint64_t n = reader; !stop; n = (n * 7 + 3) % kDevices) {
+        const std::uint64_t before = losses[n].load();
+        const std::uint32_t epoch = cache.epoch();
+        const auto then = cache.find(key_of(cache, n));
+        if (!then || then->status != kActive) continue;
+        std::this_thread::yield();
+        // A ticket of that verdict comes back, some losses later.
+        const std::uint64_t since = losses[n].load();
+        const auto now = cache.find(key_of(cache, n));
+        const bool honoured = now && now->status == kActive && now->epoch <= epoch;
+        const bool surely_lost = since / 2 > (before + 1) / 2;  // one that began and ended in between
+        if (honoured && surely_lost) ++wrong;
+        ++looked;
+      }
+    });
+  }
+  for (std::uint64_t round = 0; round < 20'000 || looked < 1'000; ++round) {
+    const std::uint64_t n = round % kDevices;
+    ++losses[n];
+    if (round % 3 == 0) {
+      cache.remove(key_of(cache, n));
+    } else {
+      cache.put(key_of(cache, n), {1, kInactive, 0});
+    }
+    if (round % 2 == 0) cache.raise_epoch();
+    cache.put(key_of(cache, n), {1, kActive, 0});
+    if (round % 2 != 0) cache.raise_epoch();
+    ++losses[n];
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0U);
 }
 
 TEST(StatusCache, NothingIsFreedWhileAVisitorIsInside) {

@@ -353,6 +353,29 @@ TEST(Config, AListenerFollowsTheProxysTlsEngineUnlessItSaysOtherwise) {
   EXPECT_EQ(engine("", "tls_engine = \"openssl\""), TlsMadeBy::Openssl);
 }
 
+TEST(Settings, ADurationMayHaveBounds) {
+  const auto problem = [](const char* age) {
+    std::string text(kSmallest);
+    text.replace(text.find("name = \"mqtts\""), 0, "resumption_max_age = \"" + std::string(age) + "\"\n");
+    const ConfigReport report = parse_config(text, "x.toml");
+    return report.problems.empty() ? std::string() : report.problems.front().message;
+  };
+  EXPECT_EQ(problem("7d"), "");
+  EXPECT_EQ(problem("1s"), "");
+  EXPECT_EQ(problem("169h"), "'listener.resumption_max_age' must be between 1s and 7d");
+  EXPECT_EQ(problem("999ms"), "'listener.resumption_max_age' must be between 1s and 7d");
+  EXPECT_NE(problem("0s"), "");
+}
+
+TEST(Settings, TicketKeysAreNotKeptUnencrypted) {
+  const std::string text = std::string(kSmallest) + "[proxy]\nkeep_ticket_keys = true\n";
+  const ConfigReport report = parse_config(text, "x.toml");
+  ASSERT_EQ(report.problems.size(), 1U);
+  EXPECT_THAT(report.problems.front().message, testing::HasSubstr("needs 'registry.key_file'"));
+  EXPECT_THAT(parse_config(text + "[registry]\nkey_file = \"k\"\n", "x.toml").problems, IsEmpty());
+  EXPECT_FALSE(parse_config(kSmallest, "x.toml").config.keep_ticket_keys) << "off by default";
+}
+
 TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
   // Of a file that says only what it must.
   std::map<std::string, std::string> before;
@@ -366,6 +389,7 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
     // These two go together.
     if (each.name == "admin.certificate") text += "key = \"k\"\n";
     if (each.name == "admin.key") text += "certificate = \"c\"\n";
+    if (each.name == "proxy.keep_ticket_keys") text += "[registry]\nkey_file = \"k\"\n";
     // The one adds to the other.
     if (each.name == "upstream.proxy_protocol_certificate") text += "proxy_protocol = true\n";
     const ConfigReport report = parse_config(text, "x.toml");
@@ -379,7 +403,8 @@ TEST(Settings, EveryRowIsReadIntoItsOwnMember) {
       const bool goes_along =
           (key.substr(0, 6) == "admin." && (other == "admin.key" || other == "admin.certificate")) ||
           (key == "upstream.proxy_protocol_certificate" && other == "upstream.proxy_protocol") ||
-          (key == "proxy.tls_engine" && other == "listener.tls_engine");
+          (key == "proxy.tls_engine" && other == "listener.tls_engine") ||
+          (key == "proxy.keep_ticket_keys" && other == "registry.key_file");
       if (other != key && !goes_along) {
         EXPECT_EQ(after.at(other), value) << "two rows lead to one member: " << other;
       }

@@ -106,8 +106,8 @@ TEST_F(Tls13Resumption, OnlyADevicesTicketGoesFirst) {
   EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(16), now)) << "the name of the key is no secret";
   EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(kept.ticket.size() - 1), now));
   EXPECT_FALSE(context.is_devices_ticket({}, now));
-  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 23 * 3600 + 1800)) << "its key is alive yet";
-  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 25 * 3600));
+  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 24 * 3600 + 1800)) << "its key is alive yet";
+  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 26 * 3600));
   for (std::size_t i = 16; i < kept.ticket.size(); i += 7) {
     Bytes forged = kept.ticket;
     forged[i] ^= 1;
@@ -117,11 +117,18 @@ TEST_F(Tls13Resumption, OnlyADevicesTicketGoesFirst) {
 
 // RFC 6066, section 3.
 TEST_F(Tls13Resumption, AServerNameIsNotAcknowledged) {
-  const KeptTicket kept = first();
   start_over();
   Hello hello(peer.share());
   hello.add(0, vector_of(join({{0}, vector_of({'x'}, 2)}), 2));
-  ASSERT_EQ(begin(peer.offer(hello, kept)), Step::WantInput);
+  hello.add(45, vector_of({1}, 1));
+  greet(hello);
+  prove();
+  const auto kept = take();
+  ASSERT_TRUE(kept);
+  start_over();
+  Hello again(peer.share());
+  again.add(0, vector_of(join({{0}, vector_of({'X'}, 2)}), 2));
+  ASSERT_EQ(begin(peer.offer(again, *kept)), Step::WantInput);
   ASSERT_TRUE(peer.hear(output.bytes()));
   ASSERT_EQ(peer.heard.size(), kResumed);
   EXPECT_EQ(peer.heard[1], message_of(8, {0, 0}));
@@ -259,14 +266,16 @@ TEST_F(Tls13Resumption, ATicketLivesAsLongAsItSays) {
   const KeptTicket kept = first();
   const Resumption& resumption = *server.context().resumption();
   Secret256 secret;
-  const std::int64_t life = TicketKeys::kLife - TicketKeys::kRotation;
-  const auto ticket = resumption.open(kept.ticket, now + life, secret);
+  TicketFate fate = TicketFate::None;
+  const std::int64_t life = 24 * 3600;
+  const auto ticket = resumption.open(kept.ticket, now + life, secret, fate);
   ASSERT_TRUE(ticket);
   EXPECT_EQ(ticket->listener, "test");
   EXPECT_EQ(ticket->identity->fingerprint, device.certificate.fingerprint());
   EXPECT_EQ(Bytes(secret.begin(), secret.end()), kept.secret);
   ASSERT_TRUE(keys.find(std::span(kept.ticket).first(16), now + life + 5)) << "its key lives on";
-  EXPECT_FALSE(resumption.open(kept.ticket, now + life + 5, secret));
+  EXPECT_FALSE(resumption.open(kept.ticket, now + life + 5, secret, fate));
+  EXPECT_EQ(fate, TicketFate::TooOld);
 }
 
 TEST_F(Tls13Resumption, TheFinishedIsStillAskedFor) {

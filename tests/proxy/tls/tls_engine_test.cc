@@ -8,6 +8,7 @@
 #include "cache/crypto/openssl_insides.h"
 #include "proxy/tls/client_hello.h"
 #include "proxy/tls/ticket_keys.h"
+#include "tests/proxy/tls/changed_ticket.h"
 #include "tests/proxy/tls/joined.h"
 #include "tests/proxy/tls/tls_client.h"
 #include "tests/proxy/tls/tls_server.h"
@@ -219,8 +220,6 @@ TEST_P(Versions, OurCloseNotifyReachesTheClientOnce) {
   EXPECT_TRUE(joined.client.closed());
 }
 
-using SessionPtr = std::unique_ptr<SSL_SESSION, decltype([](SSL_SESSION* session) { SSL_SESSION_free(session); })>;
-
 // A whole connection, and what the client could resume it by.
 SessionPtr first_session(Server& server, Verifier* verifier, const TlsClient::Options& options) {
   Joined first(server, verifier, options);
@@ -246,6 +245,8 @@ class Resuming : public Versions {
     joined.client.close();
     return yes;
   }
+
+  void newer_key() { keys.adopt(keys.alive(now), now); }
 
   const std::int64_t now = std::time(nullptr);
   TicketKeys keys{now};
@@ -398,7 +399,7 @@ TEST_P(Resuming, KeysRotateAndDieAfterADay) {
   for (int hour = 1; hour < 5; ++hour) keys.rotate(now + hour * 3600);
   EXPECT_TRUE(reused(*again(server, &verifier, session.get()))) << "an older key is still good";
   for (int hour = 5; hour < 40; ++hour) keys.rotate(now + hour * 3600);
-  EXPECT_FALSE(reused(*again(server, &verifier, session.get()))) << "its slot was given to another key";
+  EXPECT_FALSE(reused(*again(server, &verifier, session.get()))) << "its life has ended";
   TicketKeys others(now);
   Server stranger;
   stranger.tickets = &others;
@@ -432,16 +433,161 @@ TEST_P(Resuming, EnginesOutliveTheirContext) {
   EXPECT_TRUE(joined.client_done);
 }
 
-TEST(TicketKeys, RotateHourlyAndAreForgottenAfterADay) {
-  TicketKeys keys(1'000'000);
-  const auto first = keys.newest(1'000'000);
-  ASSERT_TRUE(first);
-  keys.rotate(1'000'000 + 3599);
-  EXPECT_EQ(keys.newest(1'000'000 + 3599)->name, first->name);
-  keys.rotate(1'000'000 + 3600);
-  EXPECT_NE(keys.newest(1'000'000 + 3600)->name, first->name);
-  EXPECT_TRUE(keys.find(first->name, 1'000'000 + 24 * 3600 - 1));
-  EXPECT_FALSE(keys.find(first->name, 1'000'000 + 24 * 3600));
+// Whatever is resumed in between, and with whichever tickets: the last full handshake counts.
+TEST_P(Resuming, AChainOfResumptionsEndsAtTheLongestAge) {
+  Server server;
+  server.tickets = &keys;
+  server.config.resumption_max_age = std::chrono::hours(8);
+  Says verifier(Reason::None);
+  const auto fresh = first_session(server, &verifier, client(&device));
+  EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(fresh.get()), 8U * 3600);
+  EXPECT_GE(SSL_SESSION_get_ticket_lifetime_hint(fresh.get()), 8U * 3600 - 60);
+  const std::int64_t authenticated_at = now - 8 * 3600 + 600;
+  auto session =
+      with_changed_ticket(fresh.get(), keys, now, [&](Ticket& said) { said.authenticated_at = authenticated_at; });
+  for (int round = 0; round < 3; ++round) {
+    newer_key();  // so that TLS 1.2 gets a new ticket, too
+    auto joined = again(server, &verifier, session.get());
+    ASSERT_EQ(last_step, Step::Done);
+    EXPECT_EQ(joined->engine.ticket_fate(), TicketFate::Resumed);
+    EXPECT_TRUE(joined->engine.ticket_issued());
+    ASSERT_TRUE(reused(*joined));
+    session.reset(SSL_get1_session(joined->client.ssl()));
+    EXPECT_EQ(said_in(session.get(), keys, now).authenticated_at, authenticated_at) << round;
+    EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(session.get()), 600U) << round;
+  }
+  EXPECT_EQ(verifier.asked, 1);
+  // A shorter age is in force at once: another context, as after a reload.
+  Server shorter;
+  shorter.tickets = &keys;
+  shorter.config.resumption_max_age = std::chrono::hours(7);
+  auto joined = again(shorter, &verifier, session.get());
+  EXPECT_EQ(joined->engine.ticket_fate(), TicketFate::TooOld);
+  EXPECT_FALSE(reused(*joined));
+  EXPECT_EQ(last_step, Step::Done);
+  EXPECT_EQ(verifier.asked, 2) << "the certificate was asked for and decided on again";
+  EXPECT_TRUE(joined->engine.ticket_issued());
+  const SessionPtr renewed(SSL_get1_session(joined->client.ssl()));
+  EXPECT_GE(said_in(renewed.get(), keys, now).authenticated_at, now) << "a full handshake begins anew";
+}
+
+TEST_P(Resuming, ATicketOfTheFutureIsDeclined) {
+  Server server;
+  server.tickets = &keys;
+  Says verifier(Reason::None);
+  const auto session = first_session(server, &verifier, client(&device));
+  const auto shifted = [&](std::int64_t by) {
+    return with_changed_ticket(session.get(), keys, now, [&](Ticket& said) { said.authenticated_at += by; });
+  };
+  EXPECT_TRUE(reused(*again(server, &verifier, shifted(50).get()))) << "clocks of threads, and a small step";
+  auto joined = again(server, &verifier, shifted(1000).get());
+  EXPECT_FALSE(reused(*joined)) << "the clock was set back: its age cannot be told";
+  EXPECT_EQ(joined->engine.ticket_fate(), TicketFate::TooOld);
+  EXPECT_FALSE(reused(*again(server, &verifier, shifted(INT64_MAX / 2).get())));
+  EXPECT_FALSE(reused(*again(server, &verifier, shifted(-24 * 3600 - 5).get())));
+  EXPECT_EQ(last_step, Step::Done);
+}
+
+TEST_P(Resuming, AOneWayListenersTicketsAgeAsWell) {
+  Server server;
+  server.tickets = &keys;
+  server.config.auth = AuthMode::OneWay;
+  const auto session = first_session(server, nullptr, client(nullptr));
+  const auto aged = [&](std::int64_t by) {
+    return with_changed_ticket(session.get(), keys, now, [&](Ticket& said) { said.authenticated_at -= by; });
+  };
+  newer_key();
+  auto joined = again(server, nullptr, aged(24 * 3600 - 600).get(), false);
+  ASSERT_TRUE(reused(*joined));
+  const SessionPtr next(SSL_get1_session(joined->client.ssl()));
+  EXPECT_LT(said_in(next.get(), keys, now).authenticated_at, now - 23 * 3600);
+  EXPECT_LE(SSL_SESSION_get_ticket_lifetime_hint(next.get()), 600U);
+  EXPECT_FALSE(reused(*again(server, nullptr, aged(24 * 3600 + 5).get(), false)));
+}
+
+TEST_P(Resuming, ATicketSaysTheEpochOfItsVerdict) {
+  Server server;
+  server.tickets = &keys;
+  Says verifier(Reason::None);
+  verifier.epoch = 77;
+  auto session = first_session(server, &verifier, client(&device));
+  verifier.epoch = 0xABCDEF0;
+  newer_key();
+  auto joined = again(server, &verifier, session.get());
+  ASSERT_TRUE(reused(*joined));
+  EXPECT_EQ(verifier.came_back_epoch, 77U);
+  session.reset(SSL_get1_session(joined->client.ssl()));
+  EXPECT_TRUE(reused(*again(server, &verifier, session.get())));
+  EXPECT_EQ(verifier.came_back_epoch, 0xABCDEF0U) << "its standing was looked up again: that counts";
+}
+
+// RFC 6066, section 3.
+TEST_P(Resuming, ATicketIsOfOneServerName) {
+  Server server;
+  server.tickets = &keys;
+  server.add("DNS:one.example", Kind::P256);
+  server.add("DNS:two.example", Kind::P256);
+  Says verifier(Reason::None);
+  TlsClient::Options options = client(&device);
+  options.server_name = "One.example";
+  const auto named = first_session(server, &verifier, options);
+  const auto nameless = first_session(server, &verifier, client(&device));
+  const auto comes_back = [&](const SSL_SESSION* session, const std::string& name) {
+    TlsClient::Options its = client(&device);
+    its.server_name = name;
+    Joined joined(server, &verifier, its);
+    // Of the session a client of OpenSSL's offers the name it was made with: a copy without one is asked for here.
+    const SessionPtr copy(SSL_SESSION_dup(session));
+    SSL_SESSION_set1_hostname(copy.get(), nullptr);
+    SSL_set_session(joined.client.ssl(), copy.get());
+    EXPECT_EQ(joined.shake(), Step::Done) << joined.engine.error().what;
+    joined.client.receive();
+    const bool yes = joined.engine.resumed();
+    EXPECT_EQ(joined.engine.ticket_fate(), yes ? TicketFate::Resumed : TicketFate::OtherName);
+    joined.client.close();
+    return yes;
+  };
+  EXPECT_TRUE(comes_back(named.get(), "one.EXAMPLE"));
+  EXPECT_FALSE(comes_back(named.get(), "two.example"));
+  EXPECT_FALSE(comes_back(named.get(), ""));
+  EXPECT_TRUE(comes_back(nameless.get(), ""));
+  EXPECT_FALSE(comes_back(nameless.get(), "one.example"));
+}
+
+TEST_P(Resuming, WhatBecameOfATicketIsTold) {
+  Server server, stranger, elsewhere;
+  TicketKeys others(now);
+  server.tickets = elsewhere.tickets = &keys;
+  elsewhere.config.name = "elsewhere";
+  stranger.tickets = &others;
+  Says verifier(Reason::None);
+  Joined first(server, &verifier, client(&device));
+  ASSERT_EQ(first.shake(), Step::Done);
+  EXPECT_EQ(first.engine.ticket_fate(), TicketFate::None);
+  EXPECT_TRUE(first.engine.ticket_issued());
+  first.client.receive();
+  first.client.close();
+  const SessionPtr session(SSL_get1_session(first.client.ssl()));
+  const auto fate = [&](Server& at) {
+    const SessionPtr copy(SSL_SESSION_dup(session.get()));  // OpenSSL's client uses one of TLS 1.3 once
+    const auto joined = again(at, &verifier, copy.get());
+    EXPECT_EQ(last_step, Step::Done);
+    EXPECT_EQ(reused(*joined), joined->engine.ticket_fate() == TicketFate::Resumed);
+    return joined->engine.ticket_fate();
+  };
+  EXPECT_EQ(fate(server), TicketFate::Resumed);
+  EXPECT_EQ(fate(stranger), TicketFate::UnknownKey);
+  EXPECT_EQ(fate(elsewhere), TicketFate::OtherName);
+  verifier.on_resume = Reason::DeviceInactive;
+  EXPECT_EQ(fate(server), TicketFate::NoStanding);
+  verifier.on_resume = Reason::None;
+  EXPECT_EQ(fate(server), TicketFate::Resumed);
+  keys.drop(now);
+  EXPECT_EQ(fate(server), TicketFate::UnknownKey);
+  Server without;
+  const auto joined = again(without, &verifier, session.get());
+  EXPECT_FALSE(reused(*joined));
+  EXPECT_FALSE(joined->engine.ticket_issued());
 }
 
 // `resumption = false`: no ticket is sent, no id is remembered, and a session offered again leads to a full

@@ -33,10 +33,12 @@ class Says final : public Verifier {
     if (not_after) verdict.identity->not_after = *not_after;
     verdict.known = true;
     verdict.chain_id = 7;
+    verdict.epoch = epoch;
     return verdict;
   }
-  Verdict resume(const Identity& identity, std::uint64_t chain_id) override {
+  Verdict resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t ticket_epoch) override {
     ++asked_to_resume;
+    came_back_epoch = ticket_epoch;
     came_back = identity;
     came_back_chain = chain_id;
     Verdict verdict;
@@ -44,6 +46,7 @@ class Says final : public Verifier {
     verdict.identity = identity;
     verdict.known = true;
     verdict.chain_id = chain_id;
+    verdict.epoch = epoch;
     return verdict;
   }
   int asked = 0, asked_to_resume = 0;
@@ -53,6 +56,7 @@ class Says final : public Verifier {
   Reason on_resume = Reason::None;
   Identity came_back;
   std::uint64_t came_back_chain = 0;
+  std::uint32_t epoch = 5, came_back_epoch = 0;
 
  private:
   Reason reason_;
