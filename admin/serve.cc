@@ -377,7 +377,7 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
-  if (const std::string flaw = key_memory_flaw(KeyMemory::state()); !flaw.empty()) {
+  if (const std::string flaw = KeyMemory::flaw_not_said_yet(); !flaw.empty()) {
     main_log.warn("key-memory", {{"what", flaw}});
   }
   auto trusted = trusted_cas(report.config.registry);

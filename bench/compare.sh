@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sallyport beside HAProxy, nginx, hitch and Mosquitto, under the same load on this machine: installs them, builds,
-# measures, writes build/compare/RESULTS.md; with --record bench/RESULTS.md. --quick takes 5 minutes after the build, the full run up to 45. --help says more.
+# measures, writes build/compare/RESULTS.md; with --record bench/RESULTS.md. --quick takes 6 minutes after the build, the full run up to 45. --help says more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=deploy/packages.sh

@@ -13,6 +13,7 @@
 
 #include "bench/gate_registry.h"
 #include "cache/crypto/light_parsing.h"
+#include "cache/crypto/locked_memory.h"
 #include "proxy/tls/ticket_keys.h"
 #include "proxy/tls/tls_context.h"
 #include "proxy/tls/tls_engine.h"
@@ -20,7 +21,11 @@
 
 namespace sallyport::bench {
 
-// The first to use OpenSSL, as in `serve`.
+// As in main(), and then the first to use OpenSSL, as in `serve`.
+inline const bool key_memory_first = [] {
+  KeyMemory::install();
+  return true;
+}();
 inline const OSSL_LIB_CTX* const light_first = light_parsing_context();
 
 // Seconds of CPU this thread spent between begin() and end(), summed.

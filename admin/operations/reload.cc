@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cache/base/file.h"
+#include "cache/crypto/locked_memory.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/x509/ca_rules.h"
 #include "proxy/config/settings.h"
@@ -91,6 +92,9 @@ void Reload::run() {
   if (const auto applied = apply(report.config); !applied) {
     main_log_.error("reload", {{"what", "nothing has changed"}, {"why", applied.error().what}});
     return;
+  }
+  if (const std::string flaw = KeyMemory::flaw_not_said_yet(); !flaw.empty()) {
+    main_log_.warn("key-memory", {{"what", flaw}});
   }
   for (const std::string& key : restart) {
     main_log_.warn("reload", {{"what", "needs a restart"}, {"key", key}});

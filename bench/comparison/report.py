@@ -77,7 +77,8 @@ def openssl_rows(rows):
         best = min(rivals, key=rivals.get)
         ratio = own / rivals[best] if rivals[best] > 0 else 1.0
         word = "**behind**" if ratio > 1 + NOISE else "level" if ratio > 1 - NOISE else "ahead"
-        lines.append(f"| {row['title']}, {row['unit']} | {shown(own)} | {shown(rivals[best])} ({best}) | {ratio:.2f} | {word} |")
+        lines.append(f"| {row['title']}, {row['unit']} | {shown(own)} | {shown(rivals[best])} ({best}) | {ratio:.2f} "
+                     f"| {word} |")
     if not lines:
         return []
     return ["", "## Sallyport by OpenSSL alone", "",

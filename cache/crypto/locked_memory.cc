@@ -29,6 +29,11 @@ constexpr std::size_t kClasses = 10;  // 32 bytes to 16 KiB, by powers of two
 static_assert(kSmallest << (kClasses - 1) == kLargest);
 
 constinit thread_local unsigned scopes = 0;
+constinit std::uintptr_t base = 0;  // of what is reserved; before any thread
+
+bool in_arena(const void* at) {
+  return reinterpret_cast<std::uintptr_t>(at) - base < kReserved;
+}
 
 std::size_t class_of(std::size_t bytes) {
   return bytes <= kSmallest ? 0 : static_cast<std::size_t>(std::bit_width(bytes - 1)) - 5;
@@ -40,10 +45,9 @@ class Arena {
   bool reserve() {
     void* at = ::mmap(nullptr, kReserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) return false;
-    base_ = reinterpret_cast<std::uintptr_t>(at);
+    base = reinterpret_cast<std::uintptr_t>(at);
     return true;
   }
-  bool holds(const void* at) const { return reinterpret_cast<std::uintptr_t>(at) - base_ < kReserved && base_ != 0; }
   // Null where it is too large, or where there is no more.
   void* take(std::size_t bytes) {
     if (bytes > kLargest) return nullptr;
@@ -72,7 +76,7 @@ class Arena {
     used_.fetch_sub(room, std::memory_order_relaxed);
   }
   KeyMemory::State state() const {
-    return {base_ != 0, not_locked_.load(std::memory_order_relaxed), overflows_.load(std::memory_order_relaxed),
+    return {base != 0, not_locked_.load(std::memory_order_relaxed), overflows_.load(std::memory_order_relaxed),
             used_.load(std::memory_order_relaxed)};
   }
 
@@ -86,18 +90,17 @@ class Arena {
   Block* fresh(std::size_t bytes) {
     if (taken_ + bytes > open_) {
       if (open_ + kStep > kReserved) return nullptr;
-      void* at = reinterpret_cast<void*>(base_ + open_);
+      void* at = reinterpret_cast<void*>(base + open_);
       if (::mprotect(at, kStep, PROT_READ | PROT_WRITE) != 0) return nullptr;
       ::madvise(at, kStep, MADV_DONTDUMP);
       if (::mlock(at, kStep) != 0 && not_locked_.load(std::memory_order_relaxed) == 0) not_locked_ = errno;
       open_ += kStep;
     }
-    auto* block = new (reinterpret_cast<void*>(base_ + taken_)) Block;
+    auto* block = new (reinterpret_cast<void*>(base + taken_)) Block;
     taken_ += bytes;
     return block;
   }
 
-  std::uintptr_t base_ = 0;
   std::mutex mutex_;
   std::size_t open_ = 0, taken_ = 0;
   std::array<Block*, kClasses> free_{};
@@ -113,7 +116,9 @@ Arena& arena() {
 }
 Arena* installed = nullptr;
 
+// As CRYPTO_malloc() and CRYPTO_realloc() answer by themselves: nothing for no bytes.
 void* allocate(std::size_t bytes, const char*, int) {
+  if (bytes == 0) return nullptr;
   if (scopes != 0) {
     if (void* at = installed->take(bytes)) return at;
   }
@@ -121,14 +126,15 @@ void* allocate(std::size_t bytes, const char*, int) {
 }
 
 void release(void* at, const char*, int) {
-  if (installed->holds(at)) return installed->give_back(at);
+  if (in_arena(at)) return installed->give_back(at);
   if (scopes != 0 && at != nullptr) OPENSSL_cleanse(at, ::malloc_usable_size(at));
   std::free(at);
 }
 
 void* reallocate(void* at, std::size_t bytes, const char* file, int line) {
   if (at == nullptr) return allocate(bytes, file, line);
-  const bool ours = installed->holds(at);
+  if (bytes == 0) return release(at, file, line), nullptr;
+  const bool ours = in_arena(at);
   if (!ours && scopes == 0) return std::realloc(at, bytes);
   // realloc(3) leaves behind what it moves away from.
   const std::size_t room = ours ? Arena::room(at) : ::malloc_usable_size(at);
@@ -160,7 +166,13 @@ KeyMemory::State KeyMemory::state() {
 }
 
 bool KeyMemory::holds(const void* at) {
-  return installed != nullptr && installed->holds(at);
+  return installed != nullptr && in_arena(at);
+}
+
+std::string KeyMemory::flaw_not_said_yet() {
+  static std::atomic<bool> said{false};
+  std::string flaw = key_memory_flaw(state());
+  return flaw.empty() || said.exchange(true) ? std::string() : flaw;
 }
 
 std::string key_memory_flaw(const KeyMemory::State& state) {

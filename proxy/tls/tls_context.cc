@@ -180,6 +180,7 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
     }
     if (!use(context.get(), primary, credentials)) return openssl_refusal("listener " + listener.name);
     TlsCallbacks::install(context.get(), auth == AuthMode::Mutual);
+    SSL_CTX_set_read_ahead(context.get(), alone ? 1 : 0);  // take_over() needs what came behind a handshake
     if (made->resumption) made->resumption->install(context.get());
     for (const std::string& name : primary.names) made->names.add(name, contexts.size());
     made->leaves.push_back(primary.chain.front());

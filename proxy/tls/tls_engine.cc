@@ -433,7 +433,7 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
 
 bool TlsEngine::drained() const {
   if (records_.active()) return !input_.ended() && records_.missing(input_.lent()) > 0;
-  return ssl_ != nullptr && input_.empty() && !input_.ended() && SSL_pending(ssl_) == 0;
+  return ssl_ != nullptr && input_.empty() && !input_.ended() && SSL_has_pending(ssl_) == 0;
 }
 
 std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {

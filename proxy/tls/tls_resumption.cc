@@ -31,46 +31,6 @@ std::int64_t made_at(const SSL_SESSION* session) {
 #endif
 }
 
-// DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
-// SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
-Wiped without_certificate(const Wiped& der) {
-  constexpr unsigned char kSequence = 0x30, kTwoBytesOfLength = 0x82;
-  constexpr unsigned char kPeer = 0xA3;
-  struct Element {
-    std::size_t header = 0, length = 0;
-  };
-  const auto element = [&](std::size_t at) -> Element {
-    if (at + 2 > der.size()) return {};
-    const unsigned char first = der[at + 1];
-    if (first < 0x80) return {2, first};
-    const std::size_t more = first & 0x7F;
-    if (more == 0 || more > 3 || at + 2 + more > der.size()) return {};
-    std::size_t length = 0;
-    for (std::size_t i = 0; i < more; ++i) length = length << 8 | der[at + 2 + i];
-    return {2 + more, length};
-  };
-  const Element outer = element(0);
-  if (outer.header == 0 || der[0] != kSequence) return {};
-  if (outer.header + outer.length != der.size()) return {};
-  constexpr std::size_t kHeader = 4;
-  Wiped out;
-  out.reserve(kHeader + der.size());
-  out.assign({kSequence, kTwoBytesOfLength, 0, 0});
-  for (std::size_t at = outer.header; at < der.size();) {
-    const Element inner = element(at);
-    const std::size_t whole = inner.header + inner.length;
-    if (inner.header == 0 || at + whole > der.size()) return {};
-    const auto from = der.begin() + static_cast<std::ptrdiff_t>(at);
-    if (*from != kPeer) out.insert(out.end(), from, from + static_cast<std::ptrdiff_t>(whole));
-    at += whole;
-  }
-  const std::size_t length = out.size() - kHeader;
-  if (length > 0xFFFF) return {};
-  out[2] = static_cast<unsigned char>(length >> 8);
-  out[3] = static_cast<unsigned char>(length & 0xFF);
-  return out;
-}
-
 // For TLS 1.2, and where a fragment length was negotiated, which OpenSSL and TlsEngine read from the session: neither
 // that nor whether the master secret is an extended one can be set, so the session is written, cut and read again.
 SessionPtr without_certificate(const SSL_SESSION* session) {

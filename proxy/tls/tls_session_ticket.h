@@ -29,9 +29,14 @@ struct Wiped : std::vector<std::uint8_t> {
   ~Wiped() { OPENSSL_cleanse(data(), size()); }
 };
 
+// DER of an SSL_SESSION without its element [3], the peer's certificate. Empty where it is not such a DER.
+// SSL_SESSION_ASN1 in OpenSSL's ssl/ssl_asn1.c.
+Wiped without_certificate(std::span<const std::uint8_t> der);
+
 // Any thread. Empty where OpenSSL fails.
 std::vector<std::uint8_t> sealed_session(const SSL_SESSION* session, const TicketKey& key);
-// Null for what none of the keys that are alive sealed. Leaves OpenSSL's error queue empty.
+// Null for what none of the keys that are alive sealed; without the peer's certificate. Leaves OpenSSL's error queue
+// empty.
 SessionPtr opened_session(std::span<const std::uint8_t> ticket, const TicketKeys& keys, std::int64_t now);
 
 }  // namespace sallyport

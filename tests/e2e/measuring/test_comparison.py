@@ -40,6 +40,20 @@ def test_a_rate_that_was_not_kept_is_a_problem(rate, problem):
     assert missed_rate(("bulk", "--megabytes", "20"), {"rate": rate}) == ""
 
 
+def test_the_report_says_where_openssl_alone_is_behind():
+    """The column of its own is judged against the peers that use the same OpenSSL, and against no others."""
+    def row(title, **medians):
+        cells = {peer: report.Cell([], "x") for peer in report.ORDER}
+        for peer, median in medians.items():
+            cells[{"own": report.OPENSSL}.get(peer, peer)].median = median
+        return {"title": title, "unit": "µs", "cells": cells}
+    lines = report.openssl_rows([row("ahead", own=50, nginx=100, HAProxy=120, hitch=1), row("level", own=105, nginx=100),
+                                 row("behind", own=120, nginx=130, HAProxy=100), row("not measured", nginx=100)])
+    assert [line.split(" | ")[-1].strip(" |") for line in lines if "µs" in line] == ["ahead", "level", "**behind**"]
+    assert any("100 (HAProxy)" in line and "1.20" in line for line in lines)
+    assert report.openssl_rows([row("not measured", nginx=100)]) == []
+
+
 # --- registry_fill
 
 def test_a_filled_registry_is_known_from_the_start(serve, broker, site, root, work):

@@ -20,7 +20,7 @@ class PresentedOf : public testing::Test {
     leaf.subject_alt_name = names;
     Identity509 made = make(leaf, nullptr);
     std::vector<std::string> dns = server_names(made.certificate);
-    return {{std::move(made.certificate)}, std::move(made.key), std::move(dns)};
+    return {{std::move(made.certificate)}, ServerKey(std::move(made.key)), std::move(dns)};
   }
   template <class... Certificates>
   static std::vector<ServerCertificate> all(Certificates&&... each) {
