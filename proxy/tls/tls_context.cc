@@ -205,8 +205,8 @@ SessionSwap& TlsContext::session_swap() const {
 const HandshakeServer* TlsContext::handshake_server() const {
   return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->server : nullptr;
 }
-bool TlsContext::is_devices_ticket(std::span<const std::uint8_t> ticket, std::int64_t now) const {
-  return resumption() != nullptr && resumption()->is_devices(ticket, now);
+std::optional<Ticket> TlsContext::devices_ticket(const TicketOffer& offer, std::int64_t now) const {
+  return resumption() != nullptr ? resumption()->devices(offer, now) : std::nullopt;
 }
 const Resumption* TlsContext::resumption() const {
   return impl_->resumption ? &*impl_->resumption : nullptr;
