@@ -241,10 +241,11 @@ Step TlsEngine::shake_openssl() {
     }
     return Step::Done;
   }
+  const unsigned long code = ERR_peek_error();
   const Step step = step_after(outcome);
   if (step != Step::WantInput) not_proven(step);
   if (step != Step::Failed) return step;
-  if (const auto alert = mended_alert(error_.detail)) {
+  if (const auto alert = ERR_GET_LIB(code) == ERR_LIB_SSL ? mended_alert(ERR_GET_REASON(code)) : std::nullopt) {
     due_alert_ = *alert;
     return refuse(output_before);
   }
