@@ -41,10 +41,10 @@ struct Latency {
 };
 
 // Why a session that reached the broker ended: the `cause` label.
-enum class Cause : std::uint8_t { Closed, Reset, Protocol, Timeout, Cut, Shutdown, Internal };
-inline constexpr std::size_t kCauseCount = 7;
-inline constexpr std::array<std::string_view, kCauseCount> kCauseNames = {"closed", "reset",    "protocol", "timeout",
-                                                                          "cut",    "shutdown", "internal"};
+enum class Cause : std::uint8_t { Closed, Reset, Protocol, Timeout, Cut, Shutdown, Internal, KeyLimit };
+inline constexpr std::size_t kCauseCount = 8;
+inline constexpr std::array<std::string_view, kCauseCount> kCauseNames = {
+    "closed", "reset", "protocol", "timeout", "cut", "shutdown", "internal", "key_limit"};
 
 enum class HandshakeKind : std::uint8_t { Full, Known, Resumed };
 inline constexpr std::array<std::string_view, 3> kHandshakeKindNames = {"full", "known", "resumed"};

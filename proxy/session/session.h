@@ -247,6 +247,7 @@ class Session final : public Verifier {
 
   // session_last_words.cc
   void client_failed(const Error& error, Cause cause, Manner manner = Manner::Orderly);
+  void engine_failed();  // with what it says
   void deliver(const Error& error, Cause cause, Manner manner);
   void advance_delivery();
   bool pass_end_on();

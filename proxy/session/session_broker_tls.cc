@@ -78,7 +78,8 @@ void Session::on_broker_recv_tls(const IoResult& result) {
     case Step::Done:
     case Step::WantInput: break;
   }
-  if (!broker_.tls->output().empty()) host_->schedule.wants_flush(*this);  // what TLS itself answers
+  // What TLS itself answers, or that a key is spent.
+  if (!broker_.tls->output().empty() || broker_.tls->has_spent_key()) host_->schedule.wants_flush(*this);
   start_broker_recv();
 }
 

@@ -144,7 +144,7 @@ void Session::decrypt() {
                            Manner::Abrupt);
     }
     if (step == Step::WantInput) break;
-    if (step == Step::Failed) return client_failed(engine_->error(), Cause::Protocol);
+    if (step == Step::Failed) return engine_failed();
     if (step == Step::Closed || step == Step::Truncated) {
       client_.end = step == Step::Truncated ? ClientEnd::Truncated : ClientEnd::Orderly;
       client_.ended_first = !broker_.ended;
@@ -206,7 +206,10 @@ void Session::flush() {
   if (state_ == State::Free || over()) return;
   if (state_ == State::Delivering) return advance_delivery();
   flush_client();
-  if (state_ == State::Forwarding && client_.torn) return client_failed(engine_->error(), Cause::Protocol);
+  if (state_ == State::Forwarding && client_.torn) return engine_failed();
+  if (state_ == State::Forwarding && broker_.tls && broker_.tls->has_spent_key()) {
+    return client_failed(kSpentKey, Cause::KeyLimit);
+  }
   if (state_ == State::Forwarding || (state_ == State::Asking && !broker_.leaving)) flush_broker();
 }
 
@@ -266,7 +269,7 @@ void Session::on_client_send(const IoResult& result) {
   if (result.value < 0) return on_client_unwritable(-result.value);
   client_.sending.trim();  // a piece most of which was taken: another is read when little of it is left
   flush_client();
-  if (client_.torn) return client_failed(engine_->error(), Cause::Protocol);
+  if (client_.torn) return engine_failed();
   if (broker_.ended && to_client_held() == 0) on_broker_ended();
   if (state_ == State::Forwarding) resume_broker();
 }
@@ -317,7 +320,7 @@ void Session::hear_broker_end() {
 void Session::take_from_broker(std::span<const std::uint8_t> data) {
   host_->loop.shard_counters().bytes_to_client.add(data.size());
   pass_to_client(data);
-  if (client_.torn) return client_failed(engine_->error(), Cause::Protocol);
+  if (client_.torn) return engine_failed();
   host_->schedule.wants_flush(*this);
   if (to_client_held() >= kHighWater && !broker_.paused) {
     broker_.paused = broker_.stalled = true;

@@ -36,6 +36,10 @@ void Session::client_failed(const Error& error, Cause cause, Manner manner) {
   on_client_closed();
 }
 
+void Session::engine_failed() {
+  client_failed(engine_->error(), engine_->has_spent_key() ? Cause::KeyLimit : Cause::Protocol);
+}
+
 void Session::deliver(const Error& error, Cause cause, Manner manner) {
   parting_.by = error;
   parting_.cause = cause;

@@ -11,8 +11,8 @@
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "proxy/shard/handshake_rank.h"
 #include "proxy/shard/socket_options.h"
-#include "proxy/tls/client_hello.h"
 
 namespace sallyport {
 
@@ -259,15 +259,11 @@ void Shard::wants_handshake(Session& session) {
   handshake_queue_.push(session, rank_of(session));
 }
 
-// Only where the order matters: opening a ticket costs some microseconds, but nothing costs less. The name of a
-// ticket's key is in every ticket, and a one-way listener gives them to anybody: only one that opens and stands for a
-// device's certificate counts.
-HandshakeQueue::Rank Shard::rank_of(const Session& session) {
+// Only where the order matters: opening a ticket costs some microseconds, but nothing costs less.
+HandshakeQueue::Rank Shard::rank_of(Session& session) {
   if (session.handshake_underway()) return HandshakeQueue::Rank::Underway;
   if (!handshake_queue_.is_long()) return HandshakeQueue::Rank::Fresh;
-  const auto ticket = offered_ticket(session.unread_handshake());
-  const bool device = !ticket.empty() && session.settings().tls->is_devices_ticket(ticket, unix_now());
-  return device ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
+  return rank_of_hello(session.unread_handshake(), *session.settings().tls, session, unix_now());
 }
 
 bool Shard::is_established(const Session& session) const {
@@ -284,6 +280,15 @@ void Shard::wants_flush(Session& session) {
   session.in_flush_list = true;
   to_flush_.push_back(&session);
 }
+
+namespace {
+
+// An end that nobody outside has chosen: an operator will ask why.
+bool is_told(Cause cause) {
+  return cause == Cause::Cut || cause == Cause::Timeout || cause == Cause::KeyLimit;
+}
+
+}  // namespace
 
 void Shard::over(Session& session, const Error& error, Cause cause, bool served) {
   leave_handshaking(session);
@@ -303,7 +308,7 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
-                              : (cause == Cause::Cut || cause == Cause::Timeout ? Level::Info : Level::Debug);
+                              : (is_told(cause) ? Level::Info : Level::Debug);
   if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
   const auto serial = [&] {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());

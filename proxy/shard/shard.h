@@ -170,7 +170,7 @@ class Shard final : public SessionAdmission,
   bool is_established(const Session& session) const;
   bool nobody_speaks() const;  // of the established, for a while
   void one_handshake_step();
-  HandshakeQueue::Rank rank_of(const Session& session);
+  HandshakeQueue::Rank rank_of(Session& session);
   bool goes_direct() const;
   InetAddress local_of(Socket& socket);
   Socket open_plain(const BrokerRoute& route, const ListenerConfig& listener);

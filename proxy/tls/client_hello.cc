@@ -100,11 +100,12 @@ bool read_extension(std::size_t type, Bytes content, bool post_quantum, PlainHel
 
 }  // namespace
 
-std::span<const std::uint8_t> offered_ticket(std::span<const std::uint8_t> bytes) {
+TicketOffer offered_ticket(std::span<const std::uint8_t> bytes) {
   WireReader record(bytes);
   if (record.number(1) != kHandshakeRecord) return {};
   record.take(2);  // the record's version says nothing: RFC 8446, section 5.1
-  WireReader message(record.vector(2));
+  TicketOffer offer{.message = record.vector(2)};
+  WireReader message(offer.message);
   if (message.number(1) != kClientHello) return {};
   WireReader hello(message.vector(3));
   hello.take(2 + 32);  // legacy_version and random
@@ -112,17 +113,28 @@ std::span<const std::uint8_t> offered_ticket(std::span<const std::uint8_t> bytes
   hello.vector(2);     // cipher_suites
   hello.vector(1);     // legacy_compression_methods
   WireReader extensions(hello.vector(2));
-  std::span<const std::uint8_t> found;
+  Bytes of_tls12, of_tls13;
+  PlainHello read;
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
-    const auto content = extensions.vector(2);
-    if (type == kSessionTicket) found = content;
-    if (type == kPreSharedKey) {
-      WireReader identities(WireReader(content).vector(2));
-      if (const auto identity = identities.vector(2); !identity.empty()) return identity;
-    }
+    const Bytes content = extensions.vector(2);
+    if (type == kSessionTicket) of_tls12 = content;
+    if (type == kPskKeyExchangeModes) read_psk_modes(content, read);
+    if (type == kSupportedVersions && is_in(kTls13, numbers(content, 1))) offer.version = TlsVersion::V13;
+    if (type == kPreSharedKey) of_tls13 = content;
   }
-  return found;
+  if (!message.whole() || !hello.whole() || extensions.missing()) return {};
+  if (offer.version == TlsVersion::V12) {
+    offer.first.ticket = of_tls12;
+  } else if (read.takes_tickets) {
+    WireReader reader(of_tls13);
+    offer.first.ticket = WireReader(reader.vector(2)).vector(2);
+    const Bytes binders = reader.vector(2);
+    offer.first.binder = WireReader(binders).vector(1);
+    // They are the end of the last extension, and so of the message.
+    offer.first.binders_at = offer.message.size() - std::min(offer.message.size(), 2 + binders.size());
+  }
+  return offer;
 }
 
 bool PlainHello::offers(std::uint16_t signature_scheme) const {

@@ -8,12 +8,9 @@
 #include <span>
 #include <string_view>
 
-namespace sallyport {
+#include "proxy/tls/record_cipher.h"
 
-// The first ticket: of pre_shared_key (RFC 8446, section 4.2.11), or of session_ticket (RFC 5077, section 3.2). Empty:
-// none. `bytes`: what the client sent so far, from its first TLS record on; the answer points into it. It only decides
-// whose turn comes first when many wait; what a ticket is worth is decided in the handshake.
-std::span<const std::uint8_t> offered_ticket(std::span<const std::uint8_t> bytes);
+namespace sallyport {
 
 // The groups of key exchanges that a plain ClientHello may have a share for: RFC 8446, section 4.2.7; the last is
 // draft-ietf-tls-ecdhe-mlkem's, X25519 and ML-KEM-768 (FIPS 203) at once.
@@ -27,6 +24,19 @@ struct OfferedTicket {
   std::span<const std::uint8_t> binder;  // 32 bytes: of SHA-256
   std::size_t binders_at = 0;            // where in the message the binders begin: what is before them they bind
 };
+
+// The ticket that a ClientHello may be resumed with, where it would be looked for: in TLS 1.3 the first one of
+// pre_shared_key (section 4.2.11) of a client that takes psk_dhe_ke, otherwise session_ticket's (RFC 5077,
+// section 3.2).
+struct TicketOffer {
+  TlsVersion version = TlsVersion::V12;
+  OfferedTicket first;                    // an empty ticket: none. In TLS 1.3 the binder has any length
+  std::span<const std::uint8_t> message;  // the ClientHello
+};
+// `bytes`: what the client sent so far, from its first TLS record on; the answer points into it. Without a whole
+// ClientHello in the first record there is none. It only decides whose turn comes first when many wait; what a ticket
+// is worth is decided in the handshake.
+TicketOffer offered_ticket(std::span<const std::uint8_t> bytes);
 
 // A ClientHello that asks for what nearly every device asks for: a TLS 1.3 handshake, full or resumed, with
 // TLS_AES_128_GCM_SHA256 and a share for X25519 or P-256. The spans point into the message.

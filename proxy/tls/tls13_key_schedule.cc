@@ -72,10 +72,15 @@ bool Tls13KeySchedule::derive_ticket(Bytes nonce, Secret256& secret) const {
          expand_label(resumption, "resumption", nonce, secret);
 }
 
-bool binder_mac(const Secret256& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac) {
-  Secret256 early, key;
-  return hmac(*sha256(), {}, ticket_secret, early) &&
-         expand_label(early, "res binder", sha256()->of_nothing_bytes(), key) && finished_mac(key, hash, mac);
+bool binder_mac(Bytes ticket_secret, Bytes hash, std::span<std::uint8_t> mac) {
+  const std::size_t size = ticket_secret.size();
+  const KdfHash* const kdf = size == Sha256::kBytes ? sha256() : kdf_hash("SHA2-384");
+  if (kdf == nullptr || kdf->size != size || hash.size() != size || mac.size() != size) return false;
+  KdfSecret early, key, finished;
+  const auto of = [size](KdfSecret& secret) { return std::span<std::uint8_t>(secret).first(size); };
+  return hmac(*kdf, {}, ticket_secret, of(early)) &&
+         expand_label(of(early), "res binder", kdf->of_nothing_bytes(), of(key)) &&
+         expand_label(of(key), "finished", of(finished)) && hmac(*kdf, of(finished), hash, mac);
 }
 
 bool finished_mac(const Secret256& secret, const TranscriptHash& hash, TranscriptHash& mac) {

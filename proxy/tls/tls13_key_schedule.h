@@ -42,8 +42,10 @@ class Tls13KeySchedule {
   Secret256 client_handshake_, server_handshake_, client_application_, server_application_;
 };
 
-// The binder (section 4.2.11.2) of a ticket with this secret; `hash`: of the ClientHello up to its binders.
-bool binder_mac(const Secret256& ticket_secret, const TranscriptHash& hash, TranscriptHash& mac);
+// The binder (section 4.2.11.2) of a ticket with this secret; `hash`: of the ClientHello up to its binders. All three
+// are as long as a hash of SHA-256 or of SHA-384.
+bool binder_mac(std::span<const std::uint8_t> ticket_secret, std::span<const std::uint8_t> hash,
+                std::span<std::uint8_t> mac);
 
 // The verify_data of a Finished message (section 4.4.4), with the sender's handshake secret.
 bool finished_mac(const Secret256& secret, const TranscriptHash& hash, TranscriptHash& mac);

@@ -13,6 +13,7 @@
 #include "cache/base/file.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "proxy/tls/tls_files.h"
+#include "proxy/tls/tls_key_use.h"
 
 namespace sallyport {
 
@@ -189,6 +190,10 @@ void BrokerTls::name_server(const BrokerTlsContext& context, const Endpoint& ser
   SSL_set_bio(ssl_, bio, bio);
 }
 
+bool BrokerTls::has_spent_key() const {
+  return ssl_ != nullptr && sallyport::has_spent_key(ssl_, key_uses_);
+}
+
 bool BrokerTls::resumed() const {
   return ssl_ != nullptr && SSL_session_reused(ssl_) == 1;
 }
@@ -204,6 +209,7 @@ Step BrokerTls::take(std::span<const std::uint8_t> ciphertext, ByteBuffer& plain
     const int outcome = SSL_do_handshake(ssl_);
     if (outcome != 1) return SSL_get_error(ssl_, outcome) == SSL_ERROR_WANT_READ ? Step::WantInput : fail();
     established_ = true;
+    count_key_use(ssl_, key_uses_);
   }
   for (;;) {
     std::size_t n = 0;
@@ -234,6 +240,7 @@ bool BrokerTls::write(std::span<const std::uint8_t> plain) {
   std::size_t written = 0;
   clear_errors();
   if (plain.empty()) return true;
+  if (established_) renew_spent_key(ssl_, key_uses_);
   if (established_ && SSL_write_ex(ssl_, plain.data(), plain.size(), &written) == 1) return true;
   (void)fail();
   return false;

@@ -18,6 +18,7 @@
 #include "cache/base/result.h"
 #include "proxy/config/config.h"
 #include "proxy/io/byte_buffer.h"
+#include "proxy/tls/key_use.h"
 #include "proxy/tls/tls_records.h"
 
 struct ssl_session_st;  // OpenSSL's SSL_SESSION
@@ -70,6 +71,7 @@ class BrokerTls {
 
   bool established() const { return established_; }
   bool resumed() const;
+  bool has_spent_key() const;                    // a key of TLS 1.2: key_use.h. The connection has to end
   const Error& error() const { return error_; }  // detail: an X509_V_ERR_*, or 0
 
  private:
@@ -86,6 +88,7 @@ class BrokerTls {
   std::string server_;  // as the configuration writes it: whose sessions these are
   std::span<const std::uint8_t> lent_;
   ByteBuffer output_;
+  KeyUses key_uses_;
   bool established_ = false, closed_ = false;
   Error error_{};
 };

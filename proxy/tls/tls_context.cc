@@ -216,9 +216,9 @@ const HandshakeServer* TlsContext::handshake_server() const {
   const OpensslAlone scope(impl_->alone);
   return light_parsing_context() != nullptr && RecordCipher::available() ? &impl_->server : nullptr;
 }
-bool TlsContext::is_devices_ticket(std::span<const std::uint8_t> ticket, std::int64_t now) const {
+std::optional<Ticket> TlsContext::devices_ticket(const TicketOffer& offer, std::int64_t now) const {
   const OpensslAlone scope(impl_->alone);
-  return resumption() != nullptr && resumption()->is_devices(ticket, now);
+  return resumption() != nullptr ? resumption()->devices(offer, now) : std::nullopt;
 }
 const Resumption* TlsContext::resumption() const {
   return impl_->resumption ? &*impl_->resumption : nullptr;

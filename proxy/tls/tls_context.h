@@ -6,12 +6,15 @@
 #include <openssl/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cache/base/result.h"
 #include "cache/x509/certificate.h"
 #include "proxy/config/config.h"
+#include "proxy/tls/client_hello.h"
+#include "proxy/tls/ticket.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -43,8 +46,8 @@ class TlsContext {
   SessionSwap& session_swap() const;
   const HandshakeServer* handshake_server() const;  // null: every handshake is OpenSSL's
   const Resumption* resumption() const;             // null: no tickets
-  // Whether a ClientHello with this ticket is most likely resumed: Resumption::is_devices().
-  bool is_devices_ticket(std::span<const std::uint8_t> ticket, std::int64_t now) const;
+  // What the ticket says that a ClientHello is most likely resumed with: Resumption::devices().
+  std::optional<Ticket> devices_ticket(const TicketOffer& offer, std::int64_t now) const;
 
  private:
   class Impl;

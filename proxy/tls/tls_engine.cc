@@ -20,6 +20,7 @@
 #include "proxy/tls/tls12_key_schedule.h"
 #include "proxy/tls/tls13_handshake.h"
 #include "proxy/tls/tls_callbacks.h"
+#include "proxy/tls/tls_key_use.h"
 #include "proxy/tls/tls_resumption.h"
 #include "proxy/tls/tls_session_swap.h"
 
@@ -299,15 +300,16 @@ Step TlsEngine::shake_openssl() {
     if (resumed_ != by_ticket_) verdict_.reset();
     if (!resumed_ && ticket_fate_ == TicketFate::Resumed) ticket_fate_ = TicketFate::TooOld;  // as OpenSSL looks at it
     if (!take_over(output_before)) {
-      SSL_set_msg_callback(ssl_, nullptr);
+      count_key_use(ssl_, records_.key_uses());
       swap_->lighten(ssl_);
     }
     return Step::Done;
   }
+  const unsigned long code = ERR_peek_error();
   const Step step = step_after(outcome);
   if (step != Step::WantInput) not_proven(step);
   if (step != Step::Failed) return step;
-  if (const auto alert = mended_alert(error_.detail)) {
+  if (const auto alert = ERR_GET_LIB(code) == ERR_LIB_SSL ? mended_alert(ERR_GET_REASON(code)) : std::nullopt) {
     due_alert_ = *alert;
     return refuse(output_before);
   }
@@ -414,8 +416,17 @@ Step TlsEngine::step_after(int outcome) {
   return Step::Failed;
 }
 
+bool TlsEngine::has_spent_key() const {
+  return records_.active() ? records_.has_spent_key()
+                           : ssl_ != nullptr && sallyport::has_spent_key(ssl_, records_.key_uses());
+}
+
 Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
   n = 0;
+  if (has_spent_key()) {
+    error_ = kSpentKey;
+    return Step::Failed;
+  }
   if (records_.active()) {
     const Step step = records_.read(input_.lent(), into, n, output_);
     if (step == Step::WantInput && input_.ended()) return Step::Truncated;
@@ -432,6 +443,7 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
 }
 
 bool TlsEngine::drained() const {
+  if (has_spent_key()) return false;  // read() says so
   if (records_.active()) return !input_.ended() && records_.missing(input_.lent()) > 0;
   return ssl_ != nullptr && input_.empty() && !input_.ended() && SSL_has_pending(ssl_) == 0;
 }
@@ -441,6 +453,13 @@ std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {
 }
 
 Step TlsEngine::write(std::span<const std::uint8_t> plain) {
+  const Step step = seal(plain);
+  if (step != Step::Done || !has_spent_key()) return step;
+  error_ = kSpentKey;
+  return Step::Failed;
+}
+
+Step TlsEngine::seal(std::span<const std::uint8_t> plain) {
   if (records_.active()) {
     if (records_.write(plain, output_)) return Step::Done;
     if (error_.what.data() == nullptr) {
@@ -452,6 +471,7 @@ Step TlsEngine::write(std::span<const std::uint8_t> plain) {
   clear_errors();
   while (!plain.empty()) {
     std::size_t written = 0;
+    renew_spent_key(ssl_, records_.key_uses());
     const int outcome = SSL_write_ex(ssl_, plain.data(), plain.size(), &written);
     if (outcome != 1) {
       // The output always takes everything, so there is nothing to wait for.
@@ -467,7 +487,8 @@ Step TlsEngine::write(std::span<const std::uint8_t> plain) {
 void TlsEngine::close() {
   if (records_.active()) return records_.close(output_);
   // SSL_shutdown(3): not after a fatal error, and not before the handshake has finished.
-  if (ssl_ == nullptr || close_sent_ || !established() || error_.what.data() != nullptr) return;
+  const bool failed = error_.what.data() != nullptr && !has_spent_key();
+  if (ssl_ == nullptr || close_sent_ || !established() || failed) return;
   close_sent_ = true;
   clear_errors();
   SSL_shutdown(ssl_);

@@ -58,8 +58,11 @@ class TlsEngine {
   // What is kept of unread() ciphertext begins with a record that was torn: how many bytes are missing of it, or of its
   // header; 0 where more ciphertext changes nothing, or the engine does not keep torn records.
   std::size_t missing(std::span<const std::uint8_t> kept) const;
-  // Encrypts all of `plain` (the output buffer grows). Done or Failed.
+  // Encrypts all of `plain` (the output buffer grows). Done, or Failed, where nothing more may be sent; with
+  // has_spent_key() all of it was, and more may be until close().
   Step write(std::span<const std::uint8_t> plain);
+  // A key of TLS 1.2 is spent (key_use.h): read() and write() fail from now on, and close() is due.
+  bool has_spent_key() const;
   // Appends our close_notify to the output, once; harmless afterwards or after a failure.
   void close();
 
@@ -95,6 +98,7 @@ class TlsEngine {
   Step not_proven(Step step);
   Step shake_openssl();
   Step step_after(int outcome);
+  Step seal(std::span<const std::uint8_t> plain);
   bool take_over(std::size_t output_before);
   void settle();
 

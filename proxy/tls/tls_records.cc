@@ -14,8 +14,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::uint8_t kKeyUpdateMessage = 24;  // RFC 8446, appendix B.3
-// Section 5.5: AES-GCM is safe for 2^24.5 records of full size. OpenSSL leaves that to its user. TLS 1.2 has no other
-// key to go on with, and as with OpenSSL it goes on with this one.
+// Section 5.5: AES-GCM is safe for 2^24.5 records of full size. Of TLS 1.2 see key_use.h.
 constexpr std::uint64_t kRecordsOfOneKey = std::uint64_t{1} << 24;
 // OpenSSL's bounds: MAX_EMPTY_RECORDS, MAX_KEY_UPDATE_MESSAGES, MAX_WARN_ALERT_COUNT.
 constexpr std::uint8_t kEmptyInARow = 32, kKeyUpdatesInARow = 32, kWarningsInARow = 5;
@@ -70,6 +69,7 @@ Step TlsRecords::read(std::span<const std::uint8_t>& input, std::span<std::uint8
     const OpenedRecord record = open_record(*cipher, input, into);
     if (record.failure.reason != 0) return fail(record.failure, output);
     const std::span<const std::uint8_t> content = into.first(record.n);
+    key_uses_.read.add(record.n + RecordCipher::kOverhead12);
 
     if (message_bytes_ > 0 && record.type != ContentType::Handshake) {  // section 5.1
       return fail({SSL_R_UNEXPECTED_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE}, output);
@@ -201,6 +201,7 @@ bool TlsRecords::write(std::span<const std::uint8_t> plain, ByteBuffer& output) 
     if (!cipher) cipher.emplace(writing_);
     const std::size_t n = std::min(plain.size(), kMostPlain);
     seal_record(*cipher, plain.first(n), ContentType::ApplicationData, output);
+    key_uses_.written.add(n + RecordCipher::kOverhead12);
     plain = plain.subspan(n);
   }
   return true;

@@ -11,6 +11,7 @@
 
 #include "cache/crypto/light_tls_kdf.h"
 #include "proxy/io/byte_buffer.h"
+#include "proxy/tls/key_use.h"
 #include "proxy/tls/record_cipher.h"
 #include "proxy/tls/record_layer.h"
 
@@ -53,6 +54,12 @@ class TlsRecords {
   void send_message(std::span<const std::uint8_t> message, ByteBuffer& output);
   void close(ByteBuffer& output);  // close_notify
 
+  // Of AES-GCM's two keys in TLS 1.2, which have no successor: once one is spent nothing more should be read, and
+  // nothing written but what is due. Where OpenSSL's are the records, these count, too (tls_key_use.h).
+  KeyUses& key_uses() { return key_uses_; }
+  const KeyUses& key_uses() const { return key_uses_; }
+  bool has_spent_key() const { return version() == TlsVersion::V12 && key_uses_.spent(); }
+
   // After Failed: OpenSSL's code of the reason, SSL_R_*.
   int failure() const { return failure_; }
 
@@ -69,6 +76,7 @@ class TlsRecords {
 
   TrafficSecrets secrets_;
   RecordKey reading_, writing_;
+  KeyUses key_uses_;
   bool active_ = false;
   bool read_closed_ = false, write_closed_ = false;
   bool answer_due_ = false;  // the client asked for a KeyUpdate of ours

@@ -11,7 +11,10 @@
 #include <ctime>
 #include <span>
 
+#include "cache/crypto/hkdf.h"
 #include "cache/crypto/openssl_insides.h"
+#include "cache/crypto/sha2.h"
+#include "proxy/tls/tls13_key_schedule.h"
 #include "proxy/tls/tls_session_ticket.h"
 
 namespace sallyport {
@@ -203,6 +206,13 @@ std::optional<Ticket> Resumption::said_by(SSL_SESSION* session) const {
   return ticket && ticket->listener == listener_ ? std::move(ticket) : std::nullopt;
 }
 
+bool Resumption::is_alive_here(const SSL_SESSION* session, std::int64_t now) const {
+  unsigned int id_length = 0;
+  const unsigned char* id_context = SSL_SESSION_get0_id_context(session, &id_length);
+  const std::string_view context(reinterpret_cast<const char*>(id_context), id_length);
+  return context == id_context_ && now - made_at(session) <= SSL_SESSION_get_timeout(session);
+}
+
 // What OpenSSL looks at, too, in ssl_get_prev_session() and tls_parse_ctos_psk() of its ssl/.
 std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret,
                                        TicketFate& fate) const {
@@ -214,12 +224,10 @@ std::optional<Ticket> Resumption::open(std::span<const std::uint8_t> ticket, std
       SSL_SESSION_get_master_key(session.get(), nullptr, 0) != secret.size()) {
     return std::nullopt;
   }
-  unsigned int id_length = 0;
-  const unsigned char* id_context = SSL_SESSION_get0_id_context(session.get(), &id_length);
-  const std::string_view context(reinterpret_cast<const char*>(id_context), id_length);
-  const std::int64_t age = now - made_at(session.get());
-  if (context != id_context_) return std::nullopt;
-  if (age > SSL_SESSION_get_timeout(session.get())) return fate = TicketFate::TooOld, std::nullopt;
+  if (!is_alive_here(session.get(), now)) {
+    if (now - made_at(session.get()) > SSL_SESSION_get_timeout(session.get())) fate = TicketFate::TooOld;
+    return std::nullopt;
+  }
   SSL_SESSION_get_master_key(session.get(), secret.data(), secret.size());
   return said_by(session.get());
 }
@@ -228,11 +236,38 @@ bool Resumption::young(const Ticket& ticket, std::int64_t now) const {
   return now - ticket.authenticated_at <= max_age_ && ticket.authenticated_at - now <= TicketKeys::kAhead;
 }
 
-bool Resumption::is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const {
-  const SessionPtr session = opened_session(ticket, keys_, now);
-  if (!session || now - made_at(session.get()) > SSL_SESSION_get_timeout(session.get())) return false;
-  const auto said = said_by(session.get());
-  return said && said->mutual && said->identity && young(*said, now);
+namespace {
+
+// RFC 8446, section 4.2.11.2, with the hash of the ticket's cipher suite.
+bool binder_holds(const SSL_SESSION* session, const TicketOffer& offer) {
+  KdfSecret secret;
+  const std::size_t size = SSL_SESSION_get_master_key(session, secret.data(), secret.size());
+  if (offer.first.binder.size() != size) return false;
+  const std::span<const std::uint8_t> bound = offer.message.first(offer.first.binders_at);
+  std::array<std::uint8_t, KdfHash::kMostBytes> hash, mac;
+  std::size_t length = 0;
+  if (size == Sha256::kBytes) {
+    const Sha256::Hash made = Sha256::of(bound);
+    std::copy(made.begin(), made.end(), hash.begin());
+  } else if (EVP_Q_digest(nullptr, "SHA2-384", nullptr, bound.data(), bound.size(), hash.data(), &length) != 1) {
+    return false;
+  }
+  return binder_mac(std::span(secret).first(size), std::span(hash).first(size), std::span(mac).first(size)) &&
+         CRYPTO_memcmp(mac.data(), offer.first.binder.data(), size) == 0;
+}
+
+}  // namespace
+
+std::optional<Ticket> Resumption::devices(const TicketOffer& offer, std::int64_t now) const {
+  const SessionPtr session = opened_session(offer.first.ticket, keys_, now);
+  const bool tls13 = offer.version == TlsVersion::V13;
+  if (!session || !is_alive_here(session.get(), now) ||
+      (SSL_SESSION_get_protocol_version(session.get()) == TLS1_3_VERSION) != tls13 ||
+      (tls13 && !binder_holds(session.get(), offer))) {
+    return std::nullopt;
+  }
+  auto said = said_by(session.get());
+  return said && said->mutual && said->identity && young(*said, now) ? std::move(said) : std::nullopt;
 }
 
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/tls/client_hello.h"
 #include "proxy/tls/secret256.h"
 #include "proxy/tls/ticket.h"
 #include "proxy/tls/ticket_keys.h"
@@ -54,9 +55,10 @@ class Resumption {
                              TicketFate& fate) const;
   // Whether its last full handshake was at most `max_age` ago; one that is yet to come was before the clock was set.
   bool young(const Ticket& ticket, std::int64_t now) const;
-  // Whether it is a ticket of a device with a certificate, of either version, that is alive here. Nobody without such a
-  // session can make one; who has seen one on the wire can send it again.
-  bool is_devices(std::span<const std::uint8_t> ticket, std::int64_t now) const;
+  // What the ticket of a ClientHello says where it would be honoured, if the device's standing holds: one of a device
+  // with a certificate, of this version, listener and mode, alive, and in TLS 1.3 with its binder. Nobody without such
+  // a session has one; who has seen one on the wire can send it again in TLS 1.2, which has no binder.
+  std::optional<Ticket> devices(const TicketOffer& offer, std::int64_t now) const;
 
  private:
   struct Said {
@@ -67,6 +69,7 @@ class Resumption {
   std::optional<Issued> sealed(const Said& said, SSL_SESSION* session, std::int64_t now) const;
   std::span<const unsigned char> id_context_bytes() const;
   std::optional<Ticket> said_by(SSL_SESSION* session) const;
+  bool is_alive_here(const SSL_SESSION* session, std::int64_t now) const;
   static int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                         int encrypt);
   static int generate(SSL* ssl, void* self);

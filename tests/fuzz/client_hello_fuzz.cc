@@ -1,4 +1,6 @@
 // Any bytes as the beginning of a connection: the glances at a ClientHello stay inside them.
+#include <openssl/sslerr.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
@@ -6,6 +8,7 @@
 #include <string_view>
 
 #include "proxy/tls/client_hello.h"
+#include "proxy/tls/client_rules.h"
 #include "proxy/tls/tls12_client_hello.h"
 
 namespace {
@@ -47,12 +50,22 @@ void check(const sallyport::PlainHello12& hello, Bytes whole) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes whole(data, size);
-  within(sallyport::offered_ticket(whole), whole);
+  const sallyport::TicketOffer offer = sallyport::offered_ticket(whole);
+  within(offer.first.ticket, whole);
+  within(offer.first.binder, whole);
+  within(offer.message, whole);
+  if (offer.first.binders_at > offer.message.size()) __builtin_trap();
   constexpr std::size_t kRecordHeader = 5;
   if (size < kRecordHeader) return 0;
   const auto hello13 = sallyport::plain_hello(whole.subspan(kRecordHeader), true);
   const auto hello12 = sallyport::plain_hello12(whole.subspan(kRecordHeader));
   if (hello13 && hello12) __builtin_trap();  // it is of one version
+  // What is ours breaks no rule that OpenSSL's clients are held to. Of shares we look at the one that is answered
+  // alone.
+  const auto rule = sallyport::rule_broken_by_hello(whole.subspan(kRecordHeader));
+  if ((hello13 || hello12) && rule && rule->reason != SSL_R_BAD_KEY_SHARE) __builtin_trap();
+  (void)sallyport::rule_broken_by_key_exchange(whole);
+  (void)sallyport::rule_broken_by_certificate(whole);
   if (hello13) check(*hello13, whole);
   if (hello12) check(*hello12, whole);
   return 0;

@@ -195,6 +195,11 @@ class Connection {
   void write(std::size_t length) {
     const bool open = !closed_ && last_ != Step::Failed;
     require(records_.write(open ? to_client_.put(length) : Bytes(length), output_) == open);
+    for (std::size_t left = open ? length : 0; left > 0; left -= std::min(left, kMostContent)) {
+      written_.add(std::min(left, kMostContent) + RecordCipher::kOverhead12);
+    }
+    // A key of TLS 1.2 has an end; TLS 1.3 has another key.
+    require(kOfTls12 ? records_.has_spent_key() || !written_.spent() : !records_.has_spent_key());
   }
 
   // As the session does it: what is left of one read comes first in the next.
@@ -251,6 +256,7 @@ class Connection {
   }
 
   TlsRecords records_;
+  KeyUse written_;
   Peer peer_;
   ByteBuffer output_;
   Bytes plain_;
@@ -280,6 +286,7 @@ void play(Script script, std::size_t key_bytes, bool worn_key) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sallyport::test;
   if (!sallyport::RecordCipher::available()) return 0;
+  sallyport::KeyUse::limit(10'000);
   Script script({data, size});
   const std::uint8_t how = script.byte();
   const auto play_it = (how & 4) != 0 ? &play<RecordPeer12> : &play<RecordPeer>;

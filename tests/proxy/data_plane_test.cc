@@ -4,6 +4,7 @@
 #include "proxy/data_plane.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 #include <openssl/core_names.h>
@@ -25,6 +26,7 @@
 #include <set>
 #include <thread>
 
+#include "cache/base/file.h"
 #include "cache/base/text.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
@@ -33,6 +35,7 @@
 #include "proxy/shard/rest_watch.h"
 #include "proxy/shard/socket_options.h"
 #include "tests/eventually.h"
+#include "tests/proxy/tls/key_limit.h"
 #include "tests/proxy/tls/tls_client.h"
 
 namespace sallyport::test {
@@ -221,8 +224,7 @@ std::string echoed() {
 // Everything with descriptors of the process, and with direct ones.
 class DataPlaneTest : public testing::TestWithParam<bool> {
  protected:
-  DataPlaneTest()
-      : log_(Level::Error, LogFormat::Text, 2), device_ca_(make_ca("Device CA")), server_ca_(make_ca("Server CA")) {
+  DataPlaneTest() : device_ca_(make_ca("Device CA")), server_ca_(make_ca("Server CA")) {
     Leaf leaf;
     leaf.cn = "localhost";
     leaf.subject_alt_name = "DNS:localhost";
@@ -254,7 +256,7 @@ class DataPlaneTest : public testing::TestWithParam<bool> {
     capacity_ = {1000, 0, 500};
   }
   void start() {
-    plane_ = std::make_unique<DataPlane>(config_, log_);
+    plane_ = std::make_unique<DataPlane>(config_, *log_);
     auto keys = plane_->prepare();
     ASSERT_TRUE(keys) << keys.error().what;
     auto store = RegistryStore::open(dir_.path() + "/state");
@@ -292,7 +294,7 @@ class DataPlaneTest : public testing::TestWithParam<bool> {
 
   TempDir dir_;
   EchoBroker broker_;
-  Log log_;
+  std::unique_ptr<Log> log_ = std::make_unique<Log>(Level::Error, LogFormat::Text, 2);
   NullLogger null_;
   Config config_;
   Identity509 device_ca_, server_ca_;
@@ -324,6 +326,37 @@ TEST_P(DataPlaneTest, AFirstConnectionIsServedAndRegistered) {
     EXPECT_EQ(plane_->sessions_of_device(identity.certificate.fingerprint()), 1U);
   }
   EXPECT_TRUE(eventually([&] { return sessions() == 0; }));
+}
+
+// A key of TLS 1.2 that has protected as much as it may: the session ends, is counted, and is named in the log.
+TEST_P(DataPlaneTest, AKeyThatIsSpentEndsItsSession) {
+  const KeyLimit limit(300);
+  const std::string file = dir_.write("log", "");
+  const int fd = ::open(file.c_str(), O_WRONLY | O_APPEND);
+  log_ = std::make_unique<Log>(Level::Info, LogFormat::Text, fd);
+  start();
+  const Identity509 identity = make_device("d", device_ca_);
+  Device device(port_, identity, TLS1_2_VERSION);
+  ASSERT_TRUE(device.handshake());
+  device.send(connect_packet());
+  EXPECT_EQ(device.receive(19), echoed());
+  device.send(std::string(8000, 'w'));
+  EXPECT_TRUE(device.ended());
+  EXPECT_TRUE(eventually([&] {
+    std::uint64_t sum = 0;
+    for (const ShardCounters* shard : plane_->counters()) {
+      const auto& ended = shard->listeners[0].ended[static_cast<std::size_t>(Origin::Proxy)];
+      sum += ended[static_cast<std::size_t>(Cause::KeyLimit)].get();
+    }
+    return sum == 1;
+  }));
+  TearDown();
+  plane_.reset();
+  log_.reset();
+  ::close(fd);
+  const auto lines = read_file(file, 1024 * 1024);
+  ASSERT_TRUE(lines);
+  EXPECT_NE(lines->find("cause=key_limit"), std::string::npos) << *lines;
 }
 
 // The broker sends back what it was told.

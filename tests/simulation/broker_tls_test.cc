@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "proxy/session/broker_fault.h"
+#include "tests/proxy/tls/key_limit.h"
 #include "tests/simulation/world.h"
 
 namespace sallyport::test {
@@ -94,6 +95,53 @@ TEST(BrokerTlsSession, ACutEndsItWhereverItIs) {
     world.check();
     if (world.host.ended_as == Cause::Cut && world.host.was_served) {
       EXPECT_TRUE(world.io.peer_sees_reset(world.host.broker)) << "an end by force is none in order";
+    }
+  }
+}
+
+// key_use.h: a session ends in order when one of its keys of TLS 1.2 is spent, the client's or the broker's.
+TEST(KeyLimitSession, EndsWithACloseNotifyToBoth) {
+  const KeyLimit limit(600);
+  for (const bool broker_tls : {false, true}) {
+    for (const bool up : {true, false}) {
+      Script script;
+      script.version = TLS1_2_VERSION;
+      script.client_end = Script::ClientEnd::WaitsForBroker;
+      script.broker_tls = broker_tls;
+      script.client_bytes = up ? 60'000 : 1000;
+      script.broker_bytes = up ? 1000 : 60'000;
+      for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        SCOPED_TRACE(seed);
+        World world(script, seed);
+        world.run();
+        world.check();
+        EXPECT_TRUE(world.host.was_served) << world.story();
+        EXPECT_EQ(world.host.ended_as, Cause::KeyLimit) << world.story();
+        EXPECT_EQ(world.host.reason, Reason::None);
+        EXPECT_TRUE(world.client->closed()) << "by a close_notify";
+        EXPECT_EQ(world.client->alert(), SSL_AD_CLOSE_NOTIFY);
+        EXPECT_GT(up ? world.broker_got.size() : world.client_got.size(), 5000U) << world.story();
+      }
+    }
+  }
+}
+
+// The client's own may be of TLS 1.3: it is the way to the broker that has no other key.
+TEST(KeyLimitSession, EndsForTheBrokersKeyToo) {
+  const KeyLimit limit(600);
+  Script script = through_tls();
+  script.version = TLS1_3_VERSION;
+  script.broker_tls_version = TLS1_2_VERSION;
+  script.client_end = Script::ClientEnd::WaitsForBroker;
+  for (const bool up : {true, false}) {
+    script.client_bytes = up ? 60'000 : 1000;
+    script.broker_bytes = up ? 1000 : 60'000;
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      World world(script, seed);
+      world.run();
+      world.check();
+      EXPECT_EQ(world.host.ended_as, Cause::KeyLimit) << world.story();
+      EXPECT_TRUE(world.client->closed()) << "by a close_notify";
     }
   }
 }

@@ -276,6 +276,7 @@ void World::shake_with_broker() {
   OpensslServer& broker = *shared().broker;
   if (std::exchange(broker_with_tls_, host.broker.handle()) != host.broker.handle()) {
     broker.accept();
+    if (script.broker_tls_version != 0) SSL_set_max_proto_version(broker.ssl(), script.broker_tls_version);
     ++tls_brokers_met_;
     broker_heard_.clear();
   }

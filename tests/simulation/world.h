@@ -37,6 +37,7 @@ struct Script {
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
   bool broker_tls = false;     // the way to the brokers is TLS
+  int broker_tls_version = 0;  // the latest that it takes; 0: OpenSSL's
   int silent_tls_brokers = 0;  // the first ones never answer its ClientHello
   bool cuts_off = false;       // the broker ends without a close_notify
   bool tcp = false;            // the listener's protocol

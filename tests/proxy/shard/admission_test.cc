@@ -297,11 +297,11 @@ TEST(HandshakeQueue, PrefersTicketsThenWhatIsUnderwayWhenItIsLong) {
 }
 
 TEST(ClientHello, WhatIsNoneOffersNoTicket) {
-  EXPECT_TRUE(offered_ticket({}).empty());
+  EXPECT_TRUE(offered_ticket({}).first.ticket.empty());
   const std::uint8_t http[] = "GET / HTTP/1.1\r\n\r\n";
-  EXPECT_TRUE(offered_ticket(http).empty());
+  EXPECT_TRUE(offered_ticket(http).first.ticket.empty());
   const std::vector<std::uint8_t> ones(4096, 0x16);
-  EXPECT_TRUE(offered_ticket(ones).empty());
+  EXPECT_TRUE(offered_ticket(ones).first.ticket.empty());
 }
 
 }  // namespace

@@ -248,6 +248,8 @@ const Row kFlight13[] = {
     {"EmptyPlainAlert", When::Greeted13, plain(kAlert, {}), SSL_AD_UNEXPECTED_MESSAGE, "RFC 8446, 5.1", kOneAlert},
     {"HalfAPlainAlert", When::Greeted13, plain(kAlert, {2}), SSL_AD_DECODE_ERROR, "RFC 8446, 5.1 and 6", kOneAlert,
      OpensslDoes{SSL_AD_UNEXPECTED_MESSAGE, kOpensslsOwn}},
+    {"TwoPlainAlerts", When::Greeted13, plain(kAlert, {1, 90, 1, 90}), SSL_AD_DECODE_ERROR, "RFC 8446, 5.1 and 6",
+     kOneAlert, OpensslDoes{SSL_AD_UNEXPECTED_MESSAGE, kOpensslsOwn}},
     {"DataTooSoon", When::Greeted13, sealed13(kApplicationData, {1}), SSL_AD_UNEXPECTED_MESSAGE, "RFC 8446, 2 and 5",
      "Application Data MUST NOT be sent prior to sending the Finished message"},
     {"PlainHandshake", When::Greeted13, plain(kHandshake, {11, 0, 0, 0}), SSL_AD_UNEXPECTED_MESSAGE, "RFC 8446, 5",

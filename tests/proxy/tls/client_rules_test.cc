@@ -78,6 +78,26 @@ Bytes p256_point(point_conversion_form_t form) {
   return encoded;
 }
 
+// RFC 8446, section 4.2.8.2.
+TEST(ClientRules, AKeyShareIsAnUncompressedPoint) {
+  for (const point_conversion_form_t form :
+       {POINT_CONVERSION_COMPRESSED, POINT_CONVERSION_HYBRID, POINT_CONVERSION_UNCOMPRESSED}) {
+    SCOPED_TRACE(form);
+    Server server;
+    server.config.auth = AuthMode::OneWay;
+    ByteBuffer output;
+    TlsEngine engine(server.context(), nullptr, output);
+    Hello hello;
+    *hello.find(51) = vector_of(join({number(23, 2), vector_of(p256_point(form), 2)}), 2);
+    const Bytes greeting = plain_record(kHandshake, hello.message());
+    engine.lend(greeting);
+    const bool good = form == POINT_CONVERSION_UNCOMPRESSED;
+    EXPECT_EQ(engine.handshake(), good ? Step::WantInput : Step::Failed);
+    const Bytes alert = plain_record(kAlert, {2, SSL_AD_ILLEGAL_PARAMETER});
+    EXPECT_EQ(Bytes(output.bytes().begin(), output.bytes().end()) == alert, !good);
+  }
+}
+
 class KeyExchange12 : public testing::TestWithParam<std::size_t> {};
 TEST_P(KeyExchange12, IsOfAnUncompressedPoint) {
   for (const point_conversion_form_t form :

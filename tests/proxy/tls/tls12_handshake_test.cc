@@ -612,7 +612,9 @@ TEST_F(Tls12Tickets, WhoTakesThemIsToldAndGetsOne) {
             vector_of(join({{0xFF, 1, 0, 1, 0}, {0, 35, 0, 0}, {0, 23, 0, 0}}), 2));
   ASSERT_TRUE(peer.ticket);
   EXPECT_GT(peer.ticket->size(), 100u);
-  EXPECT_TRUE(server.context().is_devices_ticket(*peer.ticket, std::time(nullptr)));
+  TicketOffer offer;
+  offer.first.ticket = *peer.ticket;
+  EXPECT_TRUE(server.context().devices_ticket(offer, std::time(nullptr)));
 }
 TEST_F(Tls12Tickets, WhoDoesNotGetsNone) {
   shake(hello12());

@@ -101,17 +101,21 @@ TEST_F(Tls13Resumption, ATicketStandsForTheCertificate) {
 // Who comes first in a storm: nobody whose ticket does not open, or stands for no certificate.
 TEST_F(Tls13Resumption, OnlyADevicesTicketGoesFirst) {
   KeptTicket kept = first();
-  const TlsContext& context = server.context();
-  EXPECT_TRUE(context.is_devices_ticket(kept.ticket, now));
-  EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(16), now)) << "the name of the key is no secret";
-  EXPECT_FALSE(context.is_devices_ticket(std::span(kept.ticket).first(kept.ticket.size() - 1), now));
-  EXPECT_FALSE(context.is_devices_ticket({}, now));
-  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 24 * 3600 + 1800)) << "its key is alive yet";
-  EXPECT_FALSE(context.is_devices_ticket(kept.ticket, now + 26 * 3600));
+  const auto goes_first = [&](const Bytes& ticket, std::int64_t at) {
+    Tls13Peer returning;
+    const Bytes hello = returning.say(returning.offer(Hello(returning.share()), {ticket, kept.secret}));
+    return server.context().devices_ticket(offered_ticket(hello), at).has_value();
+  };
+  EXPECT_TRUE(goes_first(kept.ticket, now));
+  EXPECT_FALSE(goes_first({kept.ticket.begin(), kept.ticket.begin() + 16}, now)) << "the name of the key is no secret";
+  EXPECT_FALSE(goes_first({kept.ticket.begin(), kept.ticket.end() - 1}, now));
+  EXPECT_FALSE(server.context().devices_ticket({}, now));
+  EXPECT_FALSE(goes_first(kept.ticket, now + 24 * 3600 + 1800)) << "its key is alive yet";
+  EXPECT_FALSE(goes_first(kept.ticket, now + 26 * 3600));
   for (std::size_t i = 16; i < kept.ticket.size(); i += 7) {
     Bytes forged = kept.ticket;
     forged[i] ^= 1;
-    EXPECT_FALSE(context.is_devices_ticket(forged, now)) << i;
+    EXPECT_FALSE(goes_first(forged, now)) << i;
   }
 }
 
@@ -138,15 +142,17 @@ TEST_F(Tls13Resumption, AOneWayListenersTicketStandsForNobody) {
   server.config.auth = AuthMode::OneWay;
   verifier = nullptr;
   start_over();
-  Hello hello(peer.share());
-  hello.add(45, vector_of({1}, 1));
-  ASSERT_EQ(begin(hello.message()), Step::WantInput);
+  Hello first(peer.share());
+  first.add(45, vector_of({1}, 1));
+  ASSERT_EQ(begin(first.message()), Step::WantInput);
   ASSERT_TRUE(peer.hear(output.bytes()));
   output.consume(output.size());
   ASSERT_EQ(say_finished(), Step::Done);
   const auto kept = take();
   ASSERT_TRUE(kept);
-  EXPECT_FALSE(server.context().is_devices_ticket(kept->ticket, now))
+  Tls13Peer returning;
+  const Bytes hello = returning.say(returning.offer(Hello(returning.share()), *kept));
+  EXPECT_FALSE(server.context().devices_ticket(offered_ticket(hello), now))
       << "anybody gets one there: it goes before nobody";
   come_back(*kept);
   EXPECT_EQ(peer.heard.size(), kResumed);

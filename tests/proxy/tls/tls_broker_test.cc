@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "tests/proxy/tls/key_limit.h"
 #include "tests/proxy/tls/openssl_server.h"
 
 namespace sallyport::test {
@@ -93,6 +94,43 @@ TEST_P(BrokerTlsTest, PassesBytesBothWaysWholeAndInPieces) {
     EXPECT_TRUE(server.ended);
     server.closes();
     EXPECT_EQ(client.take(bytes_of(server.gives()), said), Step::Closed);
+  }
+}
+
+// key_use.h: TLS 1.3 goes on with another key, TLS 1.2 says that it has none.
+TEST_P(BrokerTlsTest, AKeyIsUsedForSoMuch) {
+  const KeyLimit limit(100);
+  const Identity509 identity = broker_of("DNS:broker.test");
+  const auto context = made(config());
+  for (const bool up : {true, false}) {
+    OpensslServer server(identity, GetParam());
+    BrokerTls client(*context, server_at);
+    ASSERT_EQ(shake(client, server), Step::Done) << client.error().what;
+    int key_updates = 0;
+    SSL_set_msg_callback(server.ssl(), [](int, int, int type, const void* bytes, std::size_t, SSL*, void* counted) {
+      const bool update = type == SSL3_RT_HANDSHAKE && *static_cast<const std::uint8_t*>(bytes) == SSL3_MT_KEY_UPDATE;
+      *static_cast<int*>(counted) += update ? 1 : 0;
+    });
+    SSL_set_msg_callback_arg(server.ssl(), &key_updates);
+    int records = 0;
+    for (; records < 30 && !client.has_spent_key(); ++records) {
+      const std::string text(100, 'x');
+      if (up) {
+        ASSERT_TRUE(client.write(bytes_of(text)));
+        ASSERT_EQ(hears(server, client), text);
+      } else {
+        server.says(text);
+        ASSERT_EQ(client.take(bytes_of(server.gives()), said), Step::Done);
+        ASSERT_EQ(text_of(said), text);
+        said.release();
+      }
+    }
+    const bool tls13 = GetParam() == TLS1_3_VERSION;
+    EXPECT_EQ(client.has_spent_key(), !tls13);
+    EXPECT_TRUE(tls13 ? records == 30 : records > 8 && records < 15) << records;
+    EXPECT_EQ(key_updates, tls13 && up ? 2 : 0);
+    ASSERT_TRUE(client.write(bytes_of("the last"))) << "what is due may still be said";
+    EXPECT_EQ(hears(server, client), "the last");
   }
 }
 

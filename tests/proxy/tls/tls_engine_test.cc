@@ -263,23 +263,22 @@ TEST_P(Resuming, TheClientHelloTellsWhoseTicketItOffers) {
   auto session = first_session(server, &yes, client(&device));
   TlsClient fresh(client(&device));
   fresh.handshake();
-  EXPECT_TRUE(offered_ticket(fresh.give()).empty());
+  EXPECT_TRUE(offered_ticket(fresh.give()).first.ticket.empty());
   TlsClient returning(client(&device));
   SSL_set_session(returning.ssl(), session.get());
   returning.handshake();
   const std::vector<std::uint8_t> hello = returning.give();
-  const auto ticket = offered_ticket(hello);
-  ASSERT_GT(ticket.size(), 16U);
-  EXPECT_TRUE(server.context().is_devices_ticket(ticket, now));
+  const TicketOffer offer = offered_ticket(hello);
+  ASSERT_GT(offer.first.ticket.size(), 16U);
+  EXPECT_EQ(offer.message.size(), hello.size() - 5);
+  EXPECT_TRUE(server.context().devices_ticket(offer, now));
   for (std::size_t n = 0; n < hello.size(); ++n) {
-    const auto partly = offered_ticket({hello.data(), n});
-    EXPECT_TRUE(partly.empty() || partly.size() == ticket.size() || !server.context().is_devices_ticket(partly, now))
-        << "cut after " << n;
+    EXPECT_TRUE(offered_ticket({hello.data(), n}).first.ticket.empty()) << "cut after " << n;
   }
   TicketKeys others(now);
   Server stranger;
   stranger.tickets = &others;
-  EXPECT_FALSE(stranger.context().is_devices_ticket(ticket, now));
+  EXPECT_FALSE(stranger.context().devices_ticket(offer, now));
 }
 
 TEST_P(Versions, ANegotiatedRecordSizeHoldsAfterTheHandshake) {
