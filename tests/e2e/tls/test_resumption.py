@@ -286,11 +286,11 @@ def test_a_ticket_ends_with_the_longest_age(serve_once, broker, site, root, tls)
     def resumes():
         nonlocal session
         with again(server.port, context, session) as device:
-            if device.tls.session_reused:
-                device.ping()
-                session = device.tls.session
+            reused = device.tls.session_reused
+            device.ping()
+            session = device.tls.session if reused else session
             device.close_notify()
-            return device.tls.session_reused
+            return reused
 
     assert resumes()
     reloading = Reloading(server)
