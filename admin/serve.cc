@@ -25,6 +25,7 @@
 #include "admin/operations/caretaker.h"
 #include "admin/operations/check_config.h"
 #include "admin/operations/descriptors.h"
+#include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
@@ -239,6 +240,13 @@ struct NoWaitForTheDisk {
   }
 };
 
+// A planned end. Nobody writes any more.
+void settle_registry(const Config& config, DataPlane& plane, const Registrar& registrar, RegistryStore& store,
+                     Logger& log) {
+  keep_ticket_keys(config, plane.ticket_keys(), registrar, store, std::time(nullptr), log);
+  if (const auto flushed = store.flush(); !flushed) log.warn("not-flushed", {{"what", flushed.error().what}});
+}
+
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
         DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log,
@@ -280,7 +288,10 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   metrics_server.start();
   main_log.info("warming", {{"state_dir", config.state_dir}, {"metrics", *metrics_address}});
 
-  if (const auto warmed = registrar.warm(); !warmed) return fail(kFailed, warmed.error().what);
+  const auto kept_keys = take_ticket_keys(config, **store, std::time(nullptr), main_log);
+  if (kept_keys) plane.ticket_keys().adopt(kept_keys->keys, std::time(nullptr));
+  if (const auto warmed = registrar.warm(kept_keys ? kept_keys->epochs : StandingEpochs()); !warmed)
+    return fail(kFailed, warmed.error().what);
   registrar.start();
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
@@ -330,8 +341,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     metrics_server.stop();
     registrar.stop();
     if (registrar.stalled()) return kFailed;
-    if (const auto flushed = (*store)->flush(); !flushed)
-      main_log.warn("not-flushed", {{"what", flushed.error().what}});
+    settle_registry(config, plane, registrar, **store, main_log);
     store->reset();
     const bool served = hand_over(wanted, plane, offer, main_log);
     drain(wanted, plane, config, offer, main_log);
@@ -345,7 +355,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   network_server.stop();
   registrar.stop();
   if (registrar.stalled()) return kFailed;
-  if (const auto flushed = (*store)->flush(); !flushed) main_log.warn("not-flushed", {{"what", flushed.error().what}});
+  settle_registry(config, plane, registrar, **store, main_log);
   metrics_server.stop();
   main_log.info("stopped");
   return kDone;

@@ -65,6 +65,15 @@ class DataPlane::Impl {
     std::erase_if(retired, [&](const auto& setup) { return found.configs.count(&setup->listener) == 0; });
   }
 
+  // With `mutex` held, or before there is any thread.
+  void keep_keys_for_tickets() {
+    std::chrono::milliseconds longest{0};
+    for (const PreparedListener& listener : live) {
+      longest = std::max(longest, listener.setup->listener.resumption_max_age);
+    }
+    tickets.serve_tickets_of(std::chrono::duration_cast<std::chrono::seconds>(longest).count());
+  }
+
   // A name server that answers is waited for, one that does not is not.
   void wait_for_names() {
     const std::uint64_t give_up_ms = steady_ms() + kNamesMs;
@@ -160,6 +169,7 @@ Answer<std::vector<Digest>> DataPlane::prepare() {
     for (const Certificate& leaf : prepared->tls->leaves()) keys.push_back(leaf.spki_hash());
     impl_->live.push_back(std::move(*prepared));
   }
+  impl_->keep_keys_for_tickets();
   auto upstreams = Upstreams::create(impl_->config);
   if (!upstreams) return upstreams.error();
   impl_->upstreams = std::move(*upstreams);
@@ -317,6 +327,7 @@ void DataPlane::install_listener(std::size_t index, PreparedListener prepared) {
   {
     const std::lock_guard lock(impl_->mutex);
     std::swap(impl_->live[index], prepared);
+    impl_->keep_keys_for_tickets();
     const PreparedListener& now = impl_->live[index];
     const auto& cas = prepared.setup->listener.cas;
     cuts = (prepared.auth != now.auth && now.auth == AuthMode::Mutual) || cas != now.setup->listener.cas;
@@ -340,6 +351,15 @@ void DataPlane::set_cut_pace(std::uint64_t per_second) {
 
 void DataPlane::set_registration_pace(std::uint64_t per_second) {
   impl_->registration_pace.store(per_second, std::memory_order_relaxed);
+}
+
+TicketKeys& DataPlane::ticket_keys() {
+  return impl_->tickets;
+}
+
+void DataPlane::drop_ticket_keys(std::int64_t now) {
+  impl_->tickets.drop(now);
+  put_in_force(Notice{});  // every shard has ended what it had begun with one of them
 }
 
 void DataPlane::tick(std::int64_t now) {
@@ -445,26 +465,7 @@ std::vector<Rejection> DataPlane::rejections() {
     impl_->shards[i]->mailbox().post({ListRejections{&parts[i]}, &reply});
   }
   reply.wait();
-  // One device may be refused by several shards: its last refusal stands for all, with their sum.
-  std::map<std::string, Rejection> merged;
-  for (std::vector<Rejection>& part : parts) {
-    for (Rejection& seen : part) {
-      const auto [at, fresh] = merged.try_emplace(seen.key(), seen);
-      if (fresh) continue;
-      Rejection& known = at->second;
-      const std::uint64_t count = known.count + seen.count;
-      const std::uint64_t claimed_count = known.claimed_count + seen.claimed_count;
-      const std::int64_t first = std::min(known.first, seen.first);
-      if (seen.last > known.last) known = std::move(seen);
-      known.count = count;
-      known.claimed_count = claimed_count;
-      known.first = first;
-    }
-  }
-  std::vector<Rejection> all;
-  for (auto& [key, seen] : merged) all.push_back(std::move(seen));
-  std::stable_sort(all.begin(), all.end(), [](const Rejection& a, const Rejection& b) { return a.last > b.last; });
-  return all;
+  return merged(std::move(parts));
 }
 
 std::vector<const ShardCounters*> DataPlane::counters() const {

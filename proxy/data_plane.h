@@ -126,6 +126,10 @@ class DataPlane final : public ChangeSink {
   std::size_t retired_configs() const;
   void set_cut_pace(std::uint64_t per_second);
   void set_registration_pace(std::uint64_t per_second);  // of each CA; 0: no limit
+  // Those of every listener. Whoever changes them here, other than by drop(), does it before start().
+  TicketKeys& ticket_keys();
+  // No ticket that was issued before is honoured any more, on any shard, when it returns.
+  void drop_ticket_keys(std::int64_t now);
   // About every second: rotates the ticket keys, and asks for the names of brokers that are due. The main thread.
   void tick(std::int64_t now);
   std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each

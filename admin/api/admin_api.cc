@@ -250,6 +250,14 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
       {"DELETE", "/v1/tokens", O, &A::revoke_token, "Revoke a token", {"name"}, "", "Token"},
       {"DELETE", "/v1/tokens/{name}", O, &A::revoke_token, "Revoke a token", {}, "", "Token"},
       {"POST", "/v1/drain", O, &A::drain, "End in an orderly manner, as SIGTERM", {}, "", "Drain", 202},
+      {"POST",
+       "/v1/ticket-keys/rotate",
+       O,
+       &A::rotate_ticket_keys,
+       "Drop the keys of TLS tickets: none issued before is honoured any more",
+       {},
+       "",
+       "TicketKeys"},
       {"POST", "/v1/backup", O, &A::backup, "An online backup, verified", {}, "BackupRequest", "Backup", 201},
   };
   return all;

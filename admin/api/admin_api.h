@@ -134,6 +134,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse revoke_token(const Call& call);
   HttpResponse backup(const Call& call);
   HttpResponse drain(const Call& call);
+  HttpResponse rotate_ticket_keys(const Call& call);
 
   const ApiParts parts_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -99,6 +99,16 @@ HttpResponse AdminApi::list_audit(const Call& call) {
              {"next_page_token", more ? std::to_string((*records)[*limit - 1].at_us) : std::string()}});
 }
 
+// In force first: a stolen key is worth nothing from here on, whatever the disk says.
+HttpResponse AdminApi::rotate_ticket_keys(const Call& call) {
+  const std::int64_t now = std::time(nullptr);
+  parts_.plane.drop_ticket_keys(now);
+  if (const auto noted = parts_.registrar.record(call.caller.actor, "ticket-keys.rotate", "-", "rotated"); !noted) {
+    return refused(noted.error());
+  }
+  return ok({{"rotated_at", utc(now)}});
+}
+
 HttpResponse AdminApi::drain(const Call& call) {
   std::uint64_t sessions = 0;
   for (const ShardInfo& shard : parts_.plane.shard_info()) sessions += shard.sessions;

@@ -203,6 +203,7 @@ Json schemas() {
                          {"expires_at", "string?"},
                          {"token", "string?"}});
   all["Drain"] = schema({{"draining", "boolean"}, {"sessions", "integer"}});
+  all["TicketKeys"] = schema({{"rotated_at", "string"}});
   all["BackupRequest"] = schema({{"name", "string?"}, {"dir", "string?"}});
   all["Backup"] = schema({{"path", "string"},
                           {"files", "integer"},

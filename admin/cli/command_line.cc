@@ -238,6 +238,9 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                     {{"NAME", "the listener"}, {"MODE", "mutual or one-way"}},
                     [&parsed](Operator& speaking) { return speaking.listener_auth(parsed.first, parsed.second); });
   auth.get_option("MODE")->check(CLI::IsMember({"mutual", "one-way"}));
+  CLI::App* keys = app.add_subcommand("ticket-keys", "the keys of TLS tickets")->require_subcommand(1);
+  plain_command(*keys, parsed, "rotate", "drop them: no ticket issued before is honoured any more, on any shard", {},
+                [](Operator& speaking) { return speaking.ticket_keys_rotate(); });
   CLI::App* upstream = app.add_subcommand("upstream", "brokers, and how they are")->require_subcommand(1);
   client_command(*upstream, parsed, "list", "list the servers of every upstream",
                  [](Operator& speaking) { return speaking.upstream_list(); });

@@ -93,6 +93,7 @@ class Operator {
   int backup(const std::string& dir);
   int status();
   int drain();
+  int ticket_keys_rotate();
 
  private:
   struct Reply {

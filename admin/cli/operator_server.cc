@@ -107,6 +107,15 @@ int Operator::drain() {
   return kDone;
 }
 
+int Operator::ticket_keys_rotate() {
+  if (!agreed("rotating ticket keys: every device makes a full handshake when it connects next")) return kFailed;
+  const Reply reply = send("POST", "/v1/ticket-keys/rotate");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << "no ticket issued before " << text(reply.json, "rotated_at") << " is honoured any more\n";
+  return kDone;
+}
+
 int Operator::session_list(const std::string& device, const std::string& ca, bool clones) {
   const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) +
                                 (clones ? "&clones=true" : ""));

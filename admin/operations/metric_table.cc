@@ -6,6 +6,7 @@
 
 #include "admin/operations/build_info.h"
 #include "admin/operations/handshake_labels.h"
+#include "admin/operations/metric_sums.h"
 #include "cache/base/check.h"
 #include "cache/base/text.h"
 
@@ -16,13 +17,6 @@ namespace {
 using prometheus::MetricType;
 using Values = MetricValues;
 using Sources = MetricSources;
-
-template <class Pick>
-std::uint64_t sum(const Sources& from, Pick pick) {
-  std::uint64_t total = 0;
-  for (const ShardCounters* shard : from.shards) total += pick(*shard).get();
-  return total;
-}
 
 std::vector<std::uint64_t> counts_of(const Latency& latency) {
   std::vector<std::uint64_t> counts;
@@ -46,15 +40,6 @@ void add_latency_of_shards(Values& values, const std::vector<std::string>& label
     sum_us += latency.sum_us.get();
   }
   add_latency(values, labels, counts, sum_us);
-}
-
-// A value of each listener.
-template <class Pick>
-void add_listeners(Values& values, const Sources& from, Pick pick) {
-  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
-    values.add({from.config.listeners[l].name},
-               sum(from, [&](const ShardCounters& s) -> const Cell& { return pick(s.listeners[l]); }));
-  }
 }
 
 // Calls `visit` for each server of each upstream, with its labels.
@@ -109,31 +94,23 @@ void open_sessions(Values& values, const Sources& from) {
 }
 
 void rejections(Values& values, const Sources& from) {
-  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
-    for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
-      values.add({from.config.listeners[l].name, std::string(kReasons[reason].name)},
-                 sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].rejections[reason]; }));
-    }
-  }
+  add_reasons(
+      values, from, [](const auto& l) -> const auto& { return l.rejections; });
 }
 
 void claimed(Values& values, const Sources& from) {
-  for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
-    for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
-      values.add({from.config.listeners[l].name, std::string(kReasons[reason].name)},
-                 sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].claimed[reason]; }));
-    }
-  }
+  add_reasons(
+      values, from, [](const auto& l) -> const auto& { return l.claimed; });
 }
 
 void connects(Values& values, const Sources& from) {
-  for (std::size_t version = 0; version < kMqttVersionNames.size(); ++version) {
-    std::uint64_t total = 0;
-    for (std::size_t l = 0; l < from.config.listeners.size(); ++l) {
-      total += sum(from, [&](const ShardCounters& s) -> const Cell& { return s.listeners[l].mqtt_connects[version]; });
-    }
-    values.add({std::string(kMqttVersionNames[version])}, total);
-  }
+  add_totals(
+      values, from, kMqttVersionNames, [](const auto& l) -> const auto& { return l.mqtt_connects; });
+}
+
+void tickets(Values& values, const Sources& from) {
+  add_totals(
+      values, from, kTicketResultNames, [](const auto& l) -> const auto& { return l.tickets; });
 }
 
 void handshakes_of(Values& values, const Sources& from, std::size_t listener, std::size_t version, std::size_t kind) {
@@ -293,6 +270,11 @@ const MetricRow kRows[] = {
      {"listener", "version", "kind", "engine", "group"},
      "TLS handshakes that finished, by who made them (Sallyport's own, or OpenSSL) and the group of the key exchange.",
      handshakes},
+    {"tickets_total",
+     MetricType::Counter,
+     {"result"},
+     "TLS tickets issued, resumed by, and declined: no key opens it, too old, of another name, standing lost.",
+     tickets},
     {"handshake_seconds",
      MetricType::Histogram,
      {"listener"},

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <filesystem>
 
+#include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/objects.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
@@ -160,6 +161,9 @@ class Restore {
     const fs::path made = staging_ / "registry";
     const unsigned how = has_present_ ? RENAME_EXCHANGE : RENAME_NOREPLACE;
     const auto swap = [&] { return ::renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, present_.c_str(), how) == 0; };
+    // Ticket keys that the registry of before kept for its next start: this one does not know what was lost under them.
+    const std::string keys = ticket_keys_path(state_dir_.string());
+    if (::unlink(keys.c_str()) != 0 && errno != ENOENT) return failed_at(keys);
     if (!swap()) return failed_at(present_);
     staging_is_a_copy_ = !has_present_;
     if (::rename((staging_ / "registry.mark").c_str(), (state_dir_ / "registry.mark").c_str()) != 0) {

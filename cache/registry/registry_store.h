@@ -202,6 +202,9 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
+  // Which registry this is, and what it holds by now: any other write, by whichever version, makes it another one, and
+  // opening it does not. Nothing where that cannot be told.
+  std::optional<std::string> state() const;
   Answer<std::optional<CrlRow>> crl(const CrlKey& key) const;
 
   // Calls `row` for each record in the order of its key, until it returns false.

@@ -53,6 +53,12 @@ Answer<MetaRow> RegistryStore::meta() const {
   return row->value_or(MetaRow{});
 }
 
+std::optional<std::string> RegistryStore::state() const {
+  const auto id = impl_->store_id();
+  if (!id || !*id) return std::nullopt;
+  return to_hex(**id) + " " + std::to_string(impl_->db->GetLatestSequenceNumber());
+}
+
 Answer<void> RegistryStore::each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const {
   bool good = true;
   const auto done = impl_->scan(kCas, "", "", [&](std::string_view key, std::string_view value) {

@@ -48,6 +48,9 @@ inline constexpr std::array<std::string_view, kCauseCount> kCauseNames = {
 
 enum class HandshakeKind : std::uint8_t { Full, Known, Resumed };
 inline constexpr std::array<std::string_view, 3> kHandshakeKindNames = {"full", "known", "resumed"};
+// What became of tickets: issued, then as TicketFate has it from Resumed on.
+inline constexpr std::array<std::string_view, 6> kTicketResultNames = {
+    "issued", "resumed", "declined_key", "declined_age", "declined_name", "declined_standing"};
 inline constexpr std::array<std::string_view, 2> kTlsVersionNames = {"1.2", "1.3"};
 inline constexpr std::array<std::string_view, 3> kMqttVersionNames = {"3.1", "3.1.1", "5"};
 
@@ -59,6 +62,7 @@ struct ListenerCounters {
   std::array<Cell, kReasonCount> claimed;  // of those: with a certificate whose key was not proven
   // [tls version][HandshakeKind][TlsMaker][KeyGroup]
   std::array<std::array<std::array<std::array<Cell, kKeyGroupNames.size()>, 2>, 3>, 2> handshakes;
+  std::array<Cell, kTicketResultNames.size()> tickets;
   Latency handshake;                                   // accept to handshake finished
   Cell sessions_open;                                  // connections now, in whatever state
   std::array<std::array<Cell, kCauseCount>, 3> ended;  // [Origin][Cause]

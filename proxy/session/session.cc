@@ -70,6 +70,7 @@ void Session::handshake_step(TlsEngine::Pace pace) {
   engine_->lend({});
   client_.received.consume(lent - unread);
   if (!client_.to_send.empty()) host_->schedule.wants_flush(*this);
+  if (step == Step::Done || step == Step::Failed) count_tickets();
   switch (step) {
     case Step::Done: return on_established();
     case Step::WantInput:
@@ -80,6 +81,14 @@ void Session::handshake_step(TlsEngine::Pace pace) {
       return terminate({Origin::Client, Reason::TlsError, 0, "the client left during the handshake"}, Cause::Closed);
     case Step::Failed: return terminate(engine_->error(), Cause::Protocol);
   }
+}
+
+void Session::count_tickets() {
+  auto& counts = host_->loop.counters(settings_.listener).tickets;
+  if (engine_->ticket_issued()) counts[0].add();
+  const TicketFate fate = engine_->ticket_fate();
+  static_assert(kTicketResultNames.size() == static_cast<std::size_t>(TicketFate::NoStanding) + 1);
+  if (fate != TicketFate::None) counts[static_cast<std::size_t>(fate)].add();
 }
 
 void Session::on_established() {

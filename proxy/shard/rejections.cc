@@ -1,5 +1,7 @@
 #include "proxy/shard/rejections.h"
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "cache/base/text.h"
@@ -77,6 +79,28 @@ std::size_t Rejections::text_bytes() const {
     }
   }
   return bytes;
+}
+
+std::vector<Rejection> merged(std::vector<std::vector<Rejection>> parts) {
+  std::map<std::string, Rejection> merged;
+  for (std::vector<Rejection>& part : parts) {
+    for (Rejection& seen : part) {
+      const auto [at, fresh] = merged.try_emplace(seen.key(), seen);
+      if (fresh) continue;
+      Rejection& known = at->second;
+      const std::uint64_t count = known.count + seen.count;
+      const std::uint64_t claimed_count = known.claimed_count + seen.claimed_count;
+      const std::int64_t first = std::min(known.first, seen.first);
+      if (seen.last > known.last) known = std::move(seen);
+      known.count = count;
+      known.claimed_count = claimed_count;
+      known.first = first;
+    }
+  }
+  std::vector<Rejection> all;
+  for (auto& [key, seen] : merged) all.push_back(std::move(seen));
+  std::stable_sort(all.begin(), all.end(), [](const Rejection& a, const Rejection& b) { return a.last > b.last; });
+  return all;
 }
 
 }  // namespace sallyport

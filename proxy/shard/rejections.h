@@ -59,4 +59,8 @@ class Rejections {
   Shelf proven_, claimed_, without_;
 };
 
+// Of several shards, the last one first. One device may be refused by several: its last refusal stands for all, with
+// their sum.
+std::vector<Rejection> merged(std::vector<std::vector<Rejection>> parts);
+
 }  // namespace sallyport

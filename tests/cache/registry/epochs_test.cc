@@ -216,6 +216,38 @@ TEST_F(Epochs, WhatIsNotOnTheDiskKeepsNoTickets) {
   env_.disk_full = false;
 }
 
+// Nobody resumes in the last epoch, from which no loss could be told any more.
+TEST_F(Epochs, TheLastEpochIsHonouredByNobody) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  close();
+  open({}, true, {StatusCache::kLastEpoch - 1, 0});
+  const Ticket before = ticket_of(device.certificate);
+  EXPECT_TRUE(good(before));
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Active));
+  EXPECT_FALSE(good(before));
+  EXPECT_EQ(cache_->epoch(), StatusCache::kLastEpoch);
+  EXPECT_FALSE(good(ticket_of(device.certificate)));
+  registrar_->stop();
+  EXPECT_FALSE(registrar_->epochs_at_stop());
+  close();
+  open();
+  EXPECT_TRUE(good(ticket_of(device.certificate))) << "new keys, new epochs";
+}
+
+// A verdict was given, then the standing was lost, then its ticket is issued.
+TEST_F(Epochs, AVerdictNeverSaysALaterEpochThanItsOwn) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = on_line("device", root_);
+  const Ticket verdict = ticket_of(device.certificate);
+  EXPECT_EQ(verdict.epoch, cache_->epoch());
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Inactive));
+  EXPECT_LT(verdict.epoch, cache_->epoch());
+  ASSERT_TRUE(set(device.certificate, DeviceStatus::Active));
+  EXPECT_FALSE(good(verdict));
+}
+
 // Any order of all of it, against a model that knows each ticket's losses.
 TEST_F(Epochs, NoTicketOutlivesALossInAnyOrder) {
   const unsigned seed = std::random_device{}();

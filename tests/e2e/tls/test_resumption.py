@@ -10,6 +10,7 @@ import pytest
 from harness.authority import Authority, now
 from harness.broker import answers, free_port
 from harness.device import Device, Ended, admitted, client_context, refusal
+from harness.reloading import Reloading
 from harness.s_client import SClient
 from harness.server import listener
 from harness.wait import until
@@ -92,14 +93,20 @@ def test_lost_standing_declines_the_ticket(server, root, tls, change, reason):
 
 
 @pytest.mark.parametrize("tls", TLS)
-def test_a_reactivated_device_resumes_again(server, root, tls):
-    """Standing is looked up, not remembered: what was declined is honoured once the device is active again."""
-    identity = root.issue("back " + tls)
+def test_a_reactivated_device_proves_itself_again(server, root, tls):
+    """A loss of standing ends the tickets of before for good; the next ones are honoured, and others' were all along."""
+    identity, other = root.issue("back " + tls), root.issue("beside " + tls)
     context, session = begin(server, identity, tls)
+    others = begin(server, other, tls)
     server.cli("device", "deactivate", identity.id)
     server.cli("device", "activate", identity.id)
+    declined = server.metric("tickets_total", result="declined_standing")
     with again(server.port, context, session) as device:
-        assert device.tls.session_reused
+        assert not device.tls.session_reused
+    assert server.metric("tickets_total", result="declined_standing") == declined + 1
+    for each in (begin(server, identity, tls), others):
+        with again(server.port, *each) as device:
+            assert device.tls.session_reused
 
 
 @pytest.mark.parametrize("tls", TLS)
@@ -126,6 +133,8 @@ def test_an_inactive_ca_declines_its_devices_tickets(server, work, tls):
             again(server.port, context, session).ping()
     server.cli("ca", "activate", ca_id)
     with again(server.port, context, session) as device:
+        assert not device.tls.session_reused, "of before the CA was deactivated"
+    with again(server.port, *begin(server, identity, tls)) as device:
         assert device.tls.session_reused
 
 
@@ -174,11 +183,140 @@ def test_a_restart_forgets_tickets_and_nothing_else(serve_once, broker, site, ro
     assert server.metric("handshakes_total", kind="known") == 1
 
 
+def keeping(serve_once, broker, site, root, work, keep=True):
+    key_file = work / "ticket.key"
+    key_file.write_text("5a" * 32 + "\n")
+    key_file.chmod(0o600)
+    server = serve_once([listener(site)], broker, proxy={"drain": "1s", "keep_ticket_keys": keep},
+                        registry={"key_file": str(key_file)})
+    root.register(server)
+    return server, server.folder / "state" / "ticket-keys"
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_kept_keys_survive_a_planned_restart_alone(serve_once, broker, site, root, work, tls):
+    """`keep_ticket_keys`: a device resumes over a planned restart; not where its standing was lost before, not after
+    `ticket-keys rotate`, and not where the process was killed."""
+    server, file = keeping(serve_once, broker, site, root, work)
+    identity, lost = root.issue("kept " + tls), root.issue("lost " + tls)
+    first, others = begin(server, identity, tls), begin(server, lost, tls)
+    server.cli("device", "deactivate", lost.id)
+    server.cli("device", "activate", lost.id)
+    assert not file.exists(), "while a process runs there is none"
+    server.stop()
+    assert file.stat().st_mode & 0o777 == 0o600
+    server.start()
+    assert not file.exists()
+    with again(server.port, *first) as device:
+        assert device.tls.session_reused
+    with again(server.port, *others) as device:
+        assert not device.tls.session_reused, "lost before the restart"
+
+    second = begin(server, identity, tls)
+    server.cli("ticket-keys", "rotate", "--yes")
+    third = begin(server, identity, tls)
+    server.stop()
+    server.start()
+    with again(server.port, *second) as device:
+        assert not device.tls.session_reused, "rotated keys do not come back"
+    with again(server.port, *third) as device:
+        assert device.tls.session_reused
+
+    fourth = begin(server, identity, tls)
+    server.kill9()
+    assert not file.exists()
+    server.start()
+    with again(server.port, *fourth) as device:
+        assert not device.tls.session_reused, "killed"
+
+
+def test_a_damaged_file_of_ticket_keys_is_said_and_goes(serve_once, broker, site, root, work):
+    """One line in the log, fresh keys, and the file is gone."""
+    server, file = keeping(serve_once, broker, site, root, work)
+    first = begin(server, root.issue("damaged"), "1.3")
+    server.stop()
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    server.start()
+    assert len(server.lines("ticket-keys")) == 1
+    assert not file.exists()
+    with again(server.port, *first) as device:
+        assert not device.tls.session_reused
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_kept_keys_go_to_who_takes_over(serve_once, broker, site, root, work, tls):
+    """`serve --take-over`: what the old process issued, the new one honours."""
+    server, file = keeping(serve_once, broker, site, root, work)
+    first = begin(server, root.issue("taken over " + tls), tls)
+    old = server.process
+    server.start(arguments=("--take-over",))
+    assert not file.exists()
+    with again(server.port, *first) as device:
+        assert device.tls.session_reused
+    assert old.wait(60) == 0
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_rotated_keys_end_every_ticket(server, root, tls):
+    """`ticket-keys rotate`: a full handshake for everybody once, a line in the audit log, counts in the metrics."""
+    identity = root.issue("rotated " + tls)
+    before = begin(server, identity, tls)
+    issued = server.metric("tickets_total", result="issued")
+    declined = server.metric("tickets_total", result="declined_key")
+    resumed = server.metric("tickets_total", result="resumed")
+    server.cli("ticket-keys", "rotate", "--yes")
+    assert server.json("audit")[0]["action"] == "ticket-keys.rotate"
+    with again(server.port, *before) as device:
+        assert not device.tls.session_reused
+    assert server.metric("tickets_total", result="declined_key") == declined + 1
+    assert server.metric("tickets_total", result="issued") == issued + 1
+    with again(server.port, *begin(server, identity, tls)) as device:
+        assert device.tls.session_reused
+    assert server.metric("tickets_total", result="resumed") == resumed + 1
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_ticket_ends_with_the_longest_age(serve_once, broker, site, root, tls):
+    """`resumption_max_age` counts from the last full handshake, and a shorter one is in force after a reload."""
+    server = serve_once([listener(site, resumption_max_age="8h")], broker)
+    root.register(server)
+    context, session = begin(server, root.issue("aging " + tls), tls)
+
+    def resumes():
+        nonlocal session
+        with again(server.port, context, session) as device:
+            reused = device.tls.session_reused
+            device.ping()
+            session = device.tls.session if reused else session
+            device.close_notify()
+            return reused
+
+    assert resumes()
+    reloading = Reloading(server)
+    reloading.edit('resumption_max_age = "8h"', 'resumption_max_age = "1s"')
+    reloading.reload()
+    until("the chain of resumptions ends", lambda: not resumes())
+    assert server.metric("tickets_total", result="declined_age") >= 1
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_ticket_is_of_one_server_name(server, root, tls):
+    """RFC 6066, section 3: with another name a full handshake follows."""
+    identity = root.issue("named " + tls)
+    context, session = begin(server, identity, tls)
+    with Device(server.port, context=with_session(context, session), server_name="other.example") as device:
+        assert device.connect("again") == 0
+        assert not device.tls.session_reused
+    with again(server.port, context, session) as device:
+        assert device.tls.session_reused
+
+
 def test_a_deactivation_races_resumptions(server, root):
     """However the two meet, after the answer no resumed session passes a byte."""
     identity = root.issue("racer")
-    context, session = begin(server, identity, "1.2")
     for _ in range(8):
+        context, session = begin(server, identity, "1.2")
         stop = threading.Event()
         living = []
 
