@@ -98,6 +98,16 @@ class DataPlane::Impl {
     return info;
   }
 
+  // One line for all shards.
+  void say_without_ring() {
+    const auto without = [](const std::unique_ptr<Shard>& shard) { return !shard->without_ring().empty(); };
+    const auto first = std::find_if(shards.begin(), shards.end(), without);
+    if (first == shards.end()) return;
+    log.logger().warn("io-epoll", {{"shards", std::count_if(shards.begin(), shards.end(), without)},
+                                   {"why", (*first)->without_ring()},
+                                   {"means", "epoll in its place: more CPU, and fewer connections at once"}});
+  }
+
   const Config& config;
   Log& log;
   TicketKeys tickets;
@@ -139,8 +149,10 @@ unsigned DataPlane::shards_of(const Config& config) {
 
 Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved) {
   const Capacity capacity = Capacity::of(open_files, shards_of(config), reserved);
-  if (const auto rings = Shard::can_have_ring(capacity); !rings) return rings.error();
-  return capacity;
+  if (config.io == IoEngine::Epoll) return Capacity::plain(capacity.plain_max);
+  const auto rings = Shard::can_have_ring(capacity);
+  if (!rings && config.io == IoEngine::IoUring) return rings.error();
+  return rings ? capacity : Capacity::plain(capacity.plain_max);
 }
 
 unsigned DataPlane::shards() const {
@@ -229,6 +241,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
       return started;
     }
   }
+  impl_->say_without_ring();
   const std::lock_guard lock(impl_->mutex);
   for (const ServerAddress& address : addresses) impl_->addresses.push_back(peer_text(address.address));
   return {};

@@ -46,6 +46,7 @@ enum class TlsMin : std::uint8_t { V12, V13 };
 enum class Clones : std::uint8_t { Allow, Alert, RefuseNew, CutOld };
 enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
 enum class HealthCheck : std::uint8_t { Tcp, Mqtt };
+enum class IoEngine : std::uint8_t { Auto, IoUring, Epoll };
 enum class ReadyWhen : std::uint8_t { Always, AnyUpstream, AllUpstreams };
 
 std::string_view to_string(Balance balance);  // as the file writes them
@@ -132,7 +133,8 @@ struct AdminConfig {
 
 struct Config {
   std::string state_dir = "/var/lib/sallyport";
-  unsigned shards = 0;                       // 0: one per CPU this process may use
+  unsigned shards = 0;  // 0: one per CPU this process may use
+  IoEngine io = IoEngine::Auto;
   std::chrono::milliseconds drain{25'000};   // Kubernetes kills after 30 s
   std::chrono::milliseconds drain_delay{0};  // accepting goes on for so long after /readyz fails
   std::uint64_t cuts_per_second = 1000;      // per shard: the pace of closing sessions that were cut

@@ -18,7 +18,7 @@
 #include "cache/registry/registrar.h"
 #include "cache/standing/ca_set.h"
 #include "cache/standing/device_gate.h"
-#include "proxy/io/ring.h"
+#include "proxy/io/shard_io.h"
 #include "proxy/session/session.h"
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/broker_probes.h"
@@ -69,11 +69,13 @@ class Shard final : public SessionAdmission,
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
   ~Shard() override;
 
-  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give.
+  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give, or work around.
   static Answer<void> can_have_ring(const Capacity& capacity);
 
-  // Starts the thread; answers when its ring is up and it accepts.
+  // Starts the thread; answers when it accepts.
   Answer<void> start();
+  // After start(): why it works with epoll where io_uring was wanted if it can be had; empty: it need not.
+  const std::string& without_ring() const { return without_ring_; }
   void join();
   Mailbox& mailbox() { return mailbox_; }
   const ShardCounters& counters() const { return counters_; }
@@ -129,7 +131,7 @@ class Shard final : public SessionAdmission,
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
   // SessionLoop
-  Io& io() override { return *ring_; }
+  Io& io() override { return *io_; }
   TimerWheel& timers() override { return timers_; }
   std::uint64_t now_us() override;
   std::int64_t unix_now() override;
@@ -237,7 +239,10 @@ class Shard final : public SessionAdmission,
   const ShardParts parts_;
   std::uint64_t connections_max_ = 0;
   Logger& log_;
-  std::unique_ptr<Ring> ring_;
+  Answer<std::unique_ptr<ShardIo>> make_io();
+
+  std::unique_ptr<ShardIo> io_;
+  std::string without_ring_;
   Mailbox mailbox_;
   Completion event_;
   std::uint64_t event_count_ = 0;
