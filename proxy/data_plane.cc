@@ -98,16 +98,6 @@ class DataPlane::Impl {
     return info;
   }
 
-  // One line for all shards.
-  void say_without_ring() {
-    const auto without = [](const std::unique_ptr<Shard>& shard) { return !shard->without_ring().empty(); };
-    const auto first = std::find_if(shards.begin(), shards.end(), without);
-    if (first == shards.end()) return;
-    log.logger().warn("io-epoll", {{"shards", std::count_if(shards.begin(), shards.end(), without)},
-                                   {"why", (*first)->without_ring()},
-                                   {"means", "epoll in its place: more CPU, and fewer connections at once"}});
-  }
-
   const Config& config;
   Log& log;
   TicketKeys tickets;
@@ -118,6 +108,7 @@ class DataPlane::Impl {
   std::mutex changing;                                  // lists of servers: the main thread and a reload
   std::unique_ptr<Upstreams> upstreams;
   std::optional<Names> names;
+  std::atomic<bool> said_without_ring{false};
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
@@ -199,6 +190,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .tickets = &impl_->tickets,
                    .registrar = &registrar,
                    .capacity = capacity,
+                   .said_without_ring = &impl_->said_without_ring,
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
                    .address_limits = &impl_->address_limits,
@@ -241,7 +233,6 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
       return started;
     }
   }
-  impl_->say_without_ring();
   const std::lock_guard lock(impl_->mutex);
   for (const ServerAddress& address : addresses) impl_->addresses.push_back(peer_text(address.address));
   return {};

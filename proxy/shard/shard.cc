@@ -105,7 +105,10 @@ Answer<std::unique_ptr<ShardIo>> Shard::make_io() {
     auto ring = Ring::create(parts_.capacity.direct_per_shard);
     if (ring) return std::unique_ptr<ShardIo>(std::move(*ring));
     if (parts_.config->io == IoEngine::IoUring) return ring.error();
-    without_ring_ = ring.error().what;
+    if (!parts_.said_without_ring->exchange(true)) {
+      log_.warn("io-epoll",
+                {{"why", ring.error().what}, {"means", "epoll in its place: more CPU, and fewer connections at once"}});
+    }
   }
   auto epoll = Epoll::create();
   return epoll ? Answer<std::unique_ptr<ShardIo>>(std::move(*epoll)) : epoll.error();

@@ -49,6 +49,7 @@ struct ShardParts {
   const TicketKeys* tickets = nullptr;
   Registrar* registrar = nullptr;
   Capacity capacity;
+  std::atomic<bool>* said_without_ring = nullptr;                  // one line for all shards
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
@@ -74,8 +75,6 @@ class Shard final : public SessionAdmission,
 
   // Starts the thread; answers when it accepts.
   Answer<void> start();
-  // After start(): why it works with epoll where io_uring was wanted if it can be had; empty: it need not.
-  const std::string& without_ring() const { return without_ring_; }
   void join();
   Mailbox& mailbox() { return mailbox_; }
   const ShardCounters& counters() const { return counters_; }
@@ -242,7 +241,6 @@ class Shard final : public SessionAdmission,
   Answer<std::unique_ptr<ShardIo>> make_io();
 
   std::unique_ptr<ShardIo> io_;
-  std::string without_ring_;
   Mailbox mailbox_;
   Completion event_;
   std::uint64_t event_count_ = 0;

@@ -35,7 +35,7 @@ def test_where_io_uring_is_refused(serve_once, broker, site, root, name, calls):
     server = serve_once([listener(site)], broker, proxy={"io": "auto", "shards": 3}, launcher=launcher(name, *calls))
     root.register(server)
     line, = server.lines("io-epoll")
-    assert line.level == "warning" and line.fields["shards"] == "3" and "seccomp" in line.fields["why"]
+    assert line.level == "warning" and "seccomp" in line.fields["why"]
     serves(server, root, name + str(len(calls)))
 
 
