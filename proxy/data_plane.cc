@@ -117,6 +117,7 @@ class DataPlane::Impl {
   std::mutex changing;                                  // lists of servers: the main thread and a reload
   std::unique_ptr<Upstreams> upstreams;
   std::optional<Names> names;
+  std::atomic<bool> said_without_ring{false};
   std::atomic<std::uint64_t> connections{0};
   std::vector<std::atomic<std::uint64_t>> by_listener;
   std::deque<AddressLimits> address_limits;
@@ -148,8 +149,10 @@ unsigned DataPlane::shards_of(const Config& config) {
 
 Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved) {
   const Capacity capacity = Capacity::of(open_files, shards_of(config), reserved);
-  if (const auto rings = Shard::can_have_ring(capacity); !rings) return rings.error();
-  return capacity;
+  if (config.io == IoEngine::Epoll) return Capacity::plain(capacity.plain_max);
+  const auto rings = Shard::can_have_ring(capacity);
+  if (!rings && config.io == IoEngine::IoUring) return rings.error();
+  return rings ? capacity : Capacity::plain(capacity.plain_max);
 }
 
 unsigned DataPlane::shards() const {
@@ -197,6 +200,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .tickets = &impl_->tickets,
                    .registrar = &registrar,
                    .capacity = capacity,
+                   .said_without_ring = &impl_->said_without_ring,
                    .connections = &impl_->connections,
                    .by_listener = &impl_->by_listener,
                    .address_limits = &impl_->address_limits,

@@ -85,6 +85,10 @@ build release all && {
   run release -LE e2e -j "$tests"
   say "release: end to end"
   run release -L e2e -j $((3 * jobs))
+  if [ "$quick" = no ]; then
+    say "release: end to end, by epoll"
+    SALLYPORT_TEST_IO=epoll run release -L e2e -j $((3 * jobs))
+  fi
 }
 if [ "$quick" = no ]; then
   say "clang, with AddressSanitizer and UndefinedBehaviorSanitizer: build"

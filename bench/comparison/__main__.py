@@ -19,7 +19,7 @@ from pathlib import Path
 from .devices import FILL, scale_devices
 from .peers import LOAD, PEERS, SALLYPORT, TOP, PeerFailed, Running, output_of, raise_open_files, say
 from .records import Comparison
-from .report import OPENSSL, shown, write
+from .report import EPOLL, OPENSSL, shown, write
 from .run import Bench
 from .scale import scale_connections
 from .scenarios import figure, scenarios
@@ -144,7 +144,7 @@ def compare(options, running, folder, files, table):
     if with_curves and (not options.only or "scale-connections" in options.only):
         data.scale_connections = {
             each.name: scale_connections(bench, each, lambda words: say(clock.stamp(), words))
-            for each in classes if each.name not in ("Mosquitto", OPENSSL)}
+            for each in classes if each.name not in ("Mosquitto", OPENSSL, EPOLL)}
     if with_curves and "sallyport" in names and (not options.only or "scale-devices" in options.only):
         data.scale_devices = scale_devices(bench, lambda words: say(clock.stamp(), words))
     data.checks = list(bench.checks.values())

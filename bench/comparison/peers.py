@@ -287,7 +287,7 @@ class Sallyport(Peer):
     counts = False
     tells = ("proxy", "user-name")
     most_tickets = 1
-    engine = "auto"
+    engine = io = "auto"
     patience = 120  # where it has to read ten million devices from a slow disk
 
     def __init__(self, running, pki, folder, files, state=None, shards=1, limit=""):
@@ -313,7 +313,8 @@ class Sallyport(Peer):
     def values(self, folder, broker_port, tickets, key, groups, told):
         values = super().values(folder, broker_port, tickets, key, groups, told)
         self._metrics_port = values["METRICS_PORT"]
-        return {**values, "STATE": self._state or folder / "state", "ENGINE": self.engine, **self._more}
+        return {**values, "STATE": self._state or folder / "state", "ENGINE": self.engine, "IO": self.io,
+                **self._more}
 
     def metrics(self):
         """{series as it is written, without "sallyport_": value}"""
@@ -333,7 +334,13 @@ class SallyportOpenssl(Sallyport):
     name, engine = "sallyport-openssl", "openssl"
 
 
-PEERS = {each.name.lower(): each for each in (Sallyport, SallyportOpenssl, Haproxy, Nginx, Hitch, Mosquitto)}
+class SallyportEpoll(Sallyport):
+    """The same by epoll in place of io_uring."""
+
+    name, io = "sallyport-epoll", "epoll"
+
+
+PEERS = {each.name.lower(): each for each in (Sallyport, SallyportOpenssl, SallyportEpoll, Haproxy, Nginx, Hitch, Mosquitto)}
 
 
 def say(*words):

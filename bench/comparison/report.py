@@ -10,7 +10,8 @@ FLAT = 0.15
 BEST_OF = ("HAProxy", "nginx", "hitch")
 OPENSSL = "sallyport-openssl"  # Sallyport with tls_engine = "openssl"
 OPENSSL_AGAINST = ("HAProxy", "nginx")  # the same OpenSSL
-ORDER = ("Sallyport", OPENSSL, "HAProxy", "nginx", "hitch", "Mosquitto", "no proxy, no TLS")
+EPOLL = "sallyport-epoll"  # with io = "epoll"
+ORDER = ("Sallyport", OPENSSL, EPOLL, "HAProxy", "nginx", "hitch", "Mosquitto", "no proxy, no TLS")
 # What the curves show: (figure of a point, what it is the CPU time of).
 CONNECTIONS_CURVE = (("handshake_us", "handshake"), ("message_us", "message"))
 DEVICES_CURVE = (("handshake_us", "handshake of a known device"), ("message_us", "message"),

@@ -47,6 +47,7 @@ enum class TlsMadeBy : std::uint8_t { Auto, Openssl };  // Openssl: by its publi
 enum class Clones : std::uint8_t { Allow, Alert, RefuseNew, CutOld };
 enum class Balance : std::uint8_t { LeastConnections, RoundRobin, ClientId };
 enum class HealthCheck : std::uint8_t { Tcp, Mqtt };
+enum class IoEngine : std::uint8_t { Auto, IoUring, Epoll };
 enum class ReadyWhen : std::uint8_t { Always, AnyUpstream, AllUpstreams };
 
 std::string_view to_string(Balance balance);  // as the file writes them
@@ -136,6 +137,7 @@ struct AdminConfig {
 struct Config {
   std::string state_dir = "/var/lib/sallyport";
   unsigned shards = 0;                       // 0: one per CPU this process may use
+  IoEngine io = IoEngine::Auto;              // how shards speak to the kernel
   TlsMadeBy tls_engine = TlsMadeBy::Auto;    // of the process, and of each listener that does not say
   std::chrono::milliseconds drain{25'000};   // Kubernetes kills after 30 s
   std::chrono::milliseconds drain_delay{0};  // accepting goes on for so long after /readyz fails

@@ -33,6 +33,8 @@ inline constexpr std::array<std::string_view, 3> kWordsOf<Balance> = {"least-con
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<HealthCheck> = {"tcp", "mqtt"};
 template <>
+inline constexpr std::array<std::string_view, 3> kWordsOf<IoEngine> = {"auto", "io_uring", "epoll"};
+template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<ReadyWhen> = {"always", "any-upstream", "all-upstreams"};
 template <>
 inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = {"debug", "info", "warn", "error"};

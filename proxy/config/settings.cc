@@ -36,6 +36,13 @@ constexpr Row<Config> kProxy[] = {
                           .example = "2",
                           .says = "How many shards serve connections, each a thread of its own. 0: one for each CPU "
                                   "this process may use."}),
+    row<&Config::io>({.table = "proxy",
+                      .key = "io",
+                      .example = "\"epoll\"",
+                      .says = "How shards speak to the kernel. \"auto\": by io_uring, and where that is refused, as "
+                              "by Docker's default seccomp profile, by epoll, with a warning. \"io_uring\": not at all "
+                              "then. \"epoll\": costs more CPU, and connections are bounded by the open-file limit "
+                              "alone."}),
     row<&Config::tls_engine>(
         {.table = "proxy",
          .key = "tls_engine",

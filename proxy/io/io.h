@@ -1,5 +1,5 @@
-// The kernel as sessions see it: operations that complete later, on the shard's own thread. Ring is the
-// real one (io_uring), the simulation's fake the other. An operation's Completion is a member of the object
+// The kernel as sessions see it: operations that complete later, on the shard's own thread. Ring (io_uring) and Epoll
+// are real, the simulation has a fake. An operation's Completion is a member of the object
 // that waits for it: nothing is allocated per operation, and the object must outlive it.
 #pragma once
 
@@ -55,6 +55,8 @@ class Completion {
   void take_large(bool large) { large_ = large; }
   bool drained() const { return drained_; }  // the Io's: the last receive left nothing in the socket
   void leave(bool nothing) { drained_ = nothing; }
+  int place() const { return place_; }  // the Io's: the descriptor that it waits for
+  void wait_at(int place) { place_ = place; }
   void submit() { submitted_ = true; }
   // The Io's: the operation has ended unless `result.more`.
   void complete(const IoResult& result) {
@@ -72,6 +74,7 @@ class Completion {
   bool cancelled_ = false;
   bool large_ = false;
   bool drained_ = false;
+  int place_ = -1;
 };
 static_assert(sizeof(Completion) == 24);
 

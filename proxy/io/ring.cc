@@ -13,19 +13,11 @@
 #include <thread>
 
 #include "cache/base/check.h"
+#include "proxy/io/look_again.h"
 
 namespace sallyport {
 
 namespace {
-
-// Tells the processor that a loop waits.
-void look_again() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb" ::: "memory");  // as long as a pause on amd64; a yield takes no time at all
-#endif
-}
 
 Refusal explain(int error, const char* call) {
   std::string what = std::string("io_uring is refused (") + call + ": " + std::strerror(error) + "): ";

@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "cache/base/result.h"
-#include "proxy/io/io.h"
 #include "proxy/io/ring_sockets.h"
+#include "proxy/io/shard_io.h"
 
 namespace sallyport {
 
-class Ring final : public Io {
+class Ring final : public ShardIo {
  public:
   // Refusals name what the kernel denied and the remedy: a container's seccomp profile, a sysctl, a limit.
   // `direct_connections`: for how many connections there is to be room beside the process's open-file limit.
@@ -32,26 +32,18 @@ class Ring final : public Io {
   void close(Socket socket) override;
   void abort(Socket socket) override;
 
-  // One connection: the result is for accepted(), and `peer` its address, which stays where it is until then.
-  void accept(Socket listener, bool direct, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion);
-  Socket accepted(const IoResult& result, bool direct);
-  bool has_direct() const { return sockets_.usable(); }
-  // Whether one more connection, and its way to the broker, can be direct.
-  bool room_for_direct() const { return sockets_.room(); }
-  // Moves a socket of open() out of the process's descriptors; where that cannot be done it stays as it is.
-  Socket make_direct(Socket socket);
-  // Reads the eventfd's counter into `into`, which stays where it is.
-  void read_event(int event_fd, std::uint64_t& into, Completion& completion);
-
-  // Hands over now what was asked for: what was sent is sent before anything the caller does next.
-  void submit();
-  // Submits what was asked for, waits for at most `patience` (zero: not at all), for the first `awake` of it without
-  // going to sleep, and runs what completed.
-  void turn(std::chrono::microseconds patience, std::chrono::microseconds awake = std::chrono::microseconds(0));
-  // Submits what was asked for and sleeps for so long, whatever completes meanwhile; it counts as the next turn's wait.
-  void rest(std::chrono::microseconds time);
-  // Of the last turn, how long it waited.
-  std::chrono::microseconds waited() const { return waited_; }
+  void accept(Socket listener, bool direct, sockaddr_storage& peer, socklen_t& peer_length,
+              Completion& completion) override;
+  Socket accepted(const IoResult& result, bool direct) override;
+  bool has_direct() const override { return sockets_.usable(); }
+  bool room_for_direct() const override { return sockets_.room(); }
+  Socket make_direct(Socket socket) override;
+  void read_event(int event_fd, std::uint64_t& into, Completion& completion) override;
+  void submit() override;
+  void turn(std::chrono::microseconds patience,
+            std::chrono::microseconds awake = std::chrono::microseconds(0)) override;
+  void rest(std::chrono::microseconds time) override;
+  std::chrono::microseconds waited() const override { return waited_; }
 
  private:
   static constexpr unsigned kEntries = 4096;

@@ -11,6 +11,8 @@
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "proxy/io/epoll.h"
+#include "proxy/io/ring.h"
 #include "proxy/shard/handshake_rank.h"
 #include "proxy/shard/socket_options.h"
 
@@ -98,6 +100,20 @@ Answer<void> Shard::can_have_ring(const Capacity& capacity) {
   return ring ? Answer<void>() : ring.error();
 }
 
+Answer<std::unique_ptr<ShardIo>> Shard::make_io() {
+  if (parts_.config->io != IoEngine::Epoll) {
+    auto ring = Ring::create(parts_.capacity.direct_per_shard);
+    if (ring) return std::unique_ptr<ShardIo>(std::move(*ring));
+    if (parts_.config->io == IoEngine::IoUring) return ring.error();
+    if (!parts_.said_without_ring->exchange(true)) {
+      log_.warn("io-epoll",
+                {{"why", ring.error().what}, {"means", "epoll in its place: more CPU, and fewer connections at once"}});
+    }
+  }
+  auto epoll = Epoll::create();
+  return epoll ? Answer<std::unique_ptr<ShardIo>>(std::move(*epoll)) : epoll.error();
+}
+
 void Shard::join() {
   if (thread_.joinable()) thread_.join();
 }
@@ -110,25 +126,25 @@ std::int64_t Shard::unix_now() {
 }
 
 void Shard::run(std::promise<Answer<void>> ready) {
-  auto ring = Ring::create(parts_.capacity.direct_per_shard);
-  if (!ring) {
+  auto made = make_io();
+  if (!made) {
     mailbox_.close();
-    ready.set_value(ring.error());
+    ready.set_value(made.error());
     finished_ = true;
     return;
   }
-  ring_ = std::move(*ring);
+  io_ = std::move(*made);
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // its waits of some microseconds would be 50 longer: timerslack in prctl(2)
-  connections_max_ = ring_->has_direct() ? parts_.capacity.connections_max : parts_.capacity.plain_max;
+  connections_max_ = io_->has_direct() ? parts_.capacity.connections_max : parts_.capacity.plain_max;
   timers_.advance(now_us() / 1000);
-  ring_->read_event(mailbox_.event_fd(), event_count_, event_);
+  io_->read_event(mailbox_.event_fd(), event_count_, event_);
   for (Listening& listening : listening_) start_accepting(listening);
   for (std::size_t i = 0; parts_.first && i < brokers_.count(); ++i) probes_.set(i, &brokers_.list(i));
   ready.set_value({});
   while (!stopping_ || sessions_.get() > 0) turn();
   for (const Mail& mail : mailbox_.close()) read_mail(mail);
   say_left_out();
-  ring_.reset();  // with it everything still in flight ends
+  io_.reset();  // with it everything still in flight ends
   for (Listening& listening : listening_) {
     if (listening.socket.valid()) ::close(listening.socket.handle());
     listening.socket = Socket();
@@ -145,7 +161,7 @@ void Shard::turn() {
   if (handshake_queue_.empty()) {
     replies_.nothing_due();
   } else if (!replies_.puts_off(now_us())) {
-    ring_->submit();
+    io_->submit();
     one_handshake_step();
     replies_.distracted();
   }
@@ -164,12 +180,12 @@ void Shard::wait(bool handshake_due) {
   if (!handshake_due || nobody_speaks()) rest_.not_needed(turn_began_us_);
   if (!handshake_due) {
     const microseconds awake(replies_.awake_us(reply_us));
-    ring_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
-    return replies_.waited(static_cast<std::uint64_t>(std::min(awake, ring_->waited()).count()));
+    io_->turn(milliseconds(timers_.patience(turn_began_us_ / 1000, kLongestWaitMs)), awake);
+    return replies_.waited(static_cast<std::uint64_t>(std::min(awake, io_->waited()).count()));
   }
-  if (replies_.putting_off()) return ring_->turn(microseconds(reply_us));
-  if (rest_.due(turn_began_us_)) ring_->rest(microseconds(RestWatch::kForUs));
-  ring_->turn(microseconds(0));
+  if (replies_.putting_off()) return io_->turn(microseconds(reply_us));
+  if (rest_.due(turn_began_us_)) io_->rest(microseconds(RestWatch::kForUs));
+  io_->turn(microseconds(0));
 }
 
 // One step a turn: a signature costs as much as a hundred messages, and those waiting did not ask for it. While there
@@ -221,7 +237,7 @@ void Shard::recycle() {
 void Shard::account_turn() {
   const std::uint64_t now = now_us();
   const std::uint64_t all = now - turn_began_us_;
-  const auto waited = static_cast<std::uint64_t>(ring_->waited().count());
+  const auto waited = static_cast<std::uint64_t>(io_->waited().count());
   const std::uint64_t busy = all > waited ? all - waited : 0;
   counters_.total_us.add(all);
   counters_.busy_us.add(busy);

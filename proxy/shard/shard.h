@@ -18,7 +18,7 @@
 #include "cache/registry/registrar.h"
 #include "cache/standing/ca_set.h"
 #include "cache/standing/device_gate.h"
-#include "proxy/io/ring.h"
+#include "proxy/io/shard_io.h"
 #include "proxy/session/session.h"
 #include "proxy/shard/address_limits.h"
 #include "proxy/shard/broker_probes.h"
@@ -49,6 +49,7 @@ struct ShardParts {
   const TicketKeys* tickets = nullptr;
   Registrar* registrar = nullptr;
   Capacity capacity;
+  std::atomic<bool>* said_without_ring = nullptr;                  // one line for all shards
   std::atomic<std::uint64_t>* connections = nullptr;               // of all shards
   std::vector<std::atomic<std::uint64_t>>* by_listener = nullptr;  // of all shards
   std::deque<AddressLimits>* address_limits = nullptr;             // of each listener, for all shards
@@ -69,10 +70,10 @@ class Shard final : public SessionAdmission,
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
   ~Shard() override;
 
-  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give.
+  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give, or work around.
   static Answer<void> can_have_ring(const Capacity& capacity);
 
-  // Starts the thread; answers when its ring is up and it accepts.
+  // Starts the thread; answers when it accepts.
   Answer<void> start();
   void join();
   Mailbox& mailbox() { return mailbox_; }
@@ -129,7 +130,7 @@ class Shard final : public SessionAdmission,
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
   // SessionLoop
-  Io& io() override { return *ring_; }
+  Io& io() override { return *io_; }
   TimerWheel& timers() override { return timers_; }
   std::uint64_t now_us() override;
   std::int64_t unix_now() override;
@@ -237,7 +238,9 @@ class Shard final : public SessionAdmission,
   const ShardParts parts_;
   std::uint64_t connections_max_ = 0;
   Logger& log_;
-  std::unique_ptr<Ring> ring_;
+  Answer<std::unique_ptr<ShardIo>> make_io();
+
+  std::unique_ptr<ShardIo> io_;
   Mailbox mailbox_;
   Completion event_;
   std::uint64_t event_count_ = 0;

@@ -30,7 +30,7 @@ void Shard::start_accepting(Accepting& accepting) {
   if (!listening.socket.valid() || accepting.accepted.submitted() || listening.paused || draining_) return;
   // A direct descriptor cannot be asked what the client connected to.
   accepting.direct = goes_direct() && !listening.settings.upstream->proxy_protocol;
-  ring_->accept(listening.socket, accepting.direct, accepting.peer, accepting.peer_length, accepting.accepted);
+  io_->accept(listening.socket, accepting.direct, accepting.peer, accepting.peer_length, accepting.accepted);
 }
 
 void Shard::start_accepting(Listening& listening) {
@@ -49,10 +49,11 @@ void Shard::on_accept_again() {
 void Shard::on_accepted(Accepting& accepting, const IoResult& result) {
   Listening& listening = *accepting.listening;
   if (result.value >= 0) {
-    admit(listening, ring_->accepted(result, accepting.direct), accepting.peer);
+    admit(listening, io_->accepted(result, accepting.direct), accepting.peer);
   } else if (result.value != -ECANCELED) {
-    // EMFILE and ENFILE most likely: a moment later somebody may have left.
-    if (!accept_again_.running()) {
+    // EMFILE and ENFILE most likely: a moment later somebody may have left. EAGAIN says that nobody waits, and comes
+    // only while a process with another `io` has the socket as well.
+    if (!accept_again_.running() && result.value != -EAGAIN) {
       log_.warn("accept-failed", {{"listener", listening.settings.config->name}, {"errno", -result.value}});
     }
     timers_.start(accept_again_, now_us() / 1000, kOutOfFilesMs);
@@ -65,7 +66,7 @@ void Shard::on_accepted(Accepting& accepting, const IoResult& result) {
 // Once nothing waits on it any more.
 void Shard::close_listening(Listening& listening) {
   if (!listening.socket.valid() || listening.in_flight()) return;
-  ring_->close(listening.socket);
+  io_->close(listening.socket);
   listening.socket = Socket();
 }
 
@@ -170,7 +171,7 @@ InetAddress Shard::local_of(Socket& socket) {
   sockaddr_storage local{};
   socklen_t length = sizeof local;
   ::getsockname(socket.handle(), reinterpret_cast<sockaddr*>(&local), &length);
-  if (goes_direct()) socket = ring_->make_direct(socket);
+  if (goes_direct()) socket = io_->make_direct(socket);
   return to_inet(local);
 }
 
@@ -199,7 +200,7 @@ void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_s
                            {"peer", peer_text(peer)},
                            {"what", what}});
   }
-  ring_->close(socket);
+  io_->close(socket);
 }
 
 // Taken off the list of those whose handshake is not over; harmless for one that is not on it.
@@ -257,7 +258,7 @@ void Shard::pace_accepting() {
 
 void Shard::stop_accepting() {
   for (Listening& listening : listening_) {
-    for (Accepting& accepting : listening.accepting) ring_->cancel(accepting.accepted);
+    for (Accepting& accepting : listening.accepting) io_->cancel(accepting.accepted);
     close_listening(listening);
   }
   timers_.stop(accept_again_);

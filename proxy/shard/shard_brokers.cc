@@ -16,16 +16,16 @@ bool Shard::choose_broker(std::size_t upstream, std::string_view client_id, unsi
 
 // Direct descriptors cost a little more in the end of a connection than plain ones, so those are used up first.
 bool Shard::goes_direct() const {
-  return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && ring_->room_for_direct();
+  return parts_.connections->load(std::memory_order_relaxed) >= parts_.capacity.plain_max && io_->room_for_direct();
 }
 
 Socket Shard::open_broker(const BrokerRoute& route, const ListenerConfig& listener) {
   const Socket socket = open_plain(route, listener);
-  return socket.valid() && goes_direct() ? ring_->make_direct(socket) : socket;
+  return socket.valid() && goes_direct() ? io_->make_direct(socket) : socket;
 }
 
 Socket Shard::open_plain(const BrokerRoute& route, const ListenerConfig& listener) {
-  const Socket socket = ring_->open(route.address->sa_family);
+  const Socket socket = io_->open(route.address->sa_family);
   if (!socket.valid()) return socket;
   set_up_broker(socket.handle(), *route.address, &listener);
   const ServerAddress* source = route.address->sa_family == AF_UNIX ? nullptr : brokers_.source(route.upstream);
@@ -35,7 +35,7 @@ Socket Shard::open_plain(const BrokerRoute& route, const ListenerConfig& listene
   ::setsockopt(socket.handle(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   if (::bind(socket.handle(), reinterpret_cast<const sockaddr*>(&source->address), source->length) == 0) return socket;
   const int error = errno;
-  ring_->close(socket);
+  io_->close(socket);
   return Socket(-error);
 }
 
@@ -102,7 +102,7 @@ void Shard::out_of(std::size_t upstream, int error) {
 }
 
 Socket Shard::open_probe(const BrokerTarget& target) {
-  const Socket socket = ring_->open(target.address.address.ss_family);
+  const Socket socket = io_->open(target.address.address.ss_family);
   if (socket.valid())
     set_up_broker(socket.handle(), reinterpret_cast<const sockaddr&>(target.address.address), nullptr);
   return socket;

@@ -10,7 +10,7 @@ namespace sallyport {
 
 void Shard::on_event(const IoResult&) {
   for (const Mail& mail : mailbox_.take()) read_mail(mail);
-  ring_->read_event(mailbox_.event_fd(), event_count_, event_);
+  io_->read_event(mailbox_.event_fd(), event_count_, event_);
 }
 
 void Shard::read_mail(const Mail& mail) {
@@ -50,7 +50,7 @@ std::uint64_t Shard::answer(const ClockSet&) {
   for (Session& session : slab_) {
     if (session.is_live()) session.look_again();
   }
-  ring_->submit();
+  io_->submit();
   return 0;
 }
 
@@ -87,7 +87,7 @@ void Shard::carry_out(const Notice& notice) {
   }
   if (open > 0) cut_batches_[batch] = {notice.durable_at, open};
   // A send that this turn prepared before the cut must not follow our answer: it goes now, or is cancelled.
-  if (!notice.cuts.empty()) ring_->submit();
+  if (!notice.cuts.empty()) io_->submit();
 }
 
 namespace {
@@ -128,7 +128,7 @@ void Shard::set_listener(const SessionSettings& settings) {
       session.cut(Reason::CaUnknown);
     }
   }
-  ring_->submit();
+  io_->submit();
 }
 
 // As a new handshake is asked.
@@ -142,7 +142,7 @@ std::uint64_t Shard::answer(const CutSession& mail) {
   for (Session& session : slab_) {
     if (session.id != mail.id || !session.is_live()) continue;
     session.cut_by_operator();
-    ring_->submit();
+    io_->submit();
     return 1;
   }
   return 0;
@@ -158,7 +158,7 @@ std::uint64_t Shard::answer(const CutClones& mail) {
     session->cut(Reason::Clone);
     ++cut;
   }
-  if (cut > 0) ring_->submit();
+  if (cut > 0) io_->submit();
   return cut;
 }
 

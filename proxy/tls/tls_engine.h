@@ -119,7 +119,7 @@ class TlsEngine {
   const char* cipher_name_ = "";        // static
   TlsMaker handshake_by_ = TlsMaker::Openssl;
   KeyGroup group_ = KeyGroup::None;
-  std::uint8_t due_alert_ = 0;          // the client has broken a rule, which error_ names
+  std::uint8_t due_alert_ = 0;  // the client has broken a rule, which error_ names
   bool close_sent_ = false;
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished

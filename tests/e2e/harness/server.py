@@ -64,7 +64,8 @@ class Line:
 
 
 class Sallyport:
-    def __init__(self, folder, listeners, broker=None, *, upstreams=None, environment=None, **tables):
+    def __init__(self, folder, listeners, broker=None, *, upstreams=None, environment=None, launcher=(), **tables):
+        """`launcher`: the words before the command, of a program that becomes it."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.socket = str(self.folder / "admin.sock")
@@ -73,11 +74,14 @@ class Sallyport:
         self.log_file = self.folder / "log"
         self.error_file = self.folder / "stderr"
         self.environment = environment or {}
+        self.launcher = list(launcher)
         self.process = None
         self.metrics_address = ""
         self.ports = {}
         self._starts_at = 0
         tables.setdefault("proxy", {}).setdefault("drain", "1s")
+        if "SALLYPORT_TEST_IO" in os.environ:  # the whole set of tests by another way to the kernel
+            tables["proxy"].setdefault("io", os.environ["SALLYPORT_TEST_IO"])
         Path(self.config).write_text(toml({
             "state_dir": str(self.folder / "state"),
             "listener": listeners,
@@ -90,7 +94,7 @@ class Sallyport:
     def start(self, timeout=20.0, ready=200, arguments=()):
         self._starts_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         with open(self.log_file, "ab") as log, open(self.error_file, "ab") as errors:
-            self.process = subprocess.Popen([BINARY, "serve", "--config", self.config, *arguments],
+            self.process = subprocess.Popen([*self.launcher, BINARY, "serve", "--config", self.config, *arguments],
                                             stdout=log, stderr=errors, env={**os.environ, **self.environment})
         until("readyz", lambda: self._ready(ready), timeout)
         self.ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in self.json("listener", "list")}
