@@ -20,7 +20,7 @@ inline HandshakeQueue::Rank rank_of_hello(std::span<const std::uint8_t> bytes, c
   const TicketOffer offer = offered_ticket(bytes);
   if (offer.first.ticket.empty()) return HandshakeQueue::Rank::Fresh;
   const auto ticket = tls.devices_ticket(offer, now);
-  const bool honoured = ticket && standing.resume(*ticket->identity, ticket->chain_id).admitted();
+  const bool honoured = ticket && standing.resume(*ticket->identity, ticket->chain_id, ticket->epoch).admitted();
   return honoured ? HandshakeQueue::Rank::Ticket : HandshakeQueue::Rank::Fresh;
 }
 
