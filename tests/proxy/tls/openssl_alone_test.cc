@@ -66,16 +66,18 @@ TEST(OpensslAlone, HashesAndAuthenticatesAsTheStandardsSay) {
   const Bytes key = {'J', 'e', 'f', 'e'};
   const std::string_view text = "what do ya want for nothing?";
   std::array<std::uint8_t, 32> mac;
+  const int before = mac_calls;
   ASSERT_TRUE(hmac(*kdf_hash("SHA256"), key, std::span(reinterpret_cast<const std::uint8_t*>(text.data()), 28), mac));
   EXPECT_EQ(to_hex(mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(mac_calls, before + 1) << "by EVP_MAC, and not from a digest";
   std::array<std::uint8_t, 32> without_key, of_zeros;
   ASSERT_TRUE(hmac(*kdf_hash("SHA256"), {}, key, without_key));
   ASSERT_TRUE(hmac(*kdf_hash("SHA256"), Bytes(64), key, of_zeros));
   EXPECT_EQ(without_key, of_zeros) << "RFC 2104: a key is filled up with zeros";
 }
 
-// The records go on through the SSL object; a device's ticket is known for one.
-TEST(OpensslAlone, OneConnectionToItsEndAndBackByATicket) {
+// The records go on through the SSL object.
+TEST(OpensslAlone, TakesNothingOver) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     Server server;
     const TicketKeys keys(std::time(nullptr));
@@ -88,18 +90,56 @@ TEST(OpensslAlone, OneConnectionToItsEndAndBackByATicket) {
   }
 }
 
+// OpenSSL reads ahead where nothing is taken over from it: what it holds already must not wait for more to come.
+TEST(OpensslAlone, ARecordThatWasReadAheadIsNotForgotten) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Server server;
+    Says yes(Reason::None);
+    const Identity509 ca = make_ca("Device CA"), device = make_device("d", ca);
+    Joined joined(server, &yes, {.device = &device, .version = version});
+    ASSERT_EQ(joined.shake(), Step::Done);
+    joined.client.send(Bytes(100, 'a'));
+    joined.client.send(Bytes(100, 'b'));
+    joined.pass_to_engine(joined.client.give());
+    std::string said;
+    ASSERT_EQ(joined.read(said), Step::Done);
+    EXPECT_EQ(said, std::string(100, 'a'));
+    EXPECT_EQ(joined.engine.unread(), 0u) << "it was read ahead";
+    EXPECT_FALSE(joined.engine.drained());
+    ASSERT_EQ(joined.read(said), Step::Done);
+    EXPECT_EQ(said, std::string(100, 'b'));
+    EXPECT_TRUE(joined.engine.drained());
+  }
+}
+
+// Lets everyone in, and remembers whose cryptography was in force where it was asked.
+class Notes final : public Verifier {
+ public:
+  explicit Notes(const Certificate& device) : identity_(make_identity(device)) {}
+  Verdict verify(const PeerChain&) override {
+    alone = openssl_alone();
+    return {.identity = identity_};
+  }
+  Verdict resume(const Identity& identity, std::uint64_t) override { return {.identity = identity}; }
+  std::optional<bool> alone;
+
+ private:
+  const Identity identity_;
+};
+
 // One listener of a process that does the rest itself, and the other way: what counts is the listener's.
 TEST(OpensslAlone, AListenersAnswerCountsOnItsConnections) {
   keep_to_openssl(false);
-  Says yes(Reason::None);
   const Identity509 ca = make_ca("Device CA"), device = make_device("d", ca);
   const int allowed = allowed_calls;
   {
     Server alone;
     alone.config.tls_engine = TlsMadeBy::Openssl;
     EXPECT_EQ(alone.context().handshake_server(), nullptr);
-    Joined joined(alone, &yes, {.device = &device});
+    Notes notes(device.certificate);
+    Joined joined(alone, &notes, {.device = &device});
     ASSERT_EQ(joined.shake(), Step::Done);
+    EXPECT_EQ(notes.alone, true) << "the decision is part of the handshake";
     EXPECT_EQ(joined.engine.handshake_maker(), TlsMaker::Openssl);
     EXPECT_EQ(joined.engine.records_maker(), TlsMaker::Openssl);
   }
@@ -107,8 +147,10 @@ TEST(OpensslAlone, AListenersAnswerCountsOnItsConnections) {
   keep_to_openssl(true);
   Server ours;
   ours.config.tls_engine = TlsMadeBy::Auto;
-  Joined joined(ours, &yes, {.device = &device});
+  Notes notes(device.certificate);
+  Joined joined(ours, &notes, {.device = &device});
   ASSERT_EQ(joined.shake(), Step::Done);
+  EXPECT_EQ(notes.alone, false);
   EXPECT_EQ(joined.engine.handshake_maker(), TlsMaker::Own);
   EXPECT_EQ(joined.engine.records_maker(), TlsMaker::Own);
   EXPECT_GT(allowed_calls, allowed) << "what is poisoned is what our own way calls";

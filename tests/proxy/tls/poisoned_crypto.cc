@@ -4,6 +4,7 @@
 // What libcrypto calls of itself is its own affair.
 #include <dlfcn.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/sha.h>
 
@@ -24,6 +25,7 @@ void bad_call(const char* name) {
 namespace sallyport::test {
 std::atomic<int> poisoned_calls{0};
 std::atomic<int> allowed_calls{0};
+std::atomic<int> mac_calls{0};
 }  // namespace sallyport::test
 namespace {
 void bad_call(const char* name) {
@@ -69,6 +71,13 @@ int OSSL_PROVIDER_add_builtin(OSSL_LIB_CTX* context, const char* name, OSSL_prov
   return real<int(OSSL_LIB_CTX*, const char*, OSSL_provider_init_fn*)>("OSSL_PROVIDER_add_builtin")(context, name,
                                                                                                     begin);
 }
+#ifndef SALLYPORT_PRELOADED
+int EVP_MAC_init(EVP_MAC_CTX* state, const unsigned char* key, size_t bytes, const OSSL_PARAM params[]) {
+  ++sallyport::test::mac_calls;
+  return real<int(EVP_MAC_CTX*, const unsigned char*, size_t, const OSSL_PARAM[])>("EVP_MAC_init")(state, key, bytes,
+                                                                                                   params);
+}
+#endif
 // libsodium, GMP and libipsec-mb: their headers are not needed to stand in front of them.
 int sodium_init() {
   called("sodium_init", __builtin_return_address(0));

@@ -202,6 +202,21 @@ TEST(KeyMemory, IsAskedForWhereAKeyIsHandledAlone) {
   }).join();
 }
 
+// A file's text is too large for it, and was there before.
+TEST(KeyMemory, WipesWhatIsGivenBackMeanwhileWhereverItWas) {
+  Bytes hidden(48);
+  for (std::size_t i = 0; i < hidden.size(); ++i) hidden[i] = static_cast<std::uint8_t>(i * 37 + 11);
+  auto* const text = static_cast<std::uint8_t*>(OPENSSL_malloc(20'000));
+  std::transform(hidden.begin(), hidden.end(), text + 9'000,
+                 [](std::uint8_t each) { return static_cast<std::uint8_t>(each ^ kMask); });
+  EXPECT_EQ(places_of(hidden).size(), 1u);
+  const KeyMemory locked;
+  auto* const moved = static_cast<std::uint8_t*>(OPENSSL_realloc(text, 40'000));
+  EXPECT_EQ(places_of(hidden).size(), 1u);
+  OPENSSL_free(moved);
+  EXPECT_EQ(places_of(hidden).size(), 0u);
+}
+
 TEST(KeyMemory, SaysWhatIsWrong) {
   EXPECT_NE(key_memory_flaw({}).find("heap"), std::string::npos);
   EXPECT_NE(key_memory_flaw({.installed = true, .not_locked = ENOMEM}).find("LimitMEMLOCK"), std::string::npos);

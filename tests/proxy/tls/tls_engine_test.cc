@@ -92,6 +92,21 @@ TEST_P(Versions, ADeviceInGoodStandingIsServedBothWays) {
   }
 }
 
+TEST_P(Versions, SayWhoMadeThemAndOverWhichGroup) {
+  Server server;
+  const Identity509 ca = make_ca("Device CA"), device = make_device("d", ca);
+  Says yes(Reason::None);
+  Joined joined(server, &yes, client(&device));
+  ASSERT_EQ(joined.shake(), Step::Done);
+  const bool openssls = server.context().handshake_server() == nullptr ||
+                        std::string_view(GetParam().name).find("ByOpenssl") != std::string_view::npos;
+  EXPECT_EQ(joined.engine.handshake_maker(), openssls ? TlsMaker::Openssl : TlsMaker::Own);
+  const std::string_view groups = GetParam().groups;
+  EXPECT_EQ(joined.engine.key_group(), groups == "P-256"   ? KeyGroup::P256
+                                       : groups == "P-384" ? KeyGroup::P384
+                                                           : KeyGroup::X25519);
+}
+
 TEST_P(Versions, EachRefusalHasTheContractsAlert) {
   Server server;
   const Identity509 ca = make_ca("Device CA");
