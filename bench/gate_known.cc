@@ -91,7 +91,7 @@ void with_a_ticket(benchmark::State& state) {
   std::size_t at = 0;
   for (auto _ : state) {
     const Verdict& full = verdicts[at++ % kDevices];
-    if (!fleet.registry.resume(*full.identity, full.chain_id).admitted()) {
+    if (!fleet.registry.resume(*full.identity, full.chain_id, full.epoch).admitted()) {
       state.SkipWithError("a known device's ticket was declined");
       break;
     }

@@ -104,6 +104,7 @@ void Registrar::Impl::accept_move(const Registration& registration, const Device
   DeviceRow row = **stored;
   const ChainRecord* before = chains_.record(slot.chain);
   row.chain = chain;
+  row.epoch = chains_.epoch(slot.chain);  // what was lost with it stays lost
   row.epoch = cache_.epoch_with(key, slot_state(row));
   const Digest owner = registration.path.cas.front();
   const Digest owner_before = before != nullptr ? before->cas.front() : owner;

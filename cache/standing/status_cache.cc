@@ -131,8 +131,10 @@ std::uint32_t StatusCache::epoch_with(const DeviceKey& key, const SlotState& sta
   const Slot* slot = locate(key);
   const SlotState was = slot == nullptr ? SlotState{} : unpack(slot->state.load(std::memory_order_relaxed));
   if (was.status == 0) return epoch_of_new_;
-  // In another chain it may have been registered anew, since that of a CA that was deleted is forgotten.
-  const std::uint32_t before = was.chain == state.chain ? was.epoch : std::max(was.epoch, epoch_of_new_);
+  // In another chain it may have been registered anew, since that of a CA that was deleted is forgotten; or it may have
+  // lost its standing with the chain that it leaves.
+  const std::uint32_t left = std::min(std::max(epoch_of_new_, state.epoch), next_epoch());
+  const std::uint32_t before = was.chain == state.chain ? was.epoch : std::max(was.epoch, left);
   const bool loses = state.status != was.status && state.status != static_cast<std::uint8_t>(DeviceStatus::Active);
   return loses ? next_epoch() : before;
 }

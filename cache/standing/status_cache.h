@@ -94,7 +94,8 @@ class StatusCache {
 
   // The writer.
   void reserve(std::size_t devices);  // before readers exist
-  // The epoch in `state` does not count: where a device loses its standing it is next_epoch().
+  // The epoch in `state` counts where a device moves to another chain: that of the one it leaves. Where it loses its
+  // standing its epoch is next_epoch().
   void put(const DeviceKey& key, SlotState state);
   // What a put() would make it: to be stored beside what `state` says.
   std::uint32_t epoch_with(const DeviceKey& key, const SlotState& state) const;

@@ -105,6 +105,22 @@ TEST_F(Epochs, ACaTakesTheTicketsOfItsDevicesAlong) {
   EXPECT_FALSE(good(first));
 }
 
+// Its CA is renewed after it lost its standing: what was lost through the old chain stays lost in the new one.
+TEST_F(Epochs, ADeviceThatMovesToAnotherChainTakesItsLossesAlong) {
+  ASSERT_TRUE(enroll(root_));
+  const Identity509 device = make_device("device", root_);
+  const Ticket first = ticket_of(device.certificate);
+  EXPECT_EQ(first.chain, 0U) << "that names no chain";
+  comes(device.certificate);
+  EXPECT_TRUE(good(first));
+  set_ca(root_, CaStatus::Inactive);
+  const Identity509 renewed = make_again(root_, nullptr, {.cn = "Root", .ca = true});
+  ASSERT_TRUE(enroll(renewed));
+  comes(device.certificate);
+  EXPECT_FALSE(good(first));
+  EXPECT_TRUE(good(ticket_of(device.certificate)));
+}
+
 // The rows of its devices may not be purged yet, and are registered anew.
 TEST_F(Epochs, ACaThatIsDeletedAndComesBackBringsNoTicketBack) {
   ASSERT_TRUE(enroll(root_));

@@ -553,7 +553,7 @@ TEST_F(RegistrarTest, AReaderOnTheAdminSideKeepsWhatItReads) {
   readers.emplace_back([&] {
     const auto cas = registrar_->ca_set();
     for (std::uint32_t n = 0; !stop; ++n)
-      gate_->resume(numbered(n % (kRounds * kEach)), 0, *cas, {}, std::time(nullptr));
+      gate_->resume(numbered(n % (kRounds * kEach)), 0, cache_->epoch(), *cas, {}, std::time(nullptr));
   });
   readers.emplace_back([&] {
     while (!stop) EXPECT_EQ(registrar_->device(seen.certificate.fingerprint())->status, DeviceStatus::Active);

@@ -287,8 +287,14 @@ void cut_short(const Row& row) {
 }
 
 TEST(RegistryRecords, ARowThatWasCutShortIsNotRead) {
-  cut_short(DeviceRow{DeviceStatus::Pending, RegisteredBy::Operator, 7, 8, -9, 10, 11, {1, 2, 3}});
+  cut_short(DeviceRow{DeviceStatus::Pending, RegisteredBy::Operator, 7, 0x1234567, 8, -9, 10, 11, {1, 2, 3}});
   EXPECT_EQ(records::encode(DeviceRow{}).size(), 64U);
+  // What versions before the epoch wrote, who left both halves of it 0; and the day is where they read it.
+  DeviceRow row;
+  ASSERT_TRUE(records::decode(records::encode(DeviceRow{.seen_day = 0x4321, .epoch = 0xFEDCBA9}), row));
+  EXPECT_EQ(row.seen_day, 0x4321);
+  EXPECT_EQ(row.epoch, 0xFEDCBA9U);
+  EXPECT_EQ(records::encode(DeviceRow{.seen_day = 0x4321}).substr(2, 6), std::string("\0\0\x21\x43\0\0", 6));
   cut_short(DeviceText{"s", "subject", "cn", "EC-P256", "der"});
   cut_short(CaRow{CaStatus::Inactive, false, true, true, 5, "der"});
   const std::string chain = records::encode(ChainRow{{Digest{1}, Digest{2}}, {"one", "two"}, Digest{3}, false, true});

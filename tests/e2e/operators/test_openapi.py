@@ -36,7 +36,7 @@ GET    /v1/upstreams            GET    /v1/upstreams/{name}
 POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name}/servers/{server}/undrain
 GET    /v1/sessions             DELETE /v1/sessions/{id}
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
-POST   /v1/drain
+POST   /v1/drain               POST /v1/ticket-keys/rotate
 """
 PARAMETERS = {"/v1/cas": {"serial", "status", "limit", "page_token"},
               "/v1/devices": {"serial", "ca", "status", "cn", "expires_before", "limit", "page_token"}}
@@ -249,6 +249,7 @@ class World:
         yield "DELETE", "/v1/tokens", "", "?name=by-query", None
         yield "POST", "/v1/backup", "", "", {"dir": str(self.folder / "backup")}
         yield "GET", "/v1/audit", "", "?limit=10&since=2020-01-01T00:00:00Z", None
+        yield "POST", "/v1/ticket-keys/rotate", "", "", None
         yield "POST", "/v1/drain", "", "", None
 
 
@@ -299,6 +300,7 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
 
 # A request that each operation refuses: what replaces its placeholder, query, body.
 BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None, ("POST", "/v1/drain"): None,
+       ("POST", "/v1/ticket-keys/rotate"): None,
        ("POST", "/v1/registration-codes"): ("", "", {"ttl_seconds": -1}),
        ("POST", "/v1/devices/import"): ("", "", "-----BEGIN PRIVATE KEY-----\n"),
        ("DELETE", "/v1/tokens"): ("", "", None)}
