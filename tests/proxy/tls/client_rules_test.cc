@@ -78,7 +78,7 @@ Bytes p256_point(point_conversion_form_t form) {
   return encoded;
 }
 
-// RFC 8446, section 4.2.8.2.
+// RFC 8446, section 4.2.8.2. In TLS 1.3 OpenSSL holds to it by itself.
 TEST(ClientRules, AKeyShareIsAnUncompressedPoint) {
   for (const point_conversion_form_t form :
        {POINT_CONVERSION_COMPRESSED, POINT_CONVERSION_HYBRID, POINT_CONVERSION_UNCOMPRESSED}) {
