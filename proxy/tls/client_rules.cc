@@ -22,24 +22,6 @@ constexpr std::uint8_t kUncompressed = 4;  // SEC 1, section 2.3.3
 constexpr std::size_t kP256 = 23, kP384 = 24, kP521 = 25, kX25519 = 29, kX448 = 30;
 constexpr std::size_t kX25519Bytes = 32, kX448Bytes = 56;
 
-// RFC 8446, section 4.2.8.2.
-bool is_uncompressed(std::size_t group, Bytes share) {
-  const std::size_t bytes = group == kP256 ? 65 : group == kP384 ? 97 : 133;
-  return share.size() == bytes && share.front() == kUncompressed;
-}
-
-bool has_other_points(Bytes key_share) {
-  WireReader reader(key_share);
-  WireReader shares(reader.vector(2));
-  while (!shares.empty()) {
-    const std::size_t group = shares.number(2);
-    const Bytes share = shares.vector(2);
-    if (shares.missing()) return false;
-    if (group >= kP256 && group <= kP521 && !is_uncompressed(group, share)) return true;
-  }
-  return false;
-}
-
 // RFC 8422, section 5.1.2.
 bool lacks_uncompressed_format(Bytes point_formats, Bytes groups) {
   constexpr std::uint8_t kUncompressedFormat = 0;
@@ -64,7 +46,7 @@ std::optional<BrokenRule> rule_broken_by_hello(Bytes message) {
   const Bytes compressions = fields.vector(1);
   WireReader extensions(fields.vector(2));
   std::bitset<0x10000> seen;
-  Bytes groups, formats, shares;
+  Bytes groups, formats;
   bool tls13 = false;
   while (!extensions.empty()) {
     const std::size_t type = extensions.number(2);
@@ -76,14 +58,10 @@ std::optional<BrokenRule> rule_broken_by_hello(Bytes message) {
     seen.set(type);
     if (type == kSupportedGroups) groups = numbers(content, 2);
     if (type == kPointFormats) formats = content;
-    if (type == kKeyShare) shares = content;
     if (type == kSupportedVersions) tls13 = is_in(kTls13, numbers(content, 1));
   }
   if (tls13 && (compressions.size() != 1 || compressions.front() != 0)) {
     return BrokenRule{SSL_R_INVALID_COMPRESSION_ALGORITHM, SSL_AD_ILLEGAL_PARAMETER, "a TLS 1.3 client compresses"};
-  }
-  if (tls13 && has_other_points(shares)) {
-    return BrokenRule{SSL_R_BAD_KEY_SHARE, SSL_AD_ILLEGAL_PARAMETER, "a key share is not an uncompressed point"};
   }
   if (!tls13 && seen[kPointFormats] && lacks_uncompressed_format(formats, groups)) {
     return BrokenRule{SSL_R_BAD_EXTENSION, SSL_AD_ILLEGAL_PARAMETER, "the client takes no uncompressed points"};

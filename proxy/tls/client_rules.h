@@ -17,9 +17,8 @@ struct BrokenRule {
 };
 
 // By a whole ClientHello (RFC 8446, section 4.1.2; RFC 5246, section 7.4.1.2), header included: an extension that is
-// there twice; in TLS 1.3 compression, or a key share on a NIST curve that is no uncompressed point; in TLS 1.2 point
-// formats without the uncompressed one. Nothing for what keeps to these, and for what cannot be read: OpenSSL refuses
-// that.
+// there twice; in TLS 1.3 compression; in TLS 1.2 point formats without the uncompressed one. Nothing for what keeps to
+// these, and for what cannot be read: OpenSSL refuses that.
 std::optional<BrokenRule> rule_broken_by_hello(std::span<const std::uint8_t> message);
 
 // By a whole ClientKeyExchange of TLS 1.2 (RFC 8422, section 5.7): no point, or one that is not uncompressed.
