@@ -13,7 +13,9 @@ namespace sallyport::test {
 
 struct Joined {
   Joined(Server& server, Verifier* verifier, const TlsClient::Options& options)
-      : engine(server.context(), verifier, output), client(options) {}
+      : Joined(server.context(), verifier, options) {}
+  Joined(const TlsContext& context, Verifier* verifier, const TlsClient::Options& options)
+      : engine(context, verifier, output), client(options) {}
 
   // What the engine's handshake ended with.
   Step shake() {

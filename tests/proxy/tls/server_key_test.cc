@@ -141,22 +141,8 @@ void serve_some(const TlsContext& context) {
   const Identity509 ca = make_ca("Device CA"), device = make_device("d", ca);
   for (const char* groups : {"", "P-384:P-256"}) {  // the other is OpenSSL's in TLS 1.3
     for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-      ByteBuffer output;
-      TlsEngine engine(context, &yes, output);
-      TlsClient client({.device = &device, .version = version, .groups = groups});
-      Bytes pending;
-      Step step = Step::WantInput;
-      for (int turn = 0; turn < 10 && step == Step::WantInput; ++turn) {
-        client.handshake();
-        const auto more = client.give();
-        pending.insert(pending.end(), more.begin(), more.end());
-        engine.lend(pending);
-        step = engine.handshake();
-        pending.erase(pending.begin(), pending.end() - static_cast<std::ptrdiff_t>(engine.unread()));
-        client.take(output.bytes());
-        output.consume(output.size());
-      }
-      EXPECT_EQ(step, Step::Done);
+      Joined joined(context, &yes, {.device = &device, .version = version, .groups = groups});
+      EXPECT_EQ(joined.shake(), Step::Done);
     }
   }
 }
