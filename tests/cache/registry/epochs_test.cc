@@ -114,7 +114,7 @@ TEST_F(Epochs, ADeviceThatMovesToAnotherChainTakesItsLossesAlong) {
   comes(device.certificate);
   EXPECT_TRUE(good(first));
   set_ca(root_, CaStatus::Inactive);
-  const Identity509 renewed = make_again(root_, nullptr, {.cn = "Root", .ca = true});
+  const Identity509 renewed = make_again(root_, nullptr, {.cn = "Root", .ca = true, .key_usage = ""});
   ASSERT_TRUE(enroll(renewed));
   comes(device.certificate);
   EXPECT_FALSE(good(first));

@@ -308,8 +308,9 @@ def test_a_ticket_is_of_one_server_name(server, root, tls):
     with Device(server.port, context=with_session(context, session), server_name="other.example") as device:
         assert device.connect("again") == 0
         assert not device.tls.session_reused
+    before = server.metrics()
     with again(server.port, context, session) as device:
-        assert device.tls.session_reused
+        assert device.tls.session_reused, (before, server.metrics())
 
 
 def test_a_deactivation_races_resumptions(server, root):
