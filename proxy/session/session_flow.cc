@@ -350,6 +350,7 @@ void Session::on_broker_send(const IoResult& result) {
   if (state_ == State::Asking) return on_broker_send_asking(result);
   if (state_ == State::Connecting) return on_broker_send_shaking(result);
   if (result.value < 0) {
+    if (broker_.tls && !broker_.ended) blame_broker_tls();
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
                      broker_.ended ? Cause::Closed : cause_of(-result.value),
                      broker_.ended ? Manner::Orderly : cut_off());

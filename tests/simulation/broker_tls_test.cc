@@ -118,15 +118,21 @@ TEST(BrokerTlsSession, AServerThatRefusesToResumeIsAskedOnceMore) {
 
 // … and once only: one that has nothing to do with it is left.
 TEST(BrokerTlsSession, AServerWithoutTlsIsLeft) {
-  Script script = through_tls();
-  World(script, 1).run();
+  const Script other = through_tls();
+  Script script = other;
   script.brokers = 2;
   World world(script, 2);
-  world.host.tls_is_rubbish = 2;
+  world.host.tls_is_rubbish = 3;
+  int opened = -1;
+  do {
+    // Another session leaves one again and again, for whoever asks.
+    if (std::exchange(opened, world.host.opened) != world.host.opened && opened < 3) World(other, 1).run();
+  } while (world.turn());
   world.run();
   world.check();
   EXPECT_TRUE(world.host.was_served) << world.story();
-  EXPECT_EQ(world.host.faults, std::vector(1, BrokerFault::Tls)) << "of two handshakes, one with a session";
+  EXPECT_EQ(world.host.faults, std::vector(1, BrokerFault::Tls)) << "of two handshakes with each, one with a session";
+  EXPECT_EQ(world.host.opened, 4);
 }
 
 // It speaks, and says that this was all, in one go; its TCP connection stays.
