@@ -9,6 +9,7 @@
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 #include "proxy/config/config_reader.h"
+#include "proxy/config/host_name.h"
 
 namespace sallyport {
 
@@ -108,7 +109,7 @@ void check_tls(TableReader& reader, const UpstreamConfig& upstream) {
                    "broker by 'username', 'client_id' or 'user_properties'");
   }
   for (const Endpoint& server : upstream.servers) {
-    if (server.unix_path.empty() || !upstream.tls.server_name.empty()) continue;
+    if (!upstream.tls.server_name.empty() || is_ip_address(server.host) || is_dns_name(server.host)) continue;
     reader.problem(reader.at("tls"), "'upstream.tls.server_name' is missing: " + server.text() +
                                          " has no host that the broker's certificate could name");
   }

@@ -5,6 +5,7 @@
 
 #include "cache/base/text.h"
 #include "proxy/config/config_reader.h"
+#include "proxy/config/host_name.h"
 
 namespace sallyport {
 
@@ -265,6 +266,12 @@ void read_value(TableReader& reader, const Setting& setting, BrokerTlsConfig& in
   entry.text("certificate", into.certificate);
   entry.text("key", into.key);
   entry.text("server_name", into.server_name);
+  const std::string& name = into.server_name;
+  if (!name.empty() && !is_ip_address(name) && !is_dns_name(name)) {
+    entry.problem(entry.at("server_name"),
+                  "'upstream.tls.server_name' is a host name or an address, as it stands in the broker's certificate: "
+                  "letters, digits, '-' and dots, 253 characters at most; no URL, port, brackets or '*'");
+  }
   if (!table->empty() && into.ca.empty()) entry.missing("ca", "a PEM file with the CAs of the broker's certificate");
   if (into.certificate.empty() != into.key.empty()) {
     entry.problem(

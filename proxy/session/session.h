@@ -183,14 +183,15 @@ class Session final : public Verifier {
   void connect_broker();
   void reach_broker();
   void on_broker_connect(const IoResult& result);
-  void reached_broker(std::span<const std::uint8_t> said);
+  void reached_broker(std::span<const std::uint8_t> said, bool ends = false);
   void next_server();
+  void choose_anew();
   bool has_left_for_long() const;
   void out_of(int error);
   void no_broker();
   void on_broker_recv_asking(const IoResult& result);
   void on_broker_send_asking(const IoResult& result);
-  void answered_by_broker(std::span<const std::uint8_t> said);
+  void answered_by_broker(std::span<const std::uint8_t> said, bool ends = false);
   void not_answered(BrokerFault fault, int error);
   void leave_server();
   void settle_blame(bool proven);
@@ -203,6 +204,8 @@ class Session final : public Verifier {
   void on_broker_recv_shaking(const IoResult& result);
   void on_broker_send_shaking(const IoResult& result);
   void on_broker_recv_tls(const IoResult& result);
+  void go_on_towards_broker();
+  void blame_broker_tls();
   std::span<const std::uint8_t> said_by_broker(std::span<const std::uint8_t> received, ByteBuffer& room);
   void flush_broker_tls();
   bool closed_towards_broker();
@@ -276,6 +279,11 @@ class Session final : public Verifier {
 
   // session_end.cc
   void terminate(const Error& error, Cause cause, Manner manner = Manner::Orderly);
+  // How a client hears that the broker was cut off. MQTT's packets show whether they were whole; a stream of bytes must
+  // not look so.
+  Manner cut_off() const { return mqtt_.version ? Manner::Orderly : Manner::Abrupt; }
+  // Whether the broker hears of the client's end as an orderly one, by the same rule.
+  bool left_whole() const { return client_.end == ClientEnd::Orderly || (client_.closed() && mqtt_.version); }
   void advance_ending();
   bool end_broker();
   bool end_client();

@@ -61,18 +61,28 @@ void Session::on_broker_connect(const IoResult& result) {
     host_->brokers.broker_failed(broker_.route, late ? BrokerFault::Timeout : BrokerFault::Unreachable, error, "");
     return next_server();
   }
+  if (!host_->brokers.route_holds(broker_.route)) return choose_anew();
   broker_.tls = host_->brokers.broker_tls(broker_.route);
   if (broker_.tls) return begin_broker_tls();
   reached_broker({});
 }
 
-// `said`: what it has said by itself, if it may.
-void Session::reached_broker(std::span<const std::uint8_t> said) {
+// A reload has come in between. It has heard nothing, and is not at fault.
+void Session::choose_anew() {
+  host_->loop.io().abort(broker_.socket);
+  broker_.socket = Socket();
+  leave_broker();
+  broker_.attempt = 0;
+  connect_broker();
+}
+
+// `said`: what it has said by itself, if it may; `ends`: and that was all.
+void Session::reached_broker(std::span<const std::uint8_t> said, bool ends) {
   host_->loop.timers().stop(timer_);
   host_->brokers.broker_connected(broker_.route, host_->loop.now_us() - broker_.connect_began_us);
   // The last look before the first byte goes to the broker.
   if (!standing_holds()) return;
-  if (!mqtt_.version) return answered_by_broker(said);
+  if (!mqtt_.version) return answered_by_broker(said, ends);
   broker_.answer.append(said);
   become(State::Asking);
   start_timer(timer_, static_cast<std::uint64_t>(settings_.upstream->connack_timeout.count()));
@@ -122,21 +132,27 @@ void Session::on_broker_recv_asking(const IoResult& result) {
   if (broker_.leaving) return leave_server();
   if (merely_stopped(result.value)) return start_broker_recv();
   if (result.value <= 0) return not_answered(BrokerFault::Closed, -result.value);
+  Step step = Step::Done;
   if (!broker_.tls) {
     broker_.answer.append(result.data);
-  } else if (broker_.tls->take(result.data, broker_.answer) == Step::Failed) {
+  } else {
+    step = broker_.tls->take(result.data, broker_.answer);
     // Of TLS 1.3 a client hears only now that its certificate was not taken.
-    return broker_tls_failed(BrokerFault::Tls, broker_.tls->error());
+    if (step == Step::Failed) return broker_tls_failed(BrokerFault::Tls, broker_.tls->error());
   }
   switch (broker_word(*mqtt_.version, broker_.answer.bytes())) {
-    case BrokerWord::NeedMore: return start_broker_recv();
+    case BrokerWord::NeedMore:
+      if (step == Step::Closed) return not_answered(BrokerFault::Closed, 0);
+      start_broker_recv();
+      if (broker_.tls) go_on_towards_broker();
+      return;
     case BrokerWord::Unavailable: return not_answered(BrokerFault::Unavailable, 0);
     case BrokerWord::NotMqtt: return not_answered(BrokerFault::NotMqtt, 0);
     case BrokerWord::Spoken: break;
   }
   ByteBuffer said;
   said.swap(broker_.answer);
-  answered_by_broker(said.bytes());
+  answered_by_broker(said.bytes(), step == Step::Closed);
 }
 
 void Session::on_broker_send_asking(const IoResult& result) {
@@ -150,8 +166,8 @@ void Session::on_broker_send_asking(const IoResult& result) {
   flush_broker();
 }
 
-// `said`: its first bytes. From here on nothing is kept for another server.
-void Session::answered_by_broker(std::span<const std::uint8_t> said) {
+// `said`: its first bytes; `ends`: and its last. From here on nothing is kept for another server.
+void Session::answered_by_broker(std::span<const std::uint8_t> said, bool ends) {
   host_->loop.timers().stop(timer_);
   host_->brokers.broker_answered(broker_.route);
   broker_.answered = true;
@@ -161,8 +177,14 @@ void Session::answered_by_broker(std::span<const std::uint8_t> said) {
   become(State::Forwarding);
   watch_idle();
   host_->schedule.wants_flush(*this);
+  broker_.ended = ends;
   if (!said.empty()) take_from_broker(said);
   if (state_ != State::Forwarding) return;
+  if (ends) {
+    host_->loop.io().cancel(broker_recv_);
+    hear_broker_end();
+    if (state_ != State::Forwarding) return;
+  }
   start_broker_recv();
   resume_client();
   if (state_ != State::Forwarding) return;
@@ -173,6 +195,7 @@ void Session::answered_by_broker(std::span<const std::uint8_t> said) {
 void Session::not_answered(BrokerFault fault, int error) {
   host_->loop.timers().stop(timer_);
   host_->brokers.broker_failed(broker_.route, fault, error, "");
+  if (broker_.tls && fault != BrokerFault::Unavailable) broker_.tls->forget();
   broker_.leaving = true;
   broker_.chosen = false;
   broker_.blamed.push_back(broker_.route);
@@ -197,11 +220,12 @@ void Session::leave_server() {
   broker_.stream = StreamWatch();
   broker_.tls.reset();
   broker_.leaving = false;
+  const bool same = std::exchange(broker_.again, false);
   if (state_ == State::Asking) {
-    host_->loop.shard_counters().failovers.add();
+    if (!same) host_->loop.shard_counters().failovers.add();
     become(State::Connecting);
   }
-  next_server();
+  same ? reach_broker() : next_server();
 }
 
 void Session::settle_blame(bool proven) {

@@ -139,11 +139,14 @@ void Session::on_client_send_halted(const IoResult& result) {
 
 void Session::on_broker_recv_halted(const IoResult& result) {
   if (result.value == 0 || (result.value < 0 && !merely_stopped(result.value))) broker_.ended = true;
-  if (wants_rest()) {
+  const bool rest = wants_rest();
+  if (rest || broker_.tls) {  // TLS needs every byte, or what comes later makes no sense
     ByteBuffer room;
-    finish_packet(said_by_broker(result.data, room));
+    const std::span<const std::uint8_t> said = said_by_broker(result.data, room);
+    if (rest) finish_packet(said);
     if (!client_send_.submitted()) flush_client_ciphertext();
     if (wants_rest()) start_broker_recv();
+    if (broker_.tls && parting_.served && parting_.cause != Cause::Cut) flush_broker();
   }
   if (parting_.farewell_due) farewell();
 }

@@ -300,8 +300,9 @@ void Session::on_broker_recv(const IoResult& result) {
   if (merely_stopped(result.value)) return start_broker_recv();
   quiet_ = 0;
   if (result.value < 0) {
+    if (broker_.tls) blame_broker_tls();
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"},
-                     cause_of(-result.value));
+                     cause_of(-result.value), cut_off());
   }
   if (result.value > 0 && broker_.stream.note(result)) host_->loop.io().cancel(broker_recv_);
   if (broker_.tls) return on_broker_recv_tls(result);
@@ -337,11 +338,12 @@ void Session::on_broker_ended() {
   if (to_client_held() > 0) return;  // on_client_send() comes back here
   host_->loop.io().end_sending(client_.socket);
   client_.fin_sent = true;
-  if (client_.closed()) both_ended();
+  if (client_.closed()) on_client_closed();
 }
 
-// Whoever ended first is named as the one who did.
+// Whoever ended first is named as the one who did. The broker is told of an orderly end, here as in on_client_closed().
 void Session::both_ended() {
+  if (left_whole() && !broker_.fin_sent && !closed_towards_broker()) return;
   terminate({client_.ended_first ? Origin::Client : Origin::Broker, Reason::None, 0, "both sides closed"},
             Cause::Closed);
 }
@@ -351,8 +353,10 @@ void Session::on_broker_send(const IoResult& result) {
   if (state_ == State::Asking) return on_broker_send_asking(result);
   if (state_ == State::Connecting) return on_broker_send_shaking(result);
   if (result.value < 0) {
+    if (broker_.tls && !broker_.ended) blame_broker_tls();
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker no longer takes data"},
-                     broker_.ended ? Cause::Closed : cause_of(-result.value));
+                     broker_.ended ? Cause::Closed : cause_of(-result.value),
+                     broker_.ended ? Manner::Orderly : cut_off());
   }
   taken_by_broker(static_cast<std::size_t>(result.value));
   flush_broker();

@@ -31,6 +31,8 @@ struct BrokerRoute {
   std::uint64_t turn = 0;
   std::uint64_t wait_us = 0;          // before it may be asked: it is in slow start
   bool alone = false;                 // there is no other
+  bool anew = false;                  // it is offered no TLS session: one that it was offered failed
+  std::uint32_t tls = 0;              // the number of the TLS that its list had; 0: plain
   const sockaddr* address = nullptr;  // the target's
   socklen_t length = 0;
 };
@@ -100,6 +102,9 @@ class SessionBrokers {
                              BrokerRoute& route) = 0;
   // Invalid where the kernel has none for us: its handle is then -errno, and the broker has no part in it.
   virtual Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) = 0;
+  // What it was chosen for is still so: its TLS, or that it has none. A reload may put other servers and other TLS
+  // there while a connection is being made, and nothing goes to the one by the rules of the other.
+  virtual bool route_holds(const BrokerRoute& route) = 0;
   virtual bool another_source(const BrokerRoute& route, unsigned attempt) = 0;  // to connect from
   virtual std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute& route) = 0;  // null: plain
   virtual void broker_connected(const BrokerRoute& route, std::uint64_t us) = 0;

@@ -59,6 +59,10 @@ void Session::deliver(const Error& error, Cause cause, Manner manner) {
 
 void Session::advance_delivery() {
   flush_broker();
+  if (broker_.tls && broker_.tls->failed() && !broker_.fin_sent) {
+    return terminate({Origin::Broker, Reason::None, broker_.tls->error().detail, "the broker's TLS broke"},
+                     Cause::Protocol, parting_.manner);
+  }
   if (client_.closed()) {
     if (client_.farewell == Farewell::NotYet) part_from_client(parting_.manner);
     (void)end_client();
@@ -77,7 +81,7 @@ void Session::advance_delivery() {
 bool Session::pass_end_on() {
   Io& io = host_->loop.io();
   if (passed_on_as_reset()) return io.unsent(broker_.socket) == 0;
-  if (!broker_.fin_sent && !closed_towards_broker()) return false;
+  if (!broker_.fin_sent && left_whole() && !closed_towards_broker()) return false;
   if (!broker_.fin_sent) io.end_sending(broker_.socket);
   broker_.fin_sent = true;
   return broker_.ended;
@@ -157,7 +161,16 @@ void Session::on_client_recv_leaving(const IoResult& result) {
 void Session::on_broker_recv_leaving(const IoResult& result) {
   if (over()) return advance_ending();
   if (state_ == State::Halted) return on_broker_recv_halted(result);
-  if (result.value > 0 || merely_stopped(result.value)) return start_broker_recv();  // nobody is there to hear it
+  if (merely_stopped(result.value)) return start_broker_recv();
+  if (broker_.ended) return;  // by a close_notify
+  if (result.value > 0) {     // nobody is there to hear it
+    ByteBuffer room;
+    (void)said_by_broker(result.data, room);
+    start_broker_recv();
+    if (!broker_.tls) return;
+    if (broker_.ended) host_->loop.io().cancel(broker_recv_);
+    return advance_delivery();
+  }
   broker_.ended = true;
   if (result.value < 0 && !broker_.fin_sent) {
     return terminate({Origin::Broker, Reason::None, -result.value, "the broker's connection broke"}, Cause::Reset,

@@ -85,6 +85,7 @@ struct BrokerSide : SessionSide {  // to_send: plaintext; before the broker is r
   ByteBuffer held;       // what it took: the next server gets the same
   ByteBuffer answer;     // what it said, while that is too little to tell
   bool leaving = false;  // it failed: once nothing of it is in flight, the next one is asked
+  bool again = false;    // … or the same once more
   // Servers that took the CONNECT and did not answer it. What comes of it with the others says whose fault it was.
   std::vector<BrokerRoute> blamed;
 };

@@ -96,6 +96,9 @@ void BrokerProbes::give_up(Probe& probe) {
   switch (probe.step) {
     case Step::Connecting: return host_.io().cancel(probe.connected);
     case Step::Shaking: return judge(probe, false, "tls: no handshake in time", 0);
+    case Step::Proving:
+      // It has had the time to refuse our certificate, and some brokers say nothing by themselves.
+      return probe.sent.submitted() ? judge(probe, false, "tls: no handshake in time", 0) : judge(probe, true, "", 0);
     case Step::Sending:
     case Step::Awaiting: return judge(probe, false, "no CONNACK in time", 0);
     case Step::Idle:
@@ -110,8 +113,12 @@ void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
     return leave(probe);
   }
   if (result.value < 0) return judge(probe, false, error == ECANCELED ? "not connected in time" : "", error);
+  if (probe.ending) {  // the list that it is in no more may have had other TLS than that of now
+    host_.timers().stop(probe.patience);
+    return leave(probe);
+  }
   if (probe.list->tls == nullptr) return ask(probe);
-  probe.tls = std::make_unique<BrokerTls>(*probe.list->tls, probe.target->server->endpoint);
+  probe.tls = std::make_unique<BrokerTls>(*probe.list->tls, probe.target->server->endpoint, BrokerTls::Resumes::No);
   probe.step = Step::Shaking;
   shake(probe, {});
 }
@@ -119,9 +126,17 @@ void BrokerProbes::on_connected(Probe& probe, const IoResult& result) {
 void BrokerProbes::shake(Probe& probe, std::span<const std::uint8_t> ciphertext) {
   const auto step = probe.tls->take(ciphertext, probe.answer);
   if (step == sallyport::Step::Failed) return tls_failed(probe);
-  if (step == sallyport::Step::Done) return ask(probe);
-  if (!probe.tls->output().empty()) return send(probe, "");
-  host_.io().recv(probe.socket, Reading::Once, probe.received);
+  const bool done = step == sallyport::Step::Done;
+  if (step == sallyport::Step::Closed && (probe.asks || !probe.tls->accepted())) {
+    return judge(probe, false, "tls: it ends the handshake", 0);
+  }
+  // Whoever asks it something hears in place of an answer that our certificate is refused.
+  if (probe.tls->accepted() || (done && probe.asks)) return ask(probe);
+  if (done && probe.step == Step::Shaking) {
+    probe.step = Step::Proving;
+    start(probe.patience, std::max<std::uint64_t>(probe.list->connect_ms / 4, 1));
+  }
+  send(probe, "");
 }
 
 void BrokerProbes::tls_failed(Probe& probe) {
@@ -149,11 +164,14 @@ void BrokerProbes::ask(Probe& probe) {
 // With TLS what it has to say comes with it, a handshake's message or an end.
 void BrokerProbes::send(Probe& probe, std::string text) {
   if (probe.tls) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(text.data());
-    (void)probe.tls->write({bytes, text.size()});  // a failure is told by the next read
+    // A failure is told by the next read; what cannot be written now waits for one.
+    probe.owed += text;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(probe.owed.data());
+    if (probe.tls->write({bytes, probe.owed.size()}) == sallyport::Step::Done) probe.owed.clear();
     const auto output = probe.tls->output().bytes();
     text.assign(reinterpret_cast<const char*>(output.data()), output.size());
     probe.tls->output().release();
+    if (text.empty()) return sent(probe);
   }
   probe.said = std::move(text);
   host_.io().send(probe.socket, {reinterpret_cast<const std::uint8_t*>(probe.said.data()), probe.said.size()},
@@ -164,26 +182,45 @@ void BrokerProbes::send(Probe& probe, std::string text) {
 void BrokerProbes::on_sent(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
   if (result.value < 0) return judge(probe, false, "", -result.value);
-  if (probe.step == Step::Shaking) return host_.io().recv(probe.socket, Reading::Once, probe.received);
-  if (!probe.asks) return judge(probe, true, "", 0);
-  probe.step = Step::Awaiting;
+  sent(probe);
+}
+
+void BrokerProbes::sent(Probe& probe) {
+  switch (probe.step) {
+    case Step::Leaving: return leave(probe);
+    case Step::Sending:
+      if (!probe.asks) return judge(probe, true, "", 0);
+      probe.step = Step::Awaiting;
+      break;
+    case Step::Idle:
+    case Step::Connecting:
+    case Step::Shaking:
+    case Step::Proving:
+    case Step::Awaiting: break;
+  }
   host_.io().recv(probe.socket, Reading::Once, probe.received);
 }
 
 void BrokerProbes::on_received(Probe& probe, const IoResult& result) {
   if (probe.step == Step::Leaving) return leave(probe);
   const bool over = result.value <= 0 && result.value != -ENOBUFS;
-  if (over && probe.step == Step::Shaking) return judge(probe, false, "tls: it ends the handshake", -result.value);
+  const bool shakes = probe.step == Step::Shaking || probe.step == Step::Proving;
+  if (over && shakes) return judge(probe, false, "tls: it ends the handshake", -result.value);
   if (result.value == 0) return judge(probe, false, "closed without a CONNACK", 0);
   if (result.value < 0 && result.value != -ENOBUFS) return judge(probe, false, "", -result.value);
-  if (probe.step == Step::Shaking) return shake(probe, result.data);
+  if (shakes) return shake(probe, result.data);
+  auto step = sallyport::Step::Done;
   if (!probe.tls) {
     probe.answer.append(result.data);
-  } else if (probe.tls->take(result.data, probe.answer) == sallyport::Step::Failed) {
-    return tls_failed(probe);
+  } else {
+    step = probe.tls->take(result.data, probe.answer);
+    if (step == sallyport::Step::Failed) return tls_failed(probe);
   }
   switch (broker_word(MqttVersion::V311, probe.answer.bytes())) {
-    case BrokerWord::NeedMore: return host_.io().recv(probe.socket, Reading::Once, probe.received);
+    case BrokerWord::NeedMore:
+      if (step == sallyport::Step::Closed) return judge(probe, false, "closed without a CONNACK", 0);
+      if (probe.tls) return send(probe, "");
+      return host_.io().recv(probe.socket, Reading::Once, probe.received);
     case BrokerWord::Unavailable: return judge(probe, false, "its CONNACK says that it is unavailable", 0);
     case BrokerWord::NotMqtt: return judge(probe, false, "it answers with something that is not a CONNACK", 0);
     case BrokerWord::Spoken: break;
@@ -199,7 +236,7 @@ void BrokerProbes::judge(Probe& probe, bool good, std::string_view what, int err
   if (!good || (!asked && !probe.tls)) return leave(probe);
   if (probe.tls) {
     if (asked) (void)probe.tls->write({reinterpret_cast<const std::uint8_t*>(kDisconnect.data()), kDisconnect.size()});
-    probe.tls->close();
+    (void)probe.tls->close();
   }
   send(probe, probe.tls ? std::string() : std::string(kDisconnect));
 }
@@ -213,6 +250,7 @@ void BrokerProbes::leave(Probe& probe) {
   host_.io().close(probe.socket);
   probe.socket = Socket();
   probe.answer.release();
+  probe.owed.clear();
   probe.tls.reset();
   probe.step = Step::Idle;
   if (probe.ending) release(probe);

@@ -1,9 +1,10 @@
 // Asks every server, up or down, whether it is there: by a connection, or by a CONNECT, its CONNACK and a DISCONNECT. A
 // server that was ejected is asked with a CONNECT in any case: that it accepts says nothing. A broker that expects a
 // PROXY header gets one that speaks for nobody (LOCAL), which it closes quietly, or for this host where it is asked.
-// Where the way to it is TLS, that is part of each check: a broker whose certificate is bad would be up and down in
-// turn otherwise. The first shard's work, for all, on its thread. A check that is answered by what this machine lacks
-// says nothing.
+// Where the way to it is TLS, that is part of each check, a full handshake: a broker whose certificate is bad would be
+// up and down in turn otherwise. So would one that does not take ours, which TLS 1.3 says after the handshake (RFC
+// 8446, section 4.4.2.4): what a broker says that asked for it is awaited, for a quarter of connect_timeout. The first
+// shard's work, for all, on its thread. A check that is answered by what this machine lacks says nothing.
 #pragma once
 
 #include <array>
@@ -40,7 +41,7 @@ class BrokerProbes {
   void stop();  // no probe begins any more; those under way end by themselves
 
  private:
-  enum class Step : std::uint8_t { Idle, Connecting, Shaking, Sending, Awaiting, Leaving };
+  enum class Step : std::uint8_t { Idle, Connecting, Shaking, Proving, Sending, Awaiting, Leaving };
   struct Probe {
     BrokerProbes* owner = nullptr;
     std::size_t upstream = 0;
@@ -51,9 +52,10 @@ class BrokerProbes {
     bool ending = false;  // its target left the list
     Socket socket;
     Completion connected, sent, received;
-    Timer timer;     // the next check
-    Timer patience;  // of this one
-    std::string said;
+    Timer timer;       // the next check
+    Timer patience;    // of this one
+    std::string said;  // lent to the kernel
+    std::string owed;  // with TLS: what is to be encrypted yet
     ByteBuffer answer;
     std::unique_ptr<BrokerTls> tls;  // null: plain
     std::uint64_t due_ms = 0;
@@ -73,6 +75,7 @@ class BrokerProbes {
   void send(Probe& probe, std::string text);
   void tls_failed(Probe& probe);
   void on_sent(Probe& probe, const IoResult& result);
+  void sent(Probe& probe);
   void on_received(Probe& probe, const IoResult& result);
   void judge(Probe& probe, bool good, std::string_view what, int error);
   void leave(Probe& probe);

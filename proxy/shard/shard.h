@@ -112,6 +112,7 @@ class Shard final : public SessionAdmission,
   // SessionBrokers
   bool choose_broker(std::size_t upstream, std::string_view client_id, unsigned attempt, BrokerRoute& route) override;
   Socket open_broker(const BrokerRoute& route, const ListenerConfig& listener) override;
+  bool route_holds(const BrokerRoute& route) override;
   bool another_source(const BrokerRoute& route, unsigned attempt) override;
   void broker_connected(const BrokerRoute& route, std::uint64_t us) override;
   std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute& route) override;

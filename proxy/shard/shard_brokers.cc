@@ -49,7 +49,14 @@ void Shard::broker_connected(const BrokerRoute& route, std::uint64_t us) {
 
 std::unique_ptr<BrokerTls> Shard::broker_tls(const BrokerRoute& route) {
   const BrokerTlsContext* tls = brokers_.list(route.upstream).tls;
-  return tls != nullptr ? std::make_unique<BrokerTls>(*tls, route.target->server->endpoint) : nullptr;
+  if (tls == nullptr) return nullptr;
+  const auto resumes = route.anew ? BrokerTls::Resumes::No : BrokerTls::Resumes::Yes;
+  return std::make_unique<BrokerTls>(*tls, route.target->server->endpoint, resumes, unix_now());
+}
+
+bool Shard::route_holds(const BrokerRoute& route) {
+  const BrokerTlsContext* tls = brokers_.list(route.upstream).tls;
+  return route.tls == (tls != nullptr ? tls->number() : 0);
 }
 
 void Shard::broker_failed(const BrokerRoute& route, BrokerFault fault, int error, std::string_view what) {

@@ -1,17 +1,17 @@
 #include "proxy/tls/tls_broker.h"
 
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
-#include <mutex>
 #include <utility>
 
 #include "cache/base/file.h"
 #include "cache/crypto/openssl_ptr.h"
+#include "proxy/config/host_name.h"
 #include "proxy/tls/tls_files.h"
 #include "proxy/tls/tls_key_use.h"
 
@@ -26,7 +26,6 @@ constexpr std::size_t kPlainRoom = 16 * 1024;  // a record's: RFC 8446, section 
 constexpr const char* kTls12Ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 using ContextPtr = std::unique_ptr<SSL_CTX, OpensslFree<&SSL_CTX_free>>;
-using SessionPtr = std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>>;
 
 Refusal no(const std::string& file, const std::string& what) {
   char text[160] = "";
@@ -55,58 +54,33 @@ bool bound(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_security_level(context, kSecurityLevel);
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   // Whatever the file names is trusted, an issuing CA without its root as well.
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
          SSL_CTX_set_cipher_list(context, kTls12Ciphers) == 1;
 }
 
-bool is_ip(const std::string& host) {
-  in6_addr ip{};
-  return ::inet_pton(AF_INET, host.c_str(), &ip) == 1 || ::inet_pton(AF_INET6, host.c_str(), &ip) == 1;
+// OpenSSL has them, for a connection may outlive its context.
+void release_sessions(void*, void* sessions, CRYPTO_EX_DATA*, int, long, void*) {
+  const std::unique_ptr<BrokerSessions> owned(static_cast<BrokerSessions*>(sessions));
+}
+int sessions_index() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, &release_sessions);
+  return index;
+}
+BrokerSessions& sessions_of(const SSL* ssl) {
+  return *static_cast<BrokerSessions*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), sessions_index()));
+}
+
+std::uint32_t next_number() {
+  static std::atomic<std::uint32_t> last{0};
+  return ++last;
 }
 
 }  // namespace
 
-// The last session with each server, while its certificate is in date: who resumes shows none. What is kept is a copy
-// of the connection's, and what is given a copy of that: OpenSSL marks the session of a connection that broke as not
-// to be resumed, and no two threads may have one of them.
-class BrokerTlsContext::Sessions {
- public:
-  static void release(void*, void* sessions, CRYPTO_EX_DATA*, int, long, void*) {
-    const std::unique_ptr<Sessions> owned(static_cast<Sessions*>(sessions));
-  }
-  static int index() {
-    static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, &Sessions::release);
-    return index;
-  }
-  static Sessions& of(SSL_CTX* context) { return *static_cast<Sessions*>(SSL_CTX_get_ex_data(context, index())); }
-
-  void keep(const std::string& server, SSL_SESSION* session) {
-    SessionPtr copy(SSL_SESSION_dup(session));
-    const std::lock_guard lock(mutex_);
-    if (copy) by_server_[server] = std::move(copy);
-  }
-  SessionPtr last(const std::string& server) {
-    const std::lock_guard lock(mutex_);
-    const auto found = by_server_.find(server);
-    if (found == by_server_.end()) return nullptr;
-    const X509* shown = SSL_SESSION_get0_peer(found->second.get());
-    if (shown == nullptr || X509_cmp_current_time(X509_get0_notAfter(shown)) <= 0) {
-      by_server_.erase(found);
-      return nullptr;
-    }
-    return SessionPtr(SSL_SESSION_dup(found->second.get()));
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, SessionPtr> by_server_;
-};
-
 BrokerTlsContext::BrokerTlsContext(SSL_CTX* context, std::string server_name)
-    : context_(context), server_name_(std::move(server_name)) {}
+    : context_(context), number_(next_number()), server_name_(std::move(server_name)) {}
 
 BrokerTlsContext::~BrokerTlsContext() {
   SSL_CTX_free(context_);
@@ -134,13 +108,15 @@ Answer<std::unique_ptr<BrokerTlsContext>> BrokerTlsContext::create(const BrokerT
     if (!show(context.get(), *chain, key->get())) return no(config.certificate, "OpenSSL refuses it");
     shown = std::move(*chain);
   }
-  auto sessions = std::make_unique<Sessions>();
-  if (SSL_CTX_set_ex_data(context.get(), Sessions::index(), sessions.get()) != 1) {
+  auto sessions = std::make_unique<BrokerSessions>();
+  if (SSL_CTX_set_ex_data(context.get(), sessions_index(), sessions.get()) != 1) {
     return no(config.ca, "OpenSSL refuses a client");
   }
   sessions.release();
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), &BrokerTls::keep_session);
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, &BrokerTls::on_verified);
+  SSL_CTX_set_msg_callback(context.get(), &BrokerTls::on_message);
   std::unique_ptr<BrokerTlsContext> made(new BrokerTlsContext(context.release(), config.server_name));
   made->trusted_ = std::move(*trusted);
   made->shown_ = std::move(shown);
@@ -158,36 +134,46 @@ Answer<BrokerTlsContexts> prepare_broker_tls(const std::vector<UpstreamConfig>& 
   return all;
 }
 
-BrokerTls::BrokerTls(const BrokerTlsContext& context, const Endpoint& server)
-    : ssl_(SSL_new(context.context_)), server_(server.text()) {
+BrokerTls::BrokerTls(const BrokerTlsContext& context, const Endpoint& server, Resumes resumes, std::int64_t now)
+    : ssl_(SSL_new(context.context_)), server_(server.text()), now_(now) {
   if (ssl_ == nullptr) return;
   SSL_set_app_data(ssl_, this);
   SSL_set_connect_state(ssl_);
-  name_server(context, server);
-  const SessionPtr last = BrokerTlsContext::Sessions::of(context.context_).last(server_);
-  if (last) SSL_set_session(ssl_, last.get());
+  BIO* bio = name_server(context.server_name_.empty() ? server.host : context.server_name_) ? make_bio(this) : nullptr;
+  if (bio == nullptr) {
+    SSL_free(std::exchange(ssl_, nullptr));
+    clear_errors();
+    return;
+  }
+  SSL_set_bio(ssl_, bio, bio);
+  if (resumes == Resumes::No) return;
+  const BrokerSessions::Kept last = sessions_of(ssl_).last(server_, now_);
+  if (last.session && SSL_set_session(ssl_, last.session.get()) == 1) offered_ = {last.proof, last.number};
   clear_errors();
 }
 
 BrokerTls::~BrokerTls() {
+  if (!established_) forget();
   SSL_free(ssl_);
 }
 
-// Fail closed: without a name that is looked at there is no connection.
-void BrokerTls::name_server(const BrokerTlsContext& context, const Endpoint& server) {
-  const std::string& host = context.server_name_.empty() ? server.host : context.server_name_;
+void BrokerTls::forget() {
+  if (offered()) sessions_of(ssl_).forget(server_, offered_.number);
+}
+
+// Fail closed: without a name that is looked at there is no connection. The subject's CN is none (RFC 9525, section
+// 2): whoever issues to devices writes there what they like.
+bool BrokerTls::name_server(const std::string& host) {
   X509_VERIFY_PARAM* looked_at = SSL_get0_param(ssl_);
-  X509_VERIFY_PARAM_set_hostflags(looked_at, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  const bool named = is_ip(host) ? X509_VERIFY_PARAM_set1_ip_asc(looked_at, host.c_str()) == 1
-                                 : !host.empty() && SSL_set1_host(ssl_, host.c_str()) == 1 &&
-                                       SSL_set_tlsext_host_name(ssl_, host.c_str()) == 1;
-  BIO* bio = named ? make_bio(this) : nullptr;
-  if (bio == nullptr) {
-    SSL_free(ssl_);
-    ssl_ = nullptr;
-    return;
+  X509_VERIFY_PARAM_set_hostflags(looked_at,
+                                  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  if (is_ip_address(host)) return X509_VERIFY_PARAM_set1_ip_asc(looked_at, host.c_str()) == 1;
+  if (!is_dns_name(host)) {
+    error_.what = "there is no host name or address to look for in the broker's certificate: set tls.server_name";
+    return false;
   }
-  SSL_set_bio(ssl_, bio, bio);
+  const std::string name(without_root_dot(host));
+  return SSL_set1_host(ssl_, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl_, name.c_str()) == 1;
 }
 
 bool BrokerTls::has_spent_key() const {
@@ -198,64 +184,111 @@ bool BrokerTls::resumed() const {
   return ssl_ != nullptr && SSL_session_reused(ssl_) == 1;
 }
 
+bool BrokerTls::accepted() const {
+  return established_ && (!asked_ || spoke_ || SSL_version(ssl_) < TLS1_3_VERSION);
+}
+
 Step BrokerTls::take(std::span<const std::uint8_t> ciphertext, ByteBuffer& plain) {
-  if (ssl_ == nullptr) {
-    error_ = {Origin::Proxy, Reason::InternalError, 0, "out of memory"};
-    return Step::Failed;
-  }
+  if (ssl_ == nullptr || failed_) return Step::Failed;
   clear_errors();
   lent_ = ciphertext;
   if (!established_) {
     const int outcome = SSL_do_handshake(ssl_);
     if (outcome != 1) return SSL_get_error(ssl_, outcome) == SSL_ERROR_WANT_READ ? Step::WantInput : fail();
     established_ = true;
-    count_key_use(ssl_, key_uses_);
+    wears_keys_ = wears_keys(ssl_);
   }
-  for (;;) {
-    std::size_t n = 0;
-    if (SSL_read_ex(ssl_, plain.prepare(kPlainRoom).data(), kPlainRoom, &n) == 1) {
-      plain.commit(n);
-      continue;
-    }
-    if (plain.empty()) plain.release();
-    switch (SSL_get_error(ssl_, 0)) {
-      case SSL_ERROR_WANT_READ: return Step::Done;
-      case SSL_ERROR_ZERO_RETURN: return Step::Closed;
-      default: return fail();
-    }
+  if (output_.empty()) answers_ = 0;
+  asides_ = 0;
+  answering_ = true;
+  const Step step = read_all(plain);
+  answering_ = false;
+  lent_ = {};
+  return step;
+}
+
+Step BrokerTls::read_all(ByteBuffer& plain) {
+  std::size_t n = 0;
+  while (SSL_read_ex(ssl_, plain.prepare(kPlainRoom).data(), kPlainRoom, &n) == 1) {
+    plain.commit(n);
+    heard_ = spoke_ = true;
+  }
+  if (plain.empty()) plain.release();
+  if (flooded_) return fail({Origin::Broker, Reason::None, 0, "the broker asks and does not read"});
+  switch (SSL_get_error(ssl_, 0)) {
+    case SSL_ERROR_WANT_READ: return Step::Done;
+    case SSL_ERROR_ZERO_RETURN: return Step::Closed;
+    default: return fail();
   }
 }
 
 Step BrokerTls::fail() {
   const long verified = SSL_get_verify_result(ssl_);
-  const char* reason =
-      verified != X509_V_OK ? X509_verify_cert_error_string(verified) : ERR_reason_error_string(ERR_peek_error());
+  const bool of_name = verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH;
+  // All are static: OpenSSL's tables, and ours.
+  const char* reason = of_name && unnamed_     ? "its certificate has no subjectAltName, and its CN is not looked at: "
+                                                 "issue it with the server's name or address there"
+                       : verified != X509_V_OK ? X509_verify_cert_error_string(verified)
+                                               : ERR_reason_error_string(ERR_peek_error());
+  return fail({Origin::Broker, Reason::None, static_cast<int>(verified), reason != nullptr ? reason : "not TLS"});
+}
+
+Step BrokerTls::fail(const Error& why) {
   clear_errors();
-  // Both are of OpenSSL's static tables.
-  error_ = {Origin::Broker, Reason::None, static_cast<int>(verified), reason != nullptr ? reason : "not TLS"};
+  lent_ = {};
+  error_ = why;
+  failed_ = true;
   return Step::Failed;
 }
 
-bool BrokerTls::write(std::span<const std::uint8_t> plain) {
+Step BrokerTls::write(std::span<const std::uint8_t> plain) {
+  if (plain.empty()) return Step::Done;
+  if (!established_ || failed_) return Step::Failed;
   std::size_t written = 0;
   clear_errors();
-  if (plain.empty()) return true;
-  if (established_) renew_spent_key(ssl_, key_uses_);
-  if (established_ && SSL_write_ex(ssl_, plain.data(), plain.size(), &written) == 1) return true;
-  (void)fail();
-  return false;
+  renew_spent_key(ssl_, key_uses_);
+  if (SSL_write_ex(ssl_, plain.data(), plain.size(), &written) == 1) return Step::Done;
+  return SSL_get_error(ssl_, 0) == SSL_ERROR_WANT_READ ? Step::WantInput : fail();
 }
 
-void BrokerTls::close() {
-  if (!established_ || std::exchange(closed_, true)) return;
-  (void)SSL_shutdown(ssl_);
+bool BrokerTls::close() {
+  if (!established_ || failed_ || closed_) return true;
+  closed_ = SSL_shutdown(ssl_) >= 0;
   clear_errors();
+  return closed_;
 }
 
 int BrokerTls::keep_session(SSL* ssl, ssl_session_st* session) {
   const auto* of = static_cast<const BrokerTls*>(SSL_get_app_data(ssl));
-  BrokerTlsContext::Sessions::of(SSL_get_SSL_CTX(ssl)).keep(of->server_, session);
+  const bool resumed = SSL_session_reused(ssl) == 1;
+  const BrokerSessions::Proof proof = resumed ? of->offered_.proof : BrokerSessions::proof_of(ssl, of->now_);
+  sessions_of(ssl).keep(of->server_, session, proof);
   return 0;  // the copy is ours, the session stays its connection's
+}
+
+// Changes nothing; it only sees the certificate that is refused.
+int BrokerTls::on_verified(int good, X509_STORE_CTX* context) {
+  if (good == 1) return good;
+  const auto* ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const X509* leaf = X509_STORE_CTX_get0_cert(context);
+  const bool unnamed = leaf != nullptr && X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1) < 0;
+  if (ssl != nullptr) static_cast<BrokerTls*>(SSL_get_app_data(ssl))->unnamed_ = unnamed;
+  return good;
+}
+
+void BrokerTls::on_message(int sent, int, int type, const void* bytes, std::size_t size, SSL* ssl, void*) {
+  auto& of = *static_cast<BrokerTls*>(SSL_get_app_data(ssl));
+  if (of.wears_keys_) count_record(sent, type, bytes, size, of.key_uses_);
+  if (sent == 0 && type == SSL3_RT_HANDSHAKE && size > 0) of.count_aside(*static_cast<const std::uint8_t*>(bytes));
+}
+
+void BrokerTls::count_aside(std::uint8_t message) {
+  asked_ = asked_ || message == SSL3_MT_CERTIFICATE_REQUEST;
+  if (!established_) return;
+  spoke_ = true;
+  if (++asides_ <= kMostAsides) return;
+  flooded_ = true;
+  lent_ = {};  // of a record that it has already it takes the rest
 }
 
 BIO* BrokerTls::make_bio(BrokerTls* of) {
@@ -290,8 +323,12 @@ int BrokerTls::bio_read(BIO* bio, char* into, int size) {
 }
 
 int BrokerTls::bio_write(BIO* bio, const char* from, int size) {
-  auto& output = static_cast<BrokerTls*>(BIO_get_data(bio))->output_;
-  output.append({reinterpret_cast<const std::uint8_t*>(from), static_cast<std::size_t>(size)});
+  auto& of = *static_cast<BrokerTls*>(BIO_get_data(bio));
+  const auto bytes = static_cast<std::size_t>(size);
+  if (of.answering_) of.answers_ += bytes;
+  of.flooded_ = of.flooded_ || of.answers_ > kMostAnswers;
+  // Nothing follows a close_notify (RFC 8446, section 6.1), an answer neither.
+  if (!of.flooded_ && !of.closed_) of.output_.append({reinterpret_cast<const std::uint8_t*>(from), bytes});
   return size;
 }
 

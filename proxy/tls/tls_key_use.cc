@@ -12,24 +12,26 @@ namespace sallyport {
 
 namespace {
 
-// SSL_set_msg_callback(3): each record's header, of either direction.
 void on_record(int written, int, int type, const void* bytes, std::size_t length, SSL*, void* of) {
-  if (type != SSL3_RT_HEADER || length < RecordCipher::kHeaderBytes) return;
-  KeyUses& uses = *static_cast<KeyUses*>(of);
-  const std::size_t record_bytes = record_length({static_cast<const std::uint8_t*>(bytes), length});
-  (written != 0 ? uses.written : uses.read).add(record_bytes);
+  count_record(written, type, bytes, length, *static_cast<KeyUses*>(of));
 }
 
-bool is_gcm(const SSL* ssl) {
+}  // namespace
+
+bool wears_keys(const SSL* ssl) {
   const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
   const int kind = cipher == nullptr ? NID_undef : SSL_CIPHER_get_cipher_nid(cipher);
   return kind == NID_aes_128_gcm || kind == NID_aes_256_gcm;
 }
 
-}  // namespace
+void count_record(int written, int type, const void* bytes, std::size_t length, KeyUses& uses) {
+  if (type != SSL3_RT_HEADER || length < RecordCipher::kHeaderBytes) return;
+  const std::size_t record_bytes = record_length({static_cast<const std::uint8_t*>(bytes), length});
+  (written != 0 ? uses.written : uses.read).add(record_bytes);
+}
 
 void count_key_use(SSL* ssl, KeyUses& uses) {
-  SSL_set_msg_callback(ssl, is_gcm(ssl) ? &on_record : nullptr);
+  SSL_set_msg_callback(ssl, wears_keys(ssl) ? &on_record : nullptr);
   SSL_set_msg_callback_arg(ssl, &uses);
 }
 

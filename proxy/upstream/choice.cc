@@ -31,6 +31,8 @@ bool BrokerChoice::choose(std::size_t upstream, std::string_view client_id, unsi
     route.turn = list.turn->fetch_add(1, std::memory_order_relaxed);
   }
   route.upstream = upstream;
+  route.anew = false;
+  route.tls = list.tls != nullptr ? list.tls->number() : 0;
   route.wait_us = 0;
   std::uint64_t full = 0;  // in slow start, and without room at this moment
   BrokerTarget* waits = nullptr;

@@ -68,18 +68,30 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   bool choose_broker(std::size_t, std::string_view, unsigned attempt, BrokerRoute& route) override {
     if (attempt >= brokers) return false;
     route.wait_us = std::exchange(wait_us, 0);
+    route.anew = false;
     route.alone = brokers == 1;
     ++held;
     return true;
   }
   Socket open_broker(const BrokerRoute&, const ListenerConfig&) override {
     broker = lacks == 0 ? io_.open(0) : Socket(-lacks);
+    ++opened;
+    if (tls_is_rubbish > 0) {
+      --tls_is_rubbish;
+      io_.peer_writes(broker, "HTTP/1.1 400 Bad Request\r\n\r\n");
+    }
     return broker;
+  }
+  bool route_holds(const BrokerRoute&) override {
+    if (reloads == 0) return true;
+    return --reloads, false;
   }
   bool another_source(const BrokerRoute&, unsigned attempt) override { return attempt < sources; }
   void broker_connected(const BrokerRoute&, std::uint64_t) override { ++connected; }
-  std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute&) override {
-    return tls != nullptr ? std::make_unique<BrokerTls>(*tls, Endpoint{"broker.test", 8883, ""}) : nullptr;
+  std::unique_ptr<BrokerTls> broker_tls(const BrokerRoute& route) override {
+    if (tls == nullptr) return nullptr;
+    const auto resumes = route.anew ? BrokerTls::Resumes::No : BrokerTls::Resumes::Yes;
+    return std::make_unique<BrokerTls>(*tls, Endpoint{"broker.test", 8883, ""}, resumes);
   }
   void broker_failed(const BrokerRoute&, BrokerFault fault, int, std::string_view what) override {
     faults.push_back(fault);
@@ -156,6 +168,9 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   std::vector<BrokerFault> faults;
   std::string why;                        // of the last
   const BrokerTlsContext* tls = nullptr;  // of all brokers; null: plain
+  int opened = 0;                         // connections to brokers
+  int tls_is_rubbish = 0;                 // the next ones speak something else
+  int reloads = 0;                        // so many connections are made while a reload changes the TLS
   std::vector<int> shortages;
   unsigned sources = 0;
   std::uint64_t wait_us = 0;  // the first server is in slow start

@@ -9,7 +9,6 @@
 
 #include "proxy/proxy_protocol/proxy_header.h"
 #include "proxy/tls/ticket_keys.h"
-#include "tests/proxy/tls/openssl_server.h"
 
 namespace sallyport::test {
 
@@ -103,6 +102,10 @@ sockaddr_storage World::balancer() {
 
 std::string World::certificate() {
   return shared().device.certificate.der();
+}
+
+OpensslServer& World::tls_of_broker() {
+  return *shared().broker;
 }
 
 const ListenerConfig& World::listener(bool tcp) {
@@ -282,6 +285,15 @@ void World::shake_with_broker() {
   }
   if (SSL_is_init_finished(broker.ssl()) != 0 || tls_brokers_met_ <= script.silent_tls_brokers) return;
   broker_heard_ += broker.hears(span_of(io.peer_reads(host.broker, 1 + random() % 3000)));
+  broker_answers_tls();
+}
+
+void World::broker_answers_tls() {
+  OpensslServer& broker = *shared().broker;
+  if (script.speaks_at_once && SSL_is_init_finished(broker.ssl()) != 0) {
+    broker.says(broker_sends);
+    broker.closes();
+  }
   if (const std::string gives = broker.gives(); !gives.empty()) io.peer_writes(host.broker, gives);
 }
 
@@ -289,7 +301,9 @@ std::string World::broker_reads(std::size_t most) {
   const std::string bytes = io.peer_reads(host.broker, most);
   if (!script.broker_tls) return bytes;
   if (broker_with_tls_ != host.broker.handle()) return {};
+  const bool shook = SSL_is_init_finished(shared().broker->ssl()) != 0;
   broker_heard_ += shared().broker->hears(span_of(bytes));
+  if (!shook) broker_answers_tls();
   broker_told = shared().broker->ended;
   return std::exchange(broker_heard_, {});
 }
@@ -301,11 +315,12 @@ void World::broker_writes(const std::string& bytes) {
 }
 
 void World::broker_ends() {
-  if (script.broker_tls && !script.cuts_off) {
+  if (script.broker_tls && !script.cuts_off && !script.speaks_at_once) {
     shared().broker->closes();
     io.peer_writes(host.broker, shared().broker->gives());
   }
-  io.peer_ends(host.broker);
+  if (script.breaks_tls) io.peer_writes(host.broker, std::string("\x17\x03\x03\0\x20", 5) + noise(random, 32));
+  if (!script.breaks_tls && !script.stays_open) io.peer_ends(host.broker);
 }
 
 bool World::meets_next_broker() {
@@ -316,7 +331,7 @@ bool World::meets_next_broker() {
   asked = host.broker;
   broker_got.clear();
   broker_header.clear();
-  broker_sent = 0;
+  broker_sent = script.speaks_at_once ? broker_sends.size() : 0;
   broker_finished = false;
   return true;
 }
@@ -353,7 +368,8 @@ void World::broker_acts() {
     broker_sent += n;
   }
   if (broker_finished) return;
-  const bool all_sent = broker_sent == broker_sends.size();
+  const bool shook = !script.speaks_at_once || SSL_is_init_finished(shared().broker->ssl()) != 0;
+  const bool all_sent = broker_sent == broker_sends.size() && shook;
   switch (script.broker_end) {
     case Script::BrokerEnd::AfterClient:
       broker_finished = all_sent && io.peer_sees_end(host.broker) && io.unsent(host.broker) == 0;
@@ -450,7 +466,8 @@ std::string World::story() const {
          ", reason " + std::string(to_string(host.reason)) + ", client sent " + std::to_string(client_sent) + "/" +
          std::to_string(client_sends.size()) + ", broker got " + std::to_string(broker_got.size()) + ", broker sent " +
          std::to_string(broker_sent) + "/" + std::to_string(broker_sends.size()) + ", client got " +
-         std::to_string(client_got.size()) + ", in flight " + std::to_string(io.in_flight());
+         std::to_string(client_got.size()) + ", in flight " + std::to_string(io.in_flight()) + ", ended as " +
+         std::to_string(static_cast<int>(host.ended_as)) + " by: " + std::string(host.what);
 }
 
 }  // namespace sallyport::test

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "proxy/session/session.h"
+#include "tests/proxy/tls/openssl_server.h"
 #include "tests/proxy/tls/tls_client.h"
 #include "tests/simulation/fake_host.h"
 
@@ -36,11 +37,14 @@ struct Script {
   bool flips_a_byte = false;
   bool mqtt5 = false;  // the broker's bytes are whole packets
   bool tickets = false;
-  bool broker_tls = false;     // the way to the brokers is TLS
-  int broker_tls_version = 0;  // the latest that it takes; 0: OpenSSL's
-  int silent_tls_brokers = 0;  // the first ones never answer its ClientHello
-  bool cuts_off = false;       // the broker ends without a close_notify
-  bool tcp = false;            // the listener's protocol
+  bool broker_tls = false;      // the way to the brokers is TLS
+  int broker_tls_version = 0;   // the latest that it takes; 0: OpenSSL's
+  int silent_tls_brokers = 0;   // the first ones never answer its ClientHello
+  bool cuts_off = false;        // the broker ends without a close_notify
+  bool breaks_tls = false;      // … and with what is no record
+  bool stays_open = false;      // it ends TLS alone
+  bool speaks_at_once = false;  // what it has to say comes with the end of the handshake, and its close_notify
+  bool tcp = false;             // the listener's protocol
   std::chrono::milliseconds idle_timeout{0};
   bool place_taken = false;        // the device has as many sessions as it may have
   std::string from_balancer;       // the connection is a balancer's, who says this before the client's first byte
@@ -70,7 +74,8 @@ class World {
 
   static const ListenerConfig& listener(bool tcp = false);
   static sockaddr_storage balancer();
-  static std::string certificate();  // the device's, DER
+  static std::string certificate();       // the device's, DER
+  static OpensslServer& tls_of_broker();  // all worlds'
 
   std::mt19937_64 random;
   Script script;
@@ -101,6 +106,7 @@ class World {
   void client_acts();
   bool meets_next_broker();
   void shake_with_broker();
+  void broker_answers_tls();
   std::string broker_reads(std::size_t most);
   void broker_writes(const std::string& bytes);
   void broker_ends();

@@ -1,15 +1,19 @@
 """TLS to brokers on other machines: verified, resumed, and nothing of a device for a broker that is not proven."""
 
+import contextlib
 import ipaddress
 import os
 import shutil
+import socket
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from harness import packet
 from harness.authority import Authority, days, now
 from harness.broker import Mosquitto
 from harness.device import Device, Ended, admitted
@@ -53,6 +57,12 @@ def upstream(*addresses, ca, server_name="broker.test", shows=None, **settings):
     if shows is not None:
         tls.update(certificate=shows.chain_file, key=shows.key_file)
     return [{"name": "broker", "servers": list(addresses), "tls": tls, "slow_start": "0s", **settings}]
+
+
+def connecting_to(port):
+    """Connections to this port of loopback that wait for an answer: SYN_SENT in proc(5)'s net/tcp."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "02" and row[2].endswith(":%04X" % port) for row in rows)
 
 
 def down_why(server):
@@ -99,6 +109,7 @@ WRONG = {
     "another address": "IP address mismatch",
     "expired": "certificate has expired",
     "a client's": "unsuitable certificate purpose",
+    "a device's": "no subjectAltName",
     "no TLS": "ends the handshake",
     "rubbish": "wrong version number",
 }
@@ -120,6 +131,8 @@ def test_a_broker_that_is_not_proven(serve_once, mosquitto, brokers_ca, site, ro
         shows = certificate(brokers_ca, not_before=now() - days(9), not_after=now() - days(1))
     elif wrong == "a client's":
         shows = brokers_ca.issue("broker", eku=[ExtendedKeyUsageOID.CLIENT_AUTH], dns=["broker.test"])
+    elif wrong == "a device's":
+        shows = brokers_ca.issue("broker.test")  # a CA that issues to devices writes what they like into their CN
     else:
         shows = None
     web = WebServer() if wrong == "rubbish" else None
@@ -166,10 +179,64 @@ def test_a_broker_that_does_not_take_our_certificate(serve_once, mosquitto, brok
         assert device.connect("x") == 3
     assert server.metric("upstream_failures_total", kind="tls") == 1
     assert any("certificate required" in why for why in down_why(server)), down_why(server)
-    # Its check finds it as well, if it goes as far.
-    asked = serve_once([listener(site)], upstreams=upstream(broker.address, ca=brokers_ca, health="mqtt"))
-    until("it is down", lambda: down_why(asked) != [])
-    assert "certificate required" in down_why(asked)[0]
+    # Its checks find it as well, however far they go, and never find it good in between.
+    for health in ("tcp", "mqtt"):
+        asked = serve_once([listener(site)], upstreams=upstream(broker.address, ca=brokers_ca, health=health,
+                                                                health_interval="50ms"))
+        root.register(asked)
+        until("it is down", lambda: down_why(asked) != [])
+        assert "certificate required" in down_why(asked)[0]
+        for _ in range(5):
+            with Device(asked.port, root.issue("device")) as device:
+                assert device.connect("x") == 3
+        assert len(down_why(asked)) == 1 and asked.lines("upstream-up") == []
+        asked.stop()
+
+
+def test_a_broker_that_refuses_to_resume(serve_once, brokers_ca, site, root):
+    """A session that it does not take is offered once: it is asked again without, and no device notices."""
+    with TlsBroker(certificate(brokers_ca), version=ssl.TLSVersion.TLSv1_3, refuses_resumption=True) as broker:
+        server = serve_once([listener(site)], proxy={"shards": 1}, upstreams=upstream(
+            f"127.0.0.1:{broker.port}", ca=brokers_ca, health_interval="100ms"))
+        root.register(server)
+        device = root.issue("device")
+        for _ in range(4):
+            with admitted(server.port, device) as session:
+                session.ping()
+        assert broker.refused >= 1
+        assert server.metric("upstream_failures_total") == 0 and down_why(server) == []
+
+
+def test_a_reload_while_it_connects(serve_once, mosquitto, brokers_ca, site, root):
+    """Another server without TLS takes the place of one with it, to which a connection is being made: the CONNECT goes
+    to the new one, and the old one hears nothing in clear."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    full.settimeout(15)
+    old = "127.0.0.1:%d" % full.getsockname()[1]
+    fills = socket.create_connection(full.getsockname())
+    server = serve_once([listener(site)], proxy={"shards": 1}, upstreams=upstream(
+        old, ca=brokers_ca, health_interval="1h", connect_timeout="20s"), ready=200)
+    root.register(server)
+    plain = mosquitto()
+    reloading = Reloading(server)
+    with Device(server.port, root.issue("device"), timeout=20) as device:
+        device.send(packet.connect("device"))
+        until("the check and the session wait for the old one", lambda: connecting_to(full.getsockname()[1]) == 2)
+        tls = next(line for line in Path(server.config).read_text().splitlines() if line.startswith("tls"))
+        reloading.edit(tls, "")
+        reloading.edit(old, plain.address)
+        reloading.reload()
+        accepted = [full.accept()[0] for _ in range(3)]
+        assert device.expect(packet.CONNACK)
+        device.ping()
+        for each in accepted[1:]:
+            each.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(100) == b""
+    for each in (fills, full, *accepted):
+        each.close()
 
 
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
@@ -302,6 +369,7 @@ def test_check_names_the_place(brokers_ca, site, tmp_path):
         f'tls = {{ ca = "{brokers_ca.identity.chain_file}", certificate = "{other.chain_file}", '
         f'key = "{site.key_file}" }}': "does not belong to the first certificate",
         'tls = { server_name = "x" }': "'upstream.tls.ca' is missing",
+        'tls = { ca = "x", server_name = "https://broker.test" }': "is a host name or an address",
         'tls = { ca = "x", key = "y" }': "go together",
         'tls = { ca = "x", keys = "y" }': "did you mean 'key'?",
         'proxy_protocol = true\ntls = { ca = "x" }': "in clear",

@@ -39,17 +39,30 @@ class WebServer:
         self._listening.close()
 
 
+def offers_session(hello):
+    """Whether this ClientHello has a pre_shared_key (RFC 8446, section 4.2.11)."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at:at + 2], "big")
+    at += 1 + hello[at] + 2
+    while at + 4 <= len(hello):
+        if hello[at:at + 2] == b"\0\x29":
+            return True
+        at += 4 + int.from_bytes(hello[at + 2:at + 4], "big")
+    return False
+
+
 class TlsBroker:
     """Answers a CONNECT with CONNACK and PINGREQs, or with `echo` sends everything back. `reused` has for each
     handshake whether it was resumed, `ends` how each connection ended: "close_notify" or "truncated"."""
 
-    def __init__(self, identity, *, version=None, echo=False, cuts_off=False):
+    def __init__(self, identity, *, version=None, echo=False, cuts_off=False, refuses_resumption=False):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(identity.chain_file, identity.key_file)
         if version is not None:
             self.context.minimum_version = self.context.maximum_version = version
-        self.echo, self.cuts_off = echo, cuts_off
-        self.reused, self.ends, self.failed = [], [], []
+        self.echo, self.cuts_off, self.refuses_resumption = echo, cuts_off, refuses_resumption
+        self.reused, self.ends, self.failed, self.refused = [], [], [], 0
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -70,6 +83,12 @@ class TlsBroker:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
+        if self.refuses_resumption and offers_session(sock.recv(65536, socket.MSG_PEEK)):
+            self.refused += 1
+            with sock:
+                sock.recv(65536)
+                sock.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
+            return
         try:
             tls = self.context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
         except OSError as error:

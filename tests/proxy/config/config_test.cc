@@ -210,6 +210,21 @@ TEST(Config, BrokerTlsIsReadAndChecked) {
   EXPECT_THAT(problems_of(led("", "tls = { ca = \"a\", certificate = \"b\" }")),
               ElementsAre(HasSubstr("x.toml:10:33: 'upstream.tls.certificate' and 'upstream.tls.key' go together")));
   EXPECT_THAT(problems_of(led("", "tls = { ca = \"a\", cert = \"b\" }")), ElementsAre(HasSubstr("unknown key")));
+  const auto named = [](const std::string& name) {
+    return problems_of(led("", "tls = { ca = \"a\", server_name = \"" + name + "\" }"));
+  };
+  for (const char* name : {"broker.test", "broker.test.", "Broker-1.test", "mqtt_broker", "10.1.2.3", "::1"}) {
+    EXPECT_THAT(named(name), IsEmpty()) << name;
+  }
+  for (const std::string& name :
+       {std::string(".test"), std::string("*.test"), std::string("a b"), std::string("https://broker.test"),
+        std::string("broker.test:8883"), std::string("[::1]"), std::string("127.1"), std::string("broker..test"),
+        std::string("."), std::string("-a.test"), std::string("broker.test\\u0000.evil"),
+        std::string("b\u00fccher.test"), std::string(64, 'x') + ".test",
+        std::string(60, 'x') + '.' + std::string(60, 'x') + '.' + std::string(60, 'x') + '.' + std::string(60, 'x') +
+            '.' + std::string(10, 'x')}) {
+    EXPECT_THAT(named(name), ElementsAre(HasSubstr("'upstream.tls.server_name' is a host name or an address"))) << name;
+  }
   EXPECT_THAT(problems_of(led("", "proxy_protocol = true\ntls = { ca = \"a\" }")),
               ElementsAre(HasSubstr("x.toml:10:18: 'upstream.proxy_protocol' goes before TLS, in clear")));
   const std::string local = "\n[[upstream]]\nname = \"local\"\nservers = [\"unix:/b\"]\n";

@@ -120,7 +120,7 @@ class Notes final : public Verifier {
     alone = openssl_alone();
     return {.identity = identity_};
   }
-  Verdict resume(const Identity& identity, std::uint64_t) override { return {.identity = identity}; }
+  Verdict resume(const Identity& identity, std::uint64_t, std::uint32_t) override { return {.identity = identity}; }
   std::optional<bool> alone;
 
  private:

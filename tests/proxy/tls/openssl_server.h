@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "proxy/io/byte_buffer.h"
 #include "tests/cache/test_pki.h"
@@ -45,6 +46,38 @@ class OpensslServer {
     SSL_set_accept_state(ssl_);
   }
   SSL* ssl() const { return ssl_; }
+  // A ClientHello that offers a session gets an alert, as from a server that has lost its keys and is strict about it.
+  void refuses_resumption() { SSL_CTX_set_client_hello_cb(context_, &OpensslServer::on_client_hello, nullptr); }
+  void takes_resumption() { SSL_CTX_set_client_hello_cb(context_, nullptr, nullptr); }
+  // From the next connection on its tickets are large and its records small: a ticket comes in several.
+  void has_large_tickets(bool large) {
+    SSL_CTX_set_session_ticket_cb(context_, large ? &OpensslServer::on_ticket : nullptr, nullptr, nullptr);
+    SSL_CTX_set_max_send_fragment(context_, large ? 512 : 16'384);
+  }
+  // TLS 1.3: one more ticket, record by record.
+  std::vector<std::string> gives_ticket() {
+    EXPECT_EQ(SSL_new_session_ticket(ssl_), 1);
+    EXPECT_EQ(SSL_do_handshake(ssl_), 1);
+    return records_of(gives());
+  }
+  // TLS 1.3: a KeyUpdate that wants one in return. TLS 1.2: a HelloRequest.
+  void asks() {
+    if (SSL_version(ssl_) >= TLS1_3_VERSION) {
+      EXPECT_EQ(SSL_key_update(ssl_, SSL_KEY_UPDATE_REQUESTED), 1);
+    } else {
+      EXPECT_EQ(SSL_renegotiate(ssl_), 1);
+    }
+    SSL_do_handshake(ssl_);
+  }
+  static std::vector<std::string> records_of(const std::string& bytes) {
+    std::vector<std::string> all;
+    for (std::size_t at = 0; at + 5 <= bytes.size();) {
+      const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[at + i]); };
+      all.push_back(bytes.substr(at, 5 + static_cast<std::size_t>(byte(3) << 8 | byte(4))));
+      at += all.back().size();
+    }
+    return all;
+  }
   // Returns what was said to it.
   std::string hears(std::span<const std::uint8_t> ciphertext) {
     if (!ciphertext.empty()) BIO_write(in_, ciphertext.data(), static_cast<int>(ciphertext.size()));
@@ -73,6 +106,19 @@ class OpensslServer {
   bool ended = false;
 
  private:
+  static int on_client_hello(SSL* ssl, int* alert, void*) {
+    const unsigned char* bytes = nullptr;
+    std::size_t size = 0;
+    const bool offers = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &bytes, &size) == 1 ||
+                        (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_session_ticket, &bytes, &size) == 1 && size > 0);
+    *alert = SSL_AD_HANDSHAKE_FAILURE;
+    return offers ? SSL_CLIENT_HELLO_ERROR : SSL_CLIENT_HELLO_SUCCESS;
+  }
+  static int on_ticket(SSL* ssl, void*) {
+    const std::string filling(1200, 'x');
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), filling.data(), filling.size());
+  }
+
   SSL_CTX* context_;
   SSL* ssl_ = nullptr;
   BIO* in_ = nullptr;

@@ -8,6 +8,8 @@
 #include <set>
 #include <vector>
 
+#include "tests/cache/test_pki.h"
+
 namespace sallyport {
 namespace {
 
@@ -61,6 +63,28 @@ TEST(BrokerChoice, LeastConnectionsSpreadsAndSkipsTheDead) {
     ASSERT_TRUE(other_shard.choose(0, "", 0, kNowUs, route));
     EXPECT_EQ(route.target->text, "127.0.0.1:1");
   }
+}
+
+// Where a reload puts another list there while a connection is made, it shows that the way is another.
+TEST(BrokerChoice, TheRouteKnowsWhichTlsItWasChosenFor) {
+  test::TempDir dir;
+  const std::string ca = dir.write("ca", test::make_ca("CA of brokers").certificate.pem());
+  std::vector<std::uint32_t> seen;
+  for (const bool tls : {false, true, true}) {
+    Config config = with_servers(Balance::RoundRobin, 1);
+    if (tls) config.upstreams[0].tls.ca = ca;
+    const auto upstreams = Upstreams::create(config);
+    ASSERT_TRUE(upstreams);
+    BrokerChoice choice(**upstreams);
+    BrokerRoute route;
+    route.anew = true;
+    ASSERT_TRUE(choice.choose(0, "", 0, kNowUs, route));
+    EXPECT_EQ(route.tls != 0, tls);
+    EXPECT_FALSE(route.anew) << "another server may be offered a session";
+    seen.push_back(route.tls);
+    BrokerChoice::left(route);
+  }
+  EXPECT_NE(seen[1], seen[2]) << "each reload has its own";
 }
 
 TEST(BrokerChoice, RoundRobinTakesTurns) {
