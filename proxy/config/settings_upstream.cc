@@ -72,10 +72,9 @@ constexpr Row<UpstreamConfig> kUpstream[] = {
          .key = "tls",
          .applies = AtOnce,
          .example = "{ ca = \"/etc/sallyport/broker_ca.crt\", server_name = \"broker.example.com\" }",
-         .says =
-             "TLS to the broker. `ca`: a PEM file with the CAs of its certificate; `server_name`: the name in it, "
-             "otherwise the server's host; `certificate`, `key`: PEM files of what Sallyport shows where the broker "
-             "asks. The handshake is within connect_timeout. {}: plain."}),
+         .says = "TLS to the broker. `ca`: a PEM file with the CAs of its certificate; `server_name`: the DNS name or "
+                 "address in its subjectAltName, otherwise the server's host; `certificate`, `key`: PEM files of what "
+                 "Sallyport shows where the broker asks. The handshake is within connect_timeout. {}: plain."}),
     row<&UpstreamConfig::connect_timeout>({.table = "upstream",
                                            .key = "connect_timeout",
                                            .applies = AtOnce,

@@ -327,8 +327,7 @@ int BrokerTls::bio_write(BIO* bio, const char* from, int size) {
   const auto bytes = static_cast<std::size_t>(size);
   if (of.answering_) of.answers_ += bytes;
   of.flooded_ = of.flooded_ || of.answers_ > kMostAnswers;
-  // Nothing follows a close_notify (RFC 8446, section 6.1), an answer neither.
-  if (!of.flooded_ && !of.closed_) of.output_.append({reinterpret_cast<const std::uint8_t*>(from), bytes});
+  if (!of.flooded_) of.output_.append({reinterpret_cast<const std::uint8_t*>(from), bytes});
   return size;
 }
 

@@ -127,7 +127,7 @@ TEST(BrokerTlsSession, AServerWithoutTlsIsLeft) {
   int opened = -1;
   do {
     // Another session leaves one again and again, for whoever asks.
-    if (std::exchange(opened, world.host.opened) != world.host.opened && opened < 3) World(other, 1).run();
+    if (std::exchange(opened, world.host.opened) != world.host.opened && opened < 4) World(other, 1).run();
   } while (world.turn());
   world.run();
   world.check();
@@ -164,8 +164,9 @@ TEST(BrokerTlsSession, ABrokerThatAnswersAndClosesIsHeard) {
   }
 }
 
-// A stream of bytes may be all there is right behind the handshake. With TLS 1.2 it comes in one flight.
+// A stream of bytes may be all there is right behind the handshake. With a full one of TLS 1.2 it comes in one flight.
 TEST(BrokerTlsSession, WhatComesWithTheHandshakeIsTheStream) {
+  World::tls_of_broker().keeps_sessions(false);
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     Script script = through_tls();
     script.tcp = true;
@@ -181,9 +182,10 @@ TEST(BrokerTlsSession, WhatComesWithTheHandshakeIsTheStream) {
       EXPECT_EQ(world.host.faults, std::vector<BrokerFault>());
       EXPECT_TRUE(world.client_got == world.broker_sends) << world.story();
       EXPECT_TRUE(world.client->closed()) << world.story();
-      if (HasFailure()) return;
+      if (HasFailure()) break;
     }
   }
+  World::tls_of_broker().keeps_sessions(true);
 }
 
 // TLS 1.3 refuses our certificate after the handshake. A stream of bytes has no answer that could come in its place.
@@ -228,6 +230,22 @@ TEST(BrokerTlsSession, ABrokerThatEndsFirstHearsTheClientsEnd) {
   }
 }
 
+// While a client takes nothing and Sallyport drains nobody hears the broker; its TLS goes on all the same.
+TEST(BrokerTlsSession, ADrainTearsNoTls) {
+  for (int turn = 30; turn < 90; ++turn) {
+    Script script = through_tls();
+    script.client_bytes = 30'000;
+    script.broker_bytes = 100'000;
+    script.client_reads_from_turn = script.broker_reads_from_turn = 130;
+    script.leave_at_turn = turn;
+    World world(script, static_cast<std::uint64_t>(turn));
+    world.run();
+    world.check();
+    EXPECT_NE(world.host.what, "the broker's TLS broke") << world.story();
+    if (HasFailure()) return;
+  }
+}
+
 // Other servers and other TLS may come while a connection is made: nothing goes to the one by the rules of the other.
 TEST(BrokerTlsSession, AReloadThatChangesTheTlsBeginsAnew) {
   for (const bool tls : {false, true}) {
@@ -255,6 +273,27 @@ std::unique_ptr<World> at_rest(Script script) {
   EXPECT_EQ(world->session.state(), Session::State::Forwarding);
   world->script.client_end = last;
   return world;
+}
+
+// A broker that has said all may still listen: a client that ended before it loses nothing by that.
+TEST(BrokerTlsSession, ABrokerThatEndsStillTakesWhatTheClientSaid) {
+  for (const bool tls : {false, true}) {
+    Script script;
+    script.broker_tls = tls;
+    const auto world = at_rest(script);
+    world->io.faults.window = 8 * 1024;
+    world->script.broker_reads_from_turn = world->turns + 150;
+    world->client_sends += std::string(30'000, 'x');
+    for (int i = 0; i < 100; ++i) world->turn();
+    EXPECT_TRUE(world->client_finished) << world->story();
+    EXPECT_GT(world->session.to_broker_held(), 0U);
+    world->script.broker_end = Script::BrokerEnd::Fin;
+    world->run();
+    world->check();
+    EXPECT_TRUE(world->broker_got == world->client_sends) << world->story();
+    EXPECT_EQ(world->broker_told, tls);
+    EXPECT_EQ(world->host.ended_as, Cause::Closed);
+  }
 }
 
 TEST(BrokerTlsSession, ABrokerThatAsksAndDoesNotReadIsLeft) {
@@ -299,9 +338,9 @@ TEST_F(TornTicket, DoesNotHoldTheConnect) {
 
 // Whatever the client does while one has come in part: what it said arrives behind it, and its end.
 TEST_F(TornTicket, LosesNothingOfTheClients) {
-  enum class Then { Waits, Closes, Leaves, Drains };
+  enum class Then { Waits, Closes, SaysNothingAndCloses, Leaves, Drains };
   for (const bool tcp : {false, true}) {
-    for (const Then then : {Then::Waits, Then::Closes, Then::Leaves, Then::Drains}) {
+    for (const Then then : {Then::Waits, Then::Closes, Then::SaysNothingAndCloses, Then::Leaves, Then::Drains}) {
       Script script = through_tls();
       script.tcp = tcp;
       script.client_end = then == Then::Leaves ? Script::ClientEnd::FinAlone : Script::ClientEnd::CloseNotify;
@@ -312,20 +351,24 @@ TEST_F(TornTicket, LosesNothingOfTheClients) {
       world->script.client_end = Script::ClientEnd::WaitsForBroker;
       for (int i = 0; i < 10; ++i) world->turn();
       const std::size_t before = world->broker_got.size();
-      world->client_sends += std::string(5000, 'x');
+      if (then != Then::SaysNothingAndCloses) world->client_sends += std::string(5000, 'x');
       if (then != Then::Waits) world->script.client_end = script.client_end;
       for (int i = 0; i < 20; ++i) world->turn();
       if (then == Then::Drains) world->session.leave();
       for (int i = 0; i < 5; ++i) world->turn();
       EXPECT_EQ(world->broker_got.size(), before) << "nothing can be encrypted";
       ASSERT_EQ(world->host.over_count, 0) << world->host.what;
-      world->script.client_end = script.client_end;
+      const std::uint64_t waited_until_ms = world->host.now_ms;
       records.erase(records.begin());
       for (const std::string& record : records) world->io.peer_writes(world->host.broker, record);
+      for (int i = 0; i < 40 && then == Then::Waits; ++i) world->turn();
+      EXPECT_TRUE(then != Then::Waits || world->broker_got == world->client_sends) << world->story();
+      world->script.client_end = script.client_end;
       world->run();
       world->check();
+      EXPECT_LT(world->host.now_ms - waited_until_ms, 5000U) << "by a timer: " << world->story();
       EXPECT_TRUE(world->broker_got == world->client_sends) << static_cast<int>(then) << world->story();
-      const bool orderly = !tcp || then == Then::Waits || then == Then::Closes;
+      const bool orderly = !tcp || (then != Then::Leaves && then != Then::Drains);
       EXPECT_EQ(world->broker_told, orderly) << static_cast<int>(then) << world->story();
       EXPECT_NE(world->host.ended_as, Cause::Timeout);
       if (HasFailure()) return;

@@ -49,6 +49,10 @@ class OpensslServer {
   // A ClientHello that offers a session gets an alert, as from a server that has lost its keys and is strict about it.
   void refuses_resumption() { SSL_CTX_set_client_hello_cb(context_, &OpensslServer::on_client_hello, nullptr); }
   void takes_resumption() { SSL_CTX_set_client_hello_cb(context_, nullptr, nullptr); }
+  void keeps_sessions(bool keeps) {
+    SSL_CTX_set_session_cache_mode(context_, keeps ? SSL_SESS_CACHE_SERVER : SSL_SESS_CACHE_OFF);
+    keeps ? SSL_CTX_clear_options(context_, SSL_OP_NO_TICKET) : SSL_CTX_set_options(context_, SSL_OP_NO_TICKET);
+  }
   // From the next connection on its tickets are large and its records small: a ticket comes in several.
   void has_large_tickets(bool large) {
     SSL_CTX_set_session_ticket_cb(context_, large ? &OpensslServer::on_ticket : nullptr, nullptr, nullptr);
