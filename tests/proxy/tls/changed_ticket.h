@@ -3,9 +3,11 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,12 +36,27 @@ inline Ticket said_in(const SSL_SESSION* session, const TicketKeys& keys, std::i
   return ticket.value_or(Ticket{});
 }
 
+// All that was sealed, the peer's certificate too, where opened_session() leaves it out.
+inline SessionPtr whole_session(std::span<const std::uint8_t> sealed, const TicketKey& key) {
+  constexpr std::size_t kName = 16, kIv = 16, kMac = 32;
+  std::vector<std::uint8_t> der(sealed.size());
+  const std::unique_ptr<EVP_CIPHER_CTX, OpensslFree<&EVP_CIPHER_CTX_free>> cipher(EVP_CIPHER_CTX_new());
+  int whole = 0, last = 0;
+  EXPECT_EQ(EVP_DecryptInit_ex2(cipher.get(), ticket_cipher(), key.cipher.data(), &sealed[kName], nullptr), 1);
+  EXPECT_EQ(EVP_DecryptUpdate(cipher.get(), der.data(), &whole, &sealed[kName + kIv],
+                              static_cast<int>(sealed.size() - kName - kIv - kMac)),
+            1);
+  EXPECT_EQ(EVP_DecryptFinal_ex(cipher.get(), der.data() + whole, &last), 1);
+  const unsigned char* from = der.data();
+  return SessionPtr(d2i_SSL_SESSION(nullptr, &from, whole + last));
+}
+
 // `change` must leave every text as long as it was.
 template <class Change>
 SessionPtr with_changed_ticket(const SSL_SESSION* session, const TicketKeys& keys, std::int64_t now, Change change) {
   const auto sealed = ticket_of(session);
-  const auto opened = opened_session(sealed, keys, now);
   const auto key = keys.find(sealed.first(16), now);
+  const auto opened = whole_session(sealed, *key);
   Ticket said = said_in(session, keys, now);
   change(said);
   const std::string body = encode_ticket(said);
