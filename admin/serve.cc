@@ -288,10 +288,12 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   metrics_server.start();
   main_log.info("warming", {{"state_dir", config.state_dir}, {"metrics", *metrics_address}});
 
-  const auto kept_keys = take_ticket_keys(config, **store, std::time(nullptr), main_log);
-  if (kept_keys) plane.ticket_keys().adopt(kept_keys->keys, std::time(nullptr));
-  if (const auto warmed = registrar.warm(kept_keys ? kept_keys->epochs : StandingEpochs()); !warmed)
-    return fail(kFailed, warmed.error().what);
+  StandingEpochs epochs;
+  if (const auto kept = take_ticket_keys(config, **store, std::time(nullptr), main_log)) {
+    plane.ticket_keys().adopt(kept->keys, std::time(nullptr));
+    epochs = kept->epochs;
+  }  // here the only other copy of the keys goes
+  if (const auto warmed = registrar.warm(epochs); !warmed) return fail(kFailed, warmed.error().what);
   registrar.start();
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
@@ -398,7 +400,9 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
 
 int check(const std::string& config_path) {
   ConfigReport report = load_config(config_path);
-  keep_to_openssl(report.config.tls_engine == TlsMadeBy::Openssl);
+  // With providers that cannot do it nothing else could be looked at: check_files() says so.
+  const bool alone = report.config.tls_engine == TlsMadeBy::Openssl && check_tls_engines(report.config);
+  keep_to_openssl(alone);
   check_files(report);
   check_surroundings(report);
   if (!acceptable(report, config_path)) return kConfig;

@@ -363,6 +363,7 @@ TicketKeys& DataPlane::ticket_keys() {
 
 void DataPlane::drop_ticket_keys(std::int64_t now) {
   impl_->tickets.drop(now);
+  if (impl_->elsewhere != nullptr) impl_->elsewhere->end_sessions();  // that process has the keys, too
   put_in_force(Notice{});  // every shard has ended what it had begun with one of them
 }
 

@@ -85,7 +85,8 @@ DocPage configuration() {
     }
     text += "\n### " + each.name + "\n\n" + std::string(setting.says) + "\n\n";
     text += "- Type: " + each.type + "\n";
-    text += "- Default: " + (setting.needed.empty() ? code(each.fallback) : "none, the file must say it") + "\n";
+    const std::string unwritten = setting.inherits.empty() ? code(each.fallback) : "as " + code(setting.inherits);
+    text += "- Default: " + (setting.needed.empty() ? unwritten : "none, the file must say it") + "\n";
     if (!each.range.empty()) text += "- Range: " + each.range + "\n";
     text += "- Reload: " + std::string(reload_of(setting)) + "\n";
     if (!setting.example.empty()) {

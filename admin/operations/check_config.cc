@@ -320,7 +320,14 @@ void check_files(ConfigReport& report) {
     found.problem("proxy.tls_engine", can.error().what);
     return report.sort();  // nothing of what follows could be looked at
   }
-  for (std::size_t i = 0; i < config.listeners.size(); ++i) check_listener(config.listeners[i], i, found);
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    check_listener(config.listeners[i], i, found);
+    if (config.tls_engine == TlsMadeBy::Openssl && config.listeners[i].tls_engine == TlsMadeBy::Auto) {
+      found.warning(item("listener", i, "tls_engine"),
+                    "'listener.tls_engine' = \"auto\" wins over 'proxy.tls_engine' = \"openssl\": this listener's TLS "
+                    "may be Sallyport's own; leave the key out to follow");
+    }
+  }
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_sources(config.upstreams[i], i, found);
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_broker_tls(config.upstreams[i], i, found);
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_devices_known(config.listeners[i], i, found);
@@ -333,7 +340,8 @@ void check_files(ConfigReport& report) {
       found.problem("registry.key_file", "registry.key_file: " + key.error().what);
     } else if (!key) {
       found.warning("registry.key_file",
-                    "registry.key_file: " + key.error().what + ": no hosted certificate can be used");
+                    "registry.key_file: " + key.error().what + ": no hosted certificate can be used" +
+                        (config.keep_ticket_keys ? ", and no ticket key is kept over a restart" : ""));
     }
   }
   if (const auto tls = config.admin.tls()) {

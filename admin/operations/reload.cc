@@ -178,6 +178,8 @@ Answer<void> Reload::apply(const Config& next) {
   probes_.set(changed.ready_when);
   config_.drain = changed.drain;
   config_.drain_delay = changed.drain_delay;
+  config_.keep_ticket_keys = changed.keep_ticket_keys;
+  config_.registry.key_file = changed.registry.key_file;
   return {};
 }
 

@@ -169,13 +169,13 @@ void read_value(TableReader& reader, const Setting& setting, std::chrono::millis
   const auto value = node->value_exact<std::string>();
   std::uint64_t ms = 0;
   if (!value || !scaled(*value, {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}, ms) ||
-      (ms == 0 && !setting.may_be_zero) || ms > kLongestDuration) {
-    return reader.problem(node,
-                          reader.quoted(setting.key) +
-                              " must be a duration such as \"250ms\", \"10s\", \"5m\" or \"24h\", up to ten years" +
-                              (setting.may_be_zero ? ", or \"0s\"" : ""));
+      (ms == 0 && !setting.may_be_zero && setting.most == 0) || ms > kLongestDuration) {
+    return reader.problem(node, reader.quoted(setting.key) +
+                                    " must be a duration in quotes, such as \"250ms\", \"10s\", \"5m\" or \"24h\"" +
+                                    (setting.most == 0 ? ", up to ten years" : "") +
+                                    (setting.may_be_zero ? ", or \"0s\"" : ""));
   }
-  if (ms != 0 && !within(setting, ms)) return reader.out_of_range(setting);
+  if ((ms != 0 || !setting.may_be_zero) && !within(setting, ms)) return reader.out_of_range(setting);
   into = std::chrono::milliseconds(static_cast<std::int64_t>(ms));
 }
 

@@ -134,16 +134,19 @@ constexpr Row<ListenerConfig> kListener[] = {
         {.table = "listener",
          .key = "tls_engine",
          .applies = AtOnce,
+         .inherits = "proxy.tls_engine",
          .example = "\"openssl\"",
          .says = "The same for this listener's TLS: handshakes with the decision about the device, records, and "
-                 "tickets. What is hashed elsewhere follows proxy.tls_engine, which also stands where this key is "
-                 "not written."}),
+                 "tickets. Where it is not written, proxy.tls_engine stands, which also says who verifies and hashes "
+                 "for the registry; where it is, it wins, \"auto\" too."}),
     row<&ListenerConfig::resumption>({.table = "listener",
                                       .key = "resumption",
                                       .applies = AtOnce,
                                       .example = "false",
-                                      .says = "Whether devices get TLS tickets. A ticket is honoured only while its "
-                                              "device is in good standing."}),
+                                      .says = "Whether devices get TLS tickets. A ticket is honoured by the listener "
+                                              "that issued it, for the same server name, and only while its device "
+                                              "has not lost its standing since: one that is activated again makes "
+                                              "a full handshake first."}),
     row<&ListenerConfig::resumption_max_age>(
         {.table = "listener",
          .key = "resumption_max_age",

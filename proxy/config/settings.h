@@ -47,6 +47,7 @@ struct Setting {
   bool may_be_zero = false;  // of a duration: "0s" stands for none
   std::span<const std::string_view> words = {};
   std::string_view needed = {};      // why a file must say it; empty: there is a default
+  std::string_view inherits = {};    // the key that stands where it is not written
   std::string_view example = {};     // another value than the default, as the file writes it
   std::string_view only_value = {};  // NotYet: the default, as the file writes it
   std::string_view says = {};        // one or two sentences for the operator

@@ -24,6 +24,8 @@ constexpr std::size_t kEventsAtOnce = 512;
 // As Ring's buffers: little before anybody is proven, eight TLS records where a stream is taken whole.
 constexpr std::size_t kOnce = 2 * 1024, kMultishot = 16 * 1024, kLarge = 32 * 1024, kWhole = 128 * 1024;
 
+constexpr microseconds kConnectsAgain{5'000};
+
 bool would_block(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
 }
@@ -221,6 +223,8 @@ void Epoll::write(int fd) {
     return write_ended(at, -error);
   }
   if (::connect(fd, at.address, at.address_length) == 0) return write_ended(at, 0);
+  // Of a unix socket: its queue is full. Nothing tells when there is room (unix(7)), so it is asked again.
+  if (would_block(errno)) return connects_again_.push_back(fd);
   if (errno != EINPROGRESS && errno != EINTR) return write_ended(at, -errno);
   at.connecting = true;
   at.may_write = false;
@@ -260,7 +264,10 @@ void Epoll::rest(microseconds time) {
 
 void Epoll::turn(microseconds patience, microseconds awake) {
   const auto begun = steady_clock::now();
+  for (const int fd : connects_again_) due_to_write(fd);
+  connects_again_.clear();
   write_all_due();
+  if (!connects_again_.empty()) patience = std::min(patience, kConnectsAgain);
   const auto idle = [this] { return ended_.empty() && reads_due_.empty() && writes_due_.empty(); };
   look(microseconds(0));
   // An event that nothing waits for is no reason to come back.

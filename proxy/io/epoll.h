@@ -94,6 +94,7 @@ class Epoll final : public ShardIo {
   std::vector<Watch> watches_;  // by descriptor
   std::unordered_map<int, std::deque<Acceptor>> acceptors_;
   std::vector<int> reads_due_, writes_due_, now_due_;
+  std::vector<int> connects_again_;  // to unix sockets whose queue was full
   std::vector<Ended> ended_, running_;
   std::vector<epoll_event> events_;
   std::unique_ptr<std::uint8_t[]> room_;  // what is received, until its completion has run

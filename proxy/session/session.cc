@@ -128,7 +128,7 @@ void Session::on_established() {
     if (!waits_for_word && !has_place()) return;
     if (settings_.config->protocol != Protocol::Mqtt && !in_time()) return;
     // Between the ticket and here its standing may have changed, and no verify callback has run.
-    if (engine_->resumed() && !standing_holds()) return;
+    if (engine_->resumed() && (!standing_holds() || !standing_held())) return;
   }
   start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
   decrypt();
@@ -185,6 +185,16 @@ bool Session::standing_holds() {
   if (reason == Reason::None) return true;
   say_refused(reason);
   terminate({Origin::Client, reason, 0, "its standing changed during the handshake"}, Cause::Protocol);
+  return false;
+}
+
+// A loss that was undone before the handshake had finished is a loss: who resumes has not proven its key since.
+bool Session::standing_held() {
+  const Verdict& decided = *verdict();
+  const Verdict now = resume(*decided.identity, decided.chain_id, decided.epoch);
+  if (now.admitted()) return true;
+  say_refused(now.reason);
+  terminate({Origin::Client, now.reason, 0, "its standing changed during the handshake"}, Cause::Protocol);
   return false;
 }
 

@@ -167,6 +167,7 @@ class Session final : public Verifier {
   void collect_connect();
   void on_connect_ready();
   bool standing_holds();
+  bool standing_held();
   bool has_place();
   void leave_place();
   void leave_use();

@@ -112,6 +112,7 @@ void TicketKeys::wipe(std::size_t slot) {
 }
 
 void TicketKeys::wipe_all() {
+  endings_.fetch_add(1, std::memory_order_acq_rel);  // first: who still opens one has the count of before
   for (std::size_t slot = 0; slot < kSlots; ++slot) wipe(slot);
 }
 

@@ -47,6 +47,10 @@ class TicketKeys {
   // Wipes all of them and makes a new one: no ticket that was issued before opens any more. Any thread.
   void drop(std::int64_t now);
 
+  // How often all of them have gone at once: what was opened with one before that is worth nothing after it. Any
+  // thread.
+  std::uint64_t endings() const { return endings_.load(std::memory_order_acquire); }
+
   // Any thread. Nothing where even the newest is too old: then no ticket is issued.
   std::optional<TicketKey> newest(std::int64_t now) const;
   std::optional<TicketKey> find(std::span<const std::uint8_t> name, std::int64_t now) const;
@@ -80,6 +84,7 @@ class TicketKeys {
   void put(const Words& words);
 
   std::mutex changing_;
+  std::atomic<std::uint64_t> endings_{0};
   std::int64_t most_ahead_ = INT64_MIN;  // of the wall clock before the steady one
   std::array<Slot, kSlots> slots_;
   std::atomic<std::size_t> newest_{0};

@@ -77,6 +77,7 @@ std::size_t hello_bytes(std::span<const std::uint8_t> bytes) {
 
 // Done once either has the handshake.
 Step TlsEngine::choose() {
+  if (resumption_ != nullptr) endings_ = resumption_->endings();
   if (server_ != nullptr && !input_.ended()) {
     const std::span<const std::uint8_t> record = input_.next_record(hello_bytes);
     if (record.empty()) return Step::WantInput;
@@ -168,6 +169,13 @@ TicketFate TlsEngine::fate_of(const Ticket& ticket) {
   return by_ticket_ ? TicketFate::Resumed : TicketFate::NoStanding;
 }
 
+// A client may take its time between its ticket and its Finished: what ended all tickets meanwhile ended this one.
+bool TlsEngine::outlived_its_key() {
+  if (resumption_ == nullptr || resumption_->endings() == endings_) return false;
+  error_ = {Origin::Proxy, Reason::TlsError, 0, "all tickets were ended while its own was being resumed"};
+  return true;
+}
+
 Ticketed TlsEngine::ticketed(bool resumed) const {
   const bool decided = verdict_ && by_ticket_ == resumed;
   return {verifier_ != nullptr, decided ? &*verdict_ : nullptr, server_name_, resumed ? authenticated_at_ : 0};
@@ -254,6 +262,7 @@ Step TlsEngine::finish_ours() {
     return Step::Failed;
   }
   resumed_ = ours_->resumes();
+  if (resumed_ && outlived_its_key()) return Step::Failed;
   ticket_issued_ = ours_->issued_ticket();
   cipher_name_ = ours_->cipher_name();
   handshake_by_ = TlsMaker::Own;
@@ -292,6 +301,11 @@ Step TlsEngine::shake_openssl() {
   }
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
+    if (resumed_ && outlived_its_key()) {
+      ticket_issued_ = false;  // the next one is written, and goes with what refuse() drops
+      due_alert_ = SSL_AD_INTERNAL_ERROR;
+      return refuse(output_before);
+    }
     cipher_name_ = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl_));
     group_ = key_group_of(ssl_);
     // No verify callback runs on resumption: what was found when the ticket came back is the verdict, and without

@@ -95,6 +95,7 @@ class TlsEngine {
   Step shake();
   Step shake_ours();
   Step finish_ours();
+  bool outlived_its_key();
   Step not_proven(Step step);
   Step shake_openssl();
   Step step_after(int outcome);
@@ -119,6 +120,7 @@ class TlsEngine {
   const char* cipher_name_ = "";        // static
   TlsMaker handshake_by_ = TlsMaker::Openssl;
   KeyGroup group_ = KeyGroup::None;
+  std::uint64_t endings_ = 0;   // of ticket keys, before the client's ticket was opened
   std::uint8_t due_alert_ = 0;  // the client has broken a rule, which error_ names
   bool close_sent_ = false;
   bool resumed_ = false;

@@ -53,6 +53,8 @@ class Resumption {
   // not looked at.
   std::optional<Ticket> open(std::span<const std::uint8_t> ticket, std::int64_t now, Secret256& secret,
                              TicketFate& fate) const;
+  // TicketKeys::endings(): asked before a ticket is opened, and again when the handshake that it resumes has finished.
+  std::uint64_t endings() const { return keys_.endings(); }
   // Whether its last full handshake was at most `max_age` ago; one that is yet to come was before the clock was set.
   bool young(const Ticket& ticket, std::int64_t now) const;
   // What the ticket of a ClientHello says where it would be honoured, if the device's standing holds: one of a device

@@ -143,14 +143,17 @@ def test_an_operators_provider_does_all_of_it(broker, serve_once, site, root, tm
     served(server, root.issue("of the house " + tls), tls)
 
 
-def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, broker, serve_once):
-    """Nothing would work: `check` and `serve` say which, and where to look."""
+@pytest.mark.parametrize("provider", ["null", "base"])
+def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, broker, serve_once, provider):
+    """Nothing would work: `check` and `serve` say which, and where to look. "base" has encoders alone, as where the
+    module of a FIPS provider is missing."""
     server = serve_once([listener(site)], broker)
     text = open(server.config, encoding="utf-8").read()
     config = tmp_path / "sallyport.toml"
     config.write_text(text.replace("[proxy]", "[proxy]\ntls_engine = \"openssl\""))
     settings = tmp_path / "openssl.cnf"
-    settings.write_text("openssl_conf = all\n[all]\nproviders = each\n[each]\nnull = null\n[null]\nactivate = 1\n")
+    settings.write_text("openssl_conf = all\n[all]\nproviders = each\n[each]\n"
+                        f"{provider} = it\n[it]\nactivate = 1\n")
     for command in ("check", "serve"):
         done = subprocess.run([BINARY, command, "--config", str(config)], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "OPENSSL_CONF": str(settings)})

@@ -230,6 +230,28 @@ def test_kept_keys_survive_a_planned_restart_alone(serve_once, broker, site, roo
         assert not device.tls.session_reused, "killed"
 
 
+def test_a_reload_decides_whether_keys_are_kept(serve_once, broker, site, root, work):
+    """`keep_ticket_keys` and the key that they are sealed with are what the file said last."""
+    server, file = keeping(serve_once, broker, site, root, work, keep=False)
+    other = work / "other.key"
+    other.write_text("a5" * 32 + "\n")
+    other.chmod(0o600)
+    reloading, identity = Reloading(server), root.issue("reloaded")
+    reloading.edit("keep_ticket_keys = false", "keep_ticket_keys = true")
+    reloading.edit("ticket.key", "other.key")
+    reloading.reload()
+    first = begin(server, identity, "1.3")
+    server.stop()
+    assert file.exists()
+    server.start()
+    with again(server.port, *first) as device:
+        assert device.tls.session_reused
+    reloading.edit("keep_ticket_keys = true", "keep_ticket_keys = false")
+    reloading.reload()
+    server.stop()
+    assert not file.exists()
+
+
 def test_a_damaged_file_of_ticket_keys_is_said_and_goes(serve_once, broker, site, root, work):
     """One line in the log, fresh keys, and the file is gone."""
     server, file = keeping(serve_once, broker, site, root, work)

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -269,7 +270,7 @@ TEST_P(Sockets, AReceiveHasWhatCame) {
   }
   Waiter rest;
   io_->recv(socket, Reading::Multishot, rest.completion);
-  turns([&] {
+  turns([&, socket = socket] {
     if (!rest.completion.submitted()) io_->recv(socket, Reading::Multishot, rest.completion);
     return once.got.size() + rest.got.size() >= 300'005;
   });
@@ -292,7 +293,7 @@ TEST_P(Sockets, TheEndComesAfterTheLastByte) {
       ASSERT_EQ(::write(peer, "last", 4), 4);
       if (pause_ms > 0) io_->turn(milliseconds(pause_ms));
       ::shutdown(peer, SHUT_WR);
-      turns([&] {
+      turns([&, socket = socket] {
         if (!waiter.completion.submitted()) io_->recv(socket, reading, waiter.completion);
         return !waiter.values.empty() && waiter.values.back() == 0;
       });
@@ -389,6 +390,41 @@ TEST_P(Sockets, AConnectionIsMadeOrRefused) {
   turns([&] { return !refused.values.empty(); });
   EXPECT_EQ(refused.values, std::vector{-ECONNREFUSED});
   io_->close(socket);
+}
+
+// A unix socket's queue that is full is no refusal: who connects waits.
+TEST_P(Sockets, AFullQueueOfAUnixSocketIsWaitedFor) {
+  const int listening = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  const std::string path =
+      testing::TempDir() + "full-queue-" + std::to_string(::getpid()) + (GetParam() == Kind::Ring ? "-ring" : "-epoll");
+  path.copy(where.sun_path, sizeof where.sun_path - 1);
+  ::unlink(path.c_str());
+  ASSERT_EQ(::bind(listening, reinterpret_cast<sockaddr*>(&where), sizeof where), 0);
+  ASSERT_EQ(::listen(listening, 0), 0);
+  constexpr std::size_t kMany = 5;
+  std::vector<Waiter> waiters(kMany);
+  std::vector<Socket> sockets;
+  for (Waiter& each : waiters) {
+    sockets.push_back(io_->open(AF_UNIX));
+    io_->connect(sockets.back(), reinterpret_cast<const sockaddr*>(&where), sizeof where, each.completion);
+  }
+  io_->turn(milliseconds(30));
+  std::thread accepts([&] {
+    for (std::size_t i = 0; i < kMany - 1; ++i) plain_.push_back(::accept(listening, nullptr, nullptr));
+  });
+  const auto done = [&] {
+    return std::count_if(waiters.begin(), waiters.end(), [](const Waiter& each) { return !each.values.empty(); });
+  };
+  turns([&] { return done() == kMany; });
+  accepts.join();
+  for (std::size_t i = 0; i < kMany; ++i) {
+    EXPECT_EQ(waiters[i].values, std::vector{0}) << i;
+    io_->close(sockets[i]);
+  }
+  ::close(listening);
+  ::unlink(path.c_str());
 }
 
 // 192.0.2.0/24 is nobody's (RFC 5737). Where there is no way to it that is said at once.

@@ -447,6 +447,28 @@ TEST_P(Resuming, EnginesOutliveTheirContext) {
   EXPECT_TRUE(joined.client_done);
 }
 
+// Whoever offered a ticket in time and waits with his Finished gains nothing by it, nor a ticket under the new key.
+TEST_P(Resuming, WhatEndsAllTicketsEndsOneThatIsBeingResumed) {
+  for (const bool drops : {false, true}) {
+    Server server;
+    server.tickets = &keys;
+    Says verifier(Reason::None);
+    const auto session = first_session(server, &verifier, client(&device));
+    Joined joined(server, &verifier, client(&device));
+    SSL_set_session(joined.client.ssl(), session.get());
+    joined.client.handshake();
+    joined.pass_to_engine(joined.client.give());
+    ASSERT_EQ(joined.engine.handshake(), Step::WantInput);
+    joined.pass_to_client();
+    if (drops) keys.drop(now);
+    EXPECT_EQ(joined.shake(), drops ? Step::Failed : Step::Done);
+    EXPECT_TRUE(reused(joined)) << "as the client sees it";
+    if (!drops) continue;
+    EXPECT_FALSE(joined.engine.ticket_issued());
+    EXPECT_EQ(joined.engine.error().what, "all tickets were ended while its own was being resumed");
+  }
+}
+
 // Whatever is resumed in between, and with whichever tickets: the last full handshake counts.
 TEST_P(Resuming, AChainOfResumptionsEndsAtTheLongestAge) {
   Server server;
