@@ -247,6 +247,23 @@ void settle_registry(const Config& config, DataPlane& plane, const Registrar& re
   if (const auto flushed = store.flush(); !flushed) log.warn("not-flushed", {{"what", flushed.error().what}});
 }
 
+// A start that fails, because an address is taken or a certificate is not there, costs no fleet its tickets.
+struct KeptUntilItServes {
+  const Config& config;
+  DataPlane& plane;
+  Registrar& registrar;
+  RegistryStore& store;
+  Logger& log;
+  bool serves = false;
+  ~KeptUntilItServes() {
+    if (serves) return;
+    plane.stop_now();
+    plane.join();
+    registrar.stop();
+    if (!registrar.stalled()) settle_registry(config, plane, registrar, store, log);
+  }
+};
+
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
         DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log,
@@ -294,6 +311,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     epochs = kept->epochs;
   }  // here the only other copy of the keys goes
   if (const auto warmed = registrar.warm(epochs); !warmed) return fail(kFailed, warmed.error().what);
+  // Before it serves nobody has a ticket that the next start could not honour.
+  KeptUntilItServes kept{config, plane, registrar, **store, main_log};
   registrar.start();
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
@@ -318,6 +337,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   if (const auto started = plane.start(gate, registrar, capacity, std::move(taken), predecessor.get()); !started) {
     return fail(kFailed, started.error().what);
   }
+  kept.serves = true;
   admin_server.start();
   if (config.admin.address) network_server.start();
   Caretaker caretaker(plane, registrar, access, listeners, warnings, main_log);
@@ -403,6 +423,7 @@ int check(const std::string& config_path) {
   // With providers that cannot do it nothing else could be looked at: check_files() says so.
   const bool alone = report.config.tls_engine == TlsMadeBy::Openssl && check_tls_engines(report.config);
   keep_to_openssl(alone);
+  if (report.ok()) settle_tls_engines(report.config);  // as serve() does: what follows is judged in the same way
   check_files(report);
   check_surroundings(report);
   if (!acceptable(report, config_path)) return kConfig;

@@ -17,6 +17,7 @@ namespace sallyport {
 namespace {
 
 constexpr char kFormat = 1;
+constexpr const char* kBeingMade = ".new";
 constexpr std::size_t kHead = 1 + 8 + 4 + 4, kKey = 16 + 32 + 32 + 8;
 constexpr std::size_t kMost = kHead + TicketKeys::kSlots * kKey + 64;  // and what sealing adds
 
@@ -77,7 +78,7 @@ std::optional<KeptTicketKeys> decode(std::string_view in, std::int64_t& written_
 
 // Under another name and then moved, so that what has its name is whole.
 Answer<void> write_file(const Config& config, std::string_view sealed) {
-  const std::string path = ticket_keys_path(config.state_dir), making = path + ".new";
+  const std::string path = ticket_keys_path(config.state_dir), making = path + kBeingMade;
   const auto failed = [&] { return Refusal{Refusal::Kind::Unavailable, making + ": " + std::strerror(errno)}; };
   ::unlink(making.c_str());
   const int fd = ::open(making.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -136,6 +137,7 @@ void keep_ticket_keys(const Config& config, const TicketKeys& keys, const Regist
 std::optional<KeptTicketKeys> take_ticket_keys(const Config& config, const RegistryStore& store, std::int64_t now,
                                                Logger& log) {
   const std::string path = ticket_keys_path(config.state_dir);
+  ::unlink((path + kBeingMade).c_str());  // of a process that was killed while it wrote
   struct stat about {};
   if (::lstat(path.c_str(), &about) != 0 && errno == ENOENT) return std::nullopt;
   const auto fresh = [&](const std::string& why) {

@@ -1,9 +1,12 @@
 #include "cache/crypto/openssl_alone.h"
 
+#include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 
 #include "cache/crypto/openssl_ptr.h"
@@ -34,8 +37,26 @@ OpensslAlone::~OpensslAlone() {
   here = before_;
 }
 
+namespace {
+
+// OpenSSL goes on without a configuration that it cannot read, with its own default provider: nobody who has one
+// prescribed may get that unsaid (OSSL_LIB_CTX_load_config(3) is strict, the start of libcrypto is not).
+std::string unreadable_configuration() {
+  const char* file = std::getenv("OPENSSL_CONF");
+  if (file == nullptr || *file == '\0') return {};
+  using Context = std::unique_ptr<OSSL_LIB_CTX, OpensslFree<&OSSL_LIB_CTX_free>>;
+  const Context apart(OSSL_LIB_CTX_new());
+  if (apart && OSSL_LIB_CTX_load_config(apart.get(), file) == 1) return {};
+  const char* why = ERR_reason_error_string(ERR_peek_error());
+  return std::string("the file that OPENSSL_CONF names, ") + file +
+         ", is not in force: " + (why != nullptr ? why : "it cannot be read");
+}
+
+}  // namespace
+
 std::string openssl_alone_lacks() {
   const NoErrorsLeft no_errors_left;
+  if (std::string unreadable = unreadable_configuration(); !unreadable.empty()) return unreadable;
   using Digest = std::unique_ptr<EVP_MD, OpensslFree<&EVP_MD_free>>;
   using Mac = std::unique_ptr<EVP_MAC, OpensslFree<&EVP_MAC_free>>;
   using Cipher = std::unique_ptr<EVP_CIPHER, OpensslFree<&EVP_CIPHER_free>>;

@@ -25,8 +25,9 @@ class OpensslAlone {
   const std::uint8_t before_;
 };
 
-// What the default context's providers lack of what is asked of them outside a handshake: hashes, HMAC, and the cipher
-// of tickets. A sentence; empty where nothing is missing. Leaves OpenSSL's error queue empty.
+// What stands against it: that the file which OPENSSL_CONF names cannot be loaded, or what the default context's
+// providers lack of what is asked of them outside a handshake: hashes, HMAC, and the cipher of tickets. A sentence;
+// empty: nothing. Leaves OpenSSL's error queue empty.
 std::string openssl_alone_lacks();
 // The names of the default context's active providers, with commas between them.
 std::string openssl_providers();

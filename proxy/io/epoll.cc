@@ -60,6 +60,16 @@ Epoll::Watch& Epoll::watch(int fd) {
   return found;
 }
 
+// An operation of that descriptor. Null: epoll does not take it, and the operation has failed.
+Epoll::Watch* Epoll::begin(int fd, Completion& completion) {
+  Watch& at = watch(fd);
+  completion.submit();
+  completion.wait_at(fd);
+  if (at.known) return &at;
+  ended_.push_back({&completion, -ENOMEM});
+  return nullptr;
+}
+
 void Epoll::due_to_read(int fd) {
   if (!std::exchange(watches_[static_cast<std::size_t>(fd)].read_due, true)) reads_due_.push_back(fd);
 }
@@ -79,37 +89,31 @@ std::size_t Epoll::room_of(Reading reading) {
 }
 
 void Epoll::recv(Socket socket, Reading reading, Completion& completion) {
-  Watch& at = watch(socket.handle());
-  completion.submit();
-  completion.wait_at(socket.handle());
-  if (!at.known) return ended_.push_back({&completion, -ENOMEM});
-  at.reader = &completion;
-  at.reading = reading;
-  if (at.may_read) due_to_read(socket.handle());
+  Watch* const at = begin(socket.handle(), completion);
+  if (at == nullptr) return;
+  at->reader = &completion;
+  at->reading = reading;
+  if (at->may_read) due_to_read(socket.handle());
 }
 
 void Epoll::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
-  Watch& at = watch(socket.handle());
-  completion.submit();
-  completion.wait_at(socket.handle());
-  if (!at.known) return ended_.push_back({&completion, -ENOMEM});
-  at.writer = &completion;
-  at.bytes = bytes.data();
-  at.length = bytes.size();
-  at.address = nullptr;
-  if (at.may_write) due_to_write(socket.handle());
+  Watch* const at = begin(socket.handle(), completion);
+  if (at == nullptr) return;
+  at->writer = &completion;
+  at->bytes = bytes.data();
+  at->length = bytes.size();
+  at->address = nullptr;
+  if (at->may_write) due_to_write(socket.handle());
 }
 
 void Epoll::connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) {
-  Watch& at = watch(socket.handle());
-  completion.submit();
-  completion.wait_at(socket.handle());
-  if (!at.known) return ended_.push_back({&completion, -ENOMEM});
-  at.writer = &completion;
-  at.address = address;
-  at.address_length = length;
-  at.connecting = false;
-  at.may_write = true;
+  Watch* const at = begin(socket.handle(), completion);
+  if (at == nullptr) return;
+  at->writer = &completion;
+  at->address = address;
+  at->address_length = length;
+  at->connecting = false;
+  at->may_write = true;
   due_to_write(socket.handle());
 }
 
@@ -135,26 +139,22 @@ void Epoll::cancel(Completion& completion) {
 }
 
 void Epoll::accept(Socket listener, bool, sockaddr_storage& peer, socklen_t& peer_length, Completion& completion) {
-  Watch& at = watch(listener.handle());
-  completion.submit();
-  completion.wait_at(listener.handle());
-  if (!at.known) return ended_.push_back({&completion, -ENOMEM});
-  if (!std::exchange(at.listens, true)) {
+  Watch* const at = begin(listener.handle(), completion);
+  if (at == nullptr) return;
+  if (!std::exchange(at->listens, true)) {
     // A process that shares the socket may take the connection that it was announced for.
     ::fcntl(listener.handle(), F_SETFL, ::fcntl(listener.handle(), F_GETFL) | O_NONBLOCK);
   }
   acceptors_[listener.handle()].push_back({&completion, &peer, &peer_length});
-  if (at.may_read) due_to_read(listener.handle());
+  if (at->may_read) due_to_read(listener.handle());
 }
 
 void Epoll::read_event(int event_fd, std::uint64_t& into, Completion& completion) {
-  Watch& at = watch(event_fd);
-  completion.submit();
-  completion.wait_at(event_fd);
-  if (!at.known) return ended_.push_back({&completion, -ENOMEM});
-  at.reader = &completion;
-  at.event = &into;
-  if (at.may_read) due_to_read(event_fd);
+  Watch* const at = begin(event_fd, completion);
+  if (at == nullptr) return;
+  at->reader = &completion;
+  at->event = &into;
+  if (at->may_read) due_to_read(event_fd);
 }
 
 Socket Epoll::open(int family) {

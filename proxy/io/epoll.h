@@ -77,6 +77,7 @@ class Epoll final : public ShardIo {
 
   explicit Epoll(int fd);
   Watch& watch(int fd);
+  Watch* begin(int fd, Completion& completion);
   // Tries what can be tried now, and remembers what came of it.
   void write_all_due();
   void write(int fd);

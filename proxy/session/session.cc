@@ -128,7 +128,7 @@ void Session::on_established() {
     if (!waits_for_word && !has_place()) return;
     if (settings_.config->protocol != Protocol::Mqtt && !in_time()) return;
     // Between the ticket and here its standing may have changed, and no verify callback has run.
-    if (engine_->resumed() && (!standing_holds() || !standing_held())) return;
+    if (engine_->resumed() && !standing_held()) return;
   }
   start_timer(timer_, static_cast<std::uint64_t>(settings_.config->connect_timeout.count()));
   decrypt();

@@ -1,4 +1,4 @@
-// One core's share of the data plane: a thread, a ring, its listeners, sessions, timers and counters. A
+// One core's share of the data plane: a thread, its way to the kernel, its listeners, sessions, timers and counters. A
 // turn of its loop waits for the kernel, runs what completed, takes one handshake step, lets timers run and
 // sends what was written: established traffic first, also where its answer is a moment away (ReplyWatch),
 // handshakes behind it. It never blocks, never touches the disk and takes no contended lock: that of a client

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
@@ -302,9 +303,11 @@ Step TlsEngine::shake_openssl() {
   if (outcome == 1) {
     resumed_ = SSL_session_reused(ssl_) == 1;
     if (resumed_ && outlived_its_key()) {
-      ticket_issued_ = false;  // the next one is written, and goes with what refuse() drops
-      due_alert_ = SSL_AD_INTERNAL_ERROR;
-      return refuse(output_before);
+      // The next ticket is written, and goes; what comes behind it could not be read then, so nothing does.
+      ticket_issued_ = false;
+      output_.keep_first(output_before);
+      SSL_free(std::exchange(ssl_, nullptr));
+      return Step::Failed;
     }
     cipher_name_ = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl_));
     group_ = key_group_of(ssl_);

@@ -9,6 +9,7 @@ import pytest
 
 from harness.authority import Authority
 from harness.device import Device, client_context, refusal
+from harness.resuming import served, with_session
 from harness.server import BINARY, Sallyport, listener
 from harness.wait import until
 
@@ -23,36 +24,6 @@ def of(server, **labels):
 
 def made_by(server):
     return server.json("status")["tls"]
-
-
-class again:  # noqa: N801 — an SSLContext that offers a session
-    def __init__(self, context, session):
-        self.context, self.session = context, session
-
-    def wrap_socket(self, sock, **options):
-        return self.context.wrap_socket(sock, session=self.session, **options)
-
-
-def served(server, identity, tls, port=None):
-    """A device registers itself, is heard, comes back by a ticket, and is refused once it is deactivated."""
-    port = port or server.port
-    context = client_context(identity, tls)
-    with Device(port, context=context) as device:
-        assert device.connect("first") == 0
-        device.subscribe("t")
-        device.publish("t", b"x" * 40_000)
-        assert device.message()
-        session = device.tls.session
-        server.registered(identity)
-        device.close_notify()
-    before = of(server, kind="resumed", version=tls)
-    with Device(port, context=again(context, session)) as device:
-        assert device.connect("again") == 0
-        assert device.tls.session_reused
-        device.ping()
-    assert of(server, kind="resumed", version=tls) == before + 1
-    server.cli("device", "deactivate", identity.id, "--yes")
-    assert refusal(port, identity, tls)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +132,24 @@ def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, br
         assert "OPENSSL_CONF" in done.stderr and "no provider of OpenSSL's has" in done.stderr
 
 
+@pytest.mark.parametrize("wrong", ["missing", "syntax", "section"])
+def test_a_configuration_that_is_not_in_force_is_refused(tmp_path, site, broker, serve_once, wrong):
+    """OpenSSL itself goes on by its default provider, and nobody would know. With "auto" it is nobody's prescription."""
+    server = serve_once([listener(site)], broker)
+    text = open(server.config, encoding="utf-8").read()
+    server.stop()
+    settings = tmp_path / "openssl.cnf"
+    if wrong != "missing":
+        settings.write_text("openssl_conf = all\n[all\n" if wrong == "syntax" else "openssl_conf = nowhere\n")
+    for engine, status in (("auto", 0), ("openssl", 2)):
+        config = tmp_path / f"{engine}.toml"
+        config.write_text(text.replace("[proxy]", f'[proxy]\ntls_engine = "{engine}"'))
+        done = subprocess.run([BINARY, "check", "--config", str(config)], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "OPENSSL_CONF": str(settings)})
+        assert done.returncode == status, done
+        assert (f"OPENSSL_CONF names, {settings}, is not in force" in done.stderr) is (engine == "openssl"), done.stderr
+
+
 class Reloading:
     """A server whose file is written anew and whose SIGHUP is waited for."""
 
@@ -192,7 +181,7 @@ def test_a_reload_changes_it_for_new_connections(broker, serve_once, site, root)
         session = before.tls.session
         assert made_by(server) == {"own": 1, "openssl": 0}
         reload.say("[proxy]", "[proxy]\ntls_engine = \"openssl\"")
-        with Device(server.port, context=again(context, session)) as after:
+        with Device(server.port, context=with_session(context, session)) as after:
             assert after.connect("after") == 0
             assert after.tls.session_reused
             after.ping()
@@ -200,7 +189,7 @@ def test_a_reload_changes_it_for_new_connections(broker, serve_once, site, root)
             assert made_by(server) == {"own": 1, "openssl": 1}
             session = after.tls.session
             reload.say("tls_engine = \"openssl\"", "tls_engine = \"auto\"")
-            with Device(server.port, context=again(context, session)) as back:
+            with Device(server.port, context=with_session(context, session)) as back:
                 assert back.connect("back") == 0
                 assert back.tls.session_reused
                 assert made_by(server) == {"own": 2, "openssl": 1}

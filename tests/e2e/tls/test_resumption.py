@@ -1,18 +1,21 @@
 """TLS tickets that never outlive standing: issued small, honoured only for a device in good standing, here, now."""
 
 import datetime
+import socket
 import subprocess
 import tempfile
 import threading
 
 import pytest
 
+from harness import packet
 from harness.authority import Authority, now
 from harness.broker import answers, free_port
 from harness.device import Device, Ended, admitted, client_context, refusal
 from harness.reloading import Reloading
+from harness.resuming import Held, with_session
 from harness.s_client import SClient
-from harness.server import listener
+from harness.server import BINARY, listener
 from harness.wait import until
 
 TLS = ["1.2", "1.3"]
@@ -45,14 +48,6 @@ def again(port, context, session):
     device = Device(port, context=with_session(context, session))
     assert device.connect("again") == 0
     return device
-
-
-class with_session:  # noqa: N801 — stands for an SSLContext
-    def __init__(self, context, session):
-        self.context, self.session = context, session
-
-    def wrap_socket(self, sock, **options):
-        return self.context.wrap_socket(sock, session=self.session, **options)
 
 
 @pytest.mark.parametrize("tls", TLS)
@@ -183,11 +178,11 @@ def test_a_restart_forgets_tickets_and_nothing_else(serve_once, broker, site, ro
     assert server.metric("handshakes_total", kind="known") == 1
 
 
-def keeping(serve_once, broker, site, root, work, keep=True):
+def keeping(serve_once, broker, site, root, work, keep=True, drain="1s", **settings):
     key_file = work / "ticket.key"
     key_file.write_text("5a" * 32 + "\n")
     key_file.chmod(0o600)
-    server = serve_once([listener(site)], broker, proxy={"drain": "1s", "keep_ticket_keys": keep},
+    server = serve_once([listener(site, **settings)], broker, proxy={"drain": drain, "keep_ticket_keys": keep},
                         registry={"key_file": str(key_file)})
     root.register(server)
     return server, server.folder / "state" / "ticket-keys"
@@ -228,6 +223,63 @@ def test_kept_keys_survive_a_planned_restart_alone(serve_once, broker, site, roo
     server.start()
     with again(server.port, *fourth) as device:
         assert not device.tls.session_reused, "killed"
+
+
+@pytest.mark.parametrize("tls", TLS)
+@pytest.mark.parametrize("lost", ["device", "ca"])
+def test_a_loss_that_is_undone_while_it_resumes_is_a_loss(server, work, tls, lost):
+    """Its ticket was taken before, its Finished comes after: it has proven no key since."""
+    authority = Authority(work / f"undone-{lost}-{tls}-{server.port}", f"Undone {lost} {tls} {server.port}")
+    authority.register(server)
+    identity = authority.issue("undone")
+    held = Held(server.port, *begin(server, identity, tls))
+    what = identity.id if lost == "device" else authority.id
+    server.cli(lost, "deactivate", what, "--yes")
+    server.cli(lost, "activate", what, "--yes")
+    with server.refuses("device_inactive" if lost == "device" else "ca_inactive"):
+        assert held.go_on(packet.connect("undone")) == b""
+    with Held(server.port, *begin(server, identity, tls)).sock as fresh:
+        assert fresh, "and one whose ticket is of after it is taken"
+
+
+@pytest.mark.parametrize("tls", TLS)
+def test_a_rotate_ends_what_is_being_resumed(server, root, tls):
+    identity = root.issue(f"held {tls} {server.port}")
+    context, session = begin(server, identity, tls)
+    assert Held(server.port, context, session).go_on(packet.connect("held"))[:2] == b"\x20\x02"
+    held = Held(server.port, *begin(server, identity, tls))
+    server.cli("ticket-keys", "rotate", "--yes")
+    with server.refuses("tls_error", what="all tickets were ended while its own was being resumed"):
+        assert held.go_on(packet.connect("held")) == b""
+
+
+def test_a_rotate_reaches_the_process_before(serve_once, broker, site, root, work):
+    """After a take-over both have the keys: what the old one still has of connections ends."""
+    server, _ = keeping(serve_once, broker, site, root, work, drain="60s")
+    context, session = begin(server, root.issue("of the old one"), "1.3")
+    held = Held(server.port, context, session)
+    old = server.process
+    server.start(arguments=("--take-over",))
+    server.cli("ticket-keys", "rotate", "--yes")
+    assert old.wait(30) == 0
+    assert held.go_on(packet.connect("held")) == b""
+
+
+def test_a_start_that_fails_costs_no_tickets(serve_once, broker, site, root, work):
+    """The listener's port is taken: the kept keys are there for the next start, and what a killed process was writing
+    is not."""
+    server, file = keeping(serve_once, broker, site, root, work, address=f"127.0.0.1:{free_port()}")
+    first = begin(server, root.issue("patient"), "1.3")
+    server.stop()
+    being_made = file.with_name("ticket-keys.new")
+    being_made.write_text("half of it")
+    with socket.create_server(("127.0.0.1", server.port)):
+        done = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1 and "another program has the port" in done.stderr, done.stderr
+    assert file.exists() and not being_made.exists()
+    server.start()
+    with again(server.port, *first) as device:
+        assert device.tls.session_reused
 
 
 def test_a_reload_decides_whether_keys_are_kept(serve_once, broker, site, root, work):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness.device import Device, client_context, refusal
+from harness.resuming import served
 from harness.server import listener
 
 SHIM = os.environ.get("SALLYPORT_UNKNOWN_OPENSSL", "")
@@ -31,35 +31,7 @@ def test_one_line_says_so(server):
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_devices_are_served_resumed_and_refused(server, root, tls):
-    """A device registers itself, publishes, comes back by a ticket, and is refused once it is deactivated."""
-    identity = root.issue("device " + tls)
-    context = client_context(identity, tls)
-    with Device(server.port, context=context) as device:
-        assert device.connect("first") == 0
-        device.subscribe("t")
-        device.publish("t", b"x" * 40_000)
-        assert device.message()
-        session = device.tls.session
-        server.registered(identity)
-        device.close_notify()
-    before = server.metric("handshakes_total", kind="resumed", version=tls)
-    with Device(server.port, context=Again(context, session)) as device:
-        assert device.connect("again") == 0
-        assert device.tls.session_reused
-        device.ping()
-    assert server.metric("handshakes_total", kind="resumed", version=tls) == before + 1
-    server.cli("device", "deactivate", identity.id, "--yes")
-    assert refusal(server.port, identity, tls)
-
-
-class Again:
-    """An SSLContext that offers a session."""
-
-    def __init__(self, context, session):
-        self.context, self.session = context, session
-
-    def wrap_socket(self, sock, **options):
-        return self.context.wrap_socket(sock, session=self.session, **options)
+    served(server, root.issue("device " + tls), tls)
 
 
 def test_with_the_openssl_that_is_here_it_says_nothing(broker, serve_once, site):
