@@ -70,7 +70,7 @@ void Session::handshake_step(TlsEngine::Pace pace) {
   engine_->lend({});
   client_.received.consume(lent - unread);
   if (!client_.to_send.empty()) host_->schedule.wants_flush(*this);
-  if (step == Step::Done || step == Step::Failed) count_tickets();
+  if (step == Step::Done || step == Step::Failed) count_tickets(step == Step::Done);
   switch (step) {
     case Step::Done: return on_established();
     case Step::WantInput:
@@ -83,11 +83,12 @@ void Session::handshake_step(TlsEngine::Pace pace) {
   }
 }
 
-void Session::count_tickets() {
+void Session::count_tickets(bool resumed) {
   auto& counts = host_->loop.counters(settings_.listener).tickets;
   if (engine_->ticket_issued()) counts[0].add();
   const TicketFate fate = engine_->ticket_fate();
   static_assert(kTicketResultNames.size() == static_cast<std::size_t>(TicketFate::NoStanding) + 1);
+  if (fate == TicketFate::Resumed && !resumed) return;  // by somebody without its secret
   if (fate != TicketFate::None) counts[static_cast<std::size_t>(fate)].add();
 }
 

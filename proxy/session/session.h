@@ -162,7 +162,7 @@ class Session final : public Verifier {
   void start_timer(Timer& timer, std::uint64_t after_ms) {
     host_->loop.timers().start(timer, host_->loop.now_us() / 1000, after_ms);
   }
-  void count_tickets();
+  void count_tickets(bool resumed);
   void on_established();
   void collect_connect();
   void on_connect_ready();

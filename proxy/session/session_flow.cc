@@ -215,7 +215,7 @@ void Session::flush() {
 
 // The broker's bytes are encrypted when they can be sent, no earlier: what was not may still be dropped.
 void Session::pass_to_client(std::span<const std::uint8_t> plain) {
-  if (client_send_.submitted() || !client_.plain.empty()) {
+  if (client_send_.submitted() || !client_.plain.empty() || !engine_->takes_data()) {
     client_.plain.append(plain);
   } else {
     encrypt(plain);
@@ -234,7 +234,7 @@ void Session::encrypt(std::span<const std::uint8_t> plain) {
 void Session::flush_client() {
   if (client_send_.submitted()) return;
   // A piece at a time: what waits is then held once, as it came, and not a second time encrypted.
-  if (client_.to_send.empty() && client_.sending.empty() && !client_.plain.empty()) {
+  if (client_.to_send.empty() && client_.sending.empty() && !client_.plain.empty() && engine_->takes_data()) {
     const std::size_t n = std::min(client_.plain.size(), kHighWater);
     encrypt(client_.plain.bytes().first(n));
     client_.plain.consume(n);

@@ -382,7 +382,13 @@ Step TlsEngine::read(std::span<std::uint8_t> into, std::size_t& n) {
   if (ssl_ == nullptr) return Step::Failed;  // no handshake has finished
   clear_errors();
   const int outcome = SSL_read_ex(ssl_, into.data(), into.size(), &n);
-  return outcome == 1 ? Step::Done : step_after(outcome);
+  if (outcome == 1) return Step::Done;
+  const Step step = step_after(outcome);
+  if (step != Step::WantInput || SSL_in_init(ssl_) == 0 || SSL_version(ssl_) >= TLS1_3_VERSION) return step;
+  // OpenSSL would collect 128 KiB of it and decline then. Our own records take none that is in pieces, either.
+  error_ = {Origin::Client, Reason::TlsError, SSL_R_UNEXPECTED_MESSAGE,
+            "the client asks for another handshake, in pieces"};
+  return Step::Failed;
 }
 
 bool TlsEngine::drained() const {
@@ -393,6 +399,10 @@ bool TlsEngine::drained() const {
 
 std::size_t TlsEngine::missing(std::span<const std::uint8_t> kept) const {
   return records_.active() ? records_.missing(kept) : 0;
+}
+
+bool TlsEngine::takes_data() const {
+  return records_.active() || ssl_ == nullptr || SSL_in_init(ssl_) == 0;
 }
 
 Step TlsEngine::write(std::span<const std::uint8_t> plain) {

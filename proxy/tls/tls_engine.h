@@ -58,6 +58,8 @@ class TlsEngine {
   // What is kept of unread() ciphertext begins with a record that was torn: how many bytes are missing of it, or of its
   // header; 0 where more ciphertext changes nothing, or the engine does not keep torn records.
   std::size_t missing(std::span<const std::uint8_t> kept) const;
+  // False while the client has said half a message of TLS to OpenSSL: write() fails until a read() has taken the rest.
+  bool takes_data() const;
   // Encrypts all of `plain` (the output buffer grows). Done, or Failed, where nothing more may be sent; with
   // has_spent_key() all of it was, and more may be until close().
   Step write(std::span<const std::uint8_t> plain);

@@ -1,10 +1,12 @@
 """TLS tickets that never outlive standing: issued small, honoured only for a device in good standing, here, now."""
 
+import base64
 import datetime
 import socket
 import subprocess
 import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -280,6 +282,54 @@ def test_a_start_that_fails_costs_no_tickets(serve_once, broker, site, root, wor
     server.start()
     with again(server.port, *first) as device:
         assert device.tls.session_reused
+
+
+def test_a_copy_of_kept_keys_is_worth_nothing_once_they_were_taken(serve_once, broker, site, root, work):
+    """Whoever copied the file while nothing ran brings back no key that was wiped since."""
+    server, file = keeping(serve_once, broker, site, root, work)
+    first = begin(server, root.issue("copied"), "1.3")
+    server.stop()
+    copy = file.read_bytes()
+    server.start()
+    with again(server.port, *first) as device:
+        assert device.tls.session_reused
+    server.kill9()
+    file.write_bytes(copy)
+    file.chmod(0o600)
+    server.start()
+    assert server.lines("ticket-keys")[-1].fields["what"].startswith("not taken")
+    with again(server.port, *first) as device:
+        assert not device.tls.session_reused
+
+
+def without_its_secret(session):
+    """The session of `session`, a file of s_client's, with another pre-shared key: SSL_SESSION_ASN1 has it behind the
+    session id, as an OCTET STRING each."""
+    lines = Path(session).read_text().splitlines()
+    der = bytearray(base64.b64decode("".join(lines[1:-1])))
+    at = der.index(b"\x04\x20", der.index(b"\x04\x20") + 34) + 2
+    der[at:at + 32] = bytes(byte ^ 0xFF for byte in der[at:at + 32])
+    body = base64.encodebytes(bytes(der)).decode()
+    Path(session).write_text(f"{lines[0]}\n{body}{lines[-1]}\n")
+
+
+@pytest.mark.parametrize("engine", ["auto", "openssl"])
+def test_who_has_a_ticket_without_its_secret_resumes_nothing(serve_once, broker, site, root, work, engine):
+    """Tickets pass by in clear. Whoever brings one back so is refused, and is not counted as resumed."""
+    server = serve_once([listener(site)], broker, proxy={"tls_engine": engine})
+    root.register(server)
+    device, session = root.issue("seen " + engine), tempfile.mktemp(dir=work)
+    suite = ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"]
+    assert SClient(server.port, device, *suite, "-sess_out", session).connack
+    server.registered(device)
+    resumed = SClient(server.port, device, *suite, "-sess_in", session)
+    assert resumed.reused, resumed.text
+    assert server.metric("tickets_total", result="resumed") == 1
+    without_its_secret(session)
+    with server.refuses("tls_error"):
+        forged = SClient(server.port, device, *suite, "-sess_in", session)
+        assert not forged.connack, forged.text
+    assert server.metric("tickets_total", result="resumed") == 1
 
 
 def test_a_reload_decides_whether_keys_are_kept(serve_once, broker, site, root, work):

@@ -36,7 +36,8 @@ const Row kHello12[] = {
      "RFC 5246, 7.2.2",
      "decode_error: A message could not be decoded because some field was out of the specified range"},
     {"NoNullCompression", When::Hello12, hello12_with([](Hello& h) { h.compressions = {1}; }), SSL_AD_DECODE_ERROR,
-     "RFC 5246, 7.4.1.2", "This vector MUST contain, and all implementations MUST support, CompressionMethod.null."},
+     "RFC 5246, 7.4.1.2", "This vector MUST contain, and all implementations MUST support, CompressionMethod.null.",
+     std::nullopt, SSL_AD_ILLEGAL_PARAMETER},
     {"NoCommonSuite", When::Hello12, hello12_with([](Hello& h) {
        h.suites = numbers_of({0xC009, 0x00FF});
      }),

@@ -42,7 +42,8 @@ inline constexpr int kGoesOn = -1;  // no alert: OpenSSL takes it
 
 struct OpensslDoes {
   int alert;
-  const char* why;  // it is let be
+  const char* why;       // it is let be
+  bool until35 = false;  // OpenSSL 3.5 does as the RFC says
 };
 
 class Client;
@@ -54,6 +55,7 @@ struct Row {
   const char* where;  // RFC and section
   const char* quote;
   std::optional<OpensslDoes> openssl = std::nullopt;
+  std::optional<int> since35 = std::nullopt;  // OpenSSL 3.5's alert, where the RFC has none of its own
 };
 inline void PrintTo(const Row& row, std::ostream* out) {
   *out << row.name;
