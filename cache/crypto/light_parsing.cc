@@ -140,8 +140,13 @@ void keep_legacy_names_few() {
 OSSL_LIB_CTX* make() {
   keep_legacy_names_few();
   Light& made = light();
-  made.whole = OSSL_PROVIDER_load(nullptr, "default");
-  if (made.whole == nullptr) return nullptr;
+  // In a context of its own: what OPENSSL_CONF gives to the default one, and withholds from it, is not ours to change.
+  OSSL_LIB_CTX* apart = OSSL_LIB_CTX_new();
+  made.whole = apart != nullptr ? OSSL_PROVIDER_load(apart, "default") : nullptr;
+  if (made.whole == nullptr) {
+    OSSL_LIB_CTX_free(apart);
+    return nullptr;
+  }
   for (const Wanted& each : wanted()) made.algorithms.emplace(each.operation, those(each));
   OSSL_LIB_CTX* context = OSSL_LIB_CTX_new();
   if (context == nullptr) return nullptr;

@@ -169,12 +169,6 @@ bool KeyMemory::holds(const void* at) {
   return installed != nullptr && in_arena(at);
 }
 
-std::string KeyMemory::flaw_not_said_yet() {
-  static std::atomic<bool> said{false};
-  std::string flaw = key_memory_flaw(state());
-  return flaw.empty() || said.exchange(true) ? std::string() : flaw;
-}
-
 std::string key_memory_flaw(const KeyMemory::State& state) {
   if (!state.installed) return "OpenSSL keeps private keys on the heap, where they are neither locked nor wiped";
   if (state.not_locked != 0) {

@@ -32,8 +32,6 @@ class KeyMemory {
   };
   static State state();
   static bool holds(const void* at);  // an address in it
-  // key_memory_flaw() of it, once in a process; empty otherwise.
-  static std::string flaw_not_said_yet();
 };
 
 // What is wrong with it, in words that a log line has room for; empty where nothing is.

@@ -25,10 +25,15 @@ class OpensslAlone {
   const std::uint8_t before_;
 };
 
-// What stands against it: that the file which OPENSSL_CONF names cannot be loaded, or what the default context's
-// providers lack of what is asked of them outside a handshake: hashes, HMAC, and the cipher of tickets. A sentence;
+// Whether OpenSSL's configuration is in force, with all providers that it asks for: found out by the first call in a
+// process, which is to be at its start, for OpenSSL reads it once. Any thread.
+void note_openssl_configuration();
+// What stands against it: that the configuration was not in force then, or what openssl_providers_lack(). A sentence;
 // empty: nothing. Leaves OpenSSL's error queue empty.
 std::string openssl_alone_lacks();
+// What the default context's providers lack of what is asked of them outside a handshake: hashes, HMAC, and the cipher
+// of tickets. Likewise. Nothing of ours loads a provider there: it has what its configuration gives it.
+std::string openssl_providers_lack();
 // The names of the default context's active providers, with commas between them.
 std::string openssl_providers();
 

@@ -254,10 +254,11 @@ bool any_listener_by(TlsMadeBy by, const Config& config) {
 }
 
 Answer<void> check_tls_engines(const Config& config) {
-  if (!any_listener_by(TlsMadeBy::Openssl, config)) return {};
-  std::string lacks = openssl_alone_lacks();
+  note_openssl_configuration();
+  const bool alone = any_listener_by(TlsMadeBy::Openssl, config);
+  std::string lacks = alone ? openssl_alone_lacks() : openssl_providers_lack();
   if (lacks.empty()) return {};
-  return Refusal{Refusal::Kind::Invalid, "tls_engine = \"openssl\": " + std::move(lacks)};
+  return Refusal{Refusal::Kind::Invalid, (alone ? "tls_engine = \"openssl\": " : "") + std::move(lacks)};
 }
 
 void settle_tls_engines(const Config& config) {

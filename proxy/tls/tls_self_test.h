@@ -16,7 +16,8 @@ std::string_view tls_self_test();
 
 // Whether the process or a listener of it has this tls_engine.
 bool any_listener_by(TlsMadeBy by, const Config& config);
-// Whether OpenSSL's providers have what they are asked for where tls_engine = "openssl" stands.
+// Whether OpenSSL's providers have what they are asked for; where tls_engine = "openssl" stands anywhere, whether their
+// configuration is in force, too.
 Answer<void> check_tls_engines(const Config& config);
 // Where anything of "auto" is to be served: the self-test, once in a process. Where it fails the insides are given up.
 // The main thread, before a listener of this configuration is made.

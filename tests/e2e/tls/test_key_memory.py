@@ -68,4 +68,4 @@ def test_a_key_is_there_once_and_locked(broker, serve_once, shop, root, engine, 
     until("the contexts of before are gone", lambda: len(copies(server.process.pid, identity.key_file)) == 1)
     flags, = copies(server.process.pid, identity.key_file)
     assert "dd" in flags, "left out of core files"
-    assert "lo" in flags or server.lines("key-memory"), "locked, or it is said that it is not"
+    assert "lo" in flags or server.lines("trouble", kind="key-memory"), "locked, or it is said that it is not"

@@ -2,6 +2,7 @@
 providers its configuration names. The whole process, one listener, and from one reload to the next."""
 
 import os
+import ssl
 import subprocess
 import time
 
@@ -24,6 +25,10 @@ def of(server, **labels):
 
 def made_by(server):
     return server.json("status")["tls"]
+
+
+def in_force(server):
+    return [each["tls_engine"] for each in server.json("listener", "list")]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,9 @@ def test_it_says_so(server, root):
     until("it is not counted any more", lambda: made_by(server) == {"own": 0, "openssl": 0})
     assert of(server, engine="own") == 0 and of(server, engine="openssl") >= 1
     ended = until("its end is in the log", lambda: server.lines("ended", client_id="shown"))
-    assert ended[0].fields["engine"] == "openssl" and ended[0].fields["group"] == "x25519"
+    # OpenSSL's clients offer the hybrid group first since 3.5.
+    group = "x25519mlkem768" if ssl.OPENSSL_VERSION_INFO >= (3, 5) else "x25519"
+    assert ended[0].fields["engine"] == "openssl" and ended[0].fields["group"] == group
 
 
 # In TLS 1.2 a client must offer the curve of the server's certificate as well, and Python offers one.
@@ -114,14 +121,29 @@ def test_an_operators_provider_does_all_of_it(broker, serve_once, site, root, tm
     served(server, root.issue("of the house " + tls), tls)
 
 
-@pytest.mark.parametrize("provider", ["null", "base"])
-def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, broker, serve_once, provider):
+def test_one_listeners_tls_is_by_an_operators_provider(broker, serve_once, site, root, tmp_path):
+    """What the rest of the process does in its own way brings no provider of OpenSSL's beside it."""
+    settings = tmp_path / "openssl.cnf"
+    settings.write_text("openssl_conf = all\n[all]\nproviders = each\n[each]\nhouse = house\n"
+                        f"[house]\nmodule = {HOUSE}\nactivate = 1\n")
+    server = serve_once([listener(site), listener(site, name="theirs", tls_engine="openssl")], broker,
+                        environment={"OPENSSL_CONF": str(settings)})
+    root.register(server)
+    assert server.lines("openssl-alone")[0].fields["providers"] == "house"
+    with Device(server.ports["theirs"], root.issue("of one listener")) as device:
+        assert device.connect("of one listener") == 0
+    until("it is counted", lambda: of(server, listener="theirs", engine="openssl") == 1)
+
+
+@pytest.mark.parametrize("where", ["[proxy]", "[[listener]]", "nowhere"])
+@pytest.mark.parametrize("provider", ["null", "base", "nosuchfips"])
+def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, broker, serve_once, provider, where):
     """Nothing would work: `check` and `serve` say which, and where to look. "base" has encoders alone, as where the
     module of a FIPS provider is missing."""
     server = serve_once([listener(site)], broker)
     text = open(server.config, encoding="utf-8").read()
     config = tmp_path / "sallyport.toml"
-    config.write_text(text.replace("[proxy]", "[proxy]\ntls_engine = \"openssl\""))
+    config.write_text(text.replace(where, where + "\ntls_engine = \"openssl\""))
     settings = tmp_path / "openssl.cnf"
     settings.write_text("openssl_conf = all\n[all]\nproviders = each\n[each]\n"
                         f"{provider} = it\n[it]\nactivate = 1\n")
@@ -129,25 +151,45 @@ def test_a_provider_that_lacks_a_hash_is_refused_at_the_start(tmp_path, site, br
         done = subprocess.run([BINARY, command, "--config", str(config)], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "OPENSSL_CONF": str(settings)})
         assert done.returncode == 2, done
-        assert "OPENSSL_CONF" in done.stderr and "no provider of OpenSSL's has" in done.stderr
+        assert "OPENSSL_CONF" in done.stderr, done.stderr
+        assert "no provider of OpenSSL's has SHA2-256" in done.stderr or \
+            "asks for a provider that cannot be had: nosuchfips" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("wrong", ["missing", "syntax", "section"])
+@pytest.mark.parametrize("wrong", ["missing", "syntax", "section", "folder", "provider"])
 def test_a_configuration_that_is_not_in_force_is_refused(tmp_path, site, broker, serve_once, wrong):
     """OpenSSL itself goes on by its default provider, and nobody would know. With "auto" it is nobody's prescription."""
     server = serve_once([listener(site)], broker)
     text = open(server.config, encoding="utf-8").read()
     server.stop()
     settings = tmp_path / "openssl.cnf"
-    if wrong != "missing":
-        settings.write_text("openssl_conf = all\n[all\n" if wrong == "syntax" else "openssl_conf = nowhere\n")
+    texts = {"syntax": "openssl_conf = all\n[all\n", "section": "openssl_conf = nowhere\n",
+             "provider": "openssl_conf = all\n[all]\nproviders = each\n[each]\ndefault = it\nnosuch = it\n"
+                         "[it]\nactivate = 1\n"}
+    if wrong in texts:
+        settings.write_text(texts[wrong])
+    elif wrong == "folder":
+        settings.mkdir()
     for engine, status in (("auto", 0), ("openssl", 2)):
         config = tmp_path / f"{engine}.toml"
         config.write_text(text.replace("[proxy]", f'[proxy]\ntls_engine = "{engine}"'))
         done = subprocess.run([BINARY, "check", "--config", str(config)], capture_output=True, text=True, timeout=60,
                               env={**os.environ, "OPENSSL_CONF": str(settings)})
         assert done.returncode == status, done
-        assert (f"OPENSSL_CONF names, {settings}, is not in force" in done.stderr) is (engine == "openssl"), done.stderr
+        assert (f"OPENSSL_CONF names, {settings}, " in done.stderr) is (engine == "openssl"), done.stderr
+
+
+def test_a_reload_goes_by_what_was_read_at_the_start(tmp_path, site, broker, serve_once):
+    """OpenSSL reads its configuration once: what is put right, or wrong, afterwards is for the next start."""
+    settings = tmp_path / "openssl.cnf"
+    server = serve_once([listener(site)], broker, environment={"OPENSSL_CONF": str(settings)})
+    settings.write_text("openssl_conf = all\n[all]\n")
+    text = open(server.config, encoding="utf-8").read()
+    with open(server.config, "w", encoding="utf-8") as file:
+        file.write(text.replace("[proxy]", "[proxy]\ntls_engine = \"openssl\""))
+    server.signal(1)
+    assert "OPENSSL_CONF" in server.line("reload", what="nothing has changed").fields["why"]
+    assert in_force(server) == ["auto"]
 
 
 class Reloading:
@@ -180,7 +222,10 @@ def test_a_reload_changes_it_for_new_connections(broker, serve_once, site, root)
         server.registered(identity)
         session = before.tls.session
         assert made_by(server) == {"own": 1, "openssl": 0}
+        assert in_force(server) == ["auto"]
         reload.say("[proxy]", "[proxy]\ntls_engine = \"openssl\"")
+        assert in_force(server) == ["openssl"]
+        assert server.lines("reload", listener="mqtts", tls_engine="openssl")
         with Device(server.port, context=with_session(context, session)) as after:
             assert after.connect("after") == 0
             assert after.tls.session_reused
