@@ -43,7 +43,9 @@ SealingKey::~SealingKey() {
 
 Answer<SealingKey> SealingKey::load(const std::string& path) {
   struct stat about {};
-  if (::stat(path.c_str(), &about) == 0 && (about.st_mode & 077) != 0) {
+  const bool there = ::stat(path.c_str(), &about) == 0;
+  if (there && !S_ISREG(about.st_mode)) return Refusal{Refusal::Kind::Invalid, path + ": is no ordinary file"};
+  if (there && (about.st_mode & 077) != 0) {
     return Refusal{Refusal::Kind::Invalid, path + ": others may read this key: chmod 0600 " + path};
   }
   auto text = read_file(path, 4096);

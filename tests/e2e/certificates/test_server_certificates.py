@@ -665,3 +665,19 @@ def test_a_bad_new_file_changes_nothing_and_says_so(serve_once, broker, shop, tm
 def test_the_state_folder_is_nobody_elses(server):
     """Sealed keys or not: only the server's user may look into it."""
     assert stat.S_IMODE(os.stat(server.folder / "state").st_mode) & 0o077 == 0
+
+
+def test_a_key_file_that_is_no_file_is_refused_at_once(serve_once, broker, site, tmp_path):
+    """A folder, a device, a pipe that nobody writes to: `check` says so, and a reload goes by the file of before."""
+    server = serve_once([listener(site)], broker)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    text = Path(server.config).read_text()
+    for what in (tmp_path, "/dev/null", pipe):
+        Path(server.config).write_text(text + f'\n[registry]\nkey_file = "{what}"\n')
+        done = subprocess.run([BINARY, "check", "--config", server.config], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and f"{what}: is no ordinary file" in done.stderr, done.stderr
+        assert "chmod" not in done.stderr
+    Path(server.config).write_text(text.replace(site.chain_file, str(pipe)))
+    server.signal(1)
+    assert "pipe" in server.line("reload", what="nothing has changed").fields["why"]
