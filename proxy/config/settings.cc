@@ -81,12 +81,14 @@ constexpr Row<Config> kProxy[] = {
          .says = "Whether the keys of TLS tickets outlive a planned restart (SIGTERM, `sallyport drain`, `serve "
                  "--take-over`), so that devices resume after it. They lie in state_dir meanwhile, encrypted with "
                  "registry.key_file, which this needs."}),
-    row<&Config::ready_when>({.table = "proxy",
-                              .key = "ready_when",
-                              .applies = AtOnce,
-                              .example = "\"any-upstream\"",
-                              .says = "Whether /readyz also asks for brokers: \"any-upstream\", that one upstream has "
-                                      "a server that is up; \"all-upstreams\", that each has one."}),
+    row<&Config::ready_when>(
+        {.table = "proxy",
+         .key = "ready_when",
+         .applies = AtOnce,
+         .example = "\"any-upstream\"",
+         .says = "Whether /readyz also asks for brokers: \"any-upstream\", that one upstream has "
+                 "a server that is up; \"all-upstreams\", that each has one. One that is ejected counts "
+                 "until it fails a probe, too: a few devices alone do not end readiness."}),
 };
 
 constexpr Row<ListenerConfig> kListener[] = {

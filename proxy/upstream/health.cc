@@ -19,6 +19,7 @@ Health::Change Health::comes_up(std::uint64_t now_ms, std::uint64_t slow_start_m
 }
 
 Health::Change Health::probed(bool good, std::uint64_t now_ms, std::uint64_t slow_start_ms) {
+  gone_.store(!good, std::memory_order_relaxed);
   if (!good) return unreachable();
   // That a connection is taken was never what it was ejected for.
   if (state() == State::Ejected && now_ms < ejected_until_ms()) return Change::None;
@@ -34,6 +35,7 @@ Health::Change Health::unreachable() {
 }
 
 Health::Change Health::answered(std::uint64_t now_ms, std::uint64_t slow_start_ms) {
+  gone_.store(false, std::memory_order_relaxed);
   failures_.store(0, std::memory_order_relaxed);
   ejections_.store(0, std::memory_order_relaxed);
   last_failed_.store(0, std::memory_order_relaxed);

@@ -27,6 +27,8 @@ class Health {
 
   State state() const { return state_.load(std::memory_order_relaxed); }
   bool usable() const { return state() <= State::Up; }
+  // The last probe failed: with Ejected, that it was not a few clients alone who said so.
+  bool gone() const { return gone_.load(std::memory_order_relaxed); }
   // Of the steady clock, in ms; 0: it is not ejected.
   std::uint64_t ejected_until_ms() const { return ejected_until_ms_.load(std::memory_order_relaxed); }
 
@@ -61,9 +63,10 @@ class Health {
   std::atomic<std::uint32_t> ejections_{0};                       // since it last answered a CONNECT
   std::atomic<std::uint32_t> failures_{0};                        // in a row
   std::atomic<std::uint64_t> last_failed_{0}, failed_before_{0};  // who sent the last, and who another one before
-  std::atomic<bool> suspected_{false};                            // ejected on the word of one client alone
-  std::atomic<std::uint64_t> rising_since_ms_{0};                 // 0: it does not
-  std::atomic<std::uint64_t> next_us_{0};  // the next connection that its slow start has room for
+  std::atomic<bool> gone_{false};
+  std::atomic<bool> suspected_{false};             // ejected on the word of one client alone
+  std::atomic<std::uint64_t> rising_since_ms_{0};  // 0: it does not
+  std::atomic<std::uint64_t> next_us_{0};          // the next connection that its slow start has room for
 };
 
 }  // namespace sallyport

@@ -15,12 +15,12 @@ std::uint64_t key_of(const std::string& text) {
   return SipHash(0, 0).hash64({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
-std::string_view name_of(Health::State state) {
-  switch (state) {
+std::string_view name_of(const Health& health) {
+  switch (health.state()) {
     case Health::State::Unknown: return "unknown";
     case Health::State::Up: return "up";
     case Health::State::Down: return "down";
-    case Health::State::Ejected: return "ejected";
+    case Health::State::Ejected: return health.gone() ? "down" : "ejected";
   }
   return "";
 }
@@ -274,16 +274,14 @@ std::vector<UpstreamInfo> Upstreams::info(std::uint64_t now_ms) const {
         const auto& listed = upstream->list->targets;
         if (std::find(listed.begin(), listed.end(), target.get()) == listed.end()) continue;
         const bool rises = target->health.rises(now_ms, upstream->list->slow_start_ms);
-        server.targets.push_back({target->text, name_of(target->health.state()), rises, sessions});
+        server.targets.push_back({target->text, name_of(target->health), rises, sessions});
         const auto rank = [](const BrokerTarget& each) {
           constexpr std::array<int, 4> kRank = {1, 0, 3, 2};  // of each state, the best first
           return kRank[static_cast<std::size_t>(each.health.state())];
         };
         if (best == nullptr || rank(*target) < rank(*best)) best = target.get();
       }
-      server.state = server.drained    ? "drained"
-                     : best == nullptr ? "unresolved"
-                                       : std::string(name_of(best->health.state()));
+      server.state = server.drained ? "drained" : best == nullptr ? "unresolved" : std::string(name_of(best->health));
     }
     add_removed(*upstream, info);
   }

@@ -78,7 +78,8 @@ struct ServerInfo {
   std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> connect{};  // as SharedLatency
   std::uint64_t connect_sum_us = 0;
   bool up() const { return state == "up"; }
-  // For /readyz. Sessions still go to one that is ejected, and a handful of devices can have it ejected everywhere.
+  // For /readyz. Sessions still go to one that is ejected, and a handful of devices can have it ejected everywhere; one
+  // that does not answer the probe, either, is "down".
   bool there() const { return up() || state == "ejected"; }
 };
 struct UpstreamInfo {

@@ -218,6 +218,27 @@ def test_unix_sockets(serve_once, work, site, root, tmp_path):
         local.kill()
 
 
+@pytest.mark.parametrize("how", HOW)
+def test_readiness_ends_where_the_only_broker_answers_nobody(serve_once, site, root, how):
+    """It takes connections, so it is devices who find out; then it is asked with a CONNECT, and back when it answers."""
+    with FailingBroker(how) as broker:
+        server = serve_once([listener(site)], proxy={"ready_when": "any-upstream"}, upstreams=[{
+            "name": "broker", "servers": [broker.address], "connack_timeout": "200ms", "health_interval": "100ms"}])
+        root.register(server)
+        assert server.probe("readyz") == 200
+        devices = [root.issue(f"asks {i}") for i in range(4)]
+
+        def ended():
+            for each in devices:
+                with Device(server.port, each) as device:
+                    device.connect("asks")
+            return server.probe("readyz") == 503
+
+        until("it is not ready", ended, 60)
+        broker.how = "good"
+        until("it is ready again", lambda: server.probe("readyz") == 200, 90)
+
+
 def test_ready_when(serve_once, brokers, site):
     one, other = brokers(), brokers()
     upstreams = [{"name": "one", "servers": [one.address], "health_interval": "100ms"},

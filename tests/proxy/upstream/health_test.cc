@@ -40,8 +40,14 @@ TEST(Health, WhatDoesNotAnswerIsEjected) {
   EXPECT_EQ(health.state(), State::Ejected);
   EXPECT_EQ(health.ejected_until_ms(), 2000U);
   EXPECT_EQ(health.unreachable(), Change::None);
+  // What the clients say, and what the probe finds.
+  EXPECT_FALSE(health.gone());
+  EXPECT_EQ(health.probed(false, 1500, 0), Change::None);
+  EXPECT_EQ(health.state(), State::Ejected);
+  EXPECT_TRUE(health.gone());
   // A connection alone is not what it was ejected for, before its time has passed.
   EXPECT_EQ(health.probed(true, 1999, 0), Change::None);
+  EXPECT_FALSE(health.gone());
   EXPECT_EQ(health.probed(true, 2000, 0), Change::CameUp);
 }
 
