@@ -1,4 +1,4 @@
-// The refusals of one shard, for `rejections`: the last one of each certificate, and of each address that
+// The refusals of one shard, for `rejections`: the last one of each certificate and reason, and of each address that
 // showed none; counted, with the first and the last time. Bounded, each kind by itself: certificates whose key was
 // proven once, certificates that were only claimed (anybody can send one), and addresses. Whoever was not refused for
 // longest makes room, and nobody pushes out others with what costs him nothing. The shard's thread alone.
@@ -30,10 +30,12 @@ struct Rejection {
   std::uint64_t claimed_count = 0;   // of those: how many were claimed
   std::int64_t first = 0, last = 0;  // Unix seconds
 
-  // Whose refusals are counted together: a certificate's, or those of an address (without its port) for one reason.
+  // Which refusals are counted together: those for one reason, at one listener, of a certificate or of an address
+  // (without its port), which is told apart by the words as well.
   std::string key() const {
-    if (!fingerprint.empty()) return fingerprint;
-    return peer.substr(0, peer.rfind(':')) + " " + std::string(to_string(reason));
+    const std::string why = " " + std::string(to_string(reason)) + " " + listener;
+    if (!fingerprint.empty()) return fingerprint + why;
+    return peer.substr(0, peer.rfind(':')) + why + " " + std::string(what);
   }
 };
 
@@ -59,8 +61,8 @@ class Rejections {
   Shelf proven_, claimed_, without_;
 };
 
-// Of several shards, the last one first. One device may be refused by several: its last refusal stands for all, with
-// their sum.
+// Of several shards, the last one first. One device may be refused by several: its last refusal for a reason stands for
+// all of that reason, with their sum.
 std::vector<Rejection> merged(std::vector<std::vector<Rejection>> parts);
 
 }  // namespace sallyport

@@ -781,10 +781,10 @@ TEST_P(DataPlaneTest, AStolenCertificateIsOnlyClaimed) {
   start();
   const Identity509 victim = make_device("victim", device_ca_);
   const std::string id = to_hex(victim.certificate.fingerprint());
-  const auto seen = [&] {
+  const auto seen = [&](Reason reason = Reason::TlsError) {
     const auto all = plane_->rejections();
-    const auto found =
-        std::find_if(all.begin(), all.end(), [&](const Rejection& each) { return each.fingerprint == id; });
+    const auto found = std::find_if(
+        all.begin(), all.end(), [&](const Rejection& each) { return each.fingerprint == id && each.reason == reason; });
     return found == all.end() ? Rejection{} : *found;
   };
   std::uint64_t tried = 0;
@@ -810,8 +810,33 @@ TEST_P(DataPlaneTest, AStolenCertificateIsOnlyClaimed) {
   ASSERT_TRUE(device.handshake());
   device.send(std::string("\x30\0", 2));
   EXPECT_TRUE(device.ended());
-  EXPECT_TRUE(eventually([&] { return seen().count == tried + 1; }));
+  EXPECT_TRUE(eventually([&] { return seen(Reason::NotMqtt).count == 1; }));
+  EXPECT_EQ(seen(Reason::NotMqtt).claimed_count, 0U);
+  EXPECT_EQ(seen().count, tried);
   EXPECT_EQ(seen().claimed_count, tried);
+}
+
+TEST(Rejections, EachReasonAndListenerIsCountedApart) {
+  Rejections rejections;
+  Rejection seen{.reason = Reason::DeviceInactive, .listener = "one", .peer = "192.0.2.1:5", .fingerprint = "a"};
+  rejections.add(seen);
+  rejections.add(seen);
+  seen.reason = Reason::BrokerUnavailable;
+  rejections.add(seen);
+  seen.listener = "two";
+  rejections.add(seen);
+  seen.fingerprint.clear();
+  seen.what = "this is HTTP";
+  rejections.add(seen);
+  seen.what = "this is MQTT";
+  rejections.add(seen);
+  auto all = rejections.all();
+  EXPECT_EQ(all.size(), 5U);
+  for (const Rejection& each : all) EXPECT_EQ(each.count, each.reason == Reason::DeviceInactive ? 2U : 1U);
+  std::vector<std::vector<Rejection>> shards(2, all);
+  all = merged(std::move(shards));
+  EXPECT_EQ(all.size(), 5U);
+  for (const Rejection& each : all) EXPECT_EQ(each.count, each.reason == Reason::DeviceInactive ? 4U : 2U);
 }
 
 // Claims are free: any number of them pushes out nobody whose key was proven, and does not hide how many were proven.
@@ -832,6 +857,7 @@ TEST(Rejections, ClaimsPushOutNobody) {
   }
   EXPECT_EQ(rejections.all().size(), Rejections::kMost + 1);
   claim.fingerprint = "victim";
+  claim.reason = Reason::NotMqtt;
   claim.last = 5;
   rejections.add(claim);
   for (std::size_t i = 0; i < 2 * Rejections::kMost; ++i) {

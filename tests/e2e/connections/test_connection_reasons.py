@@ -261,8 +261,12 @@ def test_a_certificate_without_its_key(server, root, work):
         with Device(server.port, victim) as device:
             device.send(packet.pingreq())
             device.end()
-    mine, = server.json("rejections", "--serial", victim.serial)
-    assert (mine["claimed"], mine["reason"], mine["count"], mine["claimed_count"]) == (False, "not_mqtt", 3, 2)
+    mine, others = server.json("rejections", "--serial", victim.serial)
+    assert (mine["claimed"], mine["reason"], mine["count"], mine["claimed_count"]) == (False, "not_mqtt", 1, 0)
+    assert (others["claimed"], others["reason"], others["count"], others["claimed_count"]) == (True, "tls_error", 2, 2)
+    assert server.json("rejections", "--serial", victim.serial, "--reason", "not_mqtt") == [mine]
+    assert server.json("rejections", "--serial", victim.serial, "--listener", "nowhere") == []
+    assert "no reason 'rain'" in server.cli("rejections", "--reason", "rain", status=1).stderr
 
 
 class Stolen:
