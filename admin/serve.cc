@@ -199,13 +199,15 @@ void say_what_runs(const Config& config, const DataPlane& plane, std::uint64_t o
                            {"address", listener.address},
                            {"auth", listener.auth},
                            {"protocol", listener.protocol},
-                           {"upstream", listener.upstream}});
+                           {"upstream", listener.upstream},
+                           {"tls_engine", to_string(listener.tls_engine)}});
   }
   if (config.listeners.empty()) log.warn("no-listener", {{"what", kNoListener}});
   const RegistrarStats stats = registrar.stats();
   log.info("ready",
            {{"version", SALLYPORT_VERSION},
             {"shards", plane.shards()},
+            {"io", plane.io_name()},
             {"connections_max", plane.connections_max()},
             {"open_files", open_files},
             {"devices", stats.devices.active + stats.devices.inactive + stats.devices.pending + stats.devices.revoked},
@@ -290,11 +292,12 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
   const NoWaitForTheDisk no_wait{registrar, main_log};
   Warnings warnings(main_log);
-  Metrics metrics(config, plane, registrar, warnings, log);
+  Outcomes outcomes;
+  Metrics metrics(config, plane, registrar, warnings, outcomes, log);
   Probes probes(metrics);
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, config,
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, config,
                 [&probes] { return Probes::name_of(probes.phase()); }, [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
@@ -306,14 +309,22 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   main_log.info("warming", {{"state_dir", config.state_dir}, {"metrics", *metrics_address}});
 
   StandingEpochs epochs;
+  std::size_t keys_taken = 0;
   if (const auto kept = take_ticket_keys(config, **store, std::time(nullptr), main_log)) {
     plane.ticket_keys().adopt(kept->keys, std::time(nullptr));
     epochs = kept->epochs;
+    keys_taken = kept->keys.size();
   }  // here the only other copy of the keys goes
   if (const auto warmed = registrar.warm(epochs); !warmed) return fail(kFailed, warmed.error().what);
   // Before it serves nobody has a ticket that the next start could not honour.
   KeptUntilItServes kept{config, plane, registrar, **store, main_log};
   registrar.start();
+  if (keys_taken > 0) {
+    // From here on the registry is another one than the file of keys is bound to: no copy of it is taken again.
+    const auto noted = registrar.record({"serve", "-"}, "ticket-keys.take", "-",
+                                        std::to_string(keys_taken) + " of the process before");
+    if (!noted) return fail(kFailed, noted.error().what);
+  }
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
@@ -321,7 +332,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
   HttpServer admin_server(http_limits, 4);
   HttpServer network_server(http_limits, 4);  // its own workers and limits: strangers never crowd out the socket
-  Reload reload(path, config, plane, registrar, listeners, network_server, probes, log, main_log);
+  Reload reload(path, config, plane, registrar, listeners, network_server, probes, warnings, outcomes, log, main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
   }
@@ -330,6 +341,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     const auto bound = network_server.listen_tcp(*config.admin.address, api, config.admin.tls());
     if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
     admin_address = *bound;
+    note_admin_certificate(config, outcomes);
   }
   const auto capacity = Capacity::of(open_files, plane.shards(), descriptors.reserved);
   std::vector<ListeningSocket> taken;
@@ -409,9 +421,6 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   DataPlane plane(report.config, log);
   auto server_keys = plane.prepare();
   if (!server_keys) return fail(kConfig, config_path + ": " + server_keys.error().what);
-  if (const std::string flaw = KeyMemory::flaw_not_said_yet(); !flaw.empty()) {
-    main_log.warn("key-memory", {{"what", flaw}});
-  }
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
   return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, take_over, signals, plane,

@@ -148,12 +148,12 @@ class World {
     registrar->start();
     must(static_cast<bool>(registrar->trust({ca})), "the CA cannot be registered");
     must(static_cast<bool>(plane_.start(*gate_, *registrar, Capacity::plain(100))), "the shards cannot be started");
-    metrics_.emplace(config_, plane_, *registrar, warnings_, log_);
+    metrics_.emplace(config_, plane_, *registrar, warnings_, outcomes_, log_);
     probes_.emplace(*metrics_);
     access_.emplace(*registrar);
     listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
-    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, config_,
-                          [] { return std::string_view("ready"); }},
+    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_,
+                          config_, [] { return std::string_view("ready"); }},
                  log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
     server_.start();
@@ -204,6 +204,7 @@ class World {
   Config config_;
   Log log_;
   Warnings warnings_{log_.logger()};
+  Outcomes outcomes_;
   DataPlane plane_;
   std::optional<DeviceGate> gate_;
   std::optional<Metrics> metrics_;

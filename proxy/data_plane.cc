@@ -29,13 +29,6 @@ std::uint64_t steady_ms() {
   return static_cast<std::uint64_t>(duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count());
 }
 
-unsigned usable_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
 }  // namespace
 
 class DataPlane::Impl {
@@ -96,6 +89,7 @@ class DataPlane::Impl {
                       listener.auth == AuthMode::Mutual ? "mutual" : "one-way",
                       its.protocol == Protocol::Mqtt ? "mqtt" : "tcp",
                       listener.setup->upstream.name,
+                      its.tls_engine,
                       {},
                       {},
                       listener.auth_chosen,
@@ -138,21 +132,8 @@ DataPlane::~DataPlane() {
   join();
 }
 
-Answer<void> DataPlane::resolves(const Endpoint& endpoint, bool to_listen) {
-  const auto address = resolve_address(endpoint, to_listen);
-  return address ? Answer<void>() : address.error();
-}
-
-unsigned DataPlane::shards_of(const Config& config) {
-  return config.shards != 0 ? config.shards : usable_cpus();
-}
-
-Answer<Capacity> DataPlane::room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved) {
-  const Capacity capacity = Capacity::of(open_files, shards_of(config), reserved);
-  if (config.io == IoEngine::Epoll) return Capacity::plain(capacity.plain_max);
-  const auto rings = Shard::can_have_ring(capacity);
-  if (!rings && config.io == IoEngine::IoUring) return rings.error();
-  return rings ? capacity : Capacity::plain(capacity.plain_max);
+std::string_view DataPlane::io_name() const {
+  return impl_->config.io == IoEngine::Epoll || impl_->said_without_ring ? "epoll" : "io_uring";
 }
 
 unsigned DataPlane::shards() const {
@@ -192,7 +173,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
   impl_->wait_for_names();
   std::vector<SessionSettings> settings;
   for (std::size_t i = 0; i < impl_->live.size(); ++i) settings.push_back(impl_->settings_of(i));
-  ShardParts parts{.cpus = usable_cpus(),
+  ShardParts parts{.cpus = DataPlane::usable_cpus(),
                    .config = &impl_->config,
                    .listeners = &settings,
                    .upstreams = impl_->upstreams.get(),

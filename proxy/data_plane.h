@@ -30,10 +30,11 @@ struct ListenerInfo {
   std::string auth;     // "mutual" | "one-way"
   std::string protocol;
   std::string upstream;
-  std::vector<Digest> certificates;     // fingerprints of the leaves it can present
-  std::vector<std::int64_t> not_after;  // of each, Unix seconds
-  bool auth_chosen = false;             // at run time, in place of the file's
-  std::optional<Digest> hosted;         // the server certificate chosen at run time
+  TlsMadeBy tls_engine = TlsMadeBy::Auto;  // in force for new connections
+  std::vector<Digest> certificates;        // fingerprints of the leaves it can present
+  std::vector<std::int64_t> not_after;     // of each, Unix seconds
+  bool auth_chosen = false;                // at run time, in place of the file's
+  std::optional<Digest> hosted;            // the server certificate chosen at run time
 };
 
 // A listener as it is to be, checked and ready to be put in force.
@@ -78,14 +79,18 @@ class DataPlane final : public ChangeSink {
   // addresses, CA ids. Also what `check` runs. Returns the SPKI hashes of every certificate it would present.
   Answer<std::vector<Digest>> prepare();
 
-  // For `check`: whether a name or address can be resolved; and how many connections there is room for, by making one
-  // ring as each shard has one, and dropping it. The refusals are those of prepare() and start().
+  // For `check`: whether a name or address can be resolved; and how many connections there is room for, by making all
+  // shards' rings, and dropping them. The refusals are those of prepare() and start(). `without_ring`: why the shards
+  // will have none, where start() would work around it.
   static Answer<void> resolves(const Endpoint& endpoint, bool to_listen);
-  static Answer<Capacity> room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved);
+  static Answer<Capacity> room_for(const Config& config, std::uint64_t open_files, std::uint64_t reserved,
+                                   std::string* without_ring = nullptr);
   static unsigned shards_of(const Config& config);
+  static unsigned usable_cpus();  // of this process
 
   // How many shards will run: Config::shards, or one per CPU this process may use.
   unsigned shards() const;
+  std::string_view io_name() const;  // "io_uring" | "epoll", where any shard fell back to it; after start()
 
   // Binds every listener, creates the rings and starts the shards. All or nothing: on failure what was
   // started is stopped, and the refusal says in one line what the kernel denied and what to do.

@@ -140,8 +140,8 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        "/v1/rejections",
        V,
        &A::list_rejections,
-       "The last refusal of each certificate and address",
-       {"serial", "peer", "since", "limit"},
+       "The last refusal of each certificate and address, for each reason",
+       {"serial", "peer", "reason", "listener", "since", "limit"},
        "",
        "RejectionList"},
       {"GET",
@@ -329,6 +329,7 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
   const auto caller = parts_.access.caller(head);
   const Match found = match(head.method, head.path);
   plan.refused = refusal_for(found, head.query, caller ? &*caller : nullptr);
+  if (!caller) parts_.outcomes.auth_failed();
   if (plan.refused) {
     const std::lock_guard lock(log_mutex_);
     log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},

@@ -17,6 +17,7 @@
 #include "admin/operations/access.h"
 #include "admin/operations/import.h"
 #include "admin/operations/listener_control.h"
+#include "admin/operations/outcomes.h"
 #include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "cache/standing/device_gate.h"
@@ -36,6 +37,7 @@ struct ApiParts {
   Access& access;
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
+  Outcomes& outcomes;
   const Config& config;
   std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
   std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes

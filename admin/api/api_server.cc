@@ -6,6 +6,7 @@
 
 #include "admin/api/admin_api.h"
 #include "admin/operations/backup.h"
+#include "cache/base/text.h"
 
 namespace sallyport {
 
@@ -44,9 +45,16 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
   const std::string serial_text = query_value(call.request.query, "serial");
   const auto serial = parse_serial(serial_text);
   if (!serial_text.empty() && !serial) return invalid("serial must be hex, up to 128 bytes");
+  const std::string reason = query_value(call.request.query, "reason");
+  const bool known =
+      std::any_of(std::begin(kReasons), std::end(kReasons), [&](const ReasonRow& each) { return each.name == reason; });
+  if (!reason.empty() && !known) return invalid("there is no reason '" + shortened(reason) + "'");
+  const std::string listener = query_value(call.request.query, "listener");
   Json items = Json::array();
   for (const Rejection& seen : parts_.plane.rejections()) {
     if (seen.last < *since) continue;
+    if (!reason.empty() && to_string(seen.reason) != reason) continue;
+    if (!listener.empty() && seen.listener != listener) continue;
     if (serial && parse_serial(seen.serial) != serial) continue;
     const std::string address = seen.peer.substr(0, seen.peer.rfind(':'));
     if (!peer.empty() && peer != address && "[" + peer + "]" != address && peer != seen.peer) continue;
@@ -149,6 +157,7 @@ HttpResponse AdminApi::status(const Call&) {
   for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
     if (reasons[reason] > 0) rejected[std::string(kReasons[reason].name)] = reasons[reason];
   }
+  const Outcomes::Reload reload = parts_.outcomes.reload();
   const std::int64_t now = std::time(nullptr);
   const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began_);
   Json warnings = Json::array();
@@ -162,32 +171,35 @@ HttpResponse AdminApi::status(const Call&) {
   for (const UpstreamInfo& upstream : parts_.plane.upstreams()) upstreams.push_back(to_json(upstream));
   const std::vector<CrlRecord> crls = parts_.registrar.crls();
   const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
-  return ok({{"version", SALLYPORT_VERSION},
-             {"uptime_seconds", uptime.count()},
-             {"state", std::string(parts_.state())},
-             {"sessions", sessions},
-             {"sessions_closing", closing},
-             {"tls", {{kTlsMakerNames[0], tls_by[0]}, {kTlsMakerNames[1], tls_by[1]}}},
-             {"rejections", std::move(rejected)},
-             {"clones", clones},
-             {"connections_silent", silent},
-             {"shards", std::move(shards)},
-             {"devices", to_json(stats.devices)},
-             {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},
-             {"cas", {{"active", stats.cas_active}, {"inactive", stats.cas_inactive}}},
-             {"crls", {{"imported", crls.size()}, {"overdue", overdue}}},
-             {"registration_queue", {{"depth", stats.queued}, {"limit", parts_.config.registry.queue}}},
-             {"imports",
-              {{"running", imports_.running.load()},
-               {"certificates_read", imports_.read.load()},
-               {"registered", imports_.registered.load()},
-               {"failed", imports_.failed.load()}}},
-             {"registrations_refused_late", stats.refused},
-             {"store_errors", stats.store_errors},
-             {"store_stalled", stats.stalled},
-             {"upstreams", std::move(upstreams)},
-             {"warnings", std::move(warnings)},
-             {"revision", stats.revision}});
+  return ok(
+      {{"version", SALLYPORT_VERSION},
+       {"uptime_seconds", uptime.count()},
+       {"state", std::string(parts_.state())},
+       {"io", std::string(parts_.plane.io_name())},
+       {"sessions", sessions},
+       {"sessions_closing", closing},
+       {"tls", {{kTlsMakerNames[0], tls_by[0]}, {kTlsMakerNames[1], tls_by[1]}}},
+       {"rejections", std::move(rejected)},
+       {"clones", clones},
+       {"connections_silent", silent},
+       {"shards", std::move(shards)},
+       {"devices", to_json(stats.devices)},
+       {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},
+       {"cas", {{"active", stats.cas_active}, {"inactive", stats.cas_inactive}}},
+       {"crls", {{"imported", crls.size()}, {"overdue", overdue}}},
+       {"registration_queue", {{"depth", stats.queued}, {"limit", parts_.config.registry.queue}}},
+       {"imports",
+        {{"running", imports_.running.load()},
+         {"certificates_read", imports_.read.load()},
+         {"registered", imports_.registered.load()},
+         {"failed", imports_.failed.load()}}},
+       {"registrations_refused_late", stats.refused},
+       {"store_errors", stats.store_errors},
+       {"store_stalled", stats.stalled},
+       {"upstreams", std::move(upstreams)},
+       {"reload", {{"at", utc(reload.at)}, {"refused", reload.refused.empty() ? Json(nullptr) : Json(reload.refused)}}},
+       {"warnings", std::move(warnings)},
+       {"revision", stats.revision}});
 }
 
 HttpResponse AdminApi::list_tokens(const Call& call) {
@@ -260,6 +272,7 @@ HttpResponse AdminApi::backup(const Call& call) {
   const std::unique_lock one_at_a_time(backup_mutex_, std::try_to_lock);
   if (!one_at_a_time) return problem(409, "conflict", "a backup is being made: ask again when it is done");
   const auto made = make_backup(parts_.store, target);
+  parts_.outcomes.backed_up(static_cast<bool>(made));
   if (!made) return refused(made.error());
   if (const auto noted = parts_.registrar.record(call.caller.actor, "backup", made->path, "made and verified");
       !noted) {

@@ -140,6 +140,7 @@ Json schemas() {
   all["Status"] = schema({{"version", "string"},
                           {"uptime_seconds", "integer"},
                           {"state", "string"},
+                          {"io", "string"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},
                           {"tls", "object"},
@@ -157,6 +158,7 @@ Json schemas() {
                           {"store_errors", "integer"},
                           {"store_stalled", "boolean"},
                           {"upstreams", "array"},
+                          {"reload", "object"},
                           {"warnings", "array"},
                           {"revision", "integer"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
@@ -176,6 +178,7 @@ Json schemas() {
                             {"auth", "string"},
                             {"protocol", "string"},
                             {"upstream", "string"},
+                            {"tls_engine", "string"},
                             {"server_certificates", "array"},
                             {"overrides", "object"}});
   all["Upstream"] = schema({{"name", "string"}, {"balance", "string"}, {"health", "string"}, {"servers", "array"}});

@@ -265,10 +265,13 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
 }
 
 void add_watching_commands(CLI::App& app, Parsed& parsed) {
-  CLI::App& refused = client_command(app, parsed, "rejections", "the last refusal of each certificate and address",
-                                     [&parsed](Operator& speaking) { return speaking.rejections(parsed.rejections); });
+  CLI::App& refused =
+      client_command(app, parsed, "rejections", "the last refusal of each certificate and address, for each reason",
+                     [&parsed](Operator& speaking) { return speaking.rejections(parsed.rejections); });
   refused.add_option("--serial", parsed.rejections.serial, "only of this serial");
   refused.add_option("--peer", parsed.rejections.peer, "only of this address");
+  refused.add_option("--reason", parsed.rejections.reason, "only for this reason, as reasons.md has them");
+  refused.add_option("--listener", parsed.rejections.listener, "only at this listener");
   refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
   CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);
   CLI::App& create = client_command(*token, parsed, "create", "make a token; it is printed once",

@@ -46,7 +46,7 @@ struct ExplainOptions {
 };
 
 struct RejectionOptions {
-  std::string serial, peer, last;
+  std::string serial, peer, reason, listener, last;
 };
 
 struct TokenOptions {

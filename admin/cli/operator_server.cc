@@ -67,12 +67,12 @@ int Operator::listener_list() {
   const Reply reply = all_pages("/v1/listeners");
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
-  Table table({"NAME", "ADDRESS", "AUTH", "PROTOCOL", "UPSTREAM", "SERVER CERTIFICATES", "OVERRIDES"});
+  Table table({"NAME", "ADDRESS", "AUTH", "PROTOCOL", "UPSTREAM", "TLS ENGINE", "SERVER CERTIFICATES", "OVERRIDES"});
   for (const Json& listener : reply.json) {
     std::string chosen;
     for (const auto& [key, value] : listener["overrides"].items()) chosen += (chosen.empty() ? "" : " ") + key;
     table.add({text(listener, "name"), text(listener, "address"), text(listener, "auth"), text(listener, "protocol"),
-               text(listener, "upstream"), joined(listener["server_certificates"], true),
+               text(listener, "upstream"), text(listener, "tls_engine"), joined(listener["server_certificates"], true),
                chosen.empty() ? "-" : chosen});
   }
   table.print(std::cout);
@@ -142,8 +142,9 @@ int Operator::session_cut(const std::string& id) {
 }
 
 int Operator::rejections(const RejectionOptions& filter) {
-  std::string target =
-      "/v1/rejections?limit=1000&serial=" + percent_encoded(filter.serial) + "&peer=" + percent_encoded(filter.peer);
+  std::string target = "/v1/rejections?limit=1000&serial=" + percent_encoded(filter.serial) +
+                       "&peer=" + percent_encoded(filter.peer) + "&reason=" + percent_encoded(filter.reason) +
+                       "&listener=" + percent_encoded(filter.listener);
   if (!filter.last.empty()) {
     const std::int64_t within = seconds(filter.last);
     if (within == 0) return complain("--last takes a duration such as 10m, 1h or 7d"), kUsage;
@@ -246,16 +247,20 @@ int Operator::status() {
       {"version", text(json, "version")},
       {"up", text(json, "uptime_seconds") + " s"},
       {"state", text(json, "state")},
+      {"shards speak to the kernel by", text(json, "io")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},
-      {"TLS made by", count(json["tls"], "own") + " own, " + count(json["tls"], "openssl") + " OpenSSL"},
+      {"open sessions' TLS",
+       count(json["tls"], "own") + " Sallyport's own, " + count(json["tls"], "openssl") + " OpenSSL's"},
       {"devices", count(devices, "active") + " active, " + count(devices, "inactive") + " inactive, " +
                       count(devices, "pending") + " pending, " + count(devices, "revoked") + " revoked"},
       {"expiring within 30 days", count(json, "devices_expiring_within_30d")},
       {"CAs", count(json["cas"], "active") + " active, " + count(json["cas"], "inactive") + " inactive"},
       {"CRLs", count(json["crls"], "imported") + " imported, " + count(json["crls"], "overdue") + " overdue"},
       {"registration queue", count(queue, "depth") + " of " + count(queue, "limit")},
-      {"store errors", count(json, "store_errors")}};
+      {"store errors", count(json, "store_errors")},
+      {"configuration",
+       std::string(json["reload"]["refused"].is_null() ? "read " : "refused ") + text(json["reload"], "at")}};
   std::string rejected;
   for (const auto& [reason, times] : json["rejections"].items()) {
     rejected += (rejected.empty() ? "" : ", ") + with_thousands(times.get<std::uint64_t>()) + " " + reason;

@@ -212,8 +212,8 @@ DocPage metrics() {
            "(the registry is read, the listeners are open, Sallyport is not draining, and the disk answers).\n");
   text += "\n" + header({"metric", "type", "labels", "meaning"});
   for (const MetricRow& metric : metric_rows()) {
-    text += row({code("sallyport_" + std::string(metric.name)), std::string(type_name(metric.type)),
-                 joined(metric.labels), std::string(metric.help)});
+    text += row({code(full_name(metric)), std::string(type_name(metric.type)), joined(metric.labels),
+                 std::string(metric.help)});
   }
   return {"metrics.md", text};
 }

@@ -4,6 +4,7 @@
 
 #include "admin/operations/build_info.h"
 #include "admin/operations/objects.h"
+#include "cache/crypto/locked_memory.h"
 #include "proxy/tls/tls_files.h"
 
 namespace sallyport {
@@ -48,6 +49,7 @@ void Caretaker::look() {
                                        " and not registered: its devices are refused");
   }
   warnings_.say_all(Kind::TrustedCa, cas);
+  warnings_.say(Kind::KeyMemory, "private keys", key_memory_flaw(KeyMemory::state()));
 }
 
 // What a date decides is looked at every second, and all of it where the clock was set.

@@ -14,6 +14,7 @@
 #include "admin/operations/descriptors.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/reload.h"
+#include "cache/crypto/locked_memory.h"
 #include "cache/registry/registry_lock.h"
 #include "cache/registry/registry_store.h"
 #include "cache/registry/sealed.h"
@@ -299,8 +300,12 @@ void check_limits(const Config& config, Findings& found) {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   const Descriptors shared = Descriptors::of(files.rlim_max, config, DataPlane::shards_of(config));
-  const auto room = DataPlane::room_for(config, files.rlim_max, shared.reserved);
+  std::string without_ring;
+  const auto room = DataPlane::room_for(config, files.rlim_max, shared.reserved, &without_ring);
   if (!room) return found.problem("", room.error().what);
+  if (!without_ring.empty()) {
+    found.warning("proxy.io", without_ring + ": epoll will be in its place: more CPU, and fewer connections at once");
+  }
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
     const std::uint64_t wanted = config.listeners[i].max_connections;
     if (wanted <= room->connections_max) continue;
@@ -311,13 +316,21 @@ void check_limits(const Config& config, Findings& found) {
   }
 }
 
+// Who asks for OpenSSL alone.
+std::string engine_key(const Config& config) {
+  for (std::size_t i = 0; config.tls_engine != TlsMadeBy::Openssl && i < config.listeners.size(); ++i) {
+    if (config.listeners[i].tls_engine == TlsMadeBy::Openssl) return item("listener", i, "tls_engine");
+  }
+  return "proxy.tls_engine";
+}
+
 }  // namespace
 
 void check_files(ConfigReport& report) {
   const Config config = report.config;  // the findings are added to the report meanwhile
   Findings found(report);
   if (const auto can = check_tls_engines(config); !can) {
-    found.problem("proxy.tls_engine", can.error().what);
+    found.problem(engine_key(config), can.error().what);
     return report.sort();  // nothing of what follows could be looked at
   }
   for (std::size_t i = 0; i < config.listeners.size(); ++i) {
@@ -364,6 +377,10 @@ void check_surroundings(ConfigReport& report) {
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) check_servers(config.upstreams[i], i, found);
   check_state_dir(config, found);
   check_limits(config, found);
+  // The keys of the listeners were read; a limit that a service has may be another one.
+  if (const KeyMemory::State keys = KeyMemory::state(); keys.installed) {
+    if (const std::string flaw = key_memory_flaw(keys); !flaw.empty()) found.warning("", flaw);
+  }
   report.sort();
 }
 

@@ -4,9 +4,9 @@
 #include <limits>
 #include <map>
 
-#include "admin/operations/build_info.h"
 #include "admin/operations/handshake_labels.h"
 #include "admin/operations/metric_sums.h"
+#include "admin/operations/process_metrics.h"
 #include "cache/base/check.h"
 #include "cache/base/text.h"
 
@@ -273,7 +273,8 @@ const MetricRow kRows[] = {
     {"tickets_total",
      MetricType::Counter,
      {"result"},
-     "TLS tickets issued, resumed by, and declined: no key opens it, too old, of another name, standing lost.",
+     "TLS tickets: issued, resumed, and declined: declined_key (none opens it), declined_age, declined_name (another "
+     "server name), declined_standing (the device lost its standing since).",
      tickets},
     {"handshake_seconds",
      MetricType::Histogram,
@@ -387,94 +388,24 @@ const MetricRow kRows[] = {
      {},
      "Registrations refused when they were to be written: losers of a race.",
      [](Values& values, const Sources& from) { values.add({}, from.registrar.refused); }},
-    {"registry_store_errors_total",
-     MetricType::Counter,
-     {},
-     "Commits the disk refused.",
-     [](Values& values, const Sources& from) { values.add({}, from.registrar.store_errors); }},
-    {"warnings",
-     MetricType::Gauge,
-     {"kind"},
-     "What is wrong and served nevertheless, by kind; status says each in words.",
-     [](Values& values, const Sources& from) {
-       for (std::size_t kind = 0; kind < Warnings::kKinds.size(); ++kind) {
-         const auto now = std::count_if(from.warnings.begin(), from.warnings.end(), [&](const auto& warning) {
-           return static_cast<std::size_t>(warning.kind) == kind;
-         });
-         values.add({std::string(Warnings::kKinds[kind])}, static_cast<double>(now));
-       }
-     }},
-    {"store_stalled",
-     MetricType::Gauge,
-     {},
-     "1 while the disk has not answered a write for a second or more; else 0.",
-     [](Values& values, const Sources& from) { values.add({}, from.registrar.stalled ? 1.0 : 0.0); }},
     {"registration_queue_depth",
      MetricType::Gauge,
      {},
      "Devices waiting to be written.",
      [](Values& values, const Sources& from) { values.add({}, from.registrar.queued); }},
     {"registration_commit_seconds", MetricType::Histogram, {}, "One synced batch of the registrar.", commit_time},
-    {"warmup_seconds",
-     MetricType::Gauge,
-     {},
-     "How long the cache took to warm at the start.",
-     [](Values& values, const Sources& from) { values.add({}, from.registrar.warmup_seconds); }},
-    {"log_lines_dropped_total",
-     MetricType::Counter,
-     {},
-     "Log lines lost because the output stalled.",
-     [](Values& values, const Sources& from) { values.add({}, from.log.dropped()); }},
-    {"build_info",
-     MetricType::Gauge,
-     {"version"},
-     "Which build this is.",
-     [](Values& values, const Sources&) { values.add({kBuildInfo.version}, 1.0); }},
 };
 
 }  // namespace
 
-MetricValues::MetricValues(const MetricRow& row) : row_(row) {
-  family_.name = "sallyport_" + std::string(row.name);
-  family_.help = row.help;
-  family_.type = row.type;
-}
-
-prometheus::ClientMetric MetricValues::labelled(const std::vector<std::string>& labels) const {
-  CHECK(labels.size() == row_.labels.size());
-  prometheus::ClientMetric metric;
-  for (std::size_t i = 0; i < labels.size(); ++i) metric.label.push_back({std::string(row_.labels[i]), labels[i]});
-  return metric;
-}
-
-void MetricValues::add(const std::vector<std::string>& labels, double value) {
-  prometheus::ClientMetric metric = labelled(labels);
-  if (row_.type == MetricType::Counter) {
-    metric.counter.value = value;
-  } else {
-    metric.gauge.value = value;
-  }
-  family_.metric.push_back(std::move(metric));
-}
-
-template <class Bounds>
-void MetricValues::add_histogram(const std::vector<std::string>& labels, const Bounds& bounds,
-                                 const std::vector<std::uint64_t>& counts, double scale, double sum) {
-  prometheus::ClientMetric metric = labelled(labels);
-  std::uint64_t below = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    below += counts[i];
-    const double bound =
-        i < std::size(bounds) ? static_cast<double>(bounds[i]) * scale : std::numeric_limits<double>::infinity();
-    metric.histogram.bucket.push_back({below, bound});
-  }
-  metric.histogram.sample_count = below;
-  metric.histogram.sample_sum = sum;
-  family_.metric.push_back(std::move(metric));
-}
-
 std::span<const MetricRow> metric_rows() {
-  return kRows;
+  static const std::vector<MetricRow> all = [] {
+    std::vector<MetricRow> rows(std::begin(kRows), std::end(kRows));
+    const auto more = process_metric_rows();
+    rows.insert(rows.end(), more.begin(), more.end());
+    return rows;
+  }();
+  return all;
 }
 
 }  // namespace sallyport

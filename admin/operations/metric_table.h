@@ -5,11 +5,14 @@
 #include <prometheus/metric_family.h>
 
 #include <cstdint>
+#include <iterator>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "admin/operations/outcomes.h"
 #include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
@@ -21,6 +24,8 @@ struct MetricSources {
   const Config& config;
   const DataPlane& plane;
   const Log& log;
+  const Outcomes& outcomes;
+  const Registrar& registrar_now;
   RegistrarStats registrar;
   std::vector<CaRecord> cas;
   std::vector<CrlRecord> crls;
@@ -52,7 +57,7 @@ class MetricValues {
 };
 
 struct MetricRow {
-  std::string_view name;  // behind sallyport_
+  std::string_view name;  // behind sallyport_, but for process_…, which Prometheus has the same for every program
   prometheus::MetricType type;
   std::vector<std::string_view> labels;
   std::string_view help;  // no backslash and no line end: the serializer writes it as it is
@@ -60,5 +65,22 @@ struct MetricRow {
 };
 
 std::span<const MetricRow> metric_rows();
+std::string full_name(const MetricRow& row);
+
+template <class Bounds>
+void MetricValues::add_histogram(const std::vector<std::string>& labels, const Bounds& bounds,
+                                 const std::vector<std::uint64_t>& counts, double scale, double sum) {
+  prometheus::ClientMetric metric = labelled(labels);
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    below += counts[i];
+    const double bound =
+        i < std::size(bounds) ? static_cast<double>(bounds[i]) * scale : std::numeric_limits<double>::infinity();
+    metric.histogram.bucket.push_back({below, bound});
+  }
+  metric.histogram.sample_count = below;
+  metric.histogram.sample_sum = sum;
+  family_.metric.push_back(std::move(metric));
+}
 
 }  // namespace sallyport

@@ -14,6 +14,8 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   const MetricSources sources{config_,
                               plane_,
                               log_,
+                              outcomes_,
+                              registrar_,
                               registrar_.stats(),
                               registrar_.cas(),
                               registrar_.crls(),

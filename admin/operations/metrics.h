@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admin/http/http_server.h"
+#include "admin/operations/outcomes.h"
 #include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
@@ -19,8 +20,8 @@ class Metrics final : public prometheus::Collectable {
  public:
   // All outlive it.
   Metrics(const Config& config, const DataPlane& plane, const Registrar& registrar, const Warnings& warnings,
-          const Log& log)
-      : config_(config), plane_(plane), registrar_(registrar), warnings_(warnings), log_(log) {}
+          const Outcomes& outcomes, const Log& log)
+      : config_(config), plane_(plane), registrar_(registrar), warnings_(warnings), outcomes_(outcomes), log_(log) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
   bool store_stalled() const { return registrar_.stalled(); }
@@ -32,6 +33,7 @@ class Metrics final : public prometheus::Collectable {
   const DataPlane& plane_;
   const Registrar& registrar_;
   const Warnings& warnings_;
+  const Outcomes& outcomes_;
   const Log& log_;
 };
 

@@ -109,6 +109,7 @@ Json to_json(const ListenerInfo& listener) {
           {"auth", listener.auth},
           {"protocol", listener.protocol},
           {"upstream", listener.upstream},
+          {"tls_engine", std::string(to_string(listener.tls_engine))},
           {"server_certificates", certificates},
           {"overrides", std::move(overrides)}};
 }

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "cache/base/file.h"
-#include "cache/crypto/locked_memory.h"
 #include "cache/crypto/openssl_alone.h"
+#include "cache/crypto/openssl_insides.h"
 #include "cache/x509/ca_rules.h"
 #include "proxy/config/settings.h"
 #include "proxy/tls/tls_broker.h"
@@ -30,6 +30,14 @@ RegistrarOptions registrar_options(const RegistryConfig& registry) {
   options.queue = registry.queue;
   options.audit_keep = std::chrono::duration_cast<std::chrono::seconds>(registry.audit_keep);
   return options;
+}
+
+void note_admin_certificate(const Config& config, Outcomes& outcomes) {
+  const auto files = config.admin.tls();
+  if (!files) return;
+  if (const auto own = load_server_certificate(*files)) {
+    outcomes.presents({own->leaf().fingerprint(), own->leaf().not_after()});
+  }
 }
 
 Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry) {
@@ -75,33 +83,56 @@ Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& c
   return passed_over;
 }
 
+void Reload::refused(const std::string& why) {
+  outcomes_.reloaded(why);
+  warnings_.say(Warnings::Kind::Reload, path_, "the file is not in force, the one before is: " + why);
+}
+
+// Which listeners' new connections others than before make from now on.
+void Reload::say_engines(const std::vector<ListenerInfo>& before) const {
+  const std::vector<ListenerInfo> now = plane_.listeners();
+  bool openssl = false;
+  for (std::size_t i = 0; i < now.size() && i < before.size(); ++i) {
+    if (now[i].tls_engine == before[i].tls_engine) continue;
+    main_log_.info("reload", {{"what", "new connections are of another TLS engine"},
+                              {"listener", now[i].name},
+                              {"tls_engine", to_string(now[i].tls_engine)}});
+    openssl = openssl || now[i].tls_engine == TlsMadeBy::Openssl;
+  }
+  if (openssl) {
+    main_log_.info("openssl-alone", {{"version", openssl_version()}, {"providers", openssl_providers()}});
+  }
+}
+
 void Reload::run() {
   ConfigReport report = load_config(path_);
   for (const ConfigProblem& problem : report.problems) {
     main_log_.error("reload",
                     {{"what", "the file is not used, nothing has changed"}, {"why", to_string(problem, path_)}});
   }
-  if (!report.ok()) return;
+  if (!report.ok()) return refused(to_string(report.problems.front(), path_));
   // Whoever means it takes the listeners out and restarts; a file that was cut off in the middle means nothing.
   if (report.config.listeners.empty() && !config_.listeners.empty()) {
-    main_log_.error("reload", {{"what", "the file is not used, nothing has changed"},
-                               {"why", path_ + ": there is no [[listener]]: to serve none, restart"}});
-    return;
+    const std::string why = path_ + ": there is no [[listener]]: to serve none, restart";
+    main_log_.error("reload", {{"what", "the file is not used, nothing has changed"}, {"why", why}});
+    return refused(why);
   }
   const std::vector<std::string> restart = needs_restart(config_, report.config);
+  const auto engines = plane_.listeners();
   if (const auto applied = apply(report.config); !applied) {
     main_log_.error("reload", {{"what", "nothing has changed"}, {"why", applied.error().what}});
-    return;
+    return refused(applied.error().what);
   }
-  if (const std::string flaw = KeyMemory::flaw_not_said_yet(); !flaw.empty()) {
-    main_log_.warn("key-memory", {{"what", flaw}});
-  }
+  outcomes_.reloaded("");
+  warnings_.say(Warnings::Kind::Reload, path_, "");
+  say_engines(engines);
   for (const std::string& key : restart) {
     main_log_.warn("reload", {{"what", "needs a restart"}, {"key", key}});
   }
   main_log_.info("reload", {{"what", "done"}, {"needs_restart", restart.size()}});
   const auto noted =
-      registrar_.record({"SIGHUP", "-"}, "reload", path_, std::to_string(restart.size()) + " keys need a restart");
+      registrar_.record({"SIGHUP", "-"}, "reload", path_,
+                        restart.empty() ? "all in force" : std::to_string(restart.size()) + " keys need a restart");
   if (!noted) main_log_.warn("audit", {{"why", noted.error().what}});
 }
 
@@ -171,7 +202,10 @@ Answer<void> Reload::apply(const Config& next) {
   keep_to_openssl(changed.tls_engine == TlsMadeBy::Openssl);
   listeners_.install(std::move(*listeners));
   plane_.set_upstreams(changed.upstreams, std::move(*broker_tls));
-  if (install_tls) install_tls();
+  if (install_tls) {
+    install_tls();
+    note_admin_certificate(config_, outcomes_);
+  }
   plane_.set_cut_pace(changed.cuts_per_second);
   plane_.set_registration_pace(changed.registry.max_registrations_per_second_per_ca);
   log_.set(changed.log_level, changed.log_format);

@@ -11,6 +11,7 @@
 #include "admin/http/http_server.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
+#include "admin/operations/outcomes.h"
 #include "cache/base/log.h"
 #include "cache/registry/registrar.h"
 #include "proxy/config/config.h"
@@ -22,13 +23,15 @@ namespace sallyport {
 Answer<std::vector<Certificate>> trusted_cas(const RegistryConfig& registry);
 // As a start would take them where none is registered: a refusal, or a line for each that it would pass over.
 Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& cas);
+// For the metrics: what the admin API presents over the network, as its file has it now.
+void note_admin_certificate(const Config& config, Outcomes& outcomes);
 RegistrarOptions registrar_options(const RegistryConfig& registry);
 
 class Reload {
  public:
   // All outlive it. `config` is what the process was started with; what changes is kept in it.
   Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners,
-         HttpServer& network_server, Probes& probes, Log& log, Logger& main_log)
+         HttpServer& network_server, Probes& probes, Warnings& warnings, Outcomes& outcomes, Log& log, Logger& main_log)
       : path_(std::move(path)),
         config_(config),
         plane_(plane),
@@ -36,12 +39,16 @@ class Reload {
         listeners_(listeners),
         network_server_(network_server),
         probes_(probes),
+        warnings_(warnings),
+        outcomes_(outcomes),
         log_(log),
         main_log_(main_log) {}
 
   void run();
 
  private:
+  void refused(const std::string& why);
+  void say_engines(const std::vector<ListenerInfo>& before) const;
   Answer<void> apply(const Config& next);
   void say_what_left(const std::set<Digest>& before);
   Answer<void> can_trust(const std::vector<Certificate>& cas, std::size_t max_cas) const;
@@ -53,6 +60,8 @@ class Reload {
   ListenerControl& listeners_;
   HttpServer& network_server_;
   Probes& probes_;
+  Warnings& warnings_;
+  Outcomes& outcomes_;
   Log& log_;
   Logger& main_log_;
 };

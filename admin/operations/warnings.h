@@ -18,9 +18,9 @@ namespace sallyport {
 
 class Warnings {
  public:
-  enum class Kind : std::uint8_t { Clock, ServerCertificate, KeyFile, BrokerName, TrustedCa };
-  static constexpr std::array<std::string_view, 5> kKinds = {"clock", "server-certificate", "key-file", "broker-name",
-                                                             "trusted-ca"};
+  enum class Kind : std::uint8_t { Clock, ServerCertificate, KeyFile, BrokerName, TrustedCa, Reload, KeyMemory };
+  static constexpr std::array<std::string_view, 7> kKinds = {
+      "clock", "server-certificate", "key-file", "broker-name", "trusted-ca", "reload", "key-memory"};
   struct Warning {
     Kind kind = Kind::Clock;
     std::string about;       // a listener's name, a server's address, a CA's subject

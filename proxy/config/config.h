@@ -52,6 +52,7 @@ enum class ReadyWhen : std::uint8_t { Always, AnyUpstream, AllUpstreams };
 
 std::string_view to_string(Balance balance);  // as the file writes them
 std::string_view to_string(HealthCheck health);
+std::string_view to_string(TlsMadeBy engine);
 
 struct ListenerConfig {
   std::string name;

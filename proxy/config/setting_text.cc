@@ -237,4 +237,8 @@ std::string_view to_string(HealthCheck health) {
   return kWordsOf<HealthCheck>[static_cast<std::size_t>(health)];
 }
 
+std::string_view to_string(TlsMadeBy engine) {
+  return kWordsOf<TlsMadeBy>[static_cast<std::size_t>(engine)];
+}
+
 }  // namespace sallyport

@@ -95,9 +95,14 @@ Answer<void> Shard::start() {
   return answer.get();
 }
 
-Answer<void> Shard::can_have_ring(const Capacity& capacity) {
-  const auto ring = Ring::create(capacity.direct_per_shard);
-  return ring ? Answer<void>() : ring.error();
+Answer<void> Shard::can_have_rings(const Capacity& capacity, unsigned shards) {
+  std::vector<std::unique_ptr<Ring>> rings;
+  while (rings.size() < shards) {
+    auto ring = Ring::create(capacity.direct_per_shard);
+    if (!ring) return ring.error();
+    rings.push_back(std::move(*ring));
+  }
+  return {};
 }
 
 Answer<std::unique_ptr<ShardIo>> Shard::make_io() {

@@ -70,8 +70,8 @@ class Shard final : public SessionAdmission,
   Shard(ShardParts parts, std::vector<int> listening, Logger& log);
   ~Shard() override;
 
-  // Makes one ring as each shard has one, and drops it. The refusal is the one that start() would give, or work around.
-  static Answer<void> can_have_ring(const Capacity& capacity);
+  // Makes the rings of so many shards, and drops them. The refusal is the one that start() would give, or work around.
+  static Answer<void> can_have_rings(const Capacity& capacity, unsigned shards);
 
   // Starts the thread; answers when it accepts.
   Answer<void> start();

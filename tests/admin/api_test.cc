@@ -82,7 +82,7 @@ TEST_F(ApiTest, ATokenRevokedWhileTheDiskIsFullStaysRevokedAndIsWrittenLater) {
 
 // No worker waits behind it, and whoever asks is told.
 TEST_F(ApiTest, ADiskThatHangsIsToldAndKeepsNobodyWaiting) {
-  const Metrics metrics(config_, plane_, *registrar_, warnings_, log_);
+  const Metrics metrics(config_, plane_, *registrar_, warnings_, outcomes_, log_);
   Probes probes(metrics);
   probes.set(Probes::Phase::Ready);
   HttpRequest ready;
@@ -252,13 +252,13 @@ TEST_F(ApiTest, EveryReasonIsInTheDescription) {
 TEST_F(ApiTest, EveryMetricOfTheTableIsOnThePageWithItsLabels) {
   config_.listeners.resize(1);
   config_.listeners[0].name = "mqtts";
-  const Metrics metrics(config_, plane_, *registrar_, warnings_, log_);
+  const Metrics metrics(config_, plane_, *registrar_, warnings_, outcomes_, log_);
   const auto families = metrics.Collect();
   ASSERT_EQ(families.size(), metric_rows().size());
   std::set<std::string> names;
   for (std::size_t i = 0; i < families.size(); ++i) {
     const MetricRow& row = metric_rows()[i];
-    EXPECT_EQ(families[i].name, "sallyport_" + std::string(row.name));
+    EXPECT_EQ(families[i].name, full_name(row));
     EXPECT_TRUE(names.insert(families[i].name).second) << families[i].name << " stands twice";
     EXPECT_EQ(families[i].name.ends_with("_total"), row.type == prometheus::MetricType::Counter) << families[i].name;
     EXPECT_FALSE(row.help.empty());

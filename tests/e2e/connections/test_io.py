@@ -36,6 +36,10 @@ def test_where_io_uring_is_refused(serve_once, broker, site, root, name, calls):
     root.register(server)
     line, = server.lines("io-epoll")
     assert line.level == "warning" and "seccomp" in line.fields["why"]
+    assert server.line("ready").fields["io"] == server.json("status")["io"] == "epoll"
+    checked = subprocess.run([*launcher(name, *calls), BINARY, "check", "--config", server.config],
+                             capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0 and "epoll will be in its place" in checked.stderr, checked.stderr
     serves(server, root, name + str(len(calls)))
 
 

@@ -435,6 +435,13 @@ def test_a_bad_file_changes_nothing(reloading, root):
         os.unlink(server.config)
         assert "nothing has changed" in file.reload(good=False)[0].text
         device.ping()
+    # Whoever does not read the log sees it, too, until it is over.
+    until("it is a warning", lambda: server.metric("warnings", kind="reload") == 1)
+    assert server.metric("reload_success") == 0
+    shown = server.json("status")
+    assert "cannot be read" in shown["reload"]["refused"]
+    assert "the one before is" in [each["what"] for each in shown["warnings"] if each["kind"] == "reload"][0]
+    assert "refused" in [line for line in server.cli("status").stdout.splitlines() if line.startswith("configuration")][0]
     identity = root.issue("kept by the old file")
     with admitted(server.port, identity) as device:
         server.registered(identity)
@@ -442,6 +449,8 @@ def test_a_bad_file_changes_nothing(reloading, root):
         device.ping()
     Path(server.config).write_text(good)
     assert file.reload()[-1].fields["what"] == "done"
+    assert server.metric("reload_success") == 1 and server.metric("warnings", kind="reload") == 0
+    assert server.json("status")["reload"]["refused"] is None
 
 
 # --- backup and restore
