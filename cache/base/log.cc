@@ -4,12 +4,14 @@
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -128,14 +130,36 @@ class RingLogger final : public Logger {
   std::atomic<std::uint64_t> dropped_{0};
 };
 
+// systemd.exec(5), JOURNAL_STREAM: whether this descriptor leads to the journal.
+bool is_journal(int fd) {
+  const char* const named = std::getenv("JOURNAL_STREAM");
+  struct stat about {};
+  return named != nullptr && ::fstat(fd, &about) == 0 &&
+         named == std::to_string(about.st_dev) + ":" + std::to_string(about.st_ino);
+}
+
+// sd-daemon(3): the level of syslog before a line, which the journal takes off again.
+char priority_of(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::err: return '3';
+    case spdlog::level::warn: return '4';
+    case spdlog::level::debug: return '7';
+    default: return '6';
+  }
+}
+
 // Writes to a descriptor that may stall: waits in poll(2), so that the end of the process is not held up.
 class FdSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
-  FdSink(int fd, const std::atomic<bool>& stop) : fd_(fd), stop_(stop) {}
+  FdSink(int fd, const std::atomic<bool>& stop) : fd_(fd), stop_(stop), journal_(is_journal(fd)) {}
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
+    if (journal_) {
+      const std::array<char, 3> priority = {'<', priority_of(message.level), '>'};
+      line.append(priority.data(), priority.data() + priority.size());
+    }
     formatter_->format(message, line);
     std::size_t written = 0;
     while (written < line.size()) {
@@ -162,6 +186,7 @@ class FdSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex
 
   int fd_;
   const std::atomic<bool>& stop_;
+  const bool journal_;
   std::chrono::steady_clock::time_point last_words_{};
   bool gave_up_ = false;
 };
@@ -206,6 +231,8 @@ class Log::Impl {
     shape_.level = level;
     shape_.format = format;
   }
+
+  void set_level(Level level) { shape_.level = level; }
 
   std::uint64_t dropped() const {
     const std::lock_guard lock(mutex_);
@@ -275,6 +302,9 @@ Logger& Log::logger() {
 }
 void Log::set(Level level, LogFormat format) {
   impl_->set(level, format);
+}
+void Log::set_level(Level level) {
+  impl_->set_level(level);
 }
 std::uint64_t Log::dropped() const {
   return impl_->dropped();

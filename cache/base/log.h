@@ -1,7 +1,7 @@
 // The log. One writer thread owns the output; every producing thread has its own Logger, a bounded ring
 // of finished lines, so that a stalled stdout stops nobody: a full ring drops the line and counts it.
 // Lines are an event and fields, `key=value` text or one JSON object; values from outside are escaped,
-// so no name in a certificate can forge a line. No key, token or payload is ever passed here.
+// so no name in a certificate can forge a line. Into systemd's journal each goes with its priority. No key, token or payload is ever passed here.
 #pragma once
 
 #include <atomic>
@@ -62,6 +62,7 @@ class Log {
 
   Logger& logger();                         // a new producer; any thread
   void set(Level level, LogFormat format);  // any thread
+  void set_level(Level level);              // likewise
   std::uint64_t dropped() const;            // lines lost to full rings since the start
 
  private:

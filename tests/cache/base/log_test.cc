@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,6 +56,31 @@ TEST(Log, TextQuotesWhatHasSpacesAndEqualsSigns) {
             std::string::npos)
       << text;
   EXPECT_EQ(text[10], 'T');
+}
+
+// systemd names the descriptor; a log that is written elsewhere has nothing before its lines.
+TEST(Log, TheJournalGetsPriorities) {
+  int pipe_fds[2];
+  ASSERT_EQ(::pipe(pipe_fds), 0);
+  struct stat about {};
+  ASSERT_EQ(::fstat(pipe_fds[1], &about), 0);
+  const std::string journal = std::to_string(about.st_dev) + ":" + std::to_string(about.st_ino);
+  std::string text;
+  for (const std::string& named : {journal, journal + "0"}) {
+    ASSERT_EQ(::setenv("JOURNAL_STREAM", named.c_str(), 1), 0);
+    Log log(Level::Debug, LogFormat::Text, pipe_fds[1]);
+    Logger& out = log.logger();
+    out.debug("a"), out.info("b"), out.warn("c"), out.error("d");
+  }
+  ::unsetenv("JOURNAL_STREAM");
+  ::close(pipe_fds[1]);
+  char chunk[4096];
+  for (ssize_t n = 0; (n = ::read(pipe_fds[0], chunk, sizeof chunk)) > 0;)
+    text.append(chunk, static_cast<std::size_t>(n));
+  ::close(pipe_fds[0]);
+  std::string starts;
+  for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) starts += text.substr(at, 3);
+  EXPECT_EQ(starts, "<7><6><4><3>202202202202") << text;
 }
 
 TEST(Log, JsonIsOneObject) {
