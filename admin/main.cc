@@ -4,5 +4,6 @@
 
 int main(int argc, char** argv) {
   sallyport::KeyMemory::install();
-  return sallyport::run_command_line(argc, argv, {.serve = sallyport::serve, .check = sallyport::check});
+  return sallyport::run_command_line(
+      argc, argv, {.serve = sallyport::serve, .check = sallyport::check, .examine = sallyport::examine});
 }

@@ -127,13 +127,14 @@ enum class Ending : std::uint8_t { Asked, TakenOver };
 // Until somebody asks for the end: reloads on SIGHUP, and looks every second at what changes by itself.
 Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer, const DataPlane& plane,
                     const Registrar& registrar, const std::string& state_dir, Caretaker& caretaker, Reload& reload,
-                    Logger& log) {
+                    ReloadDesk& desk, Logger& log) {
   for (;;) {
     // What a disk that hangs does not take could be given up with the process alone.
     const bool may_go = !registrar.stalled();
-    const int signal = signals.wait(1000ms, {probes.drain_asked(), may_go ? offer.asked() : -1});
+    const int signal = signals.wait(1000ms, {probes.drain_asked(), desk.asked(), may_go ? offer.asked() : -1});
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     if (signal == SIGHUP) reload.run();
+    if (Actor by; desk.take(by)) desk.done(reload.run(by));
     if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
     caretaker.look();
   }
@@ -293,11 +294,12 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const NoWaitForTheDisk no_wait{registrar, main_log};
   Warnings warnings(main_log);
   Outcomes outcomes;
+  ReloadDesk desk;
   Metrics metrics(config, plane, registrar, warnings, outcomes, log);
-  Probes probes(metrics);
+  Probes probes(metrics, config.metrics);
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, config,
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, desk, log, config,
                 [&probes] { return Probes::name_of(probes.phase()); }, [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
@@ -366,8 +368,10 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   Signals wanted(signals);
-  if (wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, main_log) ==
-      Ending::TakenOver) {
+  const Ending ending =
+      wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk, main_log);
+  desk.close();
+  if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
     // from memory; a new device is served, and registered when it comes back.
     admin_server.stop();
@@ -427,7 +431,10 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
              std::move(*server_keys), std::move(*trusted), log, main_log);
 }
 
-int check(const std::string& config_path) {
+namespace {
+
+// Everything that can be found out without serving.
+ConfigReport checked(const std::string& config_path) {
   ConfigReport report = load_config(config_path);
   // With providers that cannot do it nothing else could be looked at: check_files() says so.
   const bool alone = report.config.tls_engine == TlsMadeBy::Openssl && check_tls_engines(report.config);
@@ -435,6 +442,39 @@ int check(const std::string& config_path) {
   if (report.ok()) settle_tls_engines(report.config);  // as serve() does: what follows is judged in the same way
   check_files(report);
   check_surroundings(report);
+  return report;
+}
+
+}  // namespace
+
+std::vector<Finding> examine(const std::string& config_path) {
+  const ConfigReport report = checked(config_path);
+  std::vector<Finding> found = examine_machine(report.config);
+  for (const ConfigProblem& each : report.warnings) {
+    found.push_back({Finding::Grade::Warning, "configuration", to_string(each, config_path), ""});
+  }
+  for (const ConfigProblem& each : report.problems) {
+    found.push_back({Finding::Grade::Problem, "configuration", to_string(each, config_path), "`sallyport check`"});
+  }
+  if (report.ok()) found.push_back({Finding::Grade::Fine, "configuration", config_path + " can be served", ""});
+  const std::int64_t now = std::time(nullptr);
+  for (const ListenerConfig& listener : report.config.listeners) {
+    const auto loaded = load_server_certificates(listener.certificates);
+    if (!loaded) continue;  // said above
+    for (const ServerCertificate& each : *loaded) {
+      const std::int64_t left = each.leaf().not_after() - now;
+      if (left < 0 || left > 30LL * 86400) continue;
+      found.push_back(
+          {Finding::Grade::Warning, "listener " + listener.name,
+           "the certificate of " + each.names.front() + " ends in " + std::to_string(left / 86400) + " days",
+           "renew its file: it is read by itself"});
+    }
+  }
+  return found;
+}
+
+int check(const std::string& config_path) {
+  const ConfigReport report = checked(config_path);
   if (!acceptable(report, config_path)) return kConfig;
   if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';
   std::cout << config_path << ": ok, " << report.config.listeners.size() << " listener(s), "

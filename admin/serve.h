@@ -3,6 +3,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "admin/operations/doctor.h"
 
 namespace sallyport {
 
@@ -10,5 +13,7 @@ namespace sallyport {
 // `take_over`: the listeners of the process that runs with the same admin.socket, which then drains.
 int serve(const std::string& config_path, bool accept_loss, bool take_over);
 int check(const std::string& config_path);
+// What `check` would say and the machine itself, for `doctor`.
+std::vector<Finding> examine(const std::string& config_path);
 
 }  // namespace sallyport

@@ -18,6 +18,7 @@
 #include "admin/operations/import.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/outcomes.h"
+#include "admin/operations/reload_desk.h"
 #include "admin/operations/warnings.h"
 #include "cache/registry/registrar.h"
 #include "cache/standing/device_gate.h"
@@ -38,6 +39,8 @@ struct ApiParts {
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
   Outcomes& outcomes;
+  ReloadDesk& desk;
+  Log& log;
   const Config& config;
   std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
   std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
@@ -137,6 +140,8 @@ class AdminApi final : public HttpHandler {
   HttpResponse backup(const Call& call);
   HttpResponse drain(const Call& call);
   HttpResponse rotate_ticket_keys(const Call& call);
+  HttpResponse reload(const Call& call);
+  HttpResponse set_log_level(const Call& call);
 
   const ApiParts parts_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -45,13 +45,6 @@ bool Reference::names(const Digest& its_id, const std::string& its_serial) const
   return by_id || (serial && *serial == its_serial);
 }
 
-std::optional<std::int64_t> parse_utc(const std::string& text) {
-  std::tm parts{};
-  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  if (end == nullptr || *end != '\0') return std::nullopt;
-  return ::timegm(&parts);
-}
-
 Refusal needs_full_id() {
   return {Refusal::Kind::Invalid, "changes take the full id of 64 hex digits, as the lists show it"};
 }

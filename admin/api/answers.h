@@ -31,7 +31,6 @@ struct Reference {
   bool names(const Digest& its_id, const std::string& its_serial) const;
 };
 std::optional<Reference> reference_of(std::string_view text);
-std::optional<std::int64_t> parse_utc(const std::string& text);
 Refusal needs_full_id();
 Refusal bad_reference(std::string_view what);
 Refusal ambiguous(std::string_view what, std::string_view reference, const std::vector<Digest>& ids);

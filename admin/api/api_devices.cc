@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "admin/api/admin_api.h"
+#include "admin/operations/missing_issuer.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/standing/ca_set.h"
 
@@ -227,6 +228,11 @@ HttpResponse AdminApi::explain(const Call& call) {
     if (verdict.admitted() && verdict.pending) verdict.reason = Reason::DevicePending;
   } else {
     trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");
+  }
+  if (verdict.reason == Reason::CaUnknown) {
+    if (const std::string missing = missing_issuer(*chain, parts_.registrar.cas()); !missing.empty()) {
+      trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(), "what is missing", missing);
+    }
   }
   const Certificate& leaf = chain->front();
   const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());

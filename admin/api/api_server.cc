@@ -1,5 +1,6 @@
 // What concerns the server as a whole: status, refusals, audit, tokens, backups.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <ctime>
 #include <filesystem>
@@ -115,6 +116,31 @@ HttpResponse AdminApi::rotate_ticket_keys(const Call& call) {
     return refused(noted.error());
   }
   return ok({{"rotated_at", utc(now)}});
+}
+
+// One that is refused has changed nothing: 409 says why.
+HttpResponse AdminApi::reload(const Call& call) {
+  const auto outcome = parts_.desk.ask(call.caller.actor);
+  if (!outcome) return refused(outcome.error());
+  if (!outcome->refused.empty()) {
+    return problem(409, "reload-refused", "nothing has changed: " + outcome->refused);
+  }
+  return ok({{"at", utc(outcome->at)}, {"needs_restart", outcome->needs_restart}});
+}
+
+HttpResponse AdminApi::set_log_level(const Call& call) {
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto name = text_member(*body, "level");
+  if (!name) return refused(name.error());
+  static constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warn", "error"};
+  const auto* found = std::find(kLevels.begin(), kLevels.end(), *name);
+  if (found == kLevels.end()) return invalid("level must be \"debug\", \"info\", \"warn\" or \"error\"");
+  parts_.log.set_level(static_cast<Level>(found - kLevels.begin()));
+  if (const auto noted = parts_.registrar.record(call.caller.actor, "log.level", "-", std::string(*found)); !noted) {
+    return refused(noted.error());
+  }
+  return ok({{"level", std::string(*found)}});
 }
 
 HttpResponse AdminApi::drain(const Call& call) {

@@ -206,6 +206,8 @@ Json schemas() {
                          {"expires_at", "string?"},
                          {"token", "string?"}});
   all["Drain"] = schema({{"draining", "boolean"}, {"sessions", "integer"}});
+  all["Reloaded"] = schema({{"at", "string"}, {"needs_restart", "array"}});
+  all["LogLevel"] = schema({{"level", "string"}});
   all["TicketKeys"] = schema({{"rotated_at", "string"}});
   all["BackupRequest"] = schema({{"name", "string?"}, {"dir", "string?"}});
   all["Backup"] = schema({{"path", "string"},

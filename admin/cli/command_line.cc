@@ -309,6 +309,15 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       return restore_offline(parsed.first, parsed.state_dir, parsed.discard, parsed.options.yes);
     };
   });
+  client_command(app, parsed, "reload",
+                 "read the configuration and certificate files again, as SIGHUP; says how it went",
+                 [](Operator& speaking) { return speaking.reload(); })
+      .add_flag("--yes", parsed.options.yes, "nothing is asked here");
+  CLI::App* log = app.add_subcommand("log", "the log of a running server")->require_subcommand(1);
+  CLI::App& level = plain_command(*log, parsed, "level", "log more or less, until the next reload",
+                                  {{"LEVEL", "debug, info, warn or error"}},
+                                  [&parsed](Operator& speaking) { return speaking.log_level(parsed.first); });
+  level.get_option("LEVEL")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   client_command(app, parsed, "drain", "end in an orderly manner: as SIGTERM", [](Operator& speaking) {
     return speaking.drain();
   }).add_flag("--yes", parsed.options.yes, "do not ask");
@@ -329,6 +338,10 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });
+  CLI::App& doctor = client_command(
+      app, parsed, "doctor", "this machine, the configuration and the server: findings, each with its remedy",
+      [&parsed, &server](Operator& speaking) { return speaking.doctor(server.examine(parsed.config)); });
+  doctor.add_option("--config", parsed.config, "the configuration file")->capture_default_str();
   CLI::App* config = app.add_subcommand("config", "the reference of every key of the configuration file");
   config->add_flag("--default", parsed.default_config, "a commented file with every default");
   config->callback([&parsed] {

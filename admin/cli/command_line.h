@@ -5,12 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "admin/operations/doctor.h"
+
 namespace sallyport {
 
 // What stands above the command line: main() passes it down.
 struct ServerCommands {
   int (*serve)(const std::string& config_path, bool accept_loss, bool take_over);
   int (*check)(const std::string& config_path);
+  std::vector<Finding> (*examine)(const std::string& config_path);  // for `doctor`: this machine and the file
 };
 
 // One command with what it takes, for the reference page.

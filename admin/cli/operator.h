@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "admin/cli/http_client.h"
+#include "admin/operations/doctor.h"
 #include "admin/operations/objects.h"
 
 namespace sallyport {
@@ -93,6 +94,10 @@ class Operator {
   int backup(const std::string& dir);
   int status();
   int drain();
+  // What was found on this machine, and what the server says of itself. 1 where there is a problem.
+  int doctor(std::vector<Finding> found);
+  int reload();
+  int log_level(const std::string& level);
   int ticket_keys_rotate();
 
  private:

@@ -107,6 +107,25 @@ int Operator::drain() {
   return kDone;
 }
 
+int Operator::reload() {
+  const Reply reply = send("POST", "/v1/reload");
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  for (const Json& key : reply.json["needs_restart"]) {
+    std::cout << escaped(key.get<std::string>()) << " has changed and needs a restart\n";
+  }
+  std::cout << (reply.json["needs_restart"].empty() ? "all of it" : "the rest") << " is in force\n";
+  return kDone;
+}
+
+int Operator::log_level(const std::string& level) {
+  const Reply reply = send("PUT", "/v1/log/level", dump(Json{{"level", level}}));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << "the log's level is " << text(reply.json, "level") << " until the next reload\n";
+  return kDone;
+}
+
 int Operator::ticket_keys_rotate() {
   if (!agreed("rotating ticket keys: every device makes a full handshake when it connects next")) return kFailed;
   const Reply reply = send("POST", "/v1/ticket-keys/rotate");

@@ -150,6 +150,8 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     request_.path = target.substr(0, mark);
     request_.query = mark == std::string_view::npos ? "" : target.substr(mark + 1);
     request_.authorization = std::string(message[http::field::authorization]);
+    request_.host = std::string(message[http::field::host]);
+    request_.accept = std::string(message[http::field::accept]);
     request_.body.clear();
     HttpPlan plan = handler_.plan(request_);
     if (plan.refused) {

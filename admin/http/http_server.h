@@ -30,6 +30,7 @@ struct HttpRequest {
   std::string path;    // without the query, as sent
   std::string query;   // after '?', as sent
   std::string authorization;
+  std::string host, accept;
   HttpPeer peer;
   std::string body;  // empty where a BodySink takes it
 };

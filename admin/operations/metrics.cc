@@ -1,9 +1,13 @@
 #include "admin/operations/metrics.h"
 
-#include <prometheus/text_serializer.h>
+#include <arpa/inet.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
+#include "admin/operations/exposition.h"
 #include "admin/operations/metric_table.h"
 #include "admin/operations/objects.h"
 #include "cache/base/check.h"
@@ -45,7 +49,23 @@ std::string Metrics::upstreams_missing(ReadyWhen policy) const {
   return ready ? "" : "no server is up of upstream " + missing;
 }
 
-Probes::Probes(const Metrics& metrics) : metrics_(metrics), drain_asked_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+bool is_foreign_host(std::string_view host) {
+  if (host.starts_with('[')) {
+    host = host.substr(1, host.find(']') == std::string_view::npos ? 0 : host.find(']') - 1);
+  } else if (std::count(host.begin(), host.end(), ':') == 1) {
+    host = host.substr(0, host.find(':'));
+  }
+  if (host.empty()) return false;  // HTTP/1.0 has none
+  const std::string name(host);
+  in6_addr room{};
+  return ::strcasecmp(name.c_str(), "localhost") != 0 && ::inet_pton(AF_INET, name.c_str(), &room) != 1 &&
+         ::inet_pton(AF_INET6, name.c_str(), &room) != 1;
+}
+
+Probes::Probes(const Metrics& metrics, const Endpoint& address)
+    : metrics_(metrics),
+      loopback_(address.host == "localhost" || address.host == "::1" || address.host.starts_with("127.")),
+      drain_asked_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   CHECK(drain_asked_ >= 0);
 }
 
@@ -88,7 +108,12 @@ HttpResponse Probes::handle(const HttpRequest& request) {
   }
   if (request.path == "/metrics") {
     if (phase_.load() == Phase::Starting) return {503, "text/plain", "warming: the registry is being read\n"};
-    return {200, "text/plain; version=0.0.4", prometheus::TextSerializer().Serialize(metrics_.Collect())};
+    // What only this machine may read, no browser on it reads for somebody else.
+    if (loopback_ && !request.peer.local && is_foreign_host(request.host)) {
+      return problem(421, "foreign-host", "here are the metrics of 127.0.0.1 and localhost, by no other name");
+    }
+    const Exposition format = exposition_for(request.accept);
+    return {200, std::string(content_type_of(format)), written_as(format, metrics_.Collect())};
   }
   return problem(404, "not-found", "here are /metrics, /livez and /readyz");
 }

@@ -42,6 +42,13 @@ std::optional<CaStatus> ca_status(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<std::int64_t> parse_utc(const std::string& text) {
+  std::tm parts{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return ::timegm(&parts);
+}
+
 std::string utc(std::int64_t unix_seconds) {
   const std::time_t at = unix_seconds;
   std::tm parts{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "cache/registry/registrar.h"
@@ -15,6 +16,7 @@ std::optional<DeviceStatus> device_status(std::string_view name);
 std::optional<CaStatus> ca_status(std::string_view name);
 
 std::string utc(std::int64_t unix_seconds);  // RFC 3339, "2026-11-21T04:13:00Z"
+std::optional<std::int64_t> parse_utc(const std::string& text);
 Json to_json(const CaRecord& ca);
 Json to_json(const DeviceRecord& device, std::uint64_t sessions);
 Json to_json(const ListenerInfo& listener);

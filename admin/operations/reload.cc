@@ -83,9 +83,10 @@ Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& c
   return passed_over;
 }
 
-void Reload::refused(const std::string& why) {
+ReloadOutcome Reload::refused(const std::string& why) {
   outcomes_.reloaded(why);
   warnings_.say(Warnings::Kind::Reload, path_, "the file is not in force, the one before is: " + why);
+  return {outcomes_.reload().at, why, {}};
 }
 
 // Which listeners' new connections others than before make from now on.
@@ -104,7 +105,7 @@ void Reload::say_engines(const std::vector<ListenerInfo>& before) const {
   }
 }
 
-void Reload::run() {
+ReloadOutcome Reload::run(const Actor& by) {
   ConfigReport report = load_config(path_);
   for (const ConfigProblem& problem : report.problems) {
     main_log_.error("reload",
@@ -130,10 +131,10 @@ void Reload::run() {
     main_log_.warn("reload", {{"what", "needs a restart"}, {"key", key}});
   }
   main_log_.info("reload", {{"what", "done"}, {"needs_restart", restart.size()}});
-  const auto noted =
-      registrar_.record({"SIGHUP", "-"}, "reload", path_,
-                        restart.empty() ? "all in force" : std::to_string(restart.size()) + " keys need a restart");
+  const auto noted = registrar_.record(
+      by, "reload", path_, restart.empty() ? "all in force" : std::to_string(restart.size()) + " keys need a restart");
   if (!noted) main_log_.warn("audit", {{"why", noted.error().what}});
+  return {outcomes_.reload().at, "", restart};
 }
 
 // Whether trust() would take them, for nothing may change before that is known. One that is out of date and new in the

@@ -12,6 +12,7 @@
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/outcomes.h"
+#include "admin/operations/reload_desk.h"
 #include "cache/base/log.h"
 #include "cache/registry/registrar.h"
 #include "proxy/config/config.h"
@@ -44,10 +45,11 @@ class Reload {
         log_(log),
         main_log_(main_log) {}
 
-  void run();
+  // `by`: who asked for it, for the audit log.
+  ReloadOutcome run(const Actor& by = {"SIGHUP", "-"});
 
  private:
-  void refused(const std::string& why);
+  ReloadOutcome refused(const std::string& why);
   void say_engines(const std::vector<ListenerInfo>& before) const;
   Answer<void> apply(const Config& next);
   void say_what_left(const std::set<Digest>& before);

@@ -41,7 +41,7 @@ class ApiTest : public testing::Test {
     access_ = std::make_unique<Access>(*registrar_);
     listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, warnings_, null_);
     api_ = std::make_unique<AdminApi>(ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_,
-                                               warnings_, outcomes_, config_, [] { return std::string_view("ready"); }},
+                                               warnings_, outcomes_, desk_, log_, config_, [] { return std::string_view("ready"); }},
                                       null_);
   }
   ~ApiTest() override {
@@ -78,6 +78,7 @@ class ApiTest : public testing::Test {
   NullLogger null_;
   Warnings warnings_{null_};
   Outcomes outcomes_;
+  ReloadDesk desk_;
   Config config_;
   DataPlane plane_;
   StatusCache cache_;

@@ -152,6 +152,30 @@ def test_explain_says_what_a_connection_gets(server, root, work):
     assert len(explained(server, fresh, status=0)["steps"]) >= 2
 
 
+def test_explain_says_which_issuer_is_missing(server, root, work):
+    """An intermediate that is neither sent nor registered, a CA of the same name with another key, one under another
+    name, a root that nobody registered: what was looked for, and what stands nearest."""
+    folder = work / "missing"
+    ca = Authority(folder / "ca", "Has intermediates")
+    ca.register(server)
+    between = Authority(folder / "between", "Fleet Sub CA", parent=ca)
+    twin = Authority(folder / "twin", "Has intermediates")
+    renamed = Authority(folder / "renamed", "Has another name", key=ca.key)
+    stranger = Authority(folder / "stranger", "Nobody's root")
+
+    def missing(identity):
+        shown = explained(server, identity, status=1)
+        assert shown["reason"] == "ca_unknown"
+        return [each["found"] for each in shown["steps"] if each["what"] == "what is missing"][0]
+
+    unsent = missing(between.issue("unsent"))
+    assert "CN = Fleet Sub CA is neither registered nor sent" in unsent and "registered CAs has that name" in unsent
+    assert explained(server, between.issue("sent", sent=[between.certificate]), status=0)["admitted"]
+    assert f"same name has another key ({ca.id[:12]}" in missing(twin.issue("of the twin"))
+    assert "CN = Has another name is neither registered nor sent" in missing(renamed.issue("of the renamed"))
+    assert "signed itself and is not registered" in missing(stranger.issue("s", sent=[stranger.certificate]))
+
+
 def test_explain_for_a_listener_and_a_moment(server, root, work):
     """--listener: as that one would decide, its `cas` included. --at: as it will be then. Bad arguments exit 1."""
     other = Authority(work / "explain-other", "Not on chosen")

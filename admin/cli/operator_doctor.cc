@@ -1,0 +1,94 @@
+// `sallyport doctor`: the machine, the configuration and the running server, each finding with its remedy.
+#include <algorithm>
+#include <ctime>
+#include <iostream>
+
+#include "admin/cli/http_client.h"
+#include "admin/cli/operator.h"
+#include "admin/cli/say.h"
+#include "admin/cli/table.h"
+#include "cache/base/text.h"
+
+namespace sallyport {
+
+namespace {
+
+using Grade = Finding::Grade;
+
+constexpr std::int64_t kSoon = 30LL * 86400;
+
+void look_at_status(const Json& status, std::vector<Finding>& found) {
+  const std::string state = text(status, "state");
+  found.push_back({state == "ready" ? Grade::Fine : Grade::Warning, "server", state + ", by " + text(status, "io"),
+                   state == "ready" ? "" : "`sallyport status` says more"});
+  for (const Json& warning : status["warnings"]) {
+    found.push_back({Grade::Warning, text(warning, "kind"), text(warning, "about") + ": " + text(warning, "what"), ""});
+  }
+  if (status["store_stalled"].get<bool>()) {
+    found.push_back({Grade::Problem, "store", "the disk does not answer", "look at the disk of state_dir"});
+  }
+  if (const auto overdue = status["crls"]["overdue"].get<std::uint64_t>(); overdue > 0) {
+    found.push_back({Grade::Warning, "CRLs", with_thousands(overdue) + " overdue: what was revoked since is not known",
+                     "`sallyport crl list` names them; import the next ones"});
+  }
+  if (const auto ending = status["devices_expiring_within_30d"].get<std::uint64_t>(); ending > 0) {
+    found.push_back({Grade::Warning, "devices", with_thousands(ending) + " have a certificate that ends within 30 days",
+                     "`sallyport device list --expires-within 30d` names them"});
+  }
+  for (const Json& upstream : status["upstreams"]) {
+    for (const Json& server : upstream["servers"]) {
+      if (text(server, "state") == "up") continue;
+      found.push_back({Grade::Warning, "broker",
+                       text(upstream, "name") + " " + text(server, "server") + " is " + text(server, "state"),
+                       "`sallyport upstream show " + text(upstream, "name") + "` says why"});
+    }
+  }
+}
+
+void look_at_cas(const Json& cas, std::vector<Finding>& found) {
+  const std::int64_t now = std::time(nullptr);
+  for (const Json& ca : cas) {
+    const auto ends = parse_utc(text(ca, "not_after"));
+    if (!ends || *ends - now > kSoon) continue;
+    found.push_back({*ends < now ? Grade::Problem : Grade::Warning, "CA",
+                     text(ca, "subject") + (*ends < now ? " has ended" : " ends") + ", " + text(ca, "not_after"),
+                     "register its successor before: its devices are refused from then on"});
+  }
+}
+
+}  // namespace
+
+int Operator::doctor(std::vector<Finding> found) {
+  const auto where = address();
+  if (!where) return complain(where.error().what);
+  const auto answered = ask(*where, "GET", "/v1/status", "", "application/json");
+  if (!answered || answered->status != 200) {
+    found.push_back({Grade::Warning, "server", answered ? "it does not say how it is" : answered.error().what,
+                     "start it, or name its socket with --socket"});
+  } else {
+    look_at_status(Json::parse(answered->body, nullptr, false), found);
+    if (const Reply cas = all_pages("/v1/cas"); cas.ok()) look_at_cas(cas.json, found);
+  }
+  const bool good =
+      std::none_of(found.begin(), found.end(), [](const Finding& each) { return each.grade == Grade::Problem; });
+  if (options_.json) {
+    Json items = Json::array();
+    for (const Finding& each : found) {
+      items.push_back({{"grade", std::string(to_string(each.grade))},
+                       {"about", each.about},
+                       {"what", each.what},
+                       {"remedy", each.remedy.empty() ? Json(nullptr) : Json(each.remedy)}});
+    }
+    print_json(items);
+    return good ? kDone : kFailed;
+  }
+  // What needs somebody comes last, where the eye is.
+  std::stable_sort(found.begin(), found.end(), [](const Finding& a, const Finding& b) { return a.grade < b.grade; });
+  for (const Finding& each : found) {
+    std::cout << to_string(each.grade) << ": " << escaped(each.about) << ": " << escaped(each.what) << '\n';
+    if (!each.remedy.empty()) std::cout << "    " << escaped(each.remedy) << '\n';
+  }
+  return good ? kDone : kFailed;
+}
+
+}  // namespace sallyport

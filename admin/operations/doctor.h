@@ -1,0 +1,33 @@
+// What `sallyport doctor` looks at on the machine itself: the kernel, its limits, the clock, the disk. Each finding
+// with its remedy. Reads only, from /proc and system calls; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/config/config.h"
+
+namespace sallyport {
+
+struct Finding {
+  enum class Grade : std::uint8_t { Fine, Warning, Problem };
+  Grade grade = Grade::Fine;
+  std::string about;   // two or three words
+  std::string what;    // what was found
+  std::string remedy;  // what to do; empty where it is fine
+};
+std::string_view to_string(Finding::Grade grade);  // "ok" | "warning" | "problem"
+
+std::vector<Finding> examine_machine(const Config& config);
+
+// What is judged, apart from where it comes from: for tests.
+Finding judge_kernel(std::string_view release);                      // as uname(2) has it
+Finding judge_open_files(std::uint64_t most, std::uint64_t wanted);  // RLIMIT_NOFILE; connections of all listeners
+Finding judge_listen_queue(std::uint64_t somaxconn);                 // net.core.somaxconn
+Finding judge_source_ports(std::uint64_t low, std::uint64_t high, std::uint64_t wanted, std::size_t sources);
+Finding judge_disk(double free_bytes, double all_bytes, const std::string& dir);
+Finding judge_clock(bool synchronized);  // adjtimex(2)
+
+}  // namespace sallyport

@@ -1,0 +1,117 @@
+"""`sallyport doctor`, `reload` and `log level`; how metrics are asked for."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from harness.authority import days, now
+from harness.device import admitted
+from harness.server import BINARY, listener
+from harness.wait import until
+
+
+def doctor(server, *arguments):
+    return subprocess.run([BINARY, "doctor", "--config", server.config, "--socket", server.socket, *arguments],
+                          capture_output=True, text=True, timeout=120)
+
+
+def findings(server):
+    done = doctor(server, "-o", "json")
+    return {(each["about"], each["grade"]): each for each in json.loads(done.stdout)}, done.returncode
+
+
+def test_doctor_finds_what_is_wrong_and_says_what_to_do(serve_once, broker, site, shop, root):
+    """The machine, the file and the server: good, then with an ending certificate, a dead broker, a bad file, no server."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    found, status = findings(server)
+    assert status == 0
+    for about in ("kernel", "open files", "listen queue", "disk", "configuration", "server"):
+        assert any(name == about for name, _ in found), (about, found)
+    assert ("configuration", "problem") not in found and ("broker", "warning") not in found
+    table = doctor(server).stdout
+    assert "kernel: Linux" in table and "problem:" not in table
+
+    good = Path(server.config).read_text()
+    ending = shop.issue("localhost", dns=["localhost"], eku=[ExtendedKeyUsageOID.SERVER_AUTH], sent=[shop.certificate],
+                        not_after=now() + days(10))
+    Path(server.config).write_text(good.replace(site.chain_file, ending.chain_file)
+                                   .replace(site.key_file, ending.key_file))
+    found, status = findings(server)
+    assert status == 0 and "ends in 9 days" in found["listener mqtts", "warning"]["what"]
+    Path(server.config).write_text(good + "\nnonsense = 1\n")
+    found, status = findings(server)
+    assert status == 1 and "nonsense" in found["configuration", "problem"]["what"]
+    Path(server.config).write_text(good)
+    server.stop()
+    found, status = findings(server)
+    assert status == 0 and "start it" in found["server", "warning"]["remedy"]
+
+
+def test_doctor_sees_brokers_that_are_gone(serve_once, brokers, site):
+    gone = brokers()
+    server = serve_once([listener(site)], upstreams=[{"name": "broker", "servers": [gone.address],
+                                                      "health_interval": "100ms"}])
+    gone.kill()
+    until("it is down", lambda: server.metric("upstream_up") == 0)
+    found, _ = findings(server)
+    assert gone.address in found["broker", "warning"]["what"]
+
+
+def test_reload_waits_and_says_how_it_went(serve_once, broker, site, root):
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    assert server.cli("reload").stdout == "all of it is in force\n"
+    text = Path(server.config).read_text()
+    head, metrics = text.split("[metrics]")
+    Path(server.config).write_text(head + "[metrics]" + metrics.replace("127.0.0.1:0", "127.0.0.1:1", 1))
+    done = server.cli("reload").stdout
+    assert "needs a restart" in done and done.endswith("the rest is in force\n"), done
+    Path(server.config).write_text(text + "\nnonsense = 1\n")
+    assert "nonsense" in server.cli("reload", status=1).stderr
+    assert server.metric("reload_success") == 0
+    Path(server.config).write_text(text)
+    assert server.json("reload")["needs_restart"] == []
+    assert [each["who"] for each in server.json("audit") if each["action"] == "reload"][0] != "SIGHUP"
+
+
+def test_the_logs_level_changes_at_run_time(serve_once, broker, site, root):
+    server = serve_once([listener(site)], broker, log={"level": "info"})
+    root.register(server)
+    admitted(server.port, root.issue("unseen")).close()
+    server.cli("log", "level", "debug")
+    device = root.issue("seen")
+    admitted(server.port, device, client_id="seen").close()
+    until("its end is in the log", lambda: server.lines("ended", client_id="seen"))
+    assert server.lines("ended", client_id="unseen") == []
+    server.cli("log", "level", "rain", status=2)
+    server.cli("reload")
+    admitted(server.port, device, client_id="unseen again").close()
+    until("it is over", lambda: server.metric("sessions_open") == 0)
+    assert server.lines("ended", client_id="unseen again") == []
+
+
+def asked(server, **headers):
+    request = urllib.request.Request(f"http://{server.metrics_address}/metrics", headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_metrics_for_who_asks(serve_once, broker, site):
+    """OpenMetrics where it is asked for; numbers that can be read; nothing for a name that is not this machine's."""
+    server = serve_once([listener(site)], broker)
+    kind, text = asked(server)
+    assert kind.startswith("text/plain; version=0.0.4")
+    assert 'le="0.00025"' in text and "00001\"" not in text
+    kind, text = asked(server, Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert kind.startswith("application/openmetrics-text; version=1.0.0") and text.endswith("# EOF\n")
+    assert "# TYPE sallyport_connections_accepted counter\n" in text
+    assert asked(server, Host="localhost:1")[1]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        asked(server, Host="evil.example")
+    assert refused.value.code == 421
