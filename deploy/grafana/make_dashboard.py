@@ -113,7 +113,8 @@ ROWS = [
           ("sum(rate(sallyport_registrations_refused_total{$I}[$__rate_interval]))", "refused"),
           ("sum(rate(sallyport_registrations_deferred_total{$I}[$__rate_interval]))", "deferred")], {}),
         ("Registration queue", "short", "Devices waiting to be written.",
-         [("sallyport_registration_queue_depth{$I}", "{{instance}}")], {}),
+         [("sallyport_registration_queue_depth{$I}", "{{instance}}"),
+          ("sallyport_registration_queue_limit{$I}", "limit {{instance}}")], {}),
         ("Commit time", "s", "One synced batch of the registrar.", quantiles("registration_commit_seconds"), {}),
         ("Change in force", "s", "From a durable change of standing until no byte of the sessions it cut passes. Target: 100 ms.",
          quantiles("status_in_force_seconds"), {}),
@@ -241,7 +242,7 @@ def dashboard():
         "annotations": {"list": [
             {"name": "Starts", "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": "blue", "titleFormat": "start",
              "textFormat": "{{instance}}", "step": "30s",
-             "expr": f"changes(process_start_time_seconds{{{INSTANCE}}}[1m]) > 0"},
+             "expr": f"max without (shard) (resets(sallyport_shard_seconds_total{{{INSTANCE}}}[1m])) > 0"},
             {"name": "Alerts", "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": "red",
              "titleFormat": "{{alertname}}", "textFormat": "{{instance}} {{listener}} {{reason}} {{server}}", "step": "30s",
              "expr": 'ALERTS{alertname=~"Sallyport.+",alertstate="firing"}'}]},
