@@ -26,7 +26,7 @@ GRAFANA = TREE / "deploy/grafana"
 ALERTS = {rule["alert"]: rule for group in yaml.safe_load((SHIPPED / "rules.yml").read_text())["groups"]
           for rule in group["rules"]}
 DASHBOARD = json.loads((GRAFANA / "dashboard.json").read_text())
-PANELS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+PANELS = [(panel["title"], target["expr"], target["legendFormat"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
 
 # What has data only when something is wrong; deploy/prometheus/tests makes up the data, and sees the alert fire.
 SELDOM = {
@@ -204,9 +204,16 @@ def test_promtool_takes_the_metrics(server, watched):
 
 
 def test_every_query_of_the_dashboard_has_data(watched):
-    empty = [f"{title}: {expression}" for title, expression in PANELS
-             if not expression.startswith(SELDOM.get(title, "-")) and not watched.query(chosen(expression))]
+    """And the labels that its legend names."""
+    empty, nameless = [], []
+    for title, expression, legend in PANELS:
+        found = watched.query(chosen(expression))
+        if not found and not expression.startswith(SELDOM.get(title, "-")):
+            empty.append(f"{title}: {expression}")
+        if any(not set(re.findall(r"{{(\w+)}}", legend)) <= set(labels) for labels, _ in found):
+            nameless.append(f"{title}: {legend}")
     assert not empty, "\n".join(empty)
+    assert not nameless, "\n".join(nameless)
 
 
 def test_every_choice_of_the_dashboard_has_values(watched):
@@ -236,6 +243,14 @@ def test_every_rule_reads_what_is_there(watched):
         assert selectors(rule["query"]), f"{rule['name']} reads nothing"
 
 
+def test_every_query_of_the_runbook_has_data(watched):
+    asked = {each for each in re.findall(r"`([^`\n]+)`", RUNBOOK.read_text())
+             if selectors(each) and not each.startswith("sallyport ")}
+    assert len(asked) > 25
+    empty = [each for each in asked if not watched.query(each)]
+    assert not empty, "\n".join(empty)
+
+
 def test_where_all_is_well_no_alert_is_up(watched):
     assert set(watched.alerts()) <= OF_THE_MACHINE
 
@@ -251,7 +266,7 @@ def test_a_broker_that_dies_is_seen(watched, broker, server, fleet):
     both = {"SallyportBrokerDown", "SallyportNoBrokerUp"}
     broker.kill()
     until("the alerts are up", lambda: both <= set(watched.alerts()))
-    failed = dict(PANELS)["Sessions that a broker failed"]
+    failed = next(expression for title, expression, _ in PANELS if title == "Sessions that a broker failed")
     until("a failed session is drawn", lambda: refusal_by(server, fleet) and watched.query(chosen(failed)))
     said = [each["annotations"] for rule in watched.rules() if rule["name"] in both for each in rule["alerts"]]
     assert all(broker.address in each["summary"] or "upstream broker" in each["summary"] for each in said), said
