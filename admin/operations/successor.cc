@@ -26,8 +26,13 @@ Answer<pid_t> start_successor(const std::string& program, const std::string& con
   sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  // Sockets of Boost.Asio's are not closed by themselves: the successor would keep the addresses that it needs.
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, program.c_str(), nullptr, &attributes, arguments.data(), environ);
+  const int error = ::posix_spawn(&pid, program.c_str(), &files, &attributes, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) return Refusal{Refusal::Kind::Unavailable, program + ": " + std::strerror(error)};
   return pid;

@@ -114,8 +114,11 @@ def test_a_stuck_shard_stops_the_feeding(serve_once, broker, site, work):
 
 def test_a_new_version_by_usr2(serve_once, broker, site, root, systemd):
     """SIGUSR2 starts the program anew, which takes the listeners over. systemd is told whom to watch, and never that the
-    service stops. The old process drains and ends with 0."""
-    server = serve_once([listener(site)], broker, environment=systemd.environment)
+    service stops. The old process drains and ends with 0. The address of the metrics is free for the new one: it has
+    inherited none of the old one's sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    server = serve_once([listener(site)], broker, environment=systemd.environment, metrics={"address": metrics})
     root.register(server)
     systemd.hears("READY")
     old, port = server.process, server.port
