@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <iostream>
 #include <memory>
@@ -29,6 +30,9 @@
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
+#include "admin/operations/shard_watch.h"
+#include "admin/operations/successor.h"
+#include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
 #include "cache/crypto/locked_memory.h"
 #include "cache/crypto/openssl_alone.h"
@@ -85,7 +89,7 @@ std::uint64_t raise_open_files() {
 sigset_t block_signals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) sigaddset(&signals, signal);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -122,21 +126,34 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
+constexpr std::string_view kServing = "serving";
+
 enum class Ending : std::uint8_t { Asked, TakenOver };
 
-// Until somebody asks for the end: reloads on SIGHUP, and looks every second at what changes by itself.
+// Until somebody asks for the end: reloads on SIGHUP, starts a successor on SIGUSR2, and looks every second at what
+// changes by itself, and at the shards.
 Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer, const DataPlane& plane,
                     const Registrar& registrar, const std::string& state_dir, Caretaker& caretaker, Reload& reload,
-                    ReloadDesk& desk, Logger& log) {
+                    ReloadDesk& desk, const Systemd& systemd, const std::function<void()>& start_successor,
+                    Logger& log) {
+  ShardWatch watch(log);
   for (;;) {
     // What a disk that hangs does not take could be given up with the process alone.
     const bool may_go = !registrar.stalled();
     const int signal = signals.wait(1000ms, {probes.drain_asked(), desk.asked(), may_go ? offer.asked() : -1});
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
-    if (signal == SIGHUP) reload.run();
-    if (Actor by; desk.take(by)) desk.done(reload.run(by));
+    Actor by{"SIGHUP", "-"};
+    const bool wanted = desk.take(by);
+    if (signal == SIGHUP || wanted) {
+      systemd.reloading();
+      const ReloadOutcome outcome = reload.run(by);
+      if (wanted) desk.done(outcome);
+      systemd.ready(kServing);
+    }
+    if (signal == SIGUSR2) start_successor();
     if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
     caretaker.look();
+    if (watch.all_turn(plane.shard_info(), std::chrono::steady_clock::now())) systemd.feed_watchdog();
   }
 }
 
@@ -360,6 +377,13 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   probes.set(config.ready_when);
   probes.set(config.listeners.empty() ? Probes::Phase::NoListener : Probes::Phase::Ready);
 
+  const auto start_next = [&path, &main_log, program = own_program()] {
+    if (const auto pid = start_successor(program, path); !pid) {
+      main_log.error("successor-failed", {{"why", pid.error().what}});
+    } else {
+      main_log.info("successor", {{"pid", *pid}, {"program", program}});
+    }
+  };
   TakeoverOffer offer;
   if (const std::string where = takeover_path(config.admin.socket); where.empty()) {
     main_log.warn("no-takeover", {{"why", "admin.socket is too long a path to have a socket beside it"}});
@@ -367,9 +391,11 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     main_log.warn("no-takeover", {{"why", offered.error().what}});
   }
   if (predecessor) predecessor->say_serving();
+  const Systemd systemd = Systemd::from_environment();
+  systemd.ready(kServing);
   Signals wanted(signals);
-  const Ending ending =
-      wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk, main_log);
+  const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
+                                     systemd, start_next, main_log);
   desk.close();
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
@@ -382,12 +408,14 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     settle_registry(config, plane, registrar, **store, main_log);
     store->reset();
     const bool served = hand_over(wanted, plane, offer, main_log);
+    if (served) systemd.main_is(offer.successor_pid());
     drain(wanted, plane, config, offer, main_log);
     main_log.info("stopped");
     return served ? kDone : kFailed;
   }
   offer.close();
   probes.set(Probes::Phase::Draining);
+  systemd.stopping("draining", config.drain_delay + config.drain + 30s);  // and 30 s to write the registry
   drain(wanted, plane, config, offer, main_log);
   admin_server.stop();
   network_server.stop();

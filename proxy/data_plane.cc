@@ -392,7 +392,7 @@ std::vector<ListenerInfo> DataPlane::listeners() const {
 
 std::vector<ShardInfo> DataPlane::shard_info() const {
   std::vector<ShardInfo> all;
-  for (const auto& shard : impl_->shards) all.push_back({shard->sessions(), shard->busy_ratio(), shard->closing()});
+  for (const auto& shard : impl_->shards) all.push_back(shard->info());
   return all;
 }
 

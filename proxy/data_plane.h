@@ -63,12 +63,6 @@ struct Impact {
   std::uint64_t sessions = 0, devices = 0;
 };
 
-struct ShardInfo {
-  std::uint64_t sessions = 0;
-  double busy_ratio = 0;      // over the last few seconds
-  std::uint64_t closing = 0;  // cut sessions that pass nothing any more and wait to be closed
-};
-
 class DataPlane final : public ChangeSink {
  public:
   // `config` and `log` outlive it. Nothing is opened yet.

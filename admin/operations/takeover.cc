@@ -155,6 +155,7 @@ bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir, 
   const std::string offered = std::string(kSockets) + std::to_string(sockets) + " " + folder_of(state_dir);
   if (asks && say(peer, offered) && hear(peer, kAskedMs) == kGo) {
     successor_ = peer;
+    successor_pid_ = who.pid;
     // One that takes nothing must not keep this process from hearing a signal.
     const timeval most{kWordMs / 1000, 0};
     ::setsockopt(successor_, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);

@@ -13,6 +13,8 @@
 // Used by serve() on the main thread; Predecessor::end() also by the registrar's.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -44,6 +46,7 @@ class TakeoverOffer {
   // Refused where the new one does not take them within 5 s.
   Answer<void> hand_over(const std::vector<ListeningSocket>& sockets);
   int successor() const { return successor_; }
+  pid_t successor_pid() const { return successor_pid_; }
   // What it has said since: nothing yet, or it has ended.
   enum class Said : std::uint8_t { Nothing, Serving, End, Gone };
   Said said();
@@ -53,6 +56,7 @@ class TakeoverOffer {
   std::string path_;
   int listening_ = -1;
   int successor_ = -1;
+  pid_t successor_pid_ = 0;
 };
 
 // The side of the new one.

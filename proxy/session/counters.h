@@ -95,4 +95,13 @@ struct ShardCounters {
   Cell busy_us, total_us;                         // time not spent waiting for the kernel, and all of it
 };
 
+// One shard, as status, metrics and the watchdog see it.
+struct ShardInfo {
+  std::uint64_t sessions = 0;
+  double busy_ratio = 0;        // over the last few seconds
+  std::uint64_t closing = 0;    // cut sessions that pass nothing any more and wait to be closed
+  std::uint64_t turned_us = 0;  // all its turns so far: grows eight times a second at least
+  bool ended = false;
+};
+
 }  // namespace sallyport

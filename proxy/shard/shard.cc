@@ -139,6 +139,7 @@ void Shard::run(std::promise<Answer<void>> ready) {
     return;
   }
   io_ = std::move(*made);
+  ::prctl(PR_SET_NAME, ("shard-" + std::to_string(parts_.number)).c_str());
   ::prctl(PR_SET_TIMERSLACK, 1UL);  // its waits of some microseconds would be 50 longer: timerslack in prctl(2)
   connections_max_ = io_->has_direct() ? parts_.capacity.connections_max : parts_.capacity.plain_max;
   timers_.advance(now_us() / 1000);

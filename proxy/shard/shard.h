@@ -81,8 +81,10 @@ class Shard final : public SessionAdmission,
   bool finished() const { return finished_; }
   std::uint64_t connections_max() const { return connections_max_; }  // of all shards; after start()
   std::uint64_t sessions() const { return sessions_.get(); }
-  std::uint64_t closing() const { return closing_.get(); }  // halted sessions whose turn has not come
-  double busy_ratio() const { return static_cast<double>(busy_permille_.get()) / 1000.0; }
+  ShardInfo info() const {
+    return {sessions_.get(), static_cast<double>(busy_permille_.get()) / 1000.0, closing_.get(),
+            counters_.total_us.get(), finished_};
+  }
 
   // SessionAdmission
   Verdict decide(std::size_t listener, const PeerChain& peer) override;
