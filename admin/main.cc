@@ -1,3 +1,4 @@
+#include "admin/check.h"
 #include "admin/cli/command_line.h"
 #include "admin/serve.h"
 #include "cache/crypto/locked_memory.h"
