@@ -1,7 +1,8 @@
 // The log. One writer thread owns the output; every producing thread has its own Logger, a bounded ring
 // of finished lines, so that a stalled stdout stops nobody: a full ring drops the line and counts it.
 // Lines are an event and fields, `key=value` text or one JSON object; values from outside are escaped,
-// so no name in a certificate can forge a line. Into systemd's journal each goes with its priority. No key, token or payload is ever passed here.
+// so no name in a certificate can forge a line. Into systemd's journal each goes with its priority. No key, token or
+// payload is ever passed here.
 #pragma once
 
 #include <atomic>

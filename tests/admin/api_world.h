@@ -40,9 +40,10 @@ class ApiTest : public testing::Test {
     EXPECT_TRUE(registrar_->trust({ca_.certificate}));
     access_ = std::make_unique<Access>(*registrar_);
     listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, warnings_, null_);
-    api_ = std::make_unique<AdminApi>(ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_,
-                                               warnings_, outcomes_, desk_, log_, config_, [] { return std::string_view("ready"); }},
-                                      null_);
+    api_ = std::make_unique<AdminApi>(
+        ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, warnings_, outcomes_, desk_, log_,
+                 config_, [] { return std::string_view("ready"); }},
+        null_);
   }
   ~ApiTest() override {
     env_.thaw();
