@@ -60,6 +60,8 @@ void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--url", parsed.options.url, "API over the network, in place of the socket: https://HOST:PORT")
       ->envname("SALLYPORT_URL");
   command.add_option("--token-file", parsed.options.token_file, "file with the token for --url (or $SALLYPORT_TOKEN)");
+  command.add_option("--cacert", parsed.options.cacert, "who may have signed the certificate of --url, PEM")
+      ->envname("SALLYPORT_CACERT");
   command.add_option("-o,--output", parsed.output, "how to print")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
@@ -77,11 +79,15 @@ CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& na
   return *command;
 }
 
-// A command that changes something: ID, or --serial SN --ca ID; and --yes.
+void add_quiet(CLI::App& list, Parsed& parsed) {
+  list.add_flag("-q,--quiet", parsed.options.quiet, "ids alone, one a line");
+}
+
+// A command that changes something: IDs, or --serial SN --ca ID; and --yes.
 CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& action, const std::string& help,
                            bool device) {
   CLI::App* command = parent.add_subcommand(action, help);
-  CLI::Option* id = command->add_option("ID", parsed.target.id, "the full id, 64 hex digits");
+  CLI::Option* id = command->add_option("ID", parsed.target.ids, "full ids, 64 hex digits each; - reads them");
   CLI::Option* serial = command->add_option("--serial", parsed.target.serial, "its serial, in place of the id");
   serial->excludes(id);
   if (device) {
@@ -91,11 +97,10 @@ CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& 
   }
   command->add_flag("--yes", parsed.options.yes, "do not ask");
   command->callback([&parsed, action, device] {
-    if (parsed.target.id.empty() && parsed.target.serial.empty()) throw CLI::RequiredError("ID, or --serial");
+    if (parsed.target.ids.empty() && parsed.target.serial.empty()) throw CLI::RequiredError("ID, or --serial");
     parsed.chosen = [&parsed, action, device] {
       Operator speaking = speaker(parsed);
-      return device ? speaking.device_change(action, parsed.target)
-                    : speaking.ca_change(action, parsed.target, parsed.cascade);
+      return speaking.change_all(device ? "devices" : "cas", action, parsed.target, parsed.cascade);
     };
   });
   return *command;
@@ -141,6 +146,7 @@ void add_ca_commands(CLI::App& app, Parsed& parsed) {
   enroll.add_flag("--yes", parsed.options.yes, "do not ask");
   CLI::App& list = client_command(*ca, parsed, "list", "list CAs",
                                   [&parsed](Operator& speaking) { return speaking.ca_list(parsed.ca_filter); });
+  add_quiet(list, parsed);
   list.add_option("--serial", parsed.ca_filter.serial, "only those with this serial");
   list.add_option("--status", parsed.ca_filter.status, "only those in this status")
       ->check(CLI::IsMember({"active", "inactive"}));
@@ -158,6 +164,7 @@ void add_device_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* device = app.add_subcommand("device", "registered devices")->require_subcommand(1);
   CLI::App& list = client_command(*device, parsed, "list", "list devices",
                                   [&parsed](Operator& speaking) { return speaking.device_list(parsed.device_filter); });
+  add_quiet(list, parsed);
   list.add_option("--serial", parsed.device_filter.serial, "only those with this serial");
   list.add_option("--ca", parsed.device_filter.ca, "only those of this CA: id, prefix or serial");
   list.add_option("--status", parsed.device_filter.status, "only those in this status")
@@ -196,8 +203,9 @@ void add_certificate_commands(CLI::App& app, Parsed& parsed) {
                 {{"CHAIN", "PEM: the server's certificate, then its issuers"},
                  {"KEY", "PEM: its private key (PKCS#8, PKCS#1 or SEC1)"}},
                 [&parsed](Operator& speaking) { return speaking.server_cert_add(parsed.first, parsed.second); });
-  client_command(*server, parsed, "list", "list hosted server certificates",
-                 [](Operator& speaking) { return speaking.server_cert_list(); });
+  CLI::App& hosted = client_command(*server, parsed, "list", "list hosted server certificates",
+                                    [](Operator& speaking) { return speaking.server_cert_list(); });
+  add_quiet(hosted, parsed);
   reading_command(*server, parsed, "show", "show one",
                   [&parsed](Operator& speaking) { return speaking.server_cert_show(parsed.reference); });
   plain_command(*server, parsed, "delete", "delete one that no listener uses", {{"ID", "the full id"}},
@@ -257,6 +265,7 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
   CLI::App& sessions = client_command(*session, parsed, "list", "list live sessions", [&parsed](Operator& speaking) {
     return speaking.session_list(parsed.first, parsed.second, parsed.clones);
   });
+  add_quiet(sessions, parsed);
   sessions.add_option("--device", parsed.first, "only those of this device: id, prefix or serial");
   sessions.add_option("--ca", parsed.second, "only those below this CA: id, prefix or serial");
   sessions.add_flag("--clones", parsed.clones, "only those whose certificate is used from two addresses or client ids");
@@ -282,8 +291,9 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       ->check(CLI::IsMember({"viewer", "operator"}));
   create.add_option("--ttl", parsed.token.ttl, "how long it is valid; without it until it is revoked");
   create.add_flag("--yes", parsed.options.yes, "do not ask");
-  client_command(*token, parsed, "list", "list tokens, without themselves",
-                 [](Operator& speaking) { return speaking.token_list(); });
+  CLI::App& tokens = client_command(*token, parsed, "list", "list tokens, without themselves",
+                                    [](Operator& speaking) { return speaking.token_list(); });
+  add_quiet(tokens, parsed);
   plain_command(*token, parsed, "revoke", "end a token", {{"NAME", "the token"}},
                 [&parsed](Operator& speaking) { return speaking.token_revoke(parsed.first); });
   client_command(app, parsed, "audit", "what operators changed, the last first", [&parsed](Operator& speaking) {

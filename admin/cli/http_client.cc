@@ -140,7 +140,11 @@ Answer<ApiAnswer> with_stream(const ApiAddress& address, Speak speak) {
   Plain plain(tcp.release_socket());
   if (!url->tls) return speak(io, plain, address.url);
   asio::ssl::context context(asio::ssl::context::tls_client);
-  context.set_default_verify_paths(failure);
+  if (address.cacert.empty()) {
+    context.set_default_verify_paths(failure);
+  } else if (context.load_verify_file(address.cacert, failure); failure) {
+    return Refusal{Refusal::Kind::Invalid, "--cacert: " + address.cacert + ": " + failure.message()};
+  }
   context.set_verify_mode(asio::ssl::verify_peer);
   Tls stream(std::move(plain), context);
   stream.set_verify_callback(asio::ssl::host_name_verification(url->host), failure);
@@ -150,7 +154,7 @@ Answer<ApiAnswer> with_stream(const ApiAddress& address, Speak speak) {
   io.run();
   if (failure) {
     return unavailable("TLS with " + address.url + " failed: " + failure.message() +
-                       "; is its CA trusted here ($SSL_CERT_FILE)?");
+                       "; is its CA trusted here (--cacert FILE, or $SSL_CERT_FILE)?");
   }
   return speak(io, stream, address.url);
 }

@@ -14,8 +14,9 @@ namespace sallyport {
 
 struct ApiAddress {
   std::string socket;
-  std::string url;    // "https://host:port" or "http://127.0.0.1:port"; empty: the socket
-  std::string token;  // with the url
+  std::string url;       // "https://host:port" or "http://127.0.0.1:port"; empty: the socket
+  std::string token;     // with the url
+  std::string cacert{};  // PEM: who may have signed the server's certificate; empty: whom the system trusts
 };
 
 struct ApiAnswer {

@@ -3,17 +3,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <iostream>
 
 #include "admin/cli/say.h"
+#include "admin/cli/table.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 
 namespace sallyport {
 
 Answer<ApiAddress> Operator::address() const {
-  ApiAddress address{options_.socket, options_.url, ""};
+  ApiAddress address{options_.socket, options_.url, "", options_.cacert};
   if (options_.url.empty()) return address;
   if (!options_.token_file.empty()) {
     const auto text = read_file(options_.token_file, 4096);
@@ -49,18 +52,49 @@ Operator::Reply Operator::send(std::string_view method, const std::string& targe
   return taken_apart(ask(*where, method, target, body, content_type));
 }
 
-Operator::Reply Operator::all_pages(const std::string& target) {
-  Json items = Json::array();
+int Operator::each_page(const std::string& target, const std::function<void(const Json&)>& page) {
   std::string page_token;
   do {
-    std::string page = target + (target.find('?') == std::string::npos ? "?" : "&") + "limit=1000";
-    if (!page_token.empty()) page += "&page_token=" + percent_encoded(page_token);
-    Reply reply = get(page);
-    if (!reply.ok()) return reply;
-    for (Json& item : reply.json["items"]) items.push_back(std::move(item));
+    std::string one = target + (target.find('?') == std::string::npos ? "?" : "&") + "limit=1000";
+    if (!page_token.empty()) one += "&page_token=" + percent_encoded(page_token);
+    const Reply reply = get(one);
+    if (!reply.ok()) return reply.failed;
+    page(reply.json["items"]);
     page_token = reply.json.value("next_page_token", "");
-  } while (!page_token.empty());
-  return {std::move(items), kDone};
+  } while (!page_token.empty() && std::cout);
+  return kDone;
+}
+
+Operator::Reply Operator::all_pages(const std::string& target) {
+  Json items = Json::array();
+  const int failed = each_page(target, [&](const Json& page) {
+    for (const Json& item : page) items.push_back(item);
+  });
+  return {std::move(items), failed};
+}
+
+int Operator::list(const std::string& target, std::vector<std::string> header,
+                   const std::function<std::vector<std::string>(const Json&)>& row, const char* key) {
+  if (options_.quiet) {
+    return each_page(target, [&](const Json& page) {
+      for (const Json& item : page) std::cout << text(item, key) << '\n';
+      std::cout.flush();
+    });
+  }
+  if (options_.json) {
+    const Reply reply = all_pages(target);
+    if (!reply.ok()) return reply.failed;
+    return print_json(reply.json), kDone;
+  }
+  Table table(std::move(header));
+  bool printed = false;
+  const int failed = each_page(target, [&](const Json& page) {
+    for (const Json& item : page) table.add(row(item));
+    table.print_page(std::cout);
+    printed = true;
+  });
+  if (!printed && failed == kDone) table.print_page(std::cout);
+  return failed;
 }
 
 // The object a changing command names. By serial and CA there must be exactly one.
@@ -82,6 +116,36 @@ Operator::Reply Operator::resolve(const std::string& kind, const Target& target)
   }
   const std::string id = text(found.json[0], "id");
   return get("/v1/" + kind + "/" + id);
+}
+
+bool Operator::may_be_final(const std::string& what) {
+  if (options_.yes || ::isatty(STDIN_FILENO) == 1) return true;
+  complain(what + " is final: where nobody can be asked it needs --yes");
+  return false;
+}
+
+int Operator::change_all(const std::string& kind, const std::string& action, const Target& target, bool cascade) {
+  const auto one = [&](const Target& each) {
+    return kind == "devices" ? device_change(action, each) : ca_change(action, each, cascade);
+  };
+  if (target.ids.empty()) return one(target);
+  int worst = kDone;
+  const auto change = [&](const std::string& id) {
+    Target each;
+    each.id = id;
+    worst = std::max(worst, one(each));
+  };
+  for (const std::string& id : target.ids) {
+    if (id != "-") {
+      change(id);
+      continue;
+    }
+    for (std::string line; std::getline(std::cin, line);) {
+      while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())) != 0) line.pop_back();
+      if (!line.empty()) change(line);
+    }
+  }
+  return worst;
 }
 
 bool Operator::agreed(const std::string& what) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,13 +17,15 @@ namespace sallyport {
 
 struct OperatorOptions {
   std::string socket;
-  std::string url, token_file;
-  bool json = false;  // -o json
-  bool yes = false;   // --yes: do not ask
+  std::string url, token_file, cacert;
+  bool json = false;   // -o json
+  bool quiet = false;  // -q: ids alone
+  bool yes = false;    // --yes: do not ask
 };
 
 // How a changing command names its object: the full id, or serial and CA.
 struct Target {
+  std::vector<std::string> ids;  // several: one after the other; "-": as many as standard input has lines
   std::string id;
   std::string serial;
   std::string ca;
@@ -62,6 +65,8 @@ class Operator {
   int ca_register(const CaRegisterOptions& registration);
   int ca_list(const CaListOptions& filter);
   int ca_show(const std::string& reference);
+  // Each of `target`'s objects; goes on where one is refused. The worst exit status.
+  int change_all(const std::string& kind, const std::string& action, const Target& target, bool cascade);
   int ca_change(const std::string& action, const Target& target, bool cascade);
   int device_list(const DeviceListOptions& filter);
   int device_register(const std::vector<std::string>& files);
@@ -110,10 +115,17 @@ class Operator {
              const std::string& content_type = "application/json");
   Reply get(const std::string& target) { return send("GET", target); }
   Reply all_pages(const std::string& target);
+  // Page by page; an exit status. `page` gets a JSON array and prints it.
+  int each_page(const std::string& target, const std::function<void(const Json&)>& page);
+  // What every list does: JSON, ids alone, or a table with a row for each item. `key`: the member that is its id.
+  int list(const std::string& target, std::vector<std::string> header,
+           const std::function<std::vector<std::string>(const Json&)>& row, const char* key = "id");
   Answer<std::string> chain_to_explain(const std::string& named);
   Reply resolve(const std::string& kind, const Target& target);
   // Says what will be hit; asks where a person can answer.
   bool agreed(const std::string& what);
+  // Of what is final: where nobody can answer it must have been said with --yes. Says so, and is false otherwise.
+  bool may_be_final(const std::string& what);
   Reply taken_apart(const Answer<ApiAnswer>& answer);
   int change_server(const std::string& name, const std::string& server, const std::string& action);
   int print_one(const Reply& reply);  // an object, as the output asks for it

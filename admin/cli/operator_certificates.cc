@@ -43,20 +43,14 @@ int Operator::ca_register(const CaRegisterOptions& registration) {
 }
 
 int Operator::ca_list(const CaListOptions& filter) {
-  std::string target = "/v1/cas?serial=" + percent_encoded(filter.serial) + "&status=" + percent_encoded(filter.status);
-  const Reply reply = all_pages(target);
-  if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  Table table({"ID", "STATUS", "CN", "KEY", "SERIAL", "NOT AFTER", "DEVICES"});
-  for (const Json& ca : reply.json) {
-    const Json& devices = ca["devices"];
-    const std::uint64_t all = devices["active"].get<std::uint64_t>() + devices["inactive"].get<std::uint64_t>() +
-                              devices["pending"].get<std::uint64_t>() + devices["revoked"].get<std::uint64_t>();
-    table.add({text(ca, "id"), text(ca, "status"), text(ca, "cn"), text(ca, "key_type"), text(ca, "serial"),
-               text(ca, "not_after"), std::to_string(all)});
-  }
-  table.print(std::cout);
-  return kDone;
+  return list("/v1/cas?serial=" + percent_encoded(filter.serial) + "&status=" + percent_encoded(filter.status),
+              {"ID", "STATUS", "CN", "KEY", "SERIAL", "NOT AFTER", "DEVICES"}, [](const Json& ca) {
+                std::uint64_t all = 0;
+                for (const auto& [status, count] : ca["devices"].items()) all += count.get<std::uint64_t>();
+                return std::vector<std::string>{text(ca, "id"),       text(ca, "status"), text(ca, "cn"),
+                                                text(ca, "key_type"), text(ca, "serial"), text(ca, "not_after"),
+                                                std::to_string(all)};
+              });
 }
 
 int Operator::ca_show(const std::string& reference) {
@@ -67,6 +61,7 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   const Reply found = resolve("cas", target);
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
+  if (cascade && !may_be_final("deleting CA " + short_id(id) + "… with its devices")) return kUsage;
   const Json& devices = found.json["devices"];
   const auto count = [&](const char* status) { return with_thousands(devices[status].get<std::uint64_t>()); };
   const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) +
@@ -107,17 +102,18 @@ int Operator::device_list(const DeviceListOptions& filter) {
     if (within == 0) return complain("--expires-within takes a duration such as 12h or 30d"), kUsage;
     target += "&expires_before=" + percent_encoded(utc(std::time(nullptr) + within));
   }
-  const Reply reply = all_pages(target);
-  if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  Table table({"ID", "STATUS", "EFFECTIVE", "CN", "KEY", "SERIAL", "NOT AFTER", "LAST SEEN", "SESSIONS"});
-  for (const Json& device : reply.json) {
-    table.add({text(device, "id"), text(device, "status"), text(device, "effective_status"), text(device, "cn"),
-               text(device, "key_type"), text(device, "serial"), text(device, "not_after"),
-               text(device, "last_seen").substr(0, 10), text(device, "sessions")});
-  }
-  table.print(std::cout);
-  return kDone;
+  return list(target, {"ID", "STATUS", "EFFECTIVE", "CN", "KEY", "SERIAL", "NOT AFTER", "LAST SEEN", "SESSIONS"},
+              [](const Json& device) {
+                return std::vector<std::string>{text(device, "id"),
+                                                text(device, "status"),
+                                                text(device, "effective_status"),
+                                                text(device, "cn"),
+                                                text(device, "key_type"),
+                                                text(device, "serial"),
+                                                text(device, "not_after"),
+                                                text(device, "last_seen").substr(0, 10),
+                                                text(device, "sessions")};
+              });
 }
 
 int Operator::device_show(const std::string& reference) {
@@ -131,6 +127,7 @@ int Operator::device_change(const std::string& action, const Target& target) {
   const std::string name = " device " + short_id(id) + "… (" + text(found.json, "cn") + ")";
   const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) + " live sessions";
   if (action == "deactivate" && !agreed("deactivating" + name + cuts)) return kFailed;
+  if (action == "revoke" && !may_be_final("revoking" + name)) return kUsage;
   if (action == "revoke" && !agreed("revoking" + name + cuts + " and is final")) return kFailed;
   if (action == "delete" && !agreed("deleting" + name + cuts + "; its next valid connection registers it anew")) {
     return kFailed;

@@ -38,16 +38,10 @@ int Operator::server_cert_add(const std::string& chain, const std::string& key) 
 }
 
 int Operator::server_cert_list() {
-  const Reply reply = all_pages("/v1/server-certificates");
-  if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  Table table({"ID", "NAMES", "KEY", "NOT AFTER", "USED BY"});
-  for (const Json& each : reply.json) {
-    table.add({text(each, "id"), joined(each["names"], false), text(each, "key_type"), text(each, "not_after"),
-               joined(each["used_by"], false)});
-  }
-  table.print(std::cout);
-  return kDone;
+  return list("/v1/server-certificates", {"ID", "NAMES", "KEY", "NOT AFTER", "USED BY"}, [](const Json& each) {
+    return std::vector<std::string>{text(each, "id"), joined(each["names"], false), text(each, "key_type"),
+                                    text(each, "not_after"), joined(each["used_by"], false)};
+  });
 }
 
 int Operator::server_cert_show(const std::string& reference) {
@@ -136,19 +130,17 @@ int Operator::ticket_keys_rotate() {
 }
 
 int Operator::session_list(const std::string& device, const std::string& ca, bool clones) {
-  const Reply reply = all_pages("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) +
-                                (clones ? "&clones=true" : ""));
-  if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  Table table(
-      {"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "SERVER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"});
-  for (const Json& each : reply.json) {
-    table.add({text(each, "id"), short_id(text(each, "device_id")), text(each, "cn"), text(each, "client_id"),
-               text(each, "listener"), text(each, "server"), text(each, "peer"), text(each, "via"),
-               text(each, "tls_version"), text(each, "mqtt_version"), text(each, "state"), text(each, "since")});
-  }
-  table.print(std::cout);
-  return kDone;
+  return list(
+      "/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) + (clones ? "&clones=true" : ""),
+      {"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "SERVER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"},
+      [](const Json& each) {
+        return std::vector<std::string>{text(each, "id"),          short_id(text(each, "device_id")),
+                                        text(each, "cn"),          text(each, "client_id"),
+                                        text(each, "listener"),    text(each, "server"),
+                                        text(each, "peer"),        text(each, "via"),
+                                        text(each, "tls_version"), text(each, "mqtt_version"),
+                                        text(each, "state"),       text(each, "since")};
+      });
 }
 
 int Operator::session_cut(const std::string& id) {
@@ -198,15 +190,13 @@ int Operator::token_create(const TokenOptions& token) {
 }
 
 int Operator::token_list() {
-  const Reply reply = all_pages("/v1/tokens");
-  if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  Table table({"NAME", "ROLE", "CREATED", "EXPIRES"});
-  for (const Json& each : reply.json) {
-    table.add({text(each, "name"), text(each, "role"), text(each, "created_at"), text(each, "expires_at")});
-  }
-  table.print(std::cout);
-  return kDone;
+  return list(
+      "/v1/tokens", {"NAME", "ROLE", "CREATED", "EXPIRES"},
+      [](const Json& each) {
+        return std::vector<std::string>{text(each, "name"), text(each, "role"), text(each, "created_at"),
+                                        text(each, "expires_at")};
+      },
+      "name");
 }
 
 int Operator::token_revoke(const std::string& name) {

@@ -29,21 +29,29 @@ void Table::add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-void Table::print(std::ostream& out) const {
-  std::vector<std::size_t> widths(rows_.front().size());
-  for (const auto& row : rows_) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+void Table::print(std::ostream& out) {
+  print_page(out);
+}
+
+void Table::print_page(std::ostream& out) {
+  if (widths_.empty()) {
+    widths_.resize(rows_.front().size());
+    for (const auto& row : rows_) {
+      for (std::size_t i = 0; i < row.size(); ++i) widths_[i] = std::max(widths_[i], width(row[i]));
+    }
   }
   for (const auto& row : rows_) {
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (i + 1 == row.size()) {
         out << row[i];
       } else {
-        pad(out, row[i], widths[i] + 2);
+        pad(out, row[i], widths_[i] + 2);
       }
     }
     out << '\n';
   }
+  out.flush();
+  rows_.clear();
 }
 
 void print_pairs(std::ostream& out, const std::vector<std::pair<std::string, std::string>>& pairs) {

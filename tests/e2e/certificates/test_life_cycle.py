@@ -74,7 +74,7 @@ def test_a_ca_is_found_and_shown_alike_by_command_and_api(server, ca):
     for identity in identities:
         known(server, identity)
     server.cli("device", "deactivate", identities[1].id)
-    server.cli("device", "revoke", identities[2].id)
+    server.cli("device", "revoke", identities[2].id, "--yes")
     counts = {"active": 2, "inactive": 1, "pending": 0, "revoked": 1}
     for reference in (ca.id, ca.id[:8], ca.id[:20].upper(), ca.identity.serial, spelled(ca.identity.serial)):
         shown = server.json("ca", "show", reference)
@@ -193,7 +193,7 @@ def test_cascade_takes_everything_but_the_revoked(server, ca, through):
     for identity in (idle, inactive, revoked):
         known(server, identity)
     server.cli("device", "deactivate", inactive.id)
-    server.cli("device", "revoke", revoked.id)
+    server.cli("device", "revoke", revoked.id, "--yes")
     with admitted(server.port, online) as device:
         server.registered(online)
         if through == "command":
@@ -345,7 +345,7 @@ def test_revoking_is_terminal(server, ca):
     identity = ca.issue("for ever")
     with admitted(server.port, identity) as device:
         server.registered(identity)
-        done = server.cli("device", "revoke", identity.id)
+        done = server.cli("device", "revoke", identity.id, "--yes")
         assert done.stdout.split() == [identity.id, "revoked"] and "final" in done.stderr
         assert device.end(2) == "close_notify"
     for action in ("activate", "deactivate"):
@@ -366,7 +366,7 @@ def test_a_revoked_device_can_be_forgotten_after_its_end(server, ca):
     """Once notAfter has passed the record may go: its dates refuse it now."""
     identity = ca.issue("short", not_after=now() + days(4 / 86400))
     known(server, identity)
-    server.cli("device", "revoke", identity.id)
+    server.cli("device", "revoke", identity.id, "--yes")
     assert api(server, "DELETE", "/v1/devices/" + identity.id)[0] == 409
     until("its certificate has ended and it is deleted",
           lambda: api(server, "DELETE", "/v1/devices/" + identity.id)[0] == 200, 10, 0.3)

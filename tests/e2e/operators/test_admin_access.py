@@ -256,6 +256,13 @@ def test_https(open_admin, site, shop, tmp_path):
     before = len(opened.server.json("audit"))
     untrusted = opened.cli("ca", "code", status=1, url=url, SALLYPORT_TOKEN=token)
     assert "$SSL_CERT_FILE" in untrusted.stderr
+    named = opened.cli("ca", "code", "--cacert", shop.identity.chain_file, url=url, SALLYPORT_TOKEN=token)
+    assert named.stdout.strip()
+    assert "TLS" in opened.cli("ca", "code", "--cacert", Authority(tmp_path, "Not theirs").identity.chain_file, status=1,
+                               url=url, SALLYPORT_TOKEN=token).stderr
+    assert "--cacert" in opened.cli("ca", "code", "--cacert", "/nonexistent", status=1, url=url,
+                                    SALLYPORT_TOKEN=token).stderr
+    before = len(opened.server.json("audit"))
     elsewhere = {**trusted, "SSL_CERT_FILE": Authority(tmp_path, "Another CA").identity.chain_file}
     assert "TLS" in opened.cli("ca", "code", status=1, url=url, **elsewhere).stderr
     assert "TLS" in opened.cli("ca", "code", status=1, url=f"https://127.0.0.1:{opened.port}", **trusted).stderr
