@@ -13,6 +13,9 @@
 
 namespace sallyport {
 
+struct Candidate;
+struct Wanted;
+
 struct OperatorOptions {
   std::string socket;
   std::string url, token_file;
@@ -92,6 +95,7 @@ class Operator {
   int audit(const std::string& last);
   int backup(const std::string& dir);
   int status();
+  std::vector<Candidate> names_there(const Wanted& wanted) const;  // for completion; says nothing of what fails
   int drain();
   int ticket_keys_rotate();
 
