@@ -34,7 +34,7 @@ set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
 
 # What a Debian package has and `cmake --install` alone leaves out: the configuration, the licence, the changelog.
 set(debian ${CMAKE_CURRENT_SOURCE_DIR}/debian)
-if(NOT CMAKE_CROSSCOMPILING)
+if(sallyport_runs_here)
   install(FILES ${made}/sallyport.toml DESTINATION /etc/sallyport PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ
     COMPONENT debian EXCLUDE_FROM_ALL)
   string(TIMESTAMP SALLYPORT_PACKAGED "%a, %d %b %Y %H:%M:%S +0000" UTC)
