@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "admin/cli/about.h"
+#include "admin/cli/completion.h"
 #include "admin/cli/offline.h"
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
@@ -16,7 +17,6 @@ namespace sallyport {
 namespace {
 
 constexpr const char* kDefaultConfig = "/etc/sallyport/sallyport.toml";
-constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
 
 // The one command that was chosen; CLI11's callbacks set it, so that nothing runs before all is parsed.
 using Chosen = std::function<int()>;
@@ -359,6 +359,11 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
       return parsed.default_config ? print_default_config() : print_config_reference(parsed.output == "json");
     };
   });
+  CLI::App* completion = app.add_subcommand("completion", "print the script by which a shell completes this command");
+  completion->add_option("SHELL", parsed.first, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completion->callback([&parsed] { parsed.chosen = [&parsed] { return print_completion_script(parsed.first); }; });
   app.add_subcommand("version", "version, commit, build date, and the libraries it runs with")->callback([&parsed] {
     parsed.chosen = [&] { return print_version(parsed.output == "json"); };
   });
@@ -466,6 +471,10 @@ std::vector<CommandText> command_texts() {
 }
 
 int run_command_line(int argc, char** argv, const ServerCommands& server) {
+  // Asked by the scripts of `completion`. Not a command: what stands behind it is half a line.
+  if (argc >= 2 && std::string_view(argv[1]) == kCompleteWord) {
+    return print_candidates(command_texts(), std::vector<std::string>(argv + 2, argv + argc));
+  }
   Parsed parsed;
   CLI::App app("", "sallyport");
   define(app, parsed, server);

@@ -9,6 +9,8 @@
 
 namespace sallyport {
 
+inline constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
+
 // What stands above the command line: main() passes it down.
 struct ServerCommands {
   int (*serve)(const std::string& config_path, bool accept_loss, bool take_over);

@@ -15,6 +15,9 @@
 
 namespace sallyport {
 
+struct Candidate;
+struct Wanted;
+
 struct OperatorOptions {
   std::string socket;
   std::string url, token_file, cacert;
@@ -98,6 +101,7 @@ class Operator {
   int audit(const std::string& last);
   int backup(const std::string& dir);
   int status();
+  std::vector<Candidate> names_there(const Wanted& wanted) const;  // for completion; says nothing of what fails
   int drain();
   // What was found on this machine, and what the server says of itself. 1 where there is a problem.
   int doctor(std::vector<Finding> found);

@@ -1,4 +1,5 @@
 // admin_docs DIR writes the generated pages of the reference; admin_docs --check DIR compares them with those there.
+// admin_docs --man DIR writes the man pages.
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -7,8 +8,8 @@
 
 namespace {
 
-int write(const std::string& dir) {
-  for (const sallyport::DocPage& page : sallyport::generated_pages()) {
+int write(const std::string& dir, const std::vector<sallyport::DocPage>& pages) {
+  for (const sallyport::DocPage& page : pages) {
     std::ofstream file(dir + "/" + page.file);
     file << page.text;
     if (!file.flush()) return std::cerr << "admin_docs: " << dir << "/" << page.file << " cannot be written\n", 1;
@@ -34,7 +35,8 @@ int check(const std::string& dir) {
 int main(int argc, char** argv) {
   const std::string first = argc > 1 ? argv[1] : "";
   if (argc == 3 && first == "--check") return check(argv[2]);
-  if (argc == 2 && first.substr(0, 1) != "-") return write(first);
-  std::cerr << "usage: admin_docs [--check] DIR\n";
+  if (argc == 3 && first == "--man") return write(argv[2], sallyport::man_pages());
+  if (argc == 2 && first.substr(0, 1) != "-") return write(first, sallyport::generated_pages());
+  std::cerr << "usage: admin_docs [--check | --man] DIR\n";
   return 2;
 }

@@ -96,14 +96,6 @@ DocPage configuration() {
   return {"configuration.md", text};
 }
 
-std::string value_of(const CommandText::Option& option) {
-  const std::size_t list = option.value.find('{');
-  if (list == std::string::npos) return option.value;
-  std::string words = option.value.substr(list + 1, option.value.find('}') - list - 1);
-  std::replace(words.begin(), words.end(), ',', '|');
-  return words;
-}
-
 std::string options_table(const CommandText& command) {
   if (command.options.empty()) return "";
   std::string text = "\n" + header({"option", "value", "default", "meaning"});
@@ -127,17 +119,10 @@ DocPage commands() {
       "A command that takes something away says what it will hit, and asks on a terminal unless `--yes` is given.\n"
       "Where an ID only names what is to be shown, a serial or a prefix of at least 8 hex digits does as well.\n");
   for (const CommandText& command : command_texts()) {
-    std::string usage = "sallyport" + (command.name.empty() ? "" : " " + command.name);
-    for (const CommandText::Option& option : command.options) {
-      if (option.positional) {
-        const std::string shown = option.name + (option.many ? "..." : "");
-        usage += option.required ? " " + shown : " [" + shown + "]";
-      }
-    }
     if (command.name.empty()) {
       text += "\n## For every command\n\nBefore or after its name.\n";
     } else {
-      text += "\n## " + code(usage) + "\n\n" + command.help + "\n";
+      text += "\n## " + code(usage_of(command)) + "\n\n" + command.help + "\n";
     }
     text += options_table(command);
   }
@@ -251,6 +236,24 @@ DocPage reasons() {
 }
 
 }  // namespace
+
+std::string value_of(const CommandText::Option& option) {
+  const std::size_t list = option.value.find('{');
+  if (list == std::string::npos) return option.value;
+  std::string words = option.value.substr(list + 1, option.value.find('}') - list - 1);
+  std::replace(words.begin(), words.end(), ',', '|');
+  return words;
+}
+
+std::string usage_of(const CommandText& command) {
+  std::string usage = "sallyport" + (command.name.empty() ? "" : " " + command.name);
+  for (const CommandText::Option& option : command.options) {
+    if (!option.positional) continue;
+    const std::string shown = option.name + (option.many ? "..." : "");
+    usage += option.required ? " " + shown : " [" + shown + "]";
+  }
+  return usage;
+}
 
 std::vector<DocPage> generated_pages() {
   return {configuration(), commands(), api(), metrics(), reasons()};

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "admin/cli/command_line.h"
+
 namespace sallyport {
 
 struct DocPage {
@@ -13,5 +15,9 @@ struct DocPage {
 };
 
 std::vector<DocPage> generated_pages();
+std::vector<DocPage> man_pages();  // sallyport(8) and sallyport.toml(5), in roff
+
+std::string usage_of(const CommandText& command);         // "sallyport device register CERT.crt..."
+std::string value_of(const CommandText::Option& option);  // "TEXT", "table|json"
 
 }  // namespace sallyport

@@ -1,5 +1,7 @@
-"""The sandboxes that are shipped let Sallyport do all it does: the system calls of the systemd unit."""
+"""The sandboxes that are shipped let Sallyport do all it does: the system calls of the systemd unit, and those of the
+seccomp profile for containers."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -34,3 +36,11 @@ def test_under_the_units_filter(serve_once, broker, site, root):
     names = allows_calls.of_unit(DEPLOY / "systemd/sallyport.service")
     assert {"io_uring_setup", "bind"} <= names and not {"mount", "ptrace", "bpf", "reboot", "kexec_load"} & names
     does_all(serve_once, broker, site, root, names, "under systemd")
+
+
+def test_under_the_seccomp_profile(serve_once, broker, site, root):
+    """clone3 counts as allowed here: it answers ENOSYS, and this filter knows EPERM alone."""
+    profile = json.loads((DEPLOY / "seccomp/sallyport.json").read_text())
+    names = {name for rule in profile["syscalls"] for name in rule["names"]}
+    assert not {"mount", "ptrace", "bpf", "unshare", "setns", "keyctl", "perf_event_open"} & names
+    does_all(serve_once, broker, site, root, names, "under seccomp")
