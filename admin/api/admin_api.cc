@@ -31,7 +31,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
   constexpr Role V = Role::Viewer;
   constexpr Role O = Role::Operator;
   static const std::vector<Route> all = {
-      {"GET", "/v1/openapi.json", V, &A::describe, "This description", {}, "", "application/json"},
+      {"GET", "/v1/openapi.json", Role::Anyone, &A::describe, "This description", {}, "", "application/json"},
       {"POST",
        "/v1/registration-codes",
        O,
@@ -317,7 +317,8 @@ std::optional<HttpResponse> unknown_parameter(const AdminApi::Route& route, std:
 
 std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::string_view query,
                                                   const Caller* caller) const {
-  // Strangers learn nothing, not even which paths there are.
+  if (match.route != nullptr && match.route->role == Role::Anyone) return unknown_parameter(*match.route, query);
+  // Strangers learn nothing, not even which paths there are: that is in the description, the same for everybody.
   if (caller == nullptr) {
     return problem(401, "unauthorized",
                    "show a token: Authorization: Bearer TOKEN (made with `sallyport token create` on the server)");
@@ -338,8 +339,8 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
   const auto caller = parts_.access.caller(head);
   const Match found = match(head.method, head.path);
   plan.refused = refusal_for(found, head.query, caller ? &*caller : nullptr);
-  if (!caller) parts_.outcomes.auth_failed();
   if (plan.refused) {
+    if (!caller) parts_.outcomes.auth_failed();
     const std::lock_guard lock(log_mutex_);
     log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
                                 {"path", head.path.substr(0, kLoggedBytes)},
@@ -365,7 +366,8 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
   const auto caller = parts_.access.caller(request);
   Match found = match(request.method, request.path);
   if (auto refusal = refusal_for(found, request.query, caller ? &*caller : nullptr)) return std::move(*refusal);
-  const Call call{request, *caller, std::move(found.args)};
+  static const Caller kNobody{};
+  const Call call{request, caller ? *caller : kNobody, std::move(found.args)};
   HttpResponse response = (this->*found.route->handler)(call);
   if (request.method != "GET") {
     const std::lock_guard lock(log_mutex_);
@@ -376,6 +378,15 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
                         {"from", caller->actor.from}});
   }
   return response;
+}
+
+std::string_view AdminApi::name_of(Role role) {
+  switch (role) {
+    case Role::Anyone: return "anyone";
+    case Role::Viewer: return "viewer";
+    case Role::Operator: return "operator";
+  }
+  return "";
 }
 
 HttpResponse AdminApi::describe(const Call&) {

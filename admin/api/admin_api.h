@@ -60,7 +60,8 @@ class AdminApi final : public HttpHandler {
   HttpPlan plan(const HttpRequest& head) override;
   HttpResponse handle(const HttpRequest& request) override;
 
-  enum class Role : std::uint8_t { Viewer, Operator };
+  enum class Role : std::uint8_t { Anyone, Viewer, Operator };
+  static std::string_view name_of(Role role);  // "anyone" | "viewer" | "operator"
   struct Route {
     std::string_view method, path;
     Role role;

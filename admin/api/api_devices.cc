@@ -116,7 +116,22 @@ HttpResponse AdminApi::device_answer(const Answer<DeviceRecord>& answer, unsigne
 }
 
 HttpResponse AdminApi::show_device(const Call& call) {
-  return device_answer(find_device(parts_.registrar, call.args[0]));
+  const auto device = find_device(parts_.registrar, call.args[0]);
+  if (!device) return refused(device.error());
+  Json json = to_json(*device, parts_.plane.sessions_of_device(device->id));
+  json["last_refusal"] = nullptr;
+  const std::string id = to_hex(device->id);
+  for (const Rejection& seen : parts_.plane.rejections()) {  // the last one first
+    if (seen.fingerprint != id) continue;
+    json["last_refusal"] = {{"reason", std::string(to_string(seen.reason))},
+                            {"at", utc(seen.last)},
+                            {"listener", seen.listener},
+                            {"peer", seen.peer},
+                            {"what", std::string(seen.what)},
+                            {"claimed", seen.claimed}};
+    break;
+  }
+  return ok(json);
 }
 
 HttpResponse AdminApi::device_certificate(const Call& call) {

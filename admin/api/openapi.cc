@@ -100,6 +100,7 @@ Json schemas() {
                           {"registered_at", "string"},
                           {"registered_by", "string"},
                           {"last_seen", "string?"},
+                          {"last_refusal", "object?"},
                           {"sessions", "integer"}});
   all["ImportOutcome"] = schema({{"registered", "integer"},
                                  {"already", "integer"},
@@ -264,7 +265,7 @@ Json operation(const AdminApi::Route& route) {
   Json made = {
       {"operationId", operation_id(route)},
       {"summary", std::string(route.summary)},
-      {"x-role", route.role == AdminApi::Role::Operator ? "operator" : "viewer"},
+      {"x-role", std::string(AdminApi::name_of(route.role))},
       {"parameters", std::move(parameters)},
       {"responses",
        {{std::to_string(route.status), {{"description", "done"}, {"content", content(route.answer)}}},

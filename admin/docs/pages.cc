@@ -161,8 +161,8 @@ DocPage api() {
     std::string status = std::to_string(route.status);
     if (route.also != 0) status += " or " + std::to_string(route.also);
     text += row({code(std::string(route.method) + " " + std::string(route.path)),
-                 route.role == AdminApi::Role::Operator ? "operator" : "viewer", std::string(route.summary),
-                 joined(route.query), code(route.body), status + " " + code(route.answer)});
+                 std::string(AdminApi::name_of(route.role)), std::string(route.summary), joined(route.query),
+                 code(route.body), status + " " + code(route.answer)});
   }
   text +=
       "\nBeside them `/livez`, `/readyz` and `/metrics`, on the admin socket and on `metrics.address`.\n\n## Objects\n";
