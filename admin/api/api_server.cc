@@ -156,6 +156,23 @@ HttpResponse AdminApi::drain(const Call& call) {
   return ok({{"draining", true}, {"sessions", sessions}}, 202);
 }
 
+namespace {
+
+void add_figures(const ListenerCounters& from, std::uint64_t& sessions, std::uint64_t& handshakes,
+                 std::uint64_t& rejections) {
+  sessions += from.sessions_open.get();
+  for (const Cell& reason : from.rejections) rejections += reason.get();
+  for (const auto& version : from.handshakes) {
+    for (const auto& kind : version) {
+      for (const auto& by : kind) {
+        for (const Cell& group : by) handshakes += group.get();
+      }
+    }
+  }
+}
+
+}  // namespace
+
 HttpResponse AdminApi::status(const Call&) {
   const RegistrarStats stats = parts_.registrar.stats();
   Json shards = Json::array();
@@ -168,10 +185,19 @@ HttpResponse AdminApi::status(const Call&) {
   }
   // Since the start, over all listeners: which limits bite, and what came in vain.
   std::array<std::uint64_t, kReasonCount> reasons{};
-  std::uint64_t clones = 0, silent = 0;
+  std::uint64_t clones = 0, silent = 0, to_broker = 0, to_client = 0;
+  struct OfListener {
+    std::uint64_t sessions = 0, handshakes = 0, rejections = 0;
+  };
+  std::vector<OfListener> by_listener(parts_.config.listeners.size());
   std::array<std::uint64_t, kTlsMakerNames.size()> tls_by{};
   for (const ShardCounters* shard : parts_.plane.counters()) {
     for (std::size_t by = 0; by < tls_by.size(); ++by) tls_by[by] += shard->tls_by[by].get();
+    to_broker += shard->bytes_to_broker.get();
+    to_client += shard->bytes_to_client.get();
+    for (std::size_t i = 0; i < shard->listeners.size() && i < by_listener.size(); ++i) {
+      add_figures(shard->listeners[i], by_listener[i].sessions, by_listener[i].handshakes, by_listener[i].rejections);
+    }
     for (const ListenerCounters& listener : shard->listeners) {
       for (std::size_t reason = 1; reason < kReasonCount; ++reason)
         reasons[reason] += listener.rejections[reason].get();
@@ -182,6 +208,13 @@ HttpResponse AdminApi::status(const Call&) {
   Json rejected = Json::object();
   for (std::size_t reason = 1; reason < kReasonCount; ++reason) {
     if (reasons[reason] > 0) rejected[std::string(kReasons[reason].name)] = reasons[reason];
+  }
+  Json listeners = Json::array();
+  for (std::size_t i = 0; i < by_listener.size(); ++i) {
+    listeners.push_back({{"name", parts_.config.listeners[i].name},
+                         {"sessions", by_listener[i].sessions},
+                         {"handshakes", by_listener[i].handshakes},
+                         {"rejections", by_listener[i].rejections}});
   }
   const Outcomes::Reload reload = parts_.outcomes.reload();
   const std::int64_t now = std::time(nullptr);
@@ -208,6 +241,8 @@ HttpResponse AdminApi::status(const Call&) {
        {"rejections", std::move(rejected)},
        {"clones", clones},
        {"connections_silent", silent},
+       {"bytes", {{"to_broker", to_broker}, {"to_client", to_client}}},
+       {"listeners", std::move(listeners)},
        {"shards", std::move(shards)},
        {"devices", to_json(stats.devices)},
        {"devices_expiring_within_30d", parts_.registrar.devices_expiring(now, now + 30LL * 86400)},

@@ -148,6 +148,8 @@ Json schemas() {
                           {"rejections", "object"},
                           {"clones", "integer"},
                           {"connections_silent", "integer"},
+                          {"bytes", "object"},
+                          {"listeners", "array"},
                           {"shards", "array"},
                           {"devices", "object"},
                           {"devices_expiring_within_30d", "integer"},

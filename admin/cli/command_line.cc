@@ -11,6 +11,7 @@
 #include "admin/cli/offline.h"
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
+#include "admin/cli/words.h"
 
 namespace sallyport {
 
@@ -40,6 +41,7 @@ struct Parsed {
   ExplainOptions explain;
   RejectionOptions rejections;
   TokenOptions token;
+  TopOptions top;
   std::string last;
   std::string state_dir;
   bool accept_loss = false, take_over = false;
@@ -331,6 +333,12 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   client_command(app, parsed, "drain", "end in an orderly manner: as SIGTERM", [](Operator& speaking) {
     return speaking.drain();
   }).add_flag("--yes", parsed.options.yes, "do not ask");
+  CLI::App& top = client_command(app, parsed, "top", "a live screen: sessions, handshakes, refusals, brokers, shards",
+                                 [&parsed](Operator& speaking) { return speaking.top(parsed.top); });
+  top.add_option("--every", parsed.top.every, "seconds between two looks")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  top.add_option("--times", parsed.top.times, "how often; 0: until it is ended")->capture_default_str();
   client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
                  [](Operator& speaking) { return speaking.status(); });
 }
@@ -367,55 +375,6 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   app.add_subcommand("version", "version, commit, build date, and the libraries it runs with")->callback([&parsed] {
     parsed.chosen = [&] { return print_version(parsed.output == "json"); };
   });
-}
-
-// CLI11 says of `ca bogus` that a command is required; a person wants to hear which word it does not know.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  const CLI::App* at = &app;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word.empty() || word.front() == '-') return {};
-    const auto below = at->get_subcommands([](const CLI::App*) { return true; });
-    const auto next =
-        std::find_if(below.begin(), below.end(), [&](const CLI::App* app) { return app->get_name() == word; });
-    if (next != below.end()) {
-      at = *next;
-      continue;
-    }
-    if (at->get_require_subcommand_min() == 0) return {};
-    return at == &app ? "there is no command '" + word + "'" : "'" + at->get_name() + "' has no command '" + word + "'";
-  }
-  return {};
-}
-
-// A negative serial number begins like an option: -5AFEFDFD. No option of ours is made of hex digits.
-bool is_negative_serial(std::string_view word) {
-  return word.size() > 1 && word.front() == '-' && parse_serial(word).has_value();
-}
-
-// The words for CLI11, the last first. A negative serial number behind an option belongs to it, any other one is a
-// plain argument: those stand behind "--".
-std::vector<std::string> words_of(int argc, char** argv) {
-  std::vector<std::string> words, plain;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "--") {
-      plain.insert(plain.end(), argv + i + 1, argv + argc);
-      break;
-    }
-    const bool negative = is_negative_serial(word);
-    const bool behind_an_option =
-        !words.empty() && (words.back() == "--serial" || words.back() == "--ca" || words.back() == "--device");
-    if (negative && behind_an_option) {
-      words.back() += "=" + word;
-    } else {
-      (negative ? plain : words).push_back(word);
-    }
-  }
-  if (!plain.empty()) words.emplace_back("--");
-  words.insert(words.end(), plain.begin(), plain.end());
-  std::reverse(words.begin(), words.end());
-  return words;
 }
 
 // Every command. `parsed` and `server` outlive `app`.

@@ -56,6 +56,11 @@ struct RejectionOptions {
   std::string serial, peer, reason, listener, last;
 };
 
+struct TopOptions {
+  unsigned every = 2;  // seconds
+  unsigned times = 0;  // 0: until it is ended
+};
+
 struct TokenOptions {
   std::string name, role, ttl;
 };
@@ -105,6 +110,7 @@ class Operator {
   int drain();
   // What was found on this machine, and what the server says of itself. 1 where there is a problem.
   int doctor(std::vector<Finding> found);
+  int top(const TopOptions& options);
   int reload();
   int log_level(const std::string& level);
   int ticket_keys_rotate();

@@ -1,6 +1,7 @@
 """`sallyport doctor`, `reload` and `log level`; how metrics are asked for."""
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness.authority import days, now
-from harness.device import admitted
+from harness.device import admitted, refusal
 from harness.server import BINARY, listener
 from harness.wait import until
 
@@ -115,3 +116,20 @@ def test_metrics_for_who_asks(serve_once, broker, site):
     with pytest.raises(urllib.error.HTTPError) as refused:
         asked(server, Host="evil.example")
     assert refused.value.code == 421
+
+
+def test_top_shows_rates(serve_once, broker, site, root):
+    """Between two looks a device comes, a stranger is refused, and bytes pass."""
+    server = serve_once([listener(site)], broker)
+    root.register(server)
+    watching = subprocess.Popen([BINARY, "top", "--every", "4", "--times", "1", "--socket", server.socket],
+                                stdout=subprocess.PIPE, text=True)
+    with admitted(server.port, root.issue("at the top")) as device:
+        for _ in range(40):
+            device.ping()
+        refusal(server.port)
+        shown = watching.communicate(timeout=60)[0]
+    assert watching.returncode == 0
+    assert "1 sessions" in shown and "refused" in shown, shown
+    assert re.search(r"^mqtts +1 +\d+\.\d +\d+\.\d$", shown, re.M), shown
+    assert re.search(rf"^broker +{re.escape(broker.address)} +up +1$", shown, re.M), shown
