@@ -119,7 +119,7 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
-constexpr std::string_view kServing = "serving";
+constexpr std::string_view kServing = "serving", kDraining = "draining";  // to systemd
 
 enum class Ending : std::uint8_t { Asked, TakenOver };
 
@@ -176,15 +176,17 @@ void drain(Signals& signals, DataPlane& plane, const Config& config, TakeoverOff
 }
 
 // The registry is closed by now, and everything but new and open connections is the new process's. True: it serves.
-bool hand_over(Signals& signals, DataPlane& plane, TakeoverOffer& offer, Logger& log) {
+bool hand_over(Signals& signals, DataPlane& plane, TakeoverOffer& offer, const Systemd& systemd, Logger& log) {
   if (const auto given = offer.hand_over(plane.listening()); !given) {
     log.error("takeover-failed", {{"why", given.error().what}});
     return false;
   }
+  ShardWatch watch(log);
   constexpr auto kEvery = 30s;
   auto told_at = std::chrono::steady_clock::now();
   for (;;) {
     if (ends(signals.wait(50ms))) return true;
+    if (watch.all_turn(plane.shard_info(), std::chrono::steady_clock::now())) systemd.feed_watchdog();
     // No limit: it may have millions of devices to warm, and until it serves nobody else does.
     if (const auto now = std::chrono::steady_clock::now(); now - told_at >= kEvery) {
       told_at = now;
@@ -384,6 +386,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   if (predecessor) predecessor->say_serving();
   const Systemd systemd = Systemd::from_environment();
   systemd.ready(kServing);
+  const auto time_to_drain = [&config] { return config.drain_delay + config.drain + 30s; };  // and for the registry
   Signals wanted(signals);
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
@@ -398,15 +401,15 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     if (registrar.stalled()) return kFailed;
     settle_registry(config, plane, registrar, **store, main_log);
     store->reset();
-    const bool served = hand_over(wanted, plane, offer, main_log);
-    if (served) systemd.main_is(offer.successor_pid());
+    const bool served = hand_over(wanted, plane, offer, systemd, main_log);
+    served ? systemd.main_is(offer.successor_pid()) : systemd.stopping(kDraining, time_to_drain());
     drain(wanted, plane, config, offer, main_log);
     main_log.info("stopped");
     return served ? kDone : kFailed;
   }
   offer.close();
   probes.set(Probes::Phase::Draining);
-  systemd.stopping("draining", config.drain_delay + config.drain + 30s);  // and 30 s to write the registry
+  systemd.stopping(kDraining, time_to_drain());
   drain(wanted, plane, config, offer, main_log);
   admin_server.stop();
   network_server.stop();

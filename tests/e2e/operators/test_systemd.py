@@ -136,6 +136,26 @@ def test_a_new_version_by_usr2(serve_once, broker, site, root, systemd):
               re.search(r"^State:\s+Z", Path(f"/proc/{main}/status").read_text(), re.M))
 
 
+def test_the_watchdog_is_fed_while_a_successor_gets_ready(serve_once, broker, site, work):
+    """A successor may have millions of devices to read, which takes longer than a watchdog waits. One that ends before it
+    serves makes the old process drain: then systemd hears so."""
+    systemd = _named(work, "path")
+    server = serve_once([listener(site)], broker, environment={**systemd.environment, "WATCHDOG_USEC": "30000000"})
+    systemd.hears("READY")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
+        successor.connect(server.socket + ".takeover")
+        successor.settimeout(30)
+        successor.send(b"take over")
+        assert successor.recv(512).startswith(b"sockets ")
+        successor.send(b"go")
+        while successor.recv(512) != b"all":
+            pass
+        fed = systemd.fed()
+        until("the watchdog is fed", lambda: systemd.fed() >= fed + 2)
+    assert systemd.hears("STOPPING")["STATUS"] == "draining"
+    assert server.wait() == 1
+
+
 def test_a_successor_that_cannot_start_changes_nothing(serve_once, broker, site, root):
     """The configuration has become wrong: the new process says so and ends, the old one serves on."""
     server = serve_once([listener(site)], broker)
