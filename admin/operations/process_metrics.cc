@@ -68,6 +68,9 @@ double process_start() {
 }
 
 double open_descriptors() {
+  // proc(5): the folder's size is their number since Linux 6.2. Of a hundred thousand, counting takes long.
+  struct stat about {};
+  if (::stat("/proc/self/fd", &about) == 0 && about.st_size > 0) return static_cast<double>(about.st_size);
   DIR* folder = ::opendir("/proc/self/fd");
   if (folder == nullptr) return 0.0;
   int count = -3;  // ".", "..", and this one
