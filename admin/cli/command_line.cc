@@ -377,6 +377,25 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   });
 }
 
+// CLI11 says of `ca bogus` that a command is required; a person wants to hear which word it does not know.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.empty() || word.front() == '-') return {};
+    const auto below = at->get_subcommands([](const CLI::App*) { return true; });
+    const auto next =
+        std::find_if(below.begin(), below.end(), [&](const CLI::App* app) { return app->get_name() == word; });
+    if (next != below.end()) {
+      at = *next;
+      continue;
+    }
+    if (at->get_require_subcommand_min() == 0) return {};
+    return at == &app ? "there is no command '" + word + "'" : "'" + at->get_name() + "' has no command '" + word + "'";
+  }
+  return {};
+}
+
 // Every command. `parsed` and `server` outlive `app`.
 void define(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   parsed.options.socket = kDefaultSocket;

@@ -1,6 +1,5 @@
 #include "admin/cli/words.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <string_view>
 
@@ -17,24 +16,6 @@ bool is_negative_serial(std::string_view word) {
 }
 
 }  // namespace
-
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  const CLI::App* at = &app;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word.empty() || word.front() == '-') return {};
-    const auto below = at->get_subcommands([](const CLI::App*) { return true; });
-    const auto next =
-        std::find_if(below.begin(), below.end(), [&](const CLI::App* app) { return app->get_name() == word; });
-    if (next != below.end()) {
-      at = *next;
-      continue;
-    }
-    if (at->get_require_subcommand_min() == 0) return {};
-    return at == &app ? "there is no command '" + word + "'" : "'" + at->get_name() + "' has no command '" + word + "'";
-  }
-  return {};
-}
 
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words, plain;

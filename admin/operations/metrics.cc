@@ -51,7 +51,9 @@ std::string Metrics::upstreams_missing(ReadyWhen policy) const {
 
 bool is_foreign_host(std::string_view host) {
   if (host.starts_with('[')) {
-    host = host.substr(1, host.find(']') == std::string_view::npos ? 0 : host.find(']') - 1);
+    const std::size_t end = host.find(']');
+    if (end == std::string_view::npos) return true;
+    host = host.substr(1, end - 1);
   } else if (std::count(host.begin(), host.end(), ':') == 1) {
     host = host.substr(0, host.find(':'));
   }
