@@ -244,7 +244,7 @@ HttpResponse AdminApi::explain(const Call& call) {
   } else {
     trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");
   }
-  if (verdict.reason == Reason::CaUnknown) {
+  if (verdict.reason == Reason::CaUnknown || verdict.reason == Reason::BadSignature) {
     if (const std::string missing = missing_issuer(*chain, parts_.registrar.cas()); !missing.empty()) {
       trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(), "what is missing", missing);
     }

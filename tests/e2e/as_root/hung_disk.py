@@ -23,7 +23,7 @@ def test_a_restriction_does_not_wait_for_a_disk_that_hangs(disk, serve_once, bro
     disk.freeze()
     try:
         for identity in fleet[:6]:
-            done = timed("device revoke", lambda one=identity: server.cli("device", "revoke", one.id, status=1))
+            done = timed("device revoke", lambda one=identity: server.cli("device", "revoke", one.id, "--yes", status=1))
             assert "in force, NOT durable yet" in done.stderr
             assert is_refused(server, identity)
         assert server.probe("livez") == 200 and server.probe("readyz") == 503
@@ -65,7 +65,7 @@ def test_a_stop_ends_though_the_disk_hangs(disk, serve_once, broker, site, root)
     server.registered(identity)
     disk.freeze()
     try:
-        server.cli("device", "revoke", identity.id, status=1)
+        server.cli("device", "revoke", identity.id, "--yes", status=1)
         server.process.terminate()
         until("it says what is lost", lambda: server.lines("stopped-not-durable"))
         until("it gives up", lambda: server.lines("stopped-stalled"))

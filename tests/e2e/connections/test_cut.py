@@ -48,7 +48,7 @@ def test_the_disconnect_comes_at_a_packet_boundary(server, root):
             sent += 1
             if sent == 300:
                 break
-        server.cli("device", "revoke", identity.id)
+        server.cli("device", "revoke", identity.id, "--yes")
         last = None
         try:
             while True:

@@ -164,7 +164,7 @@ def test_kill_9_between_durable_and_in_force(serve_once, broker, site, root):
                 assert admitted_now == (devices[identity.id]["status"] == "active")
         else:
             for identity in fleet:  # the next round starts from one state
-                server.cli("device", action, identity.id)
+                server.cli("device", action, identity.id, "--yes")
 
 
 def test_kill_9_while_a_deleted_ca_is_purged(serve_once, broker, site, work):
@@ -176,7 +176,7 @@ def test_kill_9_while_a_deleted_ca_is_purged(serve_once, broker, site, work):
     bundle = server.folder / "bundle.pem"
     bundle.write_text("".join(open(each.chain_file).read() for each in fleet))
     assert "1,500 registered" in server.cli("device", "register", str(bundle)).stdout
-    server.cli("ca", "delete", ca_id, "--cascade")
+    server.cli("ca", "delete", ca_id, "--cascade", "--yes")
     server.kill9()
     server.start()
     assert server.devices() == {}

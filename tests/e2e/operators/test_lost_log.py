@@ -36,7 +36,7 @@ def test_a_damaged_byte_of_the_log_undoes_no_revocation(serve_once, broker, site
     root.register(server)
     fleet = [on_line(server, root, f"lost {number}") for number in range(8)]
     for identity in fleet:
-        server.cli("device", "revoke", identity.id)
+        server.cli("device", "revoke", identity.id, "--yes")
     revision = server.json("status")["revision"]
     server.kill9()
 
@@ -65,7 +65,7 @@ def test_the_same_log_with_its_byte_mended_serves(serve_once, broker, site, root
     server = serve_once([listener(site)], broker)
     root.register(server)
     identity = on_line(server, root, "mended")
-    server.cli("device", "revoke", identity.id)
+    server.cli("device", "revoke", identity.id, "--yes")
     server.kill9()
     log = newest_log(server)
     whole = log.read_bytes()
@@ -83,7 +83,7 @@ def test_a_registry_put_back_by_hand_is_not_taken_for_the_present_one(serve_once
     identity = on_line(server, root, "put back")
     backup = server.folder / "backup"
     server.cli("backup", str(backup))
-    server.cli("device", "revoke", identity.id)
+    server.cli("device", "revoke", identity.id, "--yes")
     server.kill9()
     state = server.folder / "state"
     shutil.move(state / "registry", server.folder / "aside")

@@ -83,7 +83,7 @@ def test_lost_standing_declines_the_ticket(server, root, tls, change, reason):
     """Deactivated or revoked since: the ticket is declined, the full handshake is refused with the reason."""
     identity = root.issue(f"{change} {tls}")
     context, session = begin(server, identity, tls)
-    server.cli("device", change, identity.id)
+    server.cli("device", change, identity.id, "--yes")
     with server.refuses(reason, serial=identity.serial):
         with pytest.raises((Ended, AssertionError)):
             again(server.port, context, session).ping()
