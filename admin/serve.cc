@@ -335,7 +335,11 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     // From here on the registry is another one than the file of keys is bound to: no copy of it is taken again.
     const auto noted = registrar.record({"serve", "-"}, "ticket-keys.take", "-",
                                         std::to_string(keys_taken) + " of the process before");
-    if (!noted) return fail(kFailed, noted.error().what);
+    if (!noted) {  // a full disk costs the fleet a full handshake, and nobody the start
+      plane.ticket_keys().drop(std::time(nullptr));
+      main_log.warn("ticket-keys",
+                    {{"what", "not taken: every device makes a full handshake"}, {"why", noted.error().what}});
+    }
   }
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)

@@ -389,8 +389,10 @@ std::string_view AdminApi::name_of(Role role) {
   return "";
 }
 
+// Made once: it is asked for by strangers, too.
 HttpResponse AdminApi::describe(const Call&) {
-  return ok(openapi());
+  static const HttpResponse described = ok(openapi());
+  return described;
 }
 
 }  // namespace sallyport

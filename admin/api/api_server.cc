@@ -133,10 +133,9 @@ HttpResponse AdminApi::set_log_level(const Call& call) {
   if (!body) return refused(body.error());
   const auto name = text_member(*body, "level");
   if (!name) return refused(name.error());
-  static constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warn", "error"};
-  const auto* found = std::find(kLevels.begin(), kLevels.end(), *name);
-  if (found == kLevels.end()) return invalid("level must be \"debug\", \"info\", \"warn\" or \"error\"");
-  parts_.log.set_level(static_cast<Level>(found - kLevels.begin()));
+  const auto* found = std::find(kLevelNames.begin(), kLevelNames.end(), *name);
+  if (found == kLevelNames.end()) return invalid("level must be \"debug\", \"info\", \"warn\" or \"error\"");
+  parts_.log.set_level(static_cast<Level>(found - kLevelNames.begin()));
   if (const auto noted = parts_.registrar.record(call.caller.actor, "log.level", "-", std::string(*found)); !noted) {
     return refused(noted.error());
   }

@@ -329,7 +329,7 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   CLI::App& level = plain_command(*log, parsed, "level", "log more or less, until the next reload",
                                   {{"LEVEL", "debug, info, warn or error"}},
                                   [&parsed](Operator& speaking) { return speaking.log_level(parsed.first); });
-  level.get_option("LEVEL")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  level.get_option("LEVEL")->check(CLI::IsMember(std::vector<std::string>(kLevelNames.begin(), kLevelNames.end())));
   client_command(app, parsed, "drain", "end in an orderly manner: as SIGTERM", [](Operator& speaking) {
     return speaking.drain();
   }).add_flag("--yes", parsed.options.yes, "do not ask");

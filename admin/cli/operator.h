@@ -1,6 +1,7 @@
 // What an operator asks for on the command line, once parsed: each call speaks to a running server, prints the
 // answer and returns the exit status (0 done, 1 refused or failed, 2 wrong usage). operator.cc has what all
-// share, operator_certificates.cc CAs, devices and CRLs, operator_upstreams.cc brokers, operator_server.cc the rest.
+// share, operator_certificates.cc CAs, devices and CRLs, operator_upstreams.cc brokers, operator_doctor.cc and
+// operator_top.cc what their names say, operator_server.cc the rest.
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,7 @@ std::string_view to_string(Finding::Grade grade);  // "ok" | "warning" | "proble
 
 std::vector<Finding> examine_machine(const Config& config);
 
-// What is judged, apart from where it comes from: for tests.
+// What is judged, apart from where it comes from.
 Finding judge_kernel(std::string_view release);                      // as uname(2) has it
 Finding judge_open_files(std::uint64_t most, std::uint64_t wanted);  // RLIMIT_NOFILE; connections of all listeners
 Finding judge_listen_queue(std::uint64_t somaxconn);                 // net.core.somaxconn

@@ -130,7 +130,8 @@ void certificates_end(Values& values, const Sources& from) {
     values.add({"admin", "admin", to_hex(own->id)}, static_cast<double>(own->not_after));
   }
   for (const CaRecord& ca : from.cas) {
-    values.add({"ca", ca.certificate.subject(), to_hex(ca.id)}, static_cast<double>(ca.certificate.not_after()));
+    values.add({"ca", shortened(escaped(ca.certificate.subject())), to_hex(ca.id)},
+               static_cast<double>(ca.certificate.not_after()));
   }
 }
 

@@ -5,6 +5,7 @@
 // payload is ever passed here.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <concepts>
 #include <cstdint>
@@ -16,6 +17,8 @@
 namespace sallyport {
 
 enum class Level : std::uint8_t { Debug, Info, Warn, Error };
+inline constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warn",
+                                                                "error"};  // as operators write
 enum class LogFormat : std::uint8_t { Text, Json };
 
 struct Field {

@@ -37,7 +37,7 @@ inline constexpr std::array<std::string_view, 3> kWordsOf<IoEngine> = {"auto", "
 template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<ReadyWhen> = {"always", "any-upstream", "all-upstreams"};
 template <>
-inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = {"debug", "info", "warn", "error"};
+inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = kLevelNames;
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<LogFormat> = {"text", "json"};
 

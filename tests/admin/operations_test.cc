@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "admin/operations/doctor.h"
 #include "admin/operations/exposition.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload_desk.h"
@@ -80,6 +81,39 @@ TEST(Hosts, OfAnotherNameAreForeign) {
   for (const char* theirs : {"evil.example", "evil.example:9884", "localhost.evil.example", "127.0.0.1.evil.example",
                              "[evil]:9884", "[", "a:b:c", "1.2.3"}) {
     EXPECT_TRUE(is_foreign_host(theirs)) << theirs;
+  }
+}
+
+TEST(Doctor, JudgesByFigures) {
+  using Grade = Finding::Grade;
+  constexpr double kGib = 1 << 30;
+  struct Judged {
+    Finding finding;
+    Grade grade;
+  };
+  const Judged all[] = {{judge_kernel("6.1.0-18-amd64"), Grade::Fine},
+                        {judge_kernel("6.0.19"), Grade::Problem},
+                        {judge_kernel("5.15.0"), Grade::Problem},
+                        {judge_kernel("rain"), Grade::Problem},
+                        {judge_open_files(65'536, 0), Grade::Fine},
+                        {judge_open_files(65'535, 0), Grade::Warning},
+                        {judge_open_files(199'999, 100'000), Grade::Warning},
+                        {judge_open_files(200'000, 100'000), Grade::Fine},
+                        {judge_listen_queue(4096), Grade::Fine},
+                        {judge_listen_queue(128), Grade::Warning},
+                        {judge_source_ports(32'768, 60'999, 28'232, 1), Grade::Fine},
+                        {judge_source_ports(32'768, 60'999, 28'233, 1), Grade::Warning},
+                        {judge_source_ports(32'768, 60'999, 28'233, 2), Grade::Fine},
+                        {judge_source_ports(9, 1, 1, 1), Grade::Warning},
+                        {judge_disk(2 * kGib, 10 * kGib, "d"), Grade::Fine},
+                        {judge_disk(2 * kGib, 100 * kGib, "d"), Grade::Warning},
+                        {judge_disk(kGib / 2, 1 * kGib, "d"), Grade::Warning},
+                        {judge_disk(kGib / 9, 1 * kGib, "d"), Grade::Problem},
+                        {judge_clock(true), Grade::Fine},
+                        {judge_clock(false), Grade::Warning}};
+  for (const Judged& each : all) {
+    EXPECT_EQ(each.finding.grade, each.grade) << each.finding.about << ": " << each.finding.what;
+    EXPECT_EQ(each.finding.remedy.empty(), each.grade == Grade::Fine) << each.finding.about << " says what to do";
   }
 }
 
