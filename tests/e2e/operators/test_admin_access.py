@@ -95,13 +95,15 @@ def test_the_scheme_is_case_insensitive(admin, operator, scheme):
 
 
 def test_an_expired_token_opens_nothing(admin):
-    """--ttl 1s: what it is, is said when it is made; 401 a second later."""
+    """--ttl 1s: what it is, is said when it is made; 401 a second later, and soon it is revoked by itself."""
     made = admin.server.json("token", "create", "--name", "short", "--role", "operator", "--ttl", "1s", "--yes")
     token = made["token"]
     assert made["role"] == "operator" and made["expires_at"] > made["created_at"]
     until("it has expired", lambda: admin.http("GET", "/v1/cas", token)[0] == 401, 4)
     assert admin.http("POST", "/v1/registration-codes", token)[0] == 401
-    admin.server.cli("token", "revoke", "short", "--yes")
+    until("it is revoked", lambda: "short" not in [each["name"] for each in admin.server.json("token", "list")], 30)
+    [line] = [each for each in admin.server.json("audit") if each["target"] == "short" and "revoke" in each["action"]]
+    assert line["who"] == "its end", line
 
 
 def test_a_revoked_token_opens_nothing_at_once(admin):
