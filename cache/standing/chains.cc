@@ -21,12 +21,12 @@ const ChainTable::Entry* ChainTable::entry(std::uint64_t id) const {
   const Chunk* chunk = chunks_[id / kChunk].load(std::memory_order_acquire);
   if (chunk == nullptr) return nullptr;
   const Entry& found = (*chunk)[id % kChunk];
-  return found.present.load(std::memory_order_acquire) ? &found : nullptr;
+  return found.record.load(std::memory_order_acquire) != nullptr ? &found : nullptr;
 }
 
 const ChainRecord* ChainTable::record(std::uint64_t id) const {
   const Entry* found = entry(id);
-  return found == nullptr ? nullptr : &found->record;
+  return found == nullptr ? nullptr : found->record.load(std::memory_order_acquire);
 }
 
 bool ChainTable::alive(std::uint64_t id, std::int64_t now) const {
@@ -75,11 +75,20 @@ bool ChainTable::add(std::uint64_t id, ChainRecord record) {
     place.store(chunk, std::memory_order_release);
   }
   Entry& entry = (*chunk)[id % kChunk];
-  if (entry.present.load(std::memory_order_relaxed)) return false;
-  entry.record = std::move(record);
-  entry.present.store(true, std::memory_order_release);
+  if (entry.record.load(std::memory_order_relaxed) != nullptr) return false;
+  records_.push_back(std::make_unique<const ChainRecord>(std::move(record)));
+  entry.record.store(records_.back().get(), std::memory_order_release);
   ids_.push_back(id);
   return true;
+}
+
+void ChainTable::replace(std::uint64_t id, ChainRecord record, std::uint32_t epoch) {
+  Entry* found = const_cast<Entry*>(entry(id));
+  if (found == nullptr) return;
+  set(id, std::nullopt, epoch);
+  records_.push_back(std::make_unique<const ChainRecord>(std::move(record)));
+  found->record.store(records_.back().get(), std::memory_order_release);
+  found->forgotten.store(false, std::memory_order_release);
 }
 
 void ChainTable::set(std::uint64_t id, std::optional<Window> window, std::uint32_t epoch) {

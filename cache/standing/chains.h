@@ -1,6 +1,7 @@
 // The chains devices were verified through: chain id -> owner, issuing key, intermediates, and whether it
-// is alive now. Append-only: an id is never reused, a record never moves. One writer (the registrar), any
-// readers without locks: a record's fixed part is complete before its state word is published.
+// is alive now. Append-only: an id is never reused, a record never moves; but where a shared registry turns out to
+// have another history, a record is replaced and the old one kept for who still reads it. One writer (the registrar),
+// any readers without locks: a record is complete before it is published.
 #pragma once
 
 #include <array>
@@ -59,8 +60,11 @@ class ChainTable {
   // Its CA was deleted: devices verified through it are registered no more, unless they are revoked.
   bool forgotten(std::uint64_t id) const;
 
-  // The writer. False: the id is out of range.
+  // The writer. False: the id is out of range, or taken.
   bool add(std::uint64_t id, ChainRecord record);
+  // Another chain under an id that is taken: not alive until set(), and no ticket through the one before is worth
+  // anything.
+  void replace(std::uint64_t id, ChainRecord record, std::uint32_t epoch);
   // A chain that is not alive has no window; `epoch` is the one in which it lost it, where it has none now.
   void set(std::uint64_t id, std::optional<Window> window, std::uint32_t epoch);
   bool has_window(std::uint64_t id) const;
@@ -71,8 +75,7 @@ class ChainTable {
 
  private:
   struct Entry {
-    ChainRecord record;
-    std::atomic<bool> present{false};
+    std::atomic<const ChainRecord*> record{nullptr};
     std::atomic<bool> forgotten{false};
     std::atomic<std::uint32_t> epoch{0};
     std::atomic<std::int64_t> not_before{INT64_MAX}, not_after{INT64_MIN};
@@ -83,7 +86,8 @@ class ChainTable {
   const Entry* entry(std::uint64_t id) const;
 
   std::array<std::atomic<Chunk*>, kMostChains / kChunk> chunks_{};
-  std::vector<std::uint64_t> ids_;  // the writer's
+  std::vector<std::unique_ptr<const ChainRecord>> records_;  // the writer's
+  std::vector<std::uint64_t> ids_;                           // the writer's
 };
 
 }  // namespace sallyport
