@@ -3,13 +3,14 @@
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
-  libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev"
+  libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev libpq-dev"
 DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev
-  nodejs node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy prometheus"
+  nodejs node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy prometheus
+  postgresql spin"
 
 # install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.
 install_packages() {

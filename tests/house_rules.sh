@@ -20,7 +20,8 @@ cache/base
 cache/crypto      cache/base
 cache/x509        cache/base cache/crypto
 cache/standing    cache/base cache/crypto cache/x509
-cache/registry    cache/base cache/crypto cache/x509 cache/standing
+cache/shared      cache/base
+cache/registry    cache/base cache/crypto cache/x509 cache/standing cache/shared
 proxy/io          cache/base
 proxy/mqtt        cache/base
 proxy/proxy_protocol cache/base
@@ -31,9 +32,9 @@ proxy/upstream    cache/base cache/crypto proxy/io proxy/mqtt proxy/config proxy
 proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/io proxy/mqtt proxy/proxy_protocol proxy/config proxy/tls proxy/session proxy/upstream
 proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/upstream proxy/shard
 admin/http        cache/base cache/crypto proxy/config proxy/tls
-admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
+admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/shared cache/registry proxy/config proxy/tls proxy admin/http
 admin/api         cache/base cache/crypto cache/standing cache/registry proxy admin/http admin/operations
-admin/cli         cache/base cache/x509 cache/registry proxy/io proxy/config admin/operations
+admin/cli         cache/base cache/x509 cache/shared cache/registry proxy/io proxy/config admin/operations
 admin/docs        cache/base cache/registry proxy/config proxy admin/operations admin/api admin/cli
 admin             cache/crypto cache/standing cache/registry proxy/config proxy/tls proxy admin/http admin/operations admin/api admin/cli
 '
@@ -83,9 +84,10 @@ sources cache proxy admin | grep -v '^proxy/tls/record_cipher_ipsec_mb\.cc' | in
 sources cache proxy admin | grep -v '^cache/crypto/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
 sources cache proxy admin | grep -v '^proxy/tls/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls/tls_*"
 sources cache proxy admin | grep -v '^cache/registry/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
+sources cache proxy admin | grep -v '^cache/shared/pg_connection\.cc' | in_files '#include <libpq' | rule "libpq outside cache/shared/pg_connection.cc"
 sources cache proxy admin | grep -v '^proxy/config/' | in_files '#include <toml' | rule "toml++ outside the configuration"
 sources cache proxy admin | grep -vE '^admin/(http/http_(server\.cc|connection\.h)|cli/http_client\.cc)' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
-sources cache proxy admin | grep -v '^admin/cli/command_line\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line.cc"
+sources cache proxy admin | grep -vE '^admin/cli/command_line(_registry)?\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line*.cc"
 sources cache proxy admin | grep -v '^cache/base/log\.cc' | in_files '#include <spdlog' | rule "spdlog outside the log"
 
 # The data path: nothing allocated by hand, nothing shared by counting, nothing hidden behind a function object.

@@ -45,6 +45,11 @@ std::uint64_t ChainBook::of_crl(const CaEntry& ca, const CaSet& cas) {
 std::uint64_t ChainBook::make(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
                               const CaSet& cas) {
   const std::uint64_t id = ledger_.next_chain();
+  if (id == 0) {
+    log_.warn("chain-ids",
+              {{"what", "none is reserved in the shared registry: the device is registered when it comes again"}});
+    return 0;
+  }
   if (!restore(id, row, intermediates, owner_key)) {
     log_.error("chain-ids-exhausted", {{"chains", chains_.ids().size()}});
     return 0;
@@ -56,8 +61,8 @@ std::uint64_t ChainBook::make(ChainRow row, const std::vector<Certificate>& inte
   return id;
 }
 
-bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
-                        const Digest& owner_key) {
+ChainRecord ChainBook::record_of(const ChainRow& row, const std::vector<Certificate>& intermediates,
+                                 const Digest& owner_key) {
   ChainRecord record;
   record.cas = row.cas;
   record.issuing_key = row.issuing_key;
@@ -72,14 +77,46 @@ bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector
     dates.not_before = std::max(dates.not_before, certificate.not_before());
     dates.not_after = std::min(dates.not_after, certificate.not_after());
   }
+  return record;
+}
+
+bool ChainBook::restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+                        const Digest& owner_key) {
   std::string name = name_of(row.crl, row.cas.front(), intermediates);
-  if (!chains_.add(id, std::move(record))) return false;
+  if (!chains_.add(id, record_of(row, intermediates, owner_key))) return false;
   if (row.forgotten) {
     chains_.forget(id, 0);
   } else {
     ids_.insert_or_assign(std::move(name), id);
   }
   return true;
+}
+
+bool ChainBook::take(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+                     const Digest& owner_key) {
+  const ChainRecord* known = chains_.record(id);
+  if (known == nullptr) return restore(id, row, intermediates, owner_key) && row.forgotten;
+  ChainRecord record = record_of(row, intermediates, owner_key);
+  const bool same =
+      known->cas == record.cas && known->intermediates == record.intermediates && known->crl == record.crl;
+  if (same && !row.forgotten && !chains_.forgotten(id)) return false;
+  if (same && row.forgotten) {
+    const bool news = !chains_.forgotten(id);
+    if (news) forget({id});
+    return news;
+  }
+  std::erase_if(ids_, [&](const auto& each) { return each.second == id; });
+  chains_.replace(id, std::move(record), cache_.lose_for_all_to_come());
+  if (row.forgotten) {
+    chains_.forget(id, cache_.next_epoch());
+  } else {
+    ids_.insert_or_assign(name_of(row.crl, row.cas.front(), intermediates), id);
+  }
+  return false;
+}
+
+void ChainBook::drop(std::uint64_t id) {
+  if (chains_.record(id) != nullptr && !chains_.forgotten(id)) forget({id});
 }
 
 void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
@@ -90,7 +127,7 @@ void ChainBook::refresh(std::uint64_t id, const CaSet& cas, std::int64_t now) {
   const bool revoked = std::any_of(
       record->intermediate_names.begin(), record->intermediate_names.end(),
       [&](const auto& named) { return serial_listed(cache_, chains_, named.name, named.serial, named.issuing_key); });
-  if (record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
+  if (held_ || record->crl || revoked || record->standing_between(cas, now) != Reason::None) window.reset();
   if (window) {
     window->not_before = std::max(window->not_before, record->intermediate_dates.not_before);
     window->not_after = std::min(window->not_after, record->intermediate_dates.not_after);

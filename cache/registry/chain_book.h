@@ -34,6 +34,15 @@ class ChainBook {
   bool restore(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
                const Digest& owner_key);
 
+  // A row of the shared registry: added, replaced where this id had another content here, or forgotten. Not alive until
+  // the next refresh. True: it was forgotten by this.
+  bool take(std::uint64_t id, const ChainRow& row, const std::vector<Certificate>& intermediates,
+            const Digest& owner_key);
+  // A row that the shared registry does not have.
+  void drop(std::uint64_t id);
+  // While devices' rows and chains may be of two histories nothing is alive: every device's path is built anew.
+  void hold(bool held) { held_ = held; }
+
   // Whether what refresh_all() found by its `now` would be found by this one: no certificate of a CA or of a chain
   // begins or ends between the two. Any thread.
   bool holds_at(std::int64_t now) const { return now >= holds_from_ && now <= holds_until_; }
@@ -56,6 +65,8 @@ class ChainBook {
   std::uint64_t make(ChainRow row, const std::vector<Certificate>& intermediates, const Digest& owner_key,
                      const CaSet& cas);
   void narrow(const Window& dates, std::int64_t now);
+  static ChainRecord record_of(const ChainRow& row, const std::vector<Certificate>& intermediates,
+                               const Digest& owner_key);
 
   ChainTable& chains_;
   StatusCache& cache_;
@@ -63,6 +74,7 @@ class ChainBook {
   Ledger& ledger_;
   Logger& log_;
   std::map<std::string, std::uint64_t> ids_;  // by owner and intermediates
+  bool held_ = false;
   std::atomic<std::int64_t> holds_from_{INT64_MIN}, holds_until_{INT64_MAX};
 };
 

@@ -107,8 +107,7 @@ Answer<void> CrlImport::take_under(const Digest& ca, const CaSet& cas, std::size
   for (std::size_t i = from; i < to; ++i) {
     if (const auto taken = take_entry(part, crl_.entries()[i]); !taken) return taken;
   }
-  write(part);
-  return {};
+  return write(part);
 }
 
 Answer<void> CrlImport::take_entry(Part& part, const CrlEntry& entry) {
@@ -182,14 +181,16 @@ void CrlImport::add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial
   part.unseen.push_back({id, key, row, record.cas.front(), part.issuing_key, std::nullopt, entry.serial, {}});
 }
 
-void CrlImport::write(Part& part) {
-  if (part.batch.empty()) return;
+Answer<void> CrlImport::write(Part& part) {
+  if (part.batch.empty()) return {};
   // Each in the log, and all of them as one line in the audit log: finish() writes it.
   for (const Registrar::Impl::Accepted& device : part.changed) {
     registrar_.ledger_.note(Change::Kind::DeviceStatusSet, device.id, static_cast<std::uint8_t>(device.row.status));
   }
-  if (const auto written = registrar_.ledger_.commit_restriction(part.batch); !written)
+  if (const auto written = registrar_.ledger_.commit_restriction(part.batch); !written) {
+    if (registrar_.ledger_.shared()) return written;
     why_not_durable_ = written.error();
+  }
   Notice notice{registrar_.ledger_.revision(), nullptr, {}};
   for (const Registrar::Impl::Accepted& device : part.changed) {
     registrar_.put_status(device.key, device.row, device.owner);
@@ -202,6 +203,7 @@ void CrlImport::write(Part& part) {
   outcome_.unseen += part.unseen.size();
   registrar_.put_in_force(notice);
   registrar_.reclaim();
+  return {};
 }
 
 Answer<void> CrlImport::deactivate_cas(const CaSet& cas, const Digest& issuing_key) {
@@ -252,7 +254,10 @@ Answer<void> CrlImport::finish() {
                            std::to_string(outcome_.entries) + " entries, " + std::to_string(outcome_.revoked) +
                                " revoked, " + std::to_string(outcome_.held) + " held, " +
                                std::to_string(outcome_.unseen) + " not seen yet" + also_under());
-  if (const auto written = registrar_.ledger_.commit_restriction(batch); !written) why_not_durable_ = written.error();
+  if (const auto written = registrar_.ledger_.commit_restriction(batch); !written) {
+    if (registrar_.ledger_.shared()) return written;
+    why_not_durable_ = written.error();
+  }
   Notice notice{registrar_.ledger_.revision(), nullptr, {}};
   registrar_.end_chains_through_listed(notice);
   registrar_.put_in_force(notice);

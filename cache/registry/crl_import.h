@@ -55,7 +55,7 @@ class CrlImport {
   Answer<Found> change_registered(Part& part, const CrlEntry& entry, const IssuerSerial& name);
   void add_unseen(Part& part, const CrlEntry& entry, const IssuerSerial& name);
   Answer<void> take_entry(Part& part, const CrlEntry& entry);
-  void write(Part& part);
+  Answer<void> write(Part& part);
   Answer<void> deactivate_cas(const CaSet& cas, const Digest& issuing_key);
 
   Registrar::Impl& registrar_;

@@ -37,6 +37,7 @@ Answer<void> Ledger::warm() {
   const auto meta = store_.meta();
   if (!meta) return meta.error();
   meta_ = *meta;
+  chains_end_ = meta_.next_chain;
   const std::lock_guard lock(mutex_);
   figures_.revision = meta_.revision;
   return {};
@@ -59,7 +60,8 @@ std::vector<Change> Ledger::complete(RegistryStore::Batch& batch) {
   std::vector<Change> changes = std::exchange(noted_, {});
   for (AuditRecord& line : std::exchange(audits_, {})) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    const auto here_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    const auto now_us = now_us_ != 0 ? now_us_ : here_us;
     line.at_us = last_audit_us_ = std::max<std::int64_t>(now_us, last_audit_us_ + 1);
     line.revision = meta_.revision;
     store_.put_audit(batch, line);
@@ -127,7 +129,81 @@ void Ledger::look_at_mark() {
              {{"why", trouble}, {"means", "changes are durable; a start would not notice if the disk lost them"}});
 }
 
+void Ledger::reserve_chains(std::uint64_t first, std::uint64_t count) {
+  meta_.next_chain = first;
+  chains_end_ = first + count;
+}
+
+// Everything of one commit has one revision over there, the last of its changes'.
+Answer<void> Ledger::commit_shared(RegistryStore::Batch& batch, Durable durable) {
+  std::vector<Change> changes = complete(batch);
+  const std::uint64_t before = meta_.revision - changes.size();
+  const auto refuse = [&](Refusal why) {
+    meta_.revision = before;
+    return why;
+  };
+  if (owed_bytes_ + batch.bytes() > kMostOwed) return refuse(owed_why_);
+  const auto entries = store_.shared_entries(batch);
+  if (!entries) return refuse(entries.error());
+  if (changes.empty()) ++meta_.revision;
+  const auto taken = record_->write(meta_.revision, *entries);
+  if (!taken) return refuse(taken.error());
+  unsaved_chains_.clear();
+  store_.put_meta(batch, meta_);
+  store_.put_position(batch, *taken);
+  write_or_owe(batch, std::move(changes), durable);
+  const std::lock_guard lock(mutex_);
+  figures_.revision = meta_.revision;
+  return {};
+}
+
+void Ledger::write_or_owe(RegistryStore::Batch& batch, std::vector<Change> changes, Durable durable) {
+  const std::size_t bytes = batch.bytes();
+  if (!owes()) {
+    const auto written = write(batch, changes, durable, [](std::chrono::milliseconds) { return false; });
+    if (written && *written) return;
+    if (written) owed_why_ = written->error();
+    log_.error("owed-to-disk", {{"what", "in force, and in the shared registry; the disk here does not take it yet"},
+                                {"why", owed_why_.what}});
+    return owe(Owed::What::Restriction, written ? std::move(batch) : RegistryStore::Batch(), std::move(changes),
+               durable, bytes);
+  }
+  owe(Owed::What::Restriction, std::move(batch), std::move(changes), durable, bytes);
+}
+
+Answer<void> Ledger::adopt(RegistryStore::Batch& batch, const std::optional<SharedPosition>& position) {
+  if (owed_bytes_ + batch.bytes() > kMostOwed) return owed_why_;
+  if (position) {
+    meta_.revision = position->revision;
+    store_.put_meta(batch, meta_);
+    store_.put_position(batch, *position);
+  }
+  write_or_owe(batch, {}, Durable::Synced);
+  const std::lock_guard lock(mutex_);
+  figures_.revision = meta_.revision;
+  return {};
+}
+
+Answer<void> Ledger::commit_here(RegistryStore::Batch& batch) {
+  if (owes()) return owed_why_;
+  const std::size_t bytes = batch.bytes();
+  const auto written = write(batch, {}, Durable::Synced, [this](std::chrono::milliseconds waited) {
+    return waited < kLongestWait && !somebody_waits_();
+  });
+  if (written) return *written;
+  // It may still be written, which does no harm: it is of this node, and looked at again.
+  owe(Owed::What::Restriction, {}, {}, Durable::Synced, bytes);
+  return owed_why_;
+}
+
 Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable, const Undo& undo) {
+  if (shared()) {
+    if (!owes()) return commit_shared(batch, durable);
+    meta_.revision -= noted_.size();
+    noted_.clear();
+    audits_.clear();
+    return owed_why_;
+  }
   const AuditRecord line = audits_.empty() ? AuditRecord{} : audits_.front();
   std::vector<Change> changes = complete(batch);
   if (owes()) {
@@ -154,6 +230,7 @@ Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable, const 
 }
 
 Answer<void> Ledger::commit_restriction(RegistryStore::Batch& batch) {
+  if (shared()) return commit_shared(batch, Durable::Answered);
   std::vector<Change> changes = complete(batch);
   const std::size_t bytes = batch.bytes();
   if (!owes()) {

@@ -4,6 +4,7 @@
 // The registrar's thread alone, but for figures().
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -11,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "cache/registry/audit.h"
 #include "cache/registry/registry_store.h"
 #include "cache/registry/store_writer.h"
+#include "cache/shared/shared_entry.h"
 #include "cache/standing/change.h"
 
 namespace sallyport {
@@ -33,6 +36,14 @@ struct CommitFigures {
   bool stalled = false;                        // the disk has not answered a write for a second or more
 };
 
+// The registry that this one is a replica of. Called by the registrar's thread alone.
+class SystemOfRecord {
+ public:
+  virtual ~SystemOfRecord() = default;
+  // Durable over there on return. A refusal: it did not happen, as far as anybody knows.
+  virtual Answer<SharedPosition> write(std::uint64_t revision, std::span<const SharedEntry> entries) = 0;
+};
+
 class Ledger {
  public:
   // Fills a batch with the rows as they were before a change.
@@ -41,6 +52,21 @@ class Ledger {
   // The store and the log outlive it. `somebody_waits`: for a turn behind a commit that takes long.
   Ledger(RegistryStore& store, Logger& log, std::function<bool()> somebody_waits);
   Answer<void> warm();  // where the last process stopped
+  // Every commit goes there first. What it took has happened, whatever the disk here says: that is owed then, as a
+  // restriction is.
+  void share(SystemOfRecord& record) { record_ = &record; }
+  bool shared() const { return record_ != nullptr; }
+  // Writes what others committed; owed where the disk here refuses it. Refused where too much is owed already. Without
+  // a position: part of a snapshot, which counts when it is whole.
+  Answer<void> adopt(RegistryStore::Batch& batch, const std::optional<SharedPosition>& position);
+  // Writes what is of this node alone, and of no revision.
+  Answer<void> commit_here(RegistryStore::Batch& batch);
+  // Lines of the audit log carry the time of the shared registry, where there is one: machines' clocks disagree.
+  void set_time(std::int64_t now_us) { now_us_ = now_us; }
+  void saw_audit(std::int64_t at_us) { last_audit_us_ = std::max(last_audit_us_, at_us); }
+  // Ids of chains that nobody else gives out.
+  void reserve_chains(std::uint64_t first, std::uint64_t count);
+  std::uint64_t chains_left() const { return chains_end_ - meta_.next_chain; }
 
   // A change gets its revision and a place in the commit that follows.
   void note(Change::Kind kind, const Digest& id, std::uint8_t status);
@@ -75,7 +101,8 @@ class Ledger {
                          std::string_view after, const std::function<void(RegistryStore::Batch&)>& fill);
 
   std::uint64_t revision() const { return meta_.revision; }
-  std::uint64_t next_chain() const { return meta_.next_chain; }
+  // 0: with a shared registry, where none is reserved.
+  std::uint64_t next_chain() const { return shared() && chains_left() == 0 ? 0 : meta_.next_chain; }
   // The row of chain next_chain(), which every commit takes along until one succeeds.
   void add_chain(ChainRow row);
   // Those that no commit has taken yet.
@@ -107,6 +134,8 @@ class Ledger {
   void owe_undo(const Undo& undo, const AuditRecord& of);
   void has_stalled();
   void look_at_mark();
+  Answer<void> commit_shared(RegistryStore::Batch& batch, Durable durable);
+  void write_or_owe(RegistryStore::Batch& batch, std::vector<Change> changes, Durable durable);
 
   RegistryStore& store_;
   Logger& log_;
@@ -114,6 +143,9 @@ class Ledger {
   StoreWriter writer_;
   std::chrono::steady_clock::time_point begun_{};  // the write that was asked for last
   MetaRow meta_;
+  SystemOfRecord* record_ = nullptr;
+  std::uint64_t chains_end_ = 0;  // with a shared registry: behind the last id that is reserved
+  std::int64_t now_us_ = 0;       // 0: this machine's clock
   std::vector<Change> noted_;
   std::vector<AuditRecord> audits_;
   std::int64_t last_audit_us_ = 0;

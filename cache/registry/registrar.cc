@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <utility>
 
 #include "cache/registry/registrar_impl.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kLastTryMs = 10'000;
 constexpr std::int64_t kTrimMs = 3'600'000;
+constexpr std::int64_t kSeenMs = 500;
 
 }  // namespace
 
@@ -44,7 +46,12 @@ void Registrar::Impl::start() {
 void Registrar::Impl::stop() {
   {
     const std::lock_guard lock(command_mutex_);
-    if (stopping_.exchange(true)) return;
+    if (stopped_.exchange(true)) return;
+  }
+  if (follower_) follower_->stop();  // it calls the thread
+  {
+    const std::lock_guard lock(command_mutex_);
+    stopping_ = true;
   }
   ring();
   hurry();
@@ -104,7 +111,7 @@ void Registrar::Impl::run() {
     if (!idle) continue;
     if (!purges_.empty() && !ledger_.owes() && purge_some()) continue;  // between what others ask for
     if (!ledger_.owes() && steady_ms() >= trim_at_ms_) trim();
-    if (waiting_.empty() && !ledger_.owes()) {
+    if (waiting_.empty() && !ledger_.owes() && seen_.empty()) {
       bell_.wait(heard, std::memory_order_acquire);
     } else {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -115,11 +122,12 @@ void Registrar::Impl::run() {
 // What only grows is cut once an hour.
 void Registrar::Impl::trim() {
   trim_at_ms_ = steady_ms() + kTrimMs;
+  if (follower_ && !begin_turn()) return;
   RegistryStore::Batch batch;
   std::vector<Digest> codes;
   trim_audit(batch);
   trim_codes(batch, codes);
-  if (batch.empty()) return;
+  if (batch.empty()) return end_turn();
   if (const auto written = ledger_.commit(batch, Durable::Later); !written) {
     return log_.warn("trim", {{"why", written.error().what}});
   }
@@ -196,10 +204,22 @@ void Registrar::Impl::process(std::vector<Work> work) {
       std::get<Command>(item).run(true);
     }
   }
+  gather_seen(std::move(seen));
+}
+
+// A turn of a shared registry is dear, and nobody waits for this: twice a second is enough.
+void Registrar::Impl::gather_seen(std::vector<Digest> seen) {
+  if (follower_) {
+    if (seen_.empty()) seen_at_ms_ = steady_ms() + kSeenMs;
+    seen_.insert(seen_.end(), seen.begin(), seen.end());
+    if (steady_ms() < seen_at_ms_ && !stopping_) return;
+    seen = std::exchange(seen_, {});
+  }
   if (!seen.empty() && !ledger_.owes()) commit_seen(seen);
 }
 
 void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
+  if (follower_ && !begin_turn()) return;  // the day's mark is put when the device comes again
   RegistryStore::Batch batch;
   const std::uint16_t day = unix_day(unix_now());
   for (const Digest& id : seen) {
@@ -214,7 +234,7 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
       cache_.put(key, *slot);
     }
   }
-  if (batch.empty()) return;
+  if (batch.empty()) return end_turn();
   // Not synced: losing a day's mark with the power costs nothing.
   if (const auto written = ledger_.commit(batch, Durable::Later); !written)
     log_.warn("last-seen", {{"why", written.error().what}});
@@ -285,24 +305,28 @@ std::shared_ptr<const CaSet> Registrar::ca_set() const {
 }
 
 Answer<void> Registrar::trust(const std::vector<Certificate>& cas) {
-  return impl_->call<void>([&] { return impl_->trust(cas); });
+  return impl_->call<void>([&] { return impl_->trust(cas); }, Impl::Turn::WritesNothing);
 }
 void Registrar::look_at_dates(std::int64_t now) {
   if (impl_->book_.holds_at(now) && !impl_->passed_over_begins(now) && now < impl_->code_ends_at_) return;
-  (void)impl_->call<void>([&]() -> Answer<void> {
-    impl_->look_at_dates(now);
-    return {};
-  });
+  (void)impl_->call<void>(
+      [&]() -> Answer<void> {
+        impl_->look_at_dates(now);
+        return {};
+      },
+      Impl::Turn::WritesNothing);
 }
 std::vector<Certificate> Registrar::passed_over() const {
   const std::lock_guard lock(impl_->mutex_);
   return impl_->passed_over_;
 }
 void Registrar::clock_was_set(std::int64_t now) {
-  (void)impl_->call<void>([&]() -> Answer<void> {
-    impl_->clock_was_set(now);
-    return {};
-  });
+  (void)impl_->call<void>(
+      [&]() -> Answer<void> {
+        impl_->clock_was_set(now);
+        return {};
+      },
+      Impl::Turn::WritesNothing);
 }
 std::set<Digest> Registrar::trusted() const {
   const std::lock_guard lock(impl_->mutex_);
@@ -330,17 +354,20 @@ Answer<std::vector<Registered>> Registrar::register_devices(std::vector<Registra
   return impl_->call<std::vector<Registered>>([&] { return impl_->register_devices(std::move(devices), by); });
 }
 RegistrarOptions Registrar::options() const {
-  const auto options = impl_->call<RegistrarOptions>([&]() -> Answer<RegistrarOptions> { return impl_->options_; });
+  const auto options = impl_->call<RegistrarOptions>([&]() -> Answer<RegistrarOptions> { return impl_->options_; },
+                                                     Impl::Turn::WritesNothing);
   return options ? *options : RegistrarOptions{};
 }
 Answer<void> Registrar::set_options(const RegistrarOptions& options) {
-  return impl_->call<void>([&]() -> Answer<void> {
-    impl_->options_ = options;
-    return {};
-  });
+  return impl_->call<void>(
+      [&]() -> Answer<void> {
+        impl_->options_ = options;
+        return {};
+      },
+      Impl::Turn::WritesNothing);
 }
 Answer<void> Registrar::set_server_keys(std::vector<Digest> spki_hashes) {
-  return impl_->call<void>([&] { return impl_->set_server_keys(std::move(spki_hashes)); });
+  return impl_->call<void>([&] { return impl_->set_server_keys(std::move(spki_hashes)); }, Impl::Turn::WritesNothing);
 }
 
 }  // namespace sallyport

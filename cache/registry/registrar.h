@@ -27,6 +27,9 @@
 namespace sallyport {
 
 class ChainTable;
+struct SharedOptions;
+struct SharedState;
+struct InForce;
 class RegistryStore;
 class StatusCache;
 struct OverrideRow;
@@ -193,7 +196,12 @@ class Registrar {
   void look_at_dates(std::int64_t now);
   std::vector<Certificate> passed_over() const;  // those; any thread
   void clock_was_set(std::int64_t now);          // the same, and codes that ended stay ended; any thread
-  void start();                                  // the thread
+  // The registry is a replica of a shared one. Once, before warm().
+  Answer<void> share(const SharedOptions& options);
+  void start();  // the thread
+  // After start(), where it is shared: from now on it is followed. Waits until this node knows what others changed
+  // while it was down, or `limit` is over: false.
+  bool follow(std::chrono::milliseconds limit);
   // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
   // destroyed before the disk answers.
   void stop();
@@ -258,6 +266,16 @@ class Registrar {
 
   // Public keys of the certificates this server presents: no device may use them.
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
+
+  // With a shared registry out of reach: in force on this node at once, and written over there as soon as it answers.
+  Answer<DeviceRecord> restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by);
+  Answer<CaRecord> deactivate_ca_here(const Digest& id, const Actor& by);
+  // Any thread. Of a registry that is this machine's own: nothing.
+  std::optional<SharedState> shared_state() const;
+  // Where what was changed last is in force by now; waits until it is everywhere, at most for `limit`.
+  std::optional<InForce> in_force(std::chrono::milliseconds limit);
+  // Rises with each setting that another node changed.
+  std::uint64_t settings_changed() const;
 
   // Reading; any thread, from the store, does not wait for the registrar.
   Answer<CaRecord> ca(const Digest& id) const;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "cache/crypto/sha2.h"
 #include "cache/registry/registrar_impl.h"
@@ -16,7 +17,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kCodeBytes = 16;  // 128 random bits
-constexpr std::int64_t kTrustAgainMs = 60'000;
+constexpr std::int64_t kTrustAgainMs = 60'000, kTrustSoonMs = 2'000;
 constexpr std::size_t kCodesOutstanding = 10'000;  // an operator's script gone wild must not fill the disk
 
 Refusal revoked_ca() {
@@ -36,7 +37,9 @@ std::shared_ptr<const CaSet> Registrar::Impl::build_ca_set(std::int64_t) {
     const std::lock_guard lock(mutex_);
     stats_.cas_active = stats_.cas_inactive = 0;
     for (const auto& [id, ca] : cas_) {
-      entries.push_back({ca.certificate, ca.status, ca.auto_register, ca.approve});
+      // Nobody knows what was changed since this node heard of the shared registry last.
+      const CaStatus status = stale_ == Stale::RefuseAll ? CaStatus::Inactive : ca.status;
+      entries.push_back({ca.certificate, status, ca.auto_register && !stale_, ca.approve});
       ++(ca.status == CaStatus::Active ? stats_.cas_active : stats_.cas_inactive);
     }
   }
@@ -171,7 +174,24 @@ Answer<void> Registrar::Impl::trust(const std::vector<Certificate>& cas) {
   return {};
 }
 
+// With a shared registry out of reach: tried again, as those whose time has not come.
+Answer<void> Registrar::Impl::trust_later(const std::vector<Certificate>& absent, const Refusal& why) {
+  log_.error("trusted-ca", {{"what", "not registered yet: tried again"}, {"why", why.what}});
+  trust_at_ms_ = steady_ms() + kTrustSoonMs;
+  const std::lock_guard lock(mutex_);
+  passed_over_ = absent;
+  return {};
+}
+
 Answer<void> Registrar::Impl::add_trusted(const std::vector<Certificate>& cas, std::int64_t now) {
+  const auto absent_here = [&](const Certificate& ca) { return cas_.count(ca.fingerprint()) == 0; };
+  if (follower_ && std::any_of(cas.begin(), cas.end(), absent_here)) {
+    if (const auto turn = begin_turn(); !turn) {
+      std::vector<Certificate> absent;
+      std::copy_if(cas.begin(), cas.end(), std::back_inserter(absent), absent_here);
+      return trust_later(absent, turn.error());
+    }
+  }
   std::set<Digest> named;
   std::vector<Certificate> absent, passed_over;
   for (const Certificate& certificate : cas) {
@@ -202,7 +222,11 @@ Answer<void> Registrar::Impl::add_trusted(const std::vector<Certificate>& cas, s
   }
   if (!records.empty()) {
     RegistryStore::Batch batch;
-    if (auto stored = store_cas(std::move(records), batch, {"configuration", "-"}); !stored) return stored;
+    auto stored = store_cas(std::move(records), batch, {"configuration", "-"});
+    end_turn();
+    if (!stored && follower_ && stored.error().kind == Refusal::Kind::Unavailable)
+      return trust_later(absent, stored.error());
+    if (!stored) return stored;
   }
   const std::lock_guard lock(mutex_);
   passed_over_ = std::move(passed_over);
@@ -237,7 +261,10 @@ void Registrar::Impl::end_codes(std::int64_t now) {
   }
   code_ends_at_ = next;
   if (batch.empty()) return;
-  if (const auto written = ledger_.commit_restriction(batch); !written) {
+  const auto turn = follower_ ? begin_turn() : Answer<void>();
+  const auto written = turn ? ledger_.commit_restriction(batch) : turn;
+  end_turn();
+  if (!written) {
     log_.warn("codes", {{"what", "ended, not durable yet"}, {"why", written.error().what}});
   }
 }
@@ -279,7 +306,7 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   const auto undo = [&](RegistryStore::Batch& back) { store_.put_ca(back, id, row_of(found->second)); };
   const auto written =
       status == CaStatus::Active ? ledger_.commit(batch, Durable::Answered, undo) : ledger_.commit_restriction(batch);
-  if (!written && status == CaStatus::Active) return written.error();
+  if (!written && (status == CaStatus::Active || ledger_.shared())) return written.error();
   {
     const std::lock_guard lock(mutex_);
     found->second.status = status;

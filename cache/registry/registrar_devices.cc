@@ -116,7 +116,7 @@ Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceSta
   ledger_.audit(by, action_of(status), to_hex(id), to_string(now_status), to_string(status));
   const auto written = status == DeviceStatus::Active ? ledger_.commit(batch, Durable::Answered, undo)
                                                       : ledger_.commit_restriction(batch);
-  if (!written && status == DeviceStatus::Active) return written.error();
+  if (!written && (status == DeviceStatus::Active || ledger_.shared())) return written.error();
   const ChainRecord* chain = chains_.record(row.chain);
   put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
   Notice notice{ledger_.revision(), nullptr, {}};
@@ -220,6 +220,7 @@ void Registrar::Impl::end_chains_through_listed(Notice& notice) {
 }
 
 bool Registrar::Impl::purge_some() {
+  if (follower_ && !begin_turn()) return false;  // tried again when there is something else to do
   Purge& purge = purges_.front();
   RegistryStore::Batch batch;
   std::size_t looked_at = 0;
@@ -246,6 +247,7 @@ bool Registrar::Impl::purge_some() {
   const bool last = looked_at < kPurgeRows && read && trouble;
   if (last) store_.remove_purge(batch, purge.ca);
   const auto written = batch.empty() ? Answer<void>() : ledger_.commit(batch, Durable::Later);
+  end_turn();
   if (!read || !trouble || !written) {
     log_.warn("purge", {{"ca", to_hex(purge.ca)}, {"why", (!read ? read : !trouble ? trouble : written).error().what}});
     purges_.erase(purges_.begin());  // its record stays: the next start goes on

@@ -18,7 +18,9 @@
 #include "cache/base/clock_watch.h"
 #include "cache/base/work_queue.h"
 #include "cache/registry/chain_book.h"
+#include "cache/registry/follower.h"
 #include "cache/registry/ledger.h"
+#include "cache/registry/outbox.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/ca_set.h"
@@ -27,11 +29,11 @@
 
 namespace sallyport {
 
-class Registrar::Impl {
+class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
  public:
   Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink, RegistrarOptions options,
        Logger& log);
-  ~Impl() { stop(); }
+  ~Impl() override { stop(); }
 
   // A registration that was checked and waits for its batch.
   struct Accepted {
@@ -62,12 +64,19 @@ class Registrar::Impl {
   bool offer(Registration registration);
   void seen(const Digest& device);
   // Runs `change` on the registrar's thread and waits; before start() and after stop() on the caller's.
+  // With a shared registry a change has its turn: it sees all that others committed, and nobody else writes meanwhile.
+  enum class Turn : std::uint8_t { Writes, WritesNothing };
   template <class T>
-  Answer<T> call(std::function<Answer<T>()> change) {
+  Answer<T> call(std::function<Answer<T>()> change, Turn turn = Turn::Writes) {
     auto promise = std::make_shared<std::promise<Answer<T>>>();
     auto future = promise->get_future();
-    Command command{[promise, change = std::move(change)](bool running) {
-      promise->set_value(running ? change() : Answer<T>(Refusal{Refusal::Kind::Unavailable, "sallyport is stopping"}));
+    Command command{[this, promise, turn, change = std::move(change)](bool running) {
+      if (!running) return promise->set_value(Refusal{Refusal::Kind::Unavailable, "sallyport is stopping"});
+      if (turn == Turn::WritesNothing || !follower_) return promise->set_value(change());
+      if (auto begun = begin_turn(); !begun) return promise->set_value(begun.error());
+      auto answer = change();
+      end_turn();
+      promise->set_value(std::move(answer));
     }};
     if (!started_) {
       command.run(true);
@@ -93,6 +102,7 @@ class Registrar::Impl {
   static IssuedCode issued(const CodeRow& row);
   // Those that are absent and in date; the others are passed over.
   Answer<void> add_trusted(const std::vector<Certificate>& cas, std::int64_t now);
+  Answer<void> trust_later(const std::vector<Certificate>& absent, const Refusal& why);
   bool passed_over_begins(std::int64_t now) const;  // any thread
   void look_at_dates(std::int64_t now);
   void clock_was_set(std::int64_t now);
@@ -121,6 +131,51 @@ class Registrar::Impl {
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
   bool gone(const Digest& id, const DeviceRow& row) const;
 
+  // registrar_shared.cc: a registry that is a replica. On the registrar's thread, but where it says otherwise.
+  Answer<void> share(const SharedOptions& options);  // before warm()
+  void follow();                                     // after start()
+  Answer<void> begin_turn();
+  Answer<void> ask_for_turn();
+  void end_turn();
+  Answer<SharedPosition> write(std::uint64_t revision, std::span<const SharedEntry> entries) override;
+  SharedPosition position() const override;  // any thread
+  Answer<void> take(SharedNews news) override;
+  bool needs_writer() const override;  // any thread
+  void take_writer(std::unique_ptr<SharedSession> writer) override;
+  void set_stale(bool stale) override;
+  void drop_writer();
+  void set_position(const SharedPosition& position);
+  Answer<void> catch_up(SharedNews news);
+  Refusal away() const;
+
+  // registrar_replica.cc: what others committed. `parts` of a snapshot count when it is whole.
+  struct Arrival;
+  Answer<void> apply(std::vector<SharedEntry> entries, const std::optional<SharedPosition>& position);
+  void prepare(Arrival& arrival, RegistryStore::Batch& batch);
+  void prepare_device(Arrival& arrival, const SharedEntry& entry, RegistryStore::Batch& batch);
+  void publish_cas(Arrival& arrival);
+  void publish_devices(Arrival& arrival);
+  void recount();
+  void forget_ca(const Digest& id, const std::vector<std::uint64_t>& chains);
+  DeviceStatus held_status(const Digest& id, DeviceStatus status) const;
+
+  // registrar_snapshot.cc
+  Answer<void> snapshot_begins(bool elsewhere) override;
+  Answer<void> snapshot_part(std::vector<SharedEntry> entries) override;
+  Answer<void> snapshot_ends(const SharedPosition& position) override;
+  void keep_restrictions(const std::vector<SharedEntry>& entries);
+
+  // registrar_outbox.cc: what waits to be written over there
+  Answer<void> read_outbox();  // at the start
+  bool put_aside();            // registrations that wait; false: the disk does not take them
+  void bring_back();
+  void settle_outbox();  // restrictions made here meanwhile
+  Answer<void> write_again(const Digest& id, const LocalRestriction& restriction);
+  void in_force_here(const Digest& id, const LocalRestriction& restriction);
+  Answer<void> restrict_here(const Digest& id, const LocalRestriction& restriction);
+  Answer<DeviceRecord> restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by);
+  Answer<CaRecord> restrict_ca_here(const Digest& id, const Actor& by);
+
   struct Command {
     std::function<void(bool running)> run;
   };
@@ -139,6 +194,7 @@ class Registrar::Impl {
   void trim_audit(RegistryStore::Batch& batch);
   void trim_codes(RegistryStore::Batch& batch, std::vector<Digest>& ended);
   void process(std::vector<Work> work);
+  void gather_seen(std::vector<Digest> seen);
   void commit_seen(const std::vector<Digest>& seen);
   void reclaim();
   void put_in_force(const Notice& notice);
@@ -191,8 +247,10 @@ class Registrar::Impl {
   std::atomic<std::uint64_t> commands_waiting_{0};
   std::atomic<bool> started_{false};
   std::mutex command_mutex_;
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false}, stopped_{false};
   std::thread thread_;
+  std::vector<Digest> seen_;                              // the registrar's: of a shared registry, written together
+  std::int64_t seen_at_ms_ = 0;                           // steady clock
   std::vector<Registration> waiting_;                     // the registrar's: taken from the queue, not yet on disk
   std::set<Digest> waiting_ids_;                          // each of them once: who comes again waits already
   std::int64_t retry_at_ms_ = 0;                          // steady clock; 0: no failed commit behind
@@ -230,6 +288,21 @@ class Registrar::Impl {
     std::string after;  // the last device looked at
   };
   std::vector<Purge> purges_;
+
+  // Of a shared registry.
+  std::unique_ptr<Follower> follower_;
+  std::unique_ptr<SharedSession> writer_;
+  std::atomic<bool> has_writer_{false};
+  bool in_turn_ = false;
+  mutable std::mutex position_mutex_;
+  SharedPosition position_;                          // written under position_mutex_
+  std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
+  std::set<Digest> aside_;                           // devices in the outbox, counted in queued_
+  bool snapshot_ = false, elsewhere_ = false;        // one is being taken in; of another history
+  std::map<std::uint64_t, ChainRow> chains_before_;  // of the history that this node knew
+  bool recount_ = false;
+  std::optional<Stale> stale_;                      // what is refused, because nobody knows what was changed meanwhile
+  std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates
 };
 
 // What a restriction is answered with where the disk refused it: it holds, and is written once the disk takes it.

@@ -18,7 +18,8 @@ Digest issuing_key(const PathFound& path, const CaSet& cas) {
 }  // namespace
 
 void Registrar::Impl::take_in(Registration registration) {
-  if (!waiting_ids_.insert(registration.identity.fingerprint).second) {
+  const Digest& id = registration.identity.fingerprint;
+  if (aside_.count(id) != 0 || !waiting_ids_.insert(id).second) {
     queued_.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
@@ -146,6 +147,7 @@ void Registrar::Impl::publish(const std::vector<Accepted>& accepted) {
 }
 
 void Registrar::Impl::commit_registrations() {
+  if (follower_ && !begin_turn()) return void(put_aside());
   const std::size_t taken = std::min(waiting_.size(), kLargestBatch);
   RegistryStore::Batch batch;
   std::vector<Accepted> accepted;
@@ -167,6 +169,7 @@ void Registrar::Impl::commit_registrations() {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
       if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
+      if (follower_) return void(put_aside());
       if (stopping_) {  // they register again on their next connection
         waiting_.clear();
         waiting_ids_.clear();
@@ -175,10 +178,18 @@ void Registrar::Impl::commit_registrations() {
     }
   }
   if (retry_at_ms_ != 0) log_.info("registrations-go-on");
+  end_turn();
   retry_at_ms_ = 0;
   gather_until_ = std::chrono::steady_clock::now() + options_.gather;
   publish(accepted);
-  for (std::size_t i = 0; i < taken; ++i) waiting_ids_.erase(waiting_[i].identity.fingerprint);
+  RegistryStore::Batch back;
+  for (std::size_t i = 0; i < taken; ++i) {
+    const Digest& id = waiting_[i].identity.fingerprint;
+    waiting_ids_.erase(id);
+    if (aside_.erase(id) != 0) store_.remove_outbox(back, outbox::key(outbox::kDevices, id));
+  }
+  // Where it fails they are looked at once more after a restart, and found registered.
+  if (!back.empty()) (void)ledger_.commit_here(back);
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
   if (!notice.cuts.empty()) {
     {
@@ -191,6 +202,7 @@ void Registrar::Impl::commit_registrations() {
   // Last: who sees an empty queue sees everything that came of it.
   queued_.fetch_sub(taken, std::memory_order_relaxed);
   reclaim();
+  if (waiting_.empty() && has_writer_) bring_back();
 }
 
 }  // namespace sallyport

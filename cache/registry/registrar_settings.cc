@@ -54,7 +54,7 @@ Answer<void> Registrar::put_override(const std::string& listener, const Override
     if (restricts) {
       const auto written = impl_->ledger_.take_away(by, action, listener, before, after,
                                                     [&](RegistryStore::Batch& batch) { put(batch, row); });
-      return written ? written : not_durable(written.error());
+      return written || impl_->ledger_.shared() ? written : not_durable(written.error());
     }
     const auto all = overrides();
     if (!all) return all.error();
@@ -92,7 +92,7 @@ Answer<void> Registrar::remove_token(const std::string& name, bool again, const 
     const auto written =
         impl_->ledger_.take_away(by, "token.revoke", name, again ? "revoked, not durable" : "valid", "",
                                  [&](RegistryStore::Batch& batch) { impl_->store_.remove_token(batch, name); });
-    return written ? written : not_durable(written.error());
+    return written || impl_->ledger_.shared() ? written : not_durable(written.error());
   });
 }
 

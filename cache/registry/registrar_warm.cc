@@ -27,6 +27,10 @@ Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   const auto begun = std::chrono::steady_clock::now();
   cache_.begin(last.epoch);
   if (auto read = ledger_.warm(); !read) return read;
+  if (auto read = read_outbox(); !read) return read;
+  const auto resync = store_.resync();
+  if (!resync) return resync.error();
+  book_.hold(*resync);  // until the snapshot that this start goes on with is whole
   if (auto read = warm_cas(); !read) return read;
   std::set<Digest> hashes;
   const auto codes = store_.each_code([&](const CodeRow& code) {
@@ -44,6 +48,7 @@ Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   }
   if (auto read = warm_chains(); !read) return read;
   if (auto read = warm_devices(); !read) return read;
+  for (const auto& [id, restriction] : held_) in_force_here(id, restriction);
   // Only now: whether an intermediate is revoked is asked of the devices' cache.
   book_.refresh_all(*set, unix_now());
   chains_.end_epoch_of_all(last.of_chains);

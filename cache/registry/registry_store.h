@@ -13,6 +13,7 @@
 
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/shared/shared_entry.h"
 #include "cache/standing/change.h"
 #include "cache/standing/status_cache.h"
 #include "cache/x509/certificate.h"
@@ -236,6 +237,41 @@ class RegistryStore {
   Answer<void> migrate_names(const Tell& tell);
   // Of a registry that was opened to be read: one of an older schema.
   Answer<bool> older_schema() const;
+
+  // registry_store_shared.cc: of a registry that is a replica of a shared one. What a batch changes, as others take it;
+  // indexes, and what is of this node alone, are left out. Epochs are of a process, and 0 in it.
+  Answer<std::vector<SharedEntry>> shared_entries(const Batch& batch) const;
+  // An entry as it came; the indexes are the caller's.
+  void put_entry(Batch& batch, const SharedEntry& entry);
+  void put_serial(Batch& batch, const Digest& id, std::string_view serial);
+  void remove_serial(Batch& batch, const Digest& id, std::string_view serial);
+  void put_position(Batch& batch, const SharedPosition& position);
+  Answer<SharedPosition> position() const;  // of none: it is a registry of its own
+  // While a snapshot of another history is being taken in: rows of both stand beside each other.
+  void put_resync(Batch& batch, bool under_way);
+  Answer<bool> resync() const;
+  // What waits to be written to the shared registry, by a key of the caller's.
+  void put_outbox(Batch& batch, std::string_view key, std::string_view value);
+  void remove_outbox(Batch& batch, std::string_view key);
+  Answer<void> each_outbox(std::string_view prefix,
+                           const std::function<bool(std::string_view key, std::string_view value)>& row) const;
+  // Every entry in the order of family and key, as of when it was made.
+  class Cursor {
+   public:
+    ~Cursor();
+    std::optional<SharedEntry> next();
+    const Answer<void>& read() const { return read_; }  // whether all was read, once next() has none
+
+   private:
+    friend class RegistryStore;
+    struct Impl;
+    Cursor();
+    std::unique_ptr<Impl> impl_;
+    Answer<void> read_;
+  };
+  std::unique_ptr<Cursor> cursor() const;
+  // Before rows of lower revisions are committed: see RevisionMark.
+  Answer<void> lower_mark(std::uint64_t revision);
 
   // An online copy: hard links where the file system allows, else copies. `dir` must not exist.
   Answer<void> checkpoint(const std::string& dir) const;

@@ -43,6 +43,10 @@ inline constexpr std::string_view kCodePrefix = "code:";
 inline constexpr std::string_view kOverridePrefix = "override:";
 inline constexpr std::string_view kPurgePrefix = "purge:";
 inline constexpr std::string_view kCrlPrefix = "crl:";
+// Of this node alone, where the registry is shared.
+inline constexpr std::string_view kPositionKey = "shared-position";
+inline constexpr std::string_view kResyncKey = "shared-resync";
+inline constexpr std::string_view kOutboxPrefix = "outbox:";
 
 inline rocksdb::Slice slice(std::string_view text) {
   return {text.data(), text.size()};

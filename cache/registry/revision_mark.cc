@@ -117,6 +117,11 @@ Answer<void> RevisionMark::raise(std::uint64_t revision, bool sync) {
   return write({content_.store, revision}, sync);
 }
 
+Answer<void> RevisionMark::lower(std::uint64_t revision) {
+  if (fd_ < 0 || revision >= content_.revision) return {};
+  return write({content_.store, revision}, true);
+}
+
 Answer<void> RevisionMark::write(const Content& content, bool sync) {
   Slot slot = slot_of(content);
   const iovec part{slot.data(), slot.size()};

@@ -44,6 +44,8 @@ class RevisionMark {
 
   // Called once the revision is durable in the store. A lower one than the last changes nothing. `sync`: durable on
   // return (pwritev2(2), RWF_DSYNC); else it outlives this process, but not the machine.
+  // Before a registry takes the place of this one whose revisions are others: what is on disk then is all that counts.
+  Answer<void> lower(std::uint64_t revision);
   Answer<void> raise(std::uint64_t revision, bool sync);
 
   std::uint64_t revision() const { return content_.revision; }

@@ -1,0 +1,322 @@
+#include "cache/registry/follower.h"
+
+#include <openssl/rand.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cache/base/text.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kPart = 4096;  // entries of a snapshot that are taken in together
+constexpr std::chrono::seconds kTwin{10};
+
+std::string drawn() {
+  std::array<unsigned char, 16> bytes{};
+  return RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) == 1 ? std::string(bytes.begin(), bytes.end())
+                                                                       : std::string(16, '\0');
+}
+
+bool before(const SharedEntry& a, const SharedEntry& b) {
+  return a.family != b.family ? a.family < b.family : a.key < b.key;
+}
+
+}  // namespace
+
+Follower::Follower(SharedOptions options, const RegistryStore& store, Host& host, Logger& log)
+    : options_(std::move(options)), store_(store), host_(host), log_(log), instance_(drawn()) {
+  state_.shared = true;
+  state_.why = "it was not asked yet";
+}
+
+void Follower::start() {
+  wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  heard_ = Clock::now();
+  thread_ = std::thread([this] { run(); });
+}
+
+void Follower::stop() {
+  if (stopping_.exchange(true)) return;
+  wake();
+  if (thread_.joinable()) thread_.join();
+  if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+void Follower::wake() {
+  if (wake_fd_ >= 0) ::eventfd_write(wake_fd_, 1);
+}
+
+void Follower::run() {
+  while (!stopping_) {
+    if ((session_ || connect()) && follow()) {
+      rest(kPoll);
+    } else {
+      session_.reset();
+      look_at_age();
+      rest(kRetry);
+    }
+  }
+  session_.reset();
+  changed_.notify_all();
+}
+
+void Follower::rest(std::chrono::milliseconds most) {
+  bool watched;
+  {
+    const std::lock_guard lock(mutex_);
+    watched = watchers_ > 0;
+  }
+  if (watched) most = std::min(most, std::chrono::milliseconds(20));
+  std::array<pollfd, 2> polled{{{wake_fd_, POLLIN, 0}, {session_ ? session_->connection().socket() : -1, POLLIN, 0}}};
+  ::poll(polled.data(), polled.size(), static_cast<int>(most.count()));
+  eventfd_t count = 0;
+  (void)::eventfd_read(wake_fd_, &count);
+  if (session_) (void)session_->connection().notified();
+}
+
+bool Follower::connect() {
+  auto opened = SharedSession::open(options_.url, options_.node);
+  if (!opened) {
+    lost(opened.error());
+    return false;
+  }
+  session_ = std::move(*opened);
+  // A standby and some poolers refuse it: then the poll alone tells.
+  if (const auto heard = session_->listen(); !heard && !session_->broken()) {
+    log_.info("shared-registry", {{"what", "no NOTIFY here: it is polled"}, {"why", heard.error().what}});
+  }
+  const auto synchronous = session_->has_synchronous_standby();
+  if (session_->broken()) return lost({Refusal::Kind::Unavailable, "PostgreSQL: the connection was lost"}), false;
+  if (synchronous && !*synchronous && !ever_) {
+    log_.warn("shared-registry-alone",
+              {{"what", "no commit waits for a standby of PostgreSQL"},
+               {"means", "a failover can lose what an operator was told is durable: set synchronous_standby_names"}});
+  }
+  ever_ = true;
+  log_.info("shared-registry-connected", {{"server", session_->connection().server()}, {"node", options_.node}});
+  const std::lock_guard lock(mutex_);
+  state_.server = session_->connection().server();
+  if (synchronous) state_.synchronous = *synchronous;
+  return true;
+}
+
+void Follower::lost(const Refusal& why) {
+  bool news;
+  {
+    const std::lock_guard lock(mutex_);
+    news = state_.connected || state_.why != why.what;
+    state_.connected = false;
+    state_.why = why.what;
+  }
+  changed_.notify_all();
+  if (!news) return;
+  log_.error("shared-registry-away",
+             {{"why", why.what},
+              {"means",
+               "this node serves what it knows; new devices wait here to be registered, operators' changes are "
+               "refused but for restrictions with --local"}});
+}
+
+void Follower::look_at_age() {
+  if (options_.stale_after.count() == 0 || options_.stale == Stale::Serve) return;
+  bool old;
+  {
+    const std::lock_guard lock(mutex_);
+    // Nobody knows for how long a node was away that has not heard of it since it started.
+    old = !synced_ || Clock::now() - heard_ > options_.stale_after;
+    if (state_.connected && synced_) old = false;
+    state_.stale = old;
+  }
+  if (old == stale_) return;
+  stale_ = old;
+  if (old) {
+    log_.error("stale", {{"what", "the shared registry was out of reach for longer than registry.stale_after"},
+                         {"means", options_.stale == Stale::RefuseAll ? "every device is refused"
+                                                                      : "devices that are unknown here are refused"}});
+  } else {
+    log_.info("not-stale", {{"what", "the shared registry is followed again"}});
+  }
+  host_.set_stale(old);
+}
+
+bool Follower::follow() {
+  const SharedPosition position = host_.position();
+  auto news = session_->news(position);
+  if (!news) return lost(news.error()), false;
+  using Follows = SharedNews::Follows;
+  if (news->follows != Follows::Yes) return take_snapshot(news->follows == Follows::Elsewhere);
+  const bool more = news->more;
+  if (news->now.revision > position.revision) {
+    if (const auto taken = host_.take(std::move(*news)); !taken) {
+      if (!stopping_) log_.error("not-applied", {{"why", taken.error().what}, {"means", "this node lags behind"}});
+      return beat();
+    }
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (!state_.connected) state_.why.clear();
+    state_.connected = true;
+    heard_ = Clock::now();
+    state_.revision = host_.position().revision;
+  }
+  if (more) {
+    wake();  // at once again
+    return beat();
+  }
+  if (host_.needs_writer()) {
+    auto writer = SharedSession::open(options_.url, options_.node);
+    if (!writer) return lost(writer.error()), false;
+    host_.take_writer(std::move(*writer));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    synced_ = true;
+  }
+  changed_.notify_all();
+  look_at_age();
+  if (!beat() || !look_at_nodes()) return false;
+  if (Clock::now() < forget_at_) return true;
+  forget_at_ = Clock::now() + std::chrono::hours(1);
+  if (const auto forgot = session_->forget_deletes(kKeepDeletes); !forgot) {
+    log_.warn("shared-registry-trim", {{"why", forgot.error().what}});
+  }
+  return !session_->broken();
+}
+
+bool Follower::beat() {
+  const std::uint64_t revision = host_.position().revision;
+  const auto now = Clock::now();
+  if (now - beat_at_ < (revision != told_ ? kBeatAtMost : kBeat)) return true;
+  beat_at_ = now;
+  const auto alone = session_->heartbeat(revision, instance_, options_.version);
+  if (!alone) return lost(alone.error()), false;
+  told_ = revision;
+  if (*alone) {
+    twin_since_ = {};
+    twin_said_ = false;
+    return true;
+  }
+  // A process that took over from the one before meets its last heartbeats.
+  if (twin_since_ == Clock::time_point{}) twin_since_ = now;
+  if (now - twin_since_ > kTwin && !std::exchange(twin_said_, true)) {
+    log_.error("node-name", {{"what", "another process calls itself " + options_.node + " in the shared registry"},
+                             {"means", "how far this node is, nobody can see: set registry.node on each machine"}});
+  }
+  return true;
+}
+
+bool Follower::look_at_nodes() {
+  static constexpr std::chrono::milliseconds kLook{1000};
+  const auto now = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (watchers_ == 0 && looks_ > 0 && now < looked_at_ + kLook) return true;
+  }
+  auto nodes = session_->nodes();
+  if (!nodes) return lost(nodes.error()), false;
+  {
+    const std::lock_guard lock(mutex_);
+    looked_at_ = now;
+    state_.nodes = std::move(*nodes);
+    ++looks_;
+  }
+  changed_.notify_all();
+  return true;
+}
+
+// Merges what is over there with what is here: what differs is taken in, part by part, and what is missing over there
+// goes. Memory is bounded by the parts; sessions of what stays the same see nothing.
+bool Follower::take_snapshot(bool elsewhere) {
+  const auto begun = Clock::now();
+  log_.warn("snapshot", {{"what", elsewhere ? "the shared registry has another history than this node knows"
+                                            : "this node is new, or was away for too long"},
+                         {"means", "all of it is read and compared; this node goes on serving"}});
+  if (const auto ready = host_.snapshot_begins(elsewhere); !ready) return lost(ready.error()), false;
+  const auto cursor = store_.cursor();
+  std::optional<SharedEntry> mine = cursor->next();
+  std::vector<SharedEntry> part;
+  Answer<void> taken;
+  std::uint64_t entries = 0, changed = 0;
+  const auto add = [&](SharedEntry entry) {
+    part.push_back(std::move(entry));
+    ++changed;
+    if (part.size() >= kPart) taken = host_.snapshot_part(std::exchange(part, {}));
+    return static_cast<bool>(taken) && !stopping_;
+  };
+  const auto drop_until = [&](const SharedEntry* end) {
+    while (mine && (end == nullptr || before(*mine, *end))) {
+      if (!add({mine->family, mine->key, std::nullopt})) return false;
+      mine = cursor->next();
+    }
+    return true;
+  };
+  auto position = session_->snapshot([&](SharedEntry&& entry) {
+    ++entries;
+    if (!drop_until(&entry)) return false;
+    const bool known = mine && mine->family == entry.family && mine->key == entry.key;
+    const bool same = known && mine->value == entry.value;
+    if (known) mine = cursor->next();
+    return same || add(std::move(entry));
+  });
+  if (!taken) return lost(taken.error()), false;
+  if (!position) return lost(position.error()), false;
+  if (!drop_until(nullptr) || !cursor->read()) return false;
+  if (!part.empty()) taken = host_.snapshot_part(std::move(part));
+  if (taken) taken = host_.snapshot_ends(*position);
+  if (!taken) return lost(taken.error()), false;
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
+  log_.info("snapshot-taken",
+            {{"revision", position->revision}, {"entries", entries}, {"changed", changed}, {"ms", ms}});
+  const std::lock_guard lock(mutex_);
+  ++state_.snapshots;
+  wake();
+  return true;
+}
+
+bool Follower::wait_synced(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, limit, [this] { return synced_ || stopping_; }) && synced_;
+}
+
+SharedState Follower::state() const {
+  const std::lock_guard lock(mutex_);
+  SharedState state = state_;
+  state.away_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - heard_).count();
+  state.revision = host_.position().revision;
+  return state;
+}
+
+InForce Follower::in_force(std::uint64_t revision, std::chrono::milliseconds limit) {
+  const auto until = Clock::now() + limit;
+  InForce found;
+  found.revision = revision;
+  std::unique_lock lock(mutex_);
+  ++watchers_;
+  wake();
+  const std::uint64_t knows = looks_ + 2;  // a look that is under way may not
+  for (std::uint64_t next = knows;; next = looks_ + 1) {
+    const bool fresh =
+        changed_.wait_until(lock, until, [&] { return looks_ >= next || stopping_ || !state_.connected; });
+    found = {revision, 0, 0, {}, looks_ >= knows && state_.connected};
+    for (const SharedNode& node : state_.nodes.nodes) {
+      ++found.of;
+      if (node.revision >= revision) {
+        ++found.nodes;
+      } else {
+        found.behind.push_back(node);
+      }
+    }
+    if (!fresh || stopping_ || !state_.connected || found.behind.empty()) break;
+  }
+  --watchers_;
+  return found;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,119 @@
+// Follows the shared registry on a thread of its own: connects, and connects again; hands what others committed to the
+// registrar in order; takes snapshots; tells that this node lives, and how far it is; knows how far the others are. It
+// changes nothing itself: the Host does, on the registrar's thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cache/base/log.h"
+#include "cache/base/result.h"
+#include "cache/registry/registry_store.h"
+#include "cache/shared/shared_session.h"
+
+namespace sallyport {
+
+// What a node does that has not heard of the shared registry for longer than `stale_after`.
+enum class Stale : std::uint8_t { Serve, RefuseUnknown, RefuseAll };
+
+struct SharedOptions {
+  std::string url;  // empty: the registry is this machine's own
+  std::string node;
+  std::string version;
+  std::chrono::milliseconds stale_after{0};  // 0: never
+  Stale stale = Stale::Serve;
+};
+
+struct SharedState {
+  bool shared = false, connected = false, stale = false;
+  std::string server, why;          // why not connected
+  std::int64_t away_ms = 0;         // since it was heard of last
+  std::uint64_t revision = 0;       // in force here
+  SharedNodes nodes;                // as of the last look, a second ago at most while connected
+  std::uint64_t snapshots = 0;      // taken since the start
+  std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
+};
+
+// How far a change has come.
+struct InForce {
+  std::uint64_t revision = 0;
+  std::size_t nodes = 0, of = 0;
+  std::vector<SharedNode> behind;
+  bool known = false;  // the shared registry answered
+};
+
+class Follower {
+ public:
+  // Each call runs on the registrar's thread and returns when it has.
+  class Host {
+   public:
+    virtual ~Host() = default;
+    virtual SharedPosition position() const = 0;  // any thread
+    virtual Answer<void> take(SharedNews news) = 0;
+    virtual Answer<void> snapshot_begins(bool elsewhere) = 0;
+    virtual Answer<void> snapshot_part(std::vector<SharedEntry> entries) = 0;
+    virtual Answer<void> snapshot_ends(const SharedPosition& position) = 0;
+    // A connection for turns; the one before is gone.
+    virtual bool needs_writer() const = 0;  // any thread
+    virtual void take_writer(std::unique_ptr<SharedSession> writer) = 0;
+    virtual void set_stale(bool stale) = 0;
+  };
+
+  Follower(SharedOptions options, const RegistryStore& store, Host& host, Logger& log);
+  ~Follower() { stop(); }
+  void start();
+  void stop();
+  void wake();  // any thread
+  // Until this node has everything there was when it connected, or `limit` is over.
+  bool wait_synced(std::chrono::milliseconds limit);
+  SharedState state() const;                                                  // any thread
+  InForce in_force(std::uint64_t revision, std::chrono::milliseconds limit);  // any thread; waits
+  const SharedOptions& options() const { return options_; }
+
+  static constexpr std::chrono::milliseconds kPoll{150}, kRetry{500}, kBeat{1000}, kBeatAtMost{50};
+  static constexpr std::chrono::hours kKeepDeletes{7 * 24};
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void run();
+  bool connect();
+  bool follow();  // false: the connection is of no use any more
+  bool take_snapshot(bool elsewhere);
+  void lost(const Refusal& why);
+  bool beat();
+  bool look_at_nodes();
+  void look_at_age();
+  void rest(std::chrono::milliseconds most);
+
+  const SharedOptions options_;
+  const RegistryStore& store_;
+  Host& host_;
+  Logger& log_;
+  const std::string instance_;
+  std::unique_ptr<SharedSession> session_;  // the thread's, as all that follows up to the lock
+  std::uint64_t told_ = 0;                  // the revision of the last heartbeat
+  Clock::time_point beat_at_{}, forget_at_{}, twin_since_{};
+  bool stale_ = false, twin_said_ = false, ever_ = false;
+  int wake_fd_ = -1;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  SharedState state_;
+  Clock::time_point heard_{}, looked_at_{};  // of the shared registry; at the nodes
+  std::uint64_t looks_ = 0;                  // at the nodes
+  std::size_t watchers_ = 0;
+  bool synced_ = false;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace sallyport

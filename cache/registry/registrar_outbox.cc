@@ -1,0 +1,238 @@
+// What waits on this node to be written to the shared registry: devices that registered by themselves while it was out
+// of reach, and restrictions that an operator put in force here alone (--local), or that it has lost. Both are in the
+// store, and survive a restart. A restriction holds here from the moment it is made, and no older row undoes it:
+// publish_devices() asks held_status(). On the registrar's thread.
+#include <algorithm>
+#include <utility>
+
+#include "cache/registry/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kAtOnce = 4096;
+
+Refusal here_alone(const std::string& why) {
+  return {Refusal::Kind::Conflict,
+          "the shared registry can be changed: leave --local away, and it is in force everywhere" + why};
+}
+
+}  // namespace
+
+Answer<void> Registrar::Impl::read_outbox() {
+  Answer<void> trouble;
+  const auto damaged = [&](const char* what) {
+    trouble = Refusal{Refusal::Kind::Unavailable,
+                      std::string("the registry holds a ") + what + " that cannot be read: restore a backup"};
+    return false;
+  };
+  const auto waiting = store_.each_outbox(outbox::kDevices, [&](std::string_view key, std::string_view) {
+    const auto id = outbox::id_of(outbox::kDevices, key);
+    if (!id) return damaged("waiting device");
+    aside_.insert(*id);
+    return true;
+  });
+  if (!waiting) return waiting;
+  queued_ += aside_.size();
+  const auto restrictions =
+      store_.each_outbox(outbox::kRestrictions, [&](std::string_view key, std::string_view value) {
+        const auto id = outbox::id_of(outbox::kRestrictions, key);
+        auto restriction = outbox::decode_restriction(value);
+        if (!id || !restriction) return damaged("restriction");
+        held_[*id] = std::move(*restriction);
+        return true;
+      });
+  if (!restrictions) return restrictions;
+  return trouble;
+}
+
+bool Registrar::Impl::put_aside() {
+  const std::size_t taken = std::min(waiting_.size(), kAtOnce);
+  RegistryStore::Batch batch;
+  for (std::size_t i = 0; i < taken; ++i) {
+    const Digest& id = waiting_[i].identity.fingerprint;
+    store_.put_outbox(batch, outbox::key(outbox::kDevices, id), outbox::encode(waiting_[i]));
+  }
+  const auto written = ledger_.commit_here(batch);
+  if (!written) {
+    if (retry_at_ms_ == 0)
+      log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
+    retry_at_ms_ = steady_ms() + kRetryMs;
+    return false;
+  }
+  if (aside_.empty()) log_.warn("registrations-aside", {{"what", "new devices wait on this node's disk"}});
+  for (std::size_t i = 0; i < taken; ++i) {
+    const Digest& id = waiting_[i].identity.fingerprint;
+    waiting_ids_.erase(id);
+    // One that was brought back, and waits again, is counted once.
+    aside_.insert(id);
+  }
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+  retry_at_ms_ = 0;
+  return true;
+}
+
+// They take the way of those that came just now, and are looked at again: who lost a race meanwhile is refused.
+void Registrar::Impl::bring_back() {
+  if (aside_.empty()) return;
+  std::vector<Registration> back;
+  RegistryStore::Batch unreadable;
+  const auto read = store_.each_outbox(outbox::kDevices, [&](std::string_view key, std::string_view value) {
+    const auto id = outbox::id_of(outbox::kDevices, key);
+    auto registration = outbox::decode_registration(value);
+    if (!id || !registration || registration->identity.fingerprint != *id) {
+      store_.remove_outbox(unreadable, key);
+      if (id && aside_.erase(*id) != 0) --queued_;
+      return true;
+    }
+    if (aside_.count(*id) != 0 && waiting_ids_.insert(*id).second) back.push_back(std::move(*registration));
+    return back.size() < kAtOnce;
+  });
+  if (!read) log_.error("registrations-aside", {{"why", read.error().what}});
+  if (!unreadable.empty()) {
+    log_.error("registrations-aside",
+               {{"what", "some could not be read: these devices register when they come again"}});
+    (void)ledger_.commit_here(unreadable);
+  }
+  waiting_.insert(waiting_.end(), std::make_move_iterator(back.begin()), std::make_move_iterator(back.end()));
+}
+
+void Registrar::Impl::in_force_here(const Digest& id, const LocalRestriction& restriction) {
+  if (restriction.ca) {
+    const auto found = cas_.find(id);
+    if (found == cas_.end()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      found->second.status = CaStatus::Inactive;
+    }
+    return put_cas_in_force(unix_now());
+  }
+  const auto stored = store_.device(id);
+  const DeviceRow* row = stored && *stored ? &**stored : restriction.lost ? &restriction.lost->device : nullptr;
+  if (row == nullptr) return;
+  DeviceRow in_force = *row;
+  in_force.status = stored && *stored ? held_status(id, row->status) : DeviceStatus::Revoked;
+  const DeviceKey key = cache_.key(row->name, id);
+  const ChainRecord* chain = chains_.record(row->chain);
+  put_status(key, in_force, chain != nullptr ? chain->cas.front() : Digest{});
+  put_in_force({ledger_.revision(), nullptr, {{Cut::Scope::Device, id, reason_of(in_force.status)}}});
+}
+
+// Durable here, then in force here, then answered.
+Answer<void> Registrar::Impl::restrict_here(const Digest& id, const LocalRestriction& restriction) {
+  if (!follower_) {
+    return Refusal{Refusal::Kind::Invalid, "--local is for a shared registry (registry.shared), and there is none"};
+  }
+  if (auto turn = begin_turn(); turn) {
+    end_turn();
+    return here_alone("");
+  }
+  RegistryStore::Batch batch;
+  store_.put_outbox(batch, outbox::key(outbox::kRestrictions, id), outbox::encode(restriction));
+  const auto written = ledger_.commit_here(batch);
+  held_[id] = restriction;
+  in_force_here(id, restriction);
+  log_.warn("restricted-here",
+            {{"id", to_hex(id)}, {"what", restriction.ca ? "CA" : "device"}, {"who", restriction.by.who}});
+  return written ? written : not_durable(written.error());
+}
+
+Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
+  const auto known = device(id);
+  if (!known) return known;
+  const DeviceStatus now = known->status;
+  if (now == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
+    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
+  }
+  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), by, std::nullopt}); !done) {
+    return done.error();
+  }
+  return device(id);
+}
+
+Answer<CaRecord> Registrar::Impl::restrict_ca_here(const Digest& id, const Actor& by) {
+  if (const auto known = ca(id); !known) return known;
+  const auto inactive = static_cast<std::uint8_t>(CaStatus::Inactive);
+  if (auto done = restrict_here(id, {true, inactive, by, std::nullopt}); !done) return done.error();
+  return ca(id);
+}
+
+// A device whose rows the shared registry has not got: under its chain, or one with the same certificates.
+Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestriction& restriction) {
+  const LocalRestriction::Rows& rows = *restriction.lost;
+  const auto cas = cas_now();
+  const auto owner = cas->find(rows.chain.cas.front());
+  // Its CA is not registered over there: nobody of it comes in.
+  if (!owner) return {};
+  PathFound path;
+  path.cas = rows.chain.cas;
+  for (const std::string& der : rows.chain.intermediates) {
+    auto between = Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
+    if (!between) return {};
+    path.intermediates.push_back(std::move(*between));
+  }
+  const std::uint64_t chain = rows.chain.crl ? book_.of_crl(cas->entry(*owner), *cas) : book_.of_path(path, *cas);
+  if (chain == 0) return Refusal{Refusal::Kind::Unavailable, "no chain id is left"};
+  DeviceRow row = rows.device;
+  row.chain = chain;
+  row.status = static_cast<DeviceStatus>(restriction.status);
+  RegistryStore::Batch batch;
+  store_.put_device(batch, id, row);
+  store_.put_device_text(batch, id, rows.chain.cas.front(), rows.text);
+  ledger_.note(Change::Kind::DeviceStatusSet, id, restriction.status);
+  ledger_.audit(restriction.by, action_of(row.status), to_hex(id), "missing", to_string(row.status));
+  if (auto written = ledger_.commit_restriction(batch); !written) return written;
+  put_status(cache_.key(row.name, id), row, rows.chain.cas.front());
+  recount();
+  put_in_force({ledger_.revision(), nullptr, {{Cut::Scope::Device, id, reason_of(row.status)}}});
+  return {};
+}
+
+// Each is written as the operator's own command would have been. What is stricter over there by now stays so.
+void Registrar::Impl::settle_outbox() {
+  std::vector<Digest> ids;
+  for (const auto& [id, restriction] : held_) ids.push_back(id);
+  for (const Digest& id : ids) {
+    if (auto turn = begin_turn(); !turn) return;
+    const LocalRestriction restriction = held_.at(id);
+    Answer<void> done;
+    if (restriction.ca) {
+      const auto found = cas_.find(id);
+      if (found != cas_.end()) {
+        cas_not_durable_.insert(id);  // in force here, and active in the row
+        const auto set = set_ca_status(id, CaStatus::Inactive, restriction.by);
+        if (!set) done = set.error();
+      }
+    } else {
+      const auto set = set_device_status(id, static_cast<DeviceStatus>(restriction.status), restriction.by);
+      if (!set) done = set.error();
+      const bool missing = !set && set.error().kind == Refusal::Kind::NotFound;
+      const bool final = !set && set.error().kind == Refusal::Kind::Conflict;  // revoked over there
+      if (missing) done = restriction.lost ? write_again(id, restriction) : Answer<void>();
+      if (final) done = {};
+    }
+    end_turn();
+    if (!done) {
+      log_.error("restriction-waits", {{"id", to_hex(id)}, {"why", done.error().what}});
+      return;
+    }
+    held_.erase(id);
+    RegistryStore::Batch batch;
+    store_.remove_outbox(batch, outbox::key(outbox::kRestrictions, id));
+    if (const auto written = ledger_.commit_here(batch); !written) {
+      log_.warn("restriction-waits", {{"what", "written over there, and kept here to be written again"}});
+    }
+    log_.info("restriction-written", {{"id", to_hex(id)}, {"status", restriction.status}});
+  }
+}
+
+Answer<DeviceRecord> Registrar::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
+  return impl_->call<DeviceRecord>([&] { return impl_->restrict_device_here(id, status, by); },
+                                   Impl::Turn::WritesNothing);
+}
+Answer<CaRecord> Registrar::deactivate_ca_here(const Digest& id, const Actor& by) {
+  return impl_->call<CaRecord>([&] { return impl_->restrict_ca_here(id, by); }, Impl::Turn::WritesNothing);
+}
+
+}  // namespace sallyport

@@ -1,0 +1,237 @@
+// A registry that many machines share: turns, in which this node alone changes it, and what it is told by the follower.
+// What was committed over there is in force here before the next change is looked at, so every rule of the life cycle
+// holds for all nodes together.
+#include <algorithm>
+#include <utility>
+
+#include "cache/registry/registrar_impl.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::uint64_t kChainsAtOnce = 64;  // ids reserved in one go
+constexpr int kMostRounds = 64;              // of catching up within a turn
+constexpr std::int64_t kAtOnceMs = 500;
+
+}  // namespace
+
+Answer<void> Registrar::Impl::share(const SharedOptions& options) {
+  const auto position = store_.position();
+  if (!position) return position.error();
+  if (options.url.empty()) {
+    if (position->registry.empty()) return {};
+    return Refusal{Refusal::Kind::Conflict,
+                   "state_dir holds a replica of a shared registry: set registry.shared, or make a registry of its own "
+                   "with `sallyport registry export`, into another state_dir"};
+  }
+  if (position->registry.empty()) {
+    bool own = false;
+    const auto look = [&](const auto&...) { return own = true, false; };
+    const auto cas = store_.each_ca(look);
+    const auto devices = store_.each_device("", "", look);
+    if (!cas) return cas.error();
+    if (!devices) return devices.error();
+    if (own) {
+      return Refusal{Refusal::Kind::Conflict,
+                     "state_dir holds a registry of its own, which the shared one would replace: take it over with "
+                     "`sallyport registry import STATE_DIR`, then give this node an empty state_dir"};
+    }
+  }
+  set_position(*position);
+  follower_ = std::make_unique<Follower>(options, store_, *this, log_);
+  ledger_.share(*this);
+  return {};
+}
+
+void Registrar::Impl::follow() {
+  follower_->start();
+}
+
+SharedPosition Registrar::Impl::position() const {
+  const std::lock_guard lock(position_mutex_);
+  return position_;
+}
+
+void Registrar::Impl::set_position(const SharedPosition& position) {
+  const std::lock_guard lock(position_mutex_);
+  position_ = position;
+}
+
+Refusal Registrar::Impl::away() const {
+  const SharedState state = follower_->state();
+  return {Refusal::Kind::Unavailable,
+          "not done: the shared registry cannot be changed" + (state.why.empty() ? std::string() : ": " + state.why) +
+              ". A restriction with --local is in force on this node at once, and everywhere once it answers"};
+}
+
+bool Registrar::Impl::needs_writer() const {
+  return !has_writer_;
+}
+
+void Registrar::Impl::drop_writer() {
+  writer_.reset();
+  has_writer_ = false;
+  in_turn_ = false;
+  follower_->wake();
+}
+
+Answer<void> Registrar::Impl::catch_up(SharedNews news) {
+  for (int round = 0; round < kMostRounds; ++round) {
+    ledger_.set_time(news.now_us);
+    const bool more = news.more;
+    const SharedPosition now = news.now;
+    if (now.revision > position_.revision) {
+      if (auto applied = apply(std::move(news.entries), now); !applied) return applied;
+    }
+    if (!more) return {};
+    auto next = writer_->more(position_);
+    if (!next) return next.error();
+    if (next->follows != SharedNews::Follows::Yes) break;
+    news = std::move(*next);
+  }
+  return Refusal{Refusal::Kind::Unavailable,
+                 "not done: this node is still taking in what others changed: ask again in a moment"};
+}
+
+Answer<void> Registrar::Impl::begin_turn() {
+  if (in_turn_) return {};
+  if (!writer_ || writer_->broken()) {
+    drop_writer();
+    return away();
+  }
+  if (ledger_.owes()) settle(true);
+  if (ledger_.owes()) return ledger_.owed_why();
+  const std::int64_t asked_ms = steady_ms();
+  auto begun = ask_for_turn();
+  // PostgreSQL was started anew, and this connection is of the one before: nothing was written by it.
+  if (begun || has_writer_ || steady_ms() - asked_ms > kAtOnceMs) return begun;
+  auto again = SharedSession::open(follower_->options().url, follower_->options().node);
+  if (!again) return begun;
+  writer_ = std::move(*again);
+  has_writer_ = true;
+  return ask_for_turn();
+}
+
+Answer<void> Registrar::Impl::ask_for_turn() {
+  if (ledger_.chains_left() < kChainsAtOnce / 2) {
+    const auto first = writer_->reserve_chains(kChainsAtOnce);
+    if (!first) {
+      if (writer_->broken()) drop_writer();
+      return Refusal{Refusal::Kind::Unavailable, "not done: " + first.error().what};
+    }
+    ledger_.reserve_chains(*first, kChainsAtOnce);
+  }
+  auto news = writer_->begin(position_);
+  if (!news) {
+    if (writer_->broken()) drop_writer();
+    return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
+  }
+  if (snapshot_ || news->follows != SharedNews::Follows::Yes) {
+    writer_->give_up();
+    follower_->wake();
+    return Refusal{Refusal::Kind::Unavailable,
+                   "not done: this node is taking a snapshot of the shared registry: ask again in a moment"};
+  }
+  in_turn_ = true;
+  if (auto applied = catch_up(std::move(*news)); !applied) {
+    end_turn();
+    return applied;
+  }
+  return {};
+}
+
+void Registrar::Impl::end_turn() {
+  if (!std::exchange(in_turn_, false)) return;
+  writer_->give_up();
+  if (writer_->broken()) drop_writer();
+}
+
+// A change that makes several commits has a turn for each: what somebody else wrote between two of them, the later one
+// was not checked against.
+Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<const SharedEntry> entries) {
+  if (!writer_) return away();
+  if (!in_turn_) {
+    const auto news = writer_->begin(position_);
+    if (!news) {
+      if (writer_->broken()) drop_writer();
+      return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
+    }
+    if (news->follows != SharedNews::Follows::Yes || news->now.revision != position_.revision) {
+      writer_->give_up();
+      return Refusal{Refusal::Kind::Unavailable,
+                     "done in part: another node changed the registry meanwhile: ask again for the rest"};
+    }
+  }
+  in_turn_ = false;
+  auto taken = writer_->commit(position_, revision, entries);
+  if (!taken) {
+    const bool in_doubt = writer_->in_doubt();
+    if (writer_->broken()) drop_writer();
+    return Refusal{Refusal::Kind::Unavailable,
+                   in_doubt
+                       ? "not known whether it is done: " + taken.error().what +
+                             " while it was written. If it was, it is in force here as soon as it answers: ask again"
+                       : "not done: " + taken.error().what};
+  }
+  set_position(*taken);
+  follower_->wake();
+  return taken;
+}
+
+Answer<void> Registrar::Impl::take(SharedNews news) {
+  return call<void>(
+      [&]() -> Answer<void> {
+        settle(true);
+        if (snapshot_ || news.now.registry != position_.registry || news.now.revision <= position_.revision) return {};
+        return apply(std::move(news.entries), news.now);
+      },
+      Turn::WritesNothing);
+}
+
+void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
+  (void)call<void>(
+      [&]() -> Answer<void> {
+        writer_ = std::move(writer);
+        has_writer_ = true;
+        settle_outbox();
+        bring_back();
+        return {};
+      },
+      Turn::WritesNothing);
+}
+
+void Registrar::Impl::set_stale(bool stale) {
+  (void)call<void>(
+      [&]() -> Answer<void> {
+        if (stale) {
+          stale_ = follower_->options().stale;
+        } else {
+          stale_.reset();
+        }
+        put_cas_in_force(unix_now());
+        return {};
+      },
+      Turn::WritesNothing);
+}
+
+Answer<void> Registrar::share(const SharedOptions& options) {
+  return impl_->share(options);
+}
+bool Registrar::follow(std::chrono::milliseconds limit) {
+  impl_->follow();
+  return impl_->follower_->wait_synced(limit);
+}
+std::optional<SharedState> Registrar::shared_state() const {
+  if (!impl_->follower_) return std::nullopt;
+  return impl_->follower_->state();
+}
+std::optional<InForce> Registrar::in_force(std::chrono::milliseconds limit) {
+  if (!impl_->follower_) return std::nullopt;
+  return impl_->follower_->in_force(impl_->position().revision, limit);
+}
+std::uint64_t Registrar::settings_changed() const {
+  return impl_->settings_changed_;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,105 @@
+// One connection to PostgreSQL: the only user of libpq. Statements go out in pipelines, so that a transaction costs one
+// round trip; every wait has a limit, after which the connection is broken and never used again. Used by one thread
+// at a time. What comes back is bounded by what was asked for.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/base/result.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace sallyport {
+
+// A parameter of a statement, in PostgreSQL's binary format. Statements cast it: `$1::bigint`.
+class PgValue {
+ public:
+  static PgValue bytes(std::string_view value) { return PgValue(std::string(value)); }
+  static PgValue number(std::uint64_t value);
+  static PgValue smallints(std::span<const std::uint8_t> values);
+  static PgValue texts(std::span<const std::optional<std::string_view>> values);  // bytea[]; none: null
+  const std::string& raw() const { return raw_; }
+
+ private:
+  explicit PgValue(std::string raw) : raw_(std::move(raw)) {}
+  std::string raw_;
+};
+
+struct PgStatement {
+  std::string text;
+  std::vector<PgValue> values = {};
+};
+
+// The rows of one statement, in binary format.
+class PgRows {
+ public:
+  explicit PgRows(pg_result* result) : result_(result) {}
+  PgRows(PgRows&& other) noexcept;
+  PgRows& operator=(PgRows&& other) noexcept;
+  ~PgRows();
+  std::size_t size() const;
+  bool null(std::size_t row, int column) const;
+  std::string_view bytes(std::size_t row, int column) const;
+  // Of a smallint, an integer or a bigint. 0 where it is null, or of another length.
+  std::int64_t number(std::size_t row, int column) const;
+  std::uint64_t affected() const;  // rows that the statement changed
+
+ private:
+  friend class PgConnection;
+  pg_result* result_;
+};
+
+class PgConnection {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kConnect{5000}, kAnswer{4000};
+
+  // What is wrong with a connection string, or with how it protects what goes over the network; empty: nothing. Where
+  // it does not say, a server that is not on this machine has to show a certificate for its name (sslmode=verify-full).
+  static std::string flaw(const std::string& url);
+  // The same as a warning: an operator chose a weaker sslmode. Empty: none.
+  static std::string weakness(const std::string& url);
+  // Without its password, to be shown.
+  static std::string shown(const std::string& url);
+
+  static Answer<std::unique_ptr<PgConnection>> open(const std::string& url, const std::string& name,
+                                                    std::chrono::milliseconds limit = kConnect);
+  ~PgConnection();
+  PgConnection(const PgConnection&) = delete;
+  PgConnection& operator=(const PgConnection&) = delete;
+
+  // All of them in one round trip, each with its rows. The first that fails is the refusal, and those behind it have
+  // not run; what ran before stays, unless a transaction is open.
+  Answer<std::vector<PgRows>> run(std::vector<PgStatement> statements, std::chrono::milliseconds limit = kAnswer);
+  // A COPY … TO STDOUT: each piece as it comes, until `take` returns false. `limit` is of each piece.
+  Answer<void> copy_out(const std::string& statement, const std::function<bool(std::string_view)>& take,
+                        std::chrono::milliseconds limit = kAnswer);
+  bool broken() const { return broken_; }
+  int socket() const;
+  // Takes what has come in; true: a NOTIFY was among it.
+  bool notified();
+  const std::string& server() const { return server_; }
+
+ private:
+  explicit PgConnection(pg_conn* connection) : connection_(connection) {}
+  Refusal fail(const std::string& what);
+  Refusal lost(const std::string& what);
+  bool wait(Clock::time_point until, bool write_too);
+  Answer<PgRows> next_rows(Clock::time_point until);
+
+  pg_conn* connection_;
+  bool broken_ = false;
+  std::string server_;
+};
+
+}  // namespace sallyport

@@ -1,0 +1,297 @@
+#include "cache/shared/shared_session.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cache/shared/copy_reader.h"
+#include "cache/shared/shared_schema.h"
+
+namespace sallyport {
+
+namespace {
+
+constexpr std::size_t kStampBytes = 16;
+
+// The head, and the stamp that the registry has for the revision a node says it is at.
+PgStatement head_of(const SharedPosition& from) {
+  return {
+      "select r.id, r.revision, r.stamp, r.horizon, c.stamp, (extract(epoch from clock_timestamp()) * 1000000)::bigint "
+      "from sallyport.registry r "
+      "left join sallyport.commit c on c.revision = $1::bigint",
+      {PgValue::number(from.revision)}};
+}
+
+// Devices and audit lines by the batch; all of the rest, which is little: so a device never comes before its chain. A
+// commit is never torn: `with ties`.
+PgStatement entries_since(const SharedPosition& from) {
+  return {
+      "(select family, key, value, revision from sallyport.entry where revision > $1::bigint and family in "
+      "(1,2,5,6,7)) "
+      "union all "
+      "(select family, key, value, revision from sallyport.entry where revision > $1::bigint and family in (3,4,8) "
+      "order by revision fetch first " +
+          std::to_string(SharedSession::kBatch) + " rows with ties)",
+      {PgValue::number(from.revision)}};
+}
+
+bool known(std::int64_t family) {
+  return family >= 1 && family <= kSharedFamilies;
+}
+
+Refusal no_random() {
+  return {Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
+}
+
+Refusal strange() {
+  return {Refusal::Kind::Unavailable, "PostgreSQL: the registry there holds what this version does not know"};
+}
+
+}  // namespace
+
+Answer<std::unique_ptr<SharedSession>> SharedSession::open(const std::string& url, const std::string& node) {
+  auto connection = PgConnection::open(url, "sallyport " + node);
+  if (!connection) return connection.error();
+  if (const auto usable = check_shared_schema(**connection); !usable) return usable.error();
+  return std::unique_ptr<SharedSession>(new SharedSession(std::move(*connection), node));
+}
+
+// Read committed: each statement sees what was committed when it began, so those behind the lock see all that was
+// committed before it was ours. A node that stops in the middle must not stop the others.
+Answer<SharedNews> SharedSession::begin(const SharedPosition& from) {
+  in_doubt_ = false;
+  const auto rows = connection_->run({{"begin"},
+                                      {"set local lock_timeout = '3s'"},
+                                      {"set local statement_timeout = '10s'"},
+                                      {"set local idle_in_transaction_session_timeout = '5s'"},
+                                      {"select pg_advisory_xact_lock(" + std::to_string(kSharedLock) + ")"},
+                                      head_of(from),
+                                      entries_since(from)});
+  if (!rows) {
+    give_up();
+    return rows.error();
+  }
+  auto news = read_news(*rows, 5, from);
+  if (!news) give_up();
+  return news;
+}
+
+Answer<SharedNews> SharedSession::more(const SharedPosition& from) {
+  const auto rows = connection_->run({head_of(from), entries_since(from)});
+  if (!rows) return rows.error();
+  return read_news(*rows, 0, from);
+}
+
+Answer<SharedNews> SharedSession::news(const SharedPosition& from) {
+  const auto rows = connection_->run(
+      {{"begin isolation level repeatable read read only"}, head_of(from), entries_since(from), {"commit"}});
+  if (!rows) {
+    give_up();
+    return rows.error();
+  }
+  return read_news(*rows, 1, from);
+}
+
+Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std::size_t head,
+                                            const SharedPosition& from) {
+  const PgRows& registry = rows[head];
+  const PgRows& entries = rows[head + 1];
+  if (registry.size() != 1) return strange();
+  SharedNews news;
+  news.now.registry = std::string(registry.bytes(0, 0));
+  news.now.revision = static_cast<std::uint64_t>(registry.number(0, 1));
+  news.now.stamp = std::string(registry.bytes(0, 2));
+  news.now_us = registry.number(0, 5);
+  const auto horizon = static_cast<std::uint64_t>(registry.number(0, 3));
+  if (from.registry.empty()) {
+    news.follows = SharedNews::Follows::Behind;
+  } else if (from.registry != news.now.registry || from.revision > news.now.revision) {
+    news.follows = SharedNews::Follows::Elsewhere;
+  } else if (from.revision < horizon) {
+    news.follows = SharedNews::Follows::Behind;
+  } else if (registry.null(0, 4) || registry.bytes(0, 4) != from.stamp) {
+    news.follows = SharedNews::Follows::Elsewhere;
+  }
+  if (news.follows != SharedNews::Follows::Yes) return news;
+  std::size_t paged = 0;
+  std::uint64_t last = 0;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!known(entries.number(i, 0))) return strange();
+    const auto family = static_cast<SharedFamily>(entries.number(i, 0));
+    SharedEntry entry{family, std::string(entries.bytes(i, 1)), std::nullopt};
+    if (!entries.null(i, 2)) entry.value = std::string(entries.bytes(i, 2));
+    news.entries.push_back(std::move(entry));
+    if (family != SharedFamily::Certificate && family != SharedFamily::Device && family != SharedFamily::Audit) {
+      continue;
+    }
+    ++paged;
+    last = std::max(last, static_cast<std::uint64_t>(entries.number(i, 3)));
+  }
+  if (paged < kBatch || last == news.now.revision) return news;
+  const auto stamp =
+      connection_->run({{"select stamp from sallyport.commit where revision = $1::bigint", {PgValue::number(last)}}});
+  if (!stamp) return stamp.error();
+  if (stamp->front().size() != 1) return strange();
+  news.now.revision = last;
+  news.now.stamp = std::string(stamp->front().bytes(0, 0));
+  news.more = true;
+  return news;
+}
+
+Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::uint64_t revision,
+                                             std::span<const SharedEntry> entries) {
+  std::array<unsigned char, kStampBytes> random{};
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return no_random();
+  SharedPosition now{from.registry, revision, std::string(random.begin(), random.end())};
+  std::vector<std::uint8_t> families;
+  std::vector<std::optional<std::string_view>> keys, values;
+  for (const SharedEntry& entry : entries) {
+    families.push_back(static_cast<std::uint8_t>(entry.family));
+    keys.emplace_back(entry.key);
+    values.push_back(entry.value ? std::optional<std::string_view>(*entry.value) : std::nullopt);
+  }
+  in_doubt_ = true;
+  const auto rows = connection_->run(
+      {{"insert into sallyport.entry (family, key, value, revision) "
+        "select f, k, v, $4::bigint from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as t(f, k, v) "
+        "on conflict (family, key) do update set value = excluded.value, revision = excluded.revision",
+        {PgValue::smallints(families), PgValue::texts(keys), PgValue::texts(values), PgValue::number(revision)}},
+       {"insert into sallyport.commit (revision, stamp, node) "
+        "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))",
+        {PgValue::number(revision), PgValue::bytes(now.stamp), PgValue::bytes(node_)}},
+       // Refused by the table itself where the revision does not rise.
+       {"update sallyport.registry set revision = $1::bigint, stamp = $2::bytea where revision < $1::bigint",
+        {PgValue::number(revision), PgValue::bytes(now.stamp)}},
+       {"select pg_notify('sallyport', '')"},
+       {"commit"}});
+  if (rows) {
+    in_doubt_ = false;
+    return now;
+  }
+  in_doubt_ = connection_->broken();  // else PostgreSQL said itself that it did not take it
+  give_up();
+  return rows.error();
+}
+
+void SharedSession::give_up() {
+  if (!connection_->broken()) (void)connection_->run({{"rollback"}});
+}
+
+Answer<SharedPosition> SharedSession::position() {
+  const auto rows = connection_->run({{"select id, revision, stamp from sallyport.registry"}});
+  if (!rows) return rows.error();
+  const PgRows& registry = rows->front();
+  if (registry.size() != 1) return strange();
+  return SharedPosition{std::string(registry.bytes(0, 0)), static_cast<std::uint64_t>(registry.number(0, 1)),
+                        std::string(registry.bytes(0, 2))};
+}
+
+Answer<SharedPosition> SharedSession::snapshot(const std::function<bool(SharedEntry&&)>& take) {
+  const auto head = connection_->run(
+      {{"begin isolation level repeatable read read only"}, {"select id, revision, stamp from sallyport.registry"}});
+  if (!head) {
+    give_up();
+    return head.error();
+  }
+  if ((*head)[1].size() != 1) return strange();
+  const PgRows& registry = (*head)[1];
+  const SharedPosition position{std::string(registry.bytes(0, 0)), static_cast<std::uint64_t>(registry.number(0, 1)),
+                                std::string(registry.bytes(0, 2))};
+  CopyReader reader(3);
+  bool good = true, goes_on = true;
+  const auto row = [&](const CopyReader::Row& fields) {
+    good = fields[0] && fields[0]->size() == 2 && fields[1] && fields[2];
+    const auto family = good ? static_cast<unsigned char>((*fields[0])[1]) : 0;
+    good = good && known(family);
+    if (!good) return false;
+    goes_on = take({static_cast<SharedFamily>(family), std::string(*fields[1]), std::string(*fields[2])});
+    return goes_on;
+  };
+  const auto copied = connection_->copy_out(
+      "copy (select family, key, value from sallyport.entry where value is not null order by family, key) "
+      "to stdout (format binary)",
+      [&](std::string_view piece) { return reader.feed(piece, row); });
+  if (!goes_on) return Refusal{Refusal::Kind::Unavailable, "the snapshot was given up"};
+  if (!good) return strange();
+  if (!copied) return copied.error();
+  if (!reader.finished()) return strange();
+  if (const auto done = connection_->run({{"commit"}}); !done) return done.error();
+  return position;
+}
+
+Answer<std::uint64_t> SharedSession::reserve_chains(std::uint64_t count) {
+  const auto rows = connection_->run(
+      {{"update sallyport.registry set next_chain = next_chain + $1::bigint returning next_chain - $1::bigint",
+        {PgValue::number(count)}}});
+  if (!rows) return rows.error();
+  if (rows->front().size() != 1) return strange();
+  return static_cast<std::uint64_t>(rows->front().number(0, 0));
+}
+
+// `applied_at` is when it had all that there was: between two changes that is now.
+Answer<bool> SharedSession::heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version) {
+  const auto rows = connection_->run(
+      {{"insert into sallyport.node as n (name, instance, revision, version) "
+        "values (convert_from($1::bytea, 'UTF8'), $2::bytea, $3::bigint, convert_from($4::bytea, 'UTF8')) "
+        "on conflict (name) do update set instance = excluded.instance, revision = excluded.revision, "
+        "version = excluded.version, seen_at = clock_timestamp(), applied_at = case when excluded.revision >= "
+        "(select revision from sallyport.registry) then clock_timestamp() else n.applied_at end "
+        "where n.instance = excluded.instance or n.seen_at < clock_timestamp() - interval '5 seconds'",
+        {PgValue::bytes(node_), PgValue::bytes(instance), PgValue::number(revision), PgValue::bytes(version)}}});
+  if (!rows) return rows.error();
+  return rows->front().affected() == 1;
+}
+
+Answer<SharedNodes> SharedSession::nodes() {
+  const auto rows = connection_->run(
+      {{"select r.revision, convert_to(n.name, 'UTF8'), n.revision, "
+        "(extract(epoch from clock_timestamp() - n.seen_at) * 1000)::bigint, "
+        "(extract(epoch from clock_timestamp() - n.applied_at) * 1000)::bigint, convert_to(n.version, 'UTF8') "
+        "from sallyport.registry r left join sallyport.node n on n.seen_at > clock_timestamp() - interval '" +
+        std::to_string(kNodeForgotten.count()) + " hours' order by n.name"}});
+  if (!rows) return rows.error();
+  const PgRows& found = rows->front();
+  SharedNodes all;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    all.revision = static_cast<std::uint64_t>(found.number(i, 0));
+    if (found.null(i, 1)) continue;
+    all.nodes.push_back({std::string(found.bytes(i, 1)), static_cast<std::uint64_t>(found.number(i, 2)),
+                         found.number(i, 3), found.number(i, 4), std::string(found.bytes(i, 5))});
+  }
+  return all;
+}
+
+Answer<void> SharedSession::forget_deletes(std::chrono::seconds keep) {
+  const std::string older = "clock_timestamp() - interval '" + std::to_string(keep.count()) + " seconds'";
+  const auto rows = connection_->run(
+      {{"begin"},
+       {"set local lock_timeout = '3s'"},
+       {"select pg_advisory_xact_lock(" + std::to_string(kSharedLock) + ")"},
+       {"update sallyport.registry set horizon = greatest(horizon, coalesce((select max(revision) from "
+        "sallyport.commit where at < " +
+        older + "), 0))"},
+       {"delete from sallyport.entry where value is null and revision <= (select horizon from sallyport.registry)"},
+       {"delete from sallyport.commit where revision < (select horizon from sallyport.registry)"},
+       {"commit"}},
+      std::chrono::milliseconds(60'000));
+  if (rows) return {};
+  give_up();
+  return rows.error();
+}
+
+Answer<void> SharedSession::listen() {
+  const auto rows = connection_->run({{"listen sallyport"}});
+  return rows ? Answer<void>() : rows.error();
+}
+
+Answer<bool> SharedSession::has_synchronous_standby() {
+  const auto rows =
+      connection_->run({{"select 1 where current_setting('synchronous_standby_names') <> '' and "
+                         "current_setting('synchronous_commit') in ('on', 'remote_write', 'remote_apply')"}});
+  if (!rows) return rows.error();
+  return rows->front().size() == 1;
+}
+
+}  // namespace sallyport

@@ -1,0 +1,86 @@
+// The protocol between a node and the registry in PostgreSQL, over one connection. Writers come one after the other: a
+// turn takes an advisory lock for its transaction, hands over what others wrote since, and ends with one commit under
+// the next revision. So whoever changes something has checked it against all that was ever committed, and revisions
+// rise in the order of commits, without gaps. Used by one thread at a time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cache/base/result.h"
+#include "cache/shared/pg_connection.h"
+#include "cache/shared/shared_entry.h"
+
+namespace sallyport {
+
+struct SharedNode {
+  std::string name;
+  std::uint64_t revision = 0;       // in force there
+  std::int64_t seen_ms_ago = 0;     // by PostgreSQL's clock alone: the machines' own may disagree
+  std::int64_t applied_ms_ago = 0;  // since it had everything in force that there was
+  std::string version;
+};
+
+struct SharedNodes {
+  std::uint64_t revision = 0;  // the registry's
+  std::vector<SharedNode> nodes;
+};
+
+class SharedSession {
+ public:
+  // The schemas this program can work with: it has migrated to kSchema, and a later one may still admit it.
+  static constexpr int kSchema = 1;
+  static constexpr std::size_t kBatch = 4096;  // entries of devices in one go
+  // A node that was not heard of for so long is listed no more, and nobody waits for it.
+  static constexpr std::chrono::hours kNodeForgotten{24};
+
+  // Connects, and refuses what is no registry, or one of a schema that this program does not know.
+  static Answer<std::unique_ptr<SharedSession>> open(const std::string& url, const std::string& node);
+
+  // A turn begins: from here until commit() or give_up() nobody else writes. At most kBatch entries of devices: where
+  // there are more, more() has the next ones.
+  Answer<SharedNews> begin(const SharedPosition& from);
+  Answer<SharedNews> more(const SharedPosition& from);
+  // Ends the turn: durable over there on return, as far as PostgreSQL is configured to be. A refusal means that it did
+  // not happen, or, where the connection broke, that nobody knows: then in_doubt().
+  Answer<SharedPosition> commit(const SharedPosition& from, std::uint64_t revision,
+                                std::span<const SharedEntry> entries);
+  void give_up();
+  bool in_doubt() const { return in_doubt_; }
+
+  // Where the registry is.
+  Answer<SharedPosition> position();
+  // Without a turn.
+  Answer<SharedNews> news(const SharedPosition& from);
+  // All that is not deleted, in the order of family and key; with it the position that it is of.
+  Answer<SharedPosition> snapshot(const std::function<bool(SharedEntry&&)>& take);
+  // `count` ids of chains that were never given out before; the first one.
+  Answer<std::uint64_t> reserve_chains(std::uint64_t count);
+  // This node lives, and has everything in force up to `revision`. False: another process uses its name.
+  Answer<bool> heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version);
+  Answer<SharedNodes> nodes();
+  // Deletes older than `keep` are forgotten; whoever has not seen them takes a snapshot.
+  Answer<void> forget_deletes(std::chrono::seconds keep);
+  Answer<void> listen();
+  // No commit waits for a standby: a failover may lose what was acknowledged.
+  Answer<bool> has_synchronous_standby();
+
+  PgConnection& connection() { return *connection_; }
+  bool broken() const { return connection_->broken(); }
+
+ private:
+  SharedSession(std::unique_ptr<PgConnection> connection, std::string node)
+      : connection_(std::move(connection)), node_(std::move(node)) {}
+  Answer<SharedNews> read_news(const std::vector<PgRows>& rows, std::size_t head, const SharedPosition& from);
+
+  std::unique_ptr<PgConnection> connection_;
+  std::string node_;
+  bool in_doubt_ = false;
+};
+
+}  // namespace sallyport
