@@ -32,6 +32,7 @@
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
 #include "admin/operations/shard_watch.h"
+#include "admin/operations/shared_options.h"
 #include "admin/operations/successor.h"
 #include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
@@ -55,6 +56,7 @@ using namespace std::chrono_literals;
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kConfig = 2;
+constexpr auto kFirstSync = 6s;
 
 int fail(int status, const std::string& what) {
   std::cerr << "sallyport: " << what << '\n';
@@ -277,6 +279,26 @@ struct KeptUntilItServes {
   }
 };
 
+// A node that has been here before serves what it knows where the shared registry cannot be reached, and says so; a new
+// one knows nothing, and waits for nobody's devices.
+Answer<void> follow_shared(const RegistryConfig& config, const RegistryStore& store, Registrar& registrar,
+                           Logger& log) {
+  if (config.shared.empty()) return {};
+  if (registrar.follow(kFirstSync)) return {};
+  const auto position = store.position();
+  if (!position) return position.error();
+  const auto state = registrar.shared_state();
+  if (!position->registry.empty()) {
+    log.warn("shared-registry-behind",
+             {{"what", "this node serves what it knew when it stopped: it does not follow the shared registry yet"},
+              {"why", state ? state->why : ""}});
+    return {};
+  }
+  return Refusal{Refusal::Kind::Unavailable,
+                 "registry.shared: this node is new and cannot read the shared registry: " +
+                     (state && !state->why.empty() ? state->why : std::string("it takes too long"))};
+}
+
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
         DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log,
@@ -301,6 +323,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const DeviceGate gate(cache, chains);
   const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
   Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
+  if (const auto shared = registrar.share(shared_options(config.registry)); !shared) {
+    return fail(kFailed, shared.error().what);
+  }
   const NoWaitForTheDisk no_wait{registrar, main_log};
   Warnings warnings(main_log);
   Outcomes outcomes;
@@ -310,7 +335,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, desk, log, config,
-                [&probes] { return Probes::name_of(probes.phase()); }, [&probes] { probes.ask_to_drain(); }},
+                [&probes] { return Probes::name_of(probes.phase()); }, shared_options(config.registry).node,
+                [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
   const HttpLimits http_limits{.connections = descriptors.http_connections};
@@ -331,6 +357,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   // Before it serves nobody has a ticket that the next start could not honour.
   KeptUntilItServes kept{config, plane, registrar, **store, main_log};
   registrar.start();
+  if (const auto followed = follow_shared(config.registry, **store, registrar, main_log); !followed) {
+    return fail(kFailed, followed.error().what);
+  }
   if (keys_taken > 0) {
     // From here on the registry is another one than the file of keys is bound to: no copy of it is taken again.
     const auto noted = registrar.record({"serve", "-"}, "ticket-keys.take", "-",

@@ -43,6 +43,7 @@ struct ApiParts {
   Log& log;
   const Config& config;
   std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
+  std::string node = {};                    // this machine's name in a shared registry
   std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
 };
 
@@ -113,6 +114,16 @@ class AdminApi final : public HttpHandler {
   HttpResponse explain(const Call& call);
   HttpResponse device_answer(const Answer<DeviceRecord>& answer, unsigned status = 200);
   HttpResponse set_device(const Call& call, DeviceStatus status);
+  HttpResponse set_ca(const Call& call, CaStatus status);
+  // api_nodes.cc
+  struct HowToChange {
+    bool local = false;                 // on this node alone, where the shared registry is out of reach
+    std::chrono::milliseconds wait{0};  // until it is in force on every node
+  };
+  static Answer<HowToChange> how_to_change(const Call& call);
+  HttpResponse with_nodes(HttpResponse response, const HowToChange& how);
+  HttpResponse list_nodes(const Call& call);
+  Json registry_status() const;
   // api_listeners.cc
   HttpResponse list_server_certificates(const Call& call);
   HttpResponse add_server_certificate(const Call& call);

@@ -106,16 +106,20 @@ HttpResponse AdminApi::ca_certificate(const Call& call) {
   return ca ? HttpResponse{200, "application/x-pem-file", ca->certificate.pem()} : refused(ca.error());
 }
 
-HttpResponse AdminApi::activate_ca(const Call& call) {
+HttpResponse AdminApi::set_ca(const Call& call, CaStatus status) {
   const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
-  return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Active, call.caller.actor));
+  const auto how = how_to_change(call);
+  if (!how) return refused(how.error());
+  return with_nodes(ca_answer(how->local ? parts_.registrar.deactivate_ca_here(*id, call.caller.actor)
+                                         : parts_.registrar.set_ca_status(*id, status, call.caller.actor)),
+                    *how);
 }
-
+HttpResponse AdminApi::activate_ca(const Call& call) {
+  return set_ca(call, CaStatus::Active);
+}
 HttpResponse AdminApi::deactivate_ca(const Call& call) {
-  const auto id = parse_digest(call.args[0]);
-  if (!id) return refused(needs_full_id());
-  return ca_answer(parts_.registrar.set_ca_status(*id, CaStatus::Inactive, call.caller.actor));
+  return set_ca(call, CaStatus::Inactive);
 }
 
 HttpResponse AdminApi::delete_ca(const Call& call) {
@@ -123,7 +127,9 @@ HttpResponse AdminApi::delete_ca(const Call& call) {
   if (!id) return refused(needs_full_id());
   const std::string cascade = query_value(call.request.query, "cascade");
   if (!cascade.empty() && cascade != "true" && cascade != "false") return invalid("cascade must be true or false");
-  return ca_answer(parts_.registrar.delete_ca(*id, cascade == "true", call.caller.actor));
+  const auto how = how_to_change(call);
+  if (!how) return refused(how.error());
+  return with_nodes(ca_answer(parts_.registrar.delete_ca(*id, cascade == "true", call.caller.actor)), *how);
 }
 
 namespace {

@@ -144,7 +144,11 @@ HttpResponse AdminApi::device_certificate(const Call& call) {
 HttpResponse AdminApi::set_device(const Call& call, DeviceStatus status) {
   const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
-  return device_answer(parts_.registrar.set_device_status(*id, status, call.caller.actor));
+  const auto how = how_to_change(call);
+  if (!how) return refused(how.error());
+  return with_nodes(device_answer(how->local ? parts_.registrar.restrict_device_here(*id, status, call.caller.actor)
+                                             : parts_.registrar.set_device_status(*id, status, call.caller.actor)),
+                    *how);
 }
 HttpResponse AdminApi::activate_device(const Call& call) {
   return set_device(call, DeviceStatus::Active);
@@ -159,7 +163,9 @@ HttpResponse AdminApi::revoke_device(const Call& call) {
 HttpResponse AdminApi::delete_device(const Call& call) {
   const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
-  return device_answer(parts_.registrar.delete_device(*id, call.caller.actor));
+  const auto how = how_to_change(call);
+  if (!how) return refused(how.error());
+  return with_nodes(device_answer(parts_.registrar.delete_device(*id, call.caller.actor)), *how);
 }
 
 namespace {

@@ -259,6 +259,7 @@ HttpResponse AdminApi::status(const Call&) {
        {"upstreams", std::move(upstreams)},
        {"reload", {{"at", utc(reload.at)}, {"refused", reload.refused.empty() ? Json(nullptr) : Json(reload.refused)}}},
        {"warnings", std::move(warnings)},
+       {"registry", registry_status()},
        {"revision", stats.revision}});
 }
 

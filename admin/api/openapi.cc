@@ -67,7 +67,8 @@ Json schemas() {
                       {"devices", "object"},
                       {"sessions", "integer?"},
                       {"devices_online", "integer?"},
-                      {"admitted_through", "array?"}});
+                      {"admitted_through", "array?"},
+                      {"nodes", "object?"}});
   all["CrlOutcome"] = schema({{"ca_id", "string?"},
                               {"entries", "integer"},
                               {"revoked", "integer"},
@@ -101,7 +102,8 @@ Json schemas() {
                           {"registered_by", "string"},
                           {"last_seen", "string?"},
                           {"last_refusal", "object?"},
-                          {"sessions", "integer"}});
+                          {"sessions", "integer"},
+                          {"nodes", "object?"}});
   all["ImportOutcome"] = schema({{"registered", "integer"},
                                  {"already", "integer"},
                                  {"failed", "integer"},
@@ -163,6 +165,7 @@ Json schemas() {
                           {"upstreams", "array"},
                           {"reload", "object"},
                           {"warnings", "array"},
+                          {"registry", "object?"},
                           {"revision", "integer"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
   all["ServerCertificate"] = schema({{"id", "string"},
@@ -208,6 +211,12 @@ Json schemas() {
                          {"created_at", "string"},
                          {"expires_at", "string?"},
                          {"token", "string?"}});
+  all["Node"] = schema({{"name", "string"},
+                        {"revision", "integer"},
+                        {"behind", "integer"},
+                        {"lag_seconds", "number"},
+                        {"last_seen_seconds_ago", "number"},
+                        {"version", "string"}});
   all["Drain"] = schema({{"draining", "boolean"}, {"sessions", "integer"}});
   all["Reloaded"] = schema({{"at", "string"}, {"needs_restart", "array"}});
   all["LogLevel"] = schema({{"level", "string"}});
@@ -221,6 +230,7 @@ Json schemas() {
   for (const auto& [list, item] :
        std::initializer_list<std::pair<const char*, const char*>>{{"CaList", "Ca"},
                                                                   {"CrlList", "Crl"},
+                                                                  {"NodeList", "Node"},
                                                                   {"DeviceList", "Device"},
                                                                   {"RejectionList", "Rejection"},
                                                                   {"AuditList", "AuditRecord"},

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "admin/cli/about.h"
+#include "admin/cli/command_line_registry.h"
 #include "admin/cli/completion.h"
 #include "admin/cli/offline.h"
 #include "admin/cli/operator.h"
@@ -98,6 +99,11 @@ CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& 
     ca->needs(serial);
   }
   command->add_flag("--yes", parsed.options.yes, "do not ask");
+  command->add_option("--wait", parsed.options.wait,
+                      "with a shared registry: until it is in force on every node, at most");
+  if (action == "deactivate" || action == "revoke") {
+    command->add_flag("--local", parsed.options.local, "with a shared registry out of reach: on this node at once");
+  }
   command->callback([&parsed, action, device] {
     if (parsed.target.ids.empty() && parsed.target.serial.empty()) throw CLI::RequiredError("ID, or --serial");
     parsed.chosen = [&parsed, action, device] {
@@ -248,6 +254,9 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                     {{"NAME", "the listener"}, {"MODE", "mutual or one-way"}},
                     [&parsed](Operator& speaking) { return speaking.listener_auth(parsed.first, parsed.second); });
   auth.get_option("MODE")->check(CLI::IsMember({"mutual", "one-way"}));
+  CLI::App* node = app.add_subcommand("node", "the machines that share the registry")->require_subcommand(1);
+  client_command(*node, parsed, "list", "each node, its lag, and when it was last heard of",
+                 [](Operator& speaking) { return speaking.node_list(); });
   CLI::App* keys = app.add_subcommand("ticket-keys", "the keys of TLS tickets")->require_subcommand(1);
   plain_command(*keys, parsed, "rotate", "drop them: no ticket issued before is honoured any more, on any shard", {},
                 [](Operator& speaking) { return speaking.ticket_keys_rotate(); });
@@ -410,6 +419,7 @@ void define(CLI::App& app, Parsed& parsed, const ServerCommands& server) {
   add_certificate_commands(app, parsed);
   add_listener_commands(app, parsed);
   add_watching_commands(app, parsed);
+  add_registry_commands(app, kDefaultConfig, parsed.output, parsed.chosen);
 }
 
 CommandText::Option text_of(const CLI::Option& option) {

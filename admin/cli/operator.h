@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@ struct OperatorOptions {
   bool json = false;   // -o json
   bool quiet = false;  // -q: ids alone
   bool yes = false;    // --yes: do not ask
+  bool local = false;  // --local: on this node alone
+  std::string wait;    // --wait: until it is in force on every node
 };
 
 // How a changing command names its object: the full id, or serial and CA.
@@ -115,6 +118,7 @@ class Operator {
   int reload();
   int log_level(const std::string& level);
   int ticket_keys_rotate();
+  int node_list();
 
  private:
   struct Reply {
@@ -138,6 +142,9 @@ class Operator {
   // Of what is final: where nobody can answer it must have been said with --yes. Says so, and is false otherwise.
   bool may_be_final(const std::string& what);
   Reply taken_apart(const Answer<ApiAnswer>& answer);
+  // What a change is asked for with, behind `first`, a parameter of its own or nothing. Nothing: a duration is wrong.
+  std::optional<std::string> how_to_change(const std::string& first) const;
+  void say_nodes(const Json& changed) const;
   int change_server(const std::string& name, const std::string& server, const std::string& action);
   int print_one(const Reply& reply);  // an object, as the output asks for it
   Answer<ApiAddress> address() const;

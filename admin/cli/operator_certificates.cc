@@ -80,11 +80,14 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
       return kFailed;
     }
   }
-  const Reply reply = action == "delete" ? send("DELETE", "/v1/cas/" + id + (cascade ? "?cascade=true" : ""))
-                                         : send("POST", "/v1/cas/" + id + "/" + action);
+  const auto how = how_to_change(cascade ? "cascade=true" : "");
+  if (!how) return kUsage;
+  const Reply reply =
+      action == "delete" ? send("DELETE", "/v1/cas/" + id + *how) : send("POST", "/v1/cas/" + id + "/" + action + *how);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  say_nodes(reply.json);
   if (action == "deactivate") {
     for (const Json& twin : reply.json.value("admitted_through", Json::array())) {
       complain("its devices are still admitted through CA " + twin.get<std::string>() +
@@ -132,11 +135,14 @@ int Operator::device_change(const std::string& action, const Target& target) {
   if (action == "delete" && !agreed("deleting" + name + cuts + "; its next valid connection registers it anew")) {
     return kFailed;
   }
-  const Reply reply =
-      action == "delete" ? send("DELETE", "/v1/devices/" + id) : send("POST", "/v1/devices/" + id + "/" + action);
+  const auto how = how_to_change("");
+  if (!how) return kUsage;
+  const Reply reply = action == "delete" ? send("DELETE", "/v1/devices/" + id + *how)
+                                         : send("POST", "/v1/devices/" + id + "/" + action + *how);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << id << ' ' << (action == "delete" ? "deleted" : text(reply.json, "status")) << '\n';
+  say_nodes(reply.json);
   return kDone;
 }
 

@@ -281,6 +281,14 @@ int Operator::status() {
                                       " read, " + count(imports, "registered") + " registered, " +
                                       count(imports, "failed") + " failed");
   }
+  if (const Json& shared = json["registry"]; !shared.is_null()) {
+    const std::string away =
+        shared["why"].is_null() ? "" : ": " + escaped(text(shared, "why")) + ", new devices wait here";
+    pairs.emplace_back("shared registry", (shared["connected"].get<bool>() ? "followed, " : "out of reach, ") +
+                                              count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
+                                              (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
+                                              away);
+  }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
   for (const Json& upstream : json["upstreams"]) {
     std::string servers;

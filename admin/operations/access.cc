@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "cache/crypto/sha2.h"
+#include "cache/registry/follower.h"
 
 namespace sallyport {
 
@@ -33,6 +34,22 @@ Answer<void> Access::load() {
   if (!stored) return stored.error();
   const std::lock_guard lock(mutex_);
   for (const auto& [name, row] : *stored) tokens_.insert_or_assign(name, token_of(row, std::time(nullptr)));
+  return {};
+}
+
+Answer<void> Access::follow_others() {
+  const std::lock_guard changing(changing_);
+  const auto stored = registrar_.tokens();
+  if (!stored) return stored.error();
+  std::map<std::string, Token> next;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, row] : *stored) {
+    // One that was here already keeps what is known of its end, wherever the clock was set meanwhile.
+    const auto here = tokens_.find(name);
+    const bool same = here != tokens_.end() && here->second.row.hash == row.hash;
+    next.emplace(name, same ? here->second : token_of(row, std::time(nullptr)));
+  }
+  tokens_ = std::move(next);
   return {};
 }
 
@@ -116,6 +133,7 @@ Answer<Access::Created> Access::create(const std::string& name, bool operates, s
 Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
   const std::lock_guard changing(changing_);
   TokenInfo info;
+  std::optional<Token> was;
   const auto before = undurable_.find(name);
   const bool again = before != undurable_.end();
   if (again) {
@@ -125,9 +143,15 @@ Answer<TokenInfo> Access::revoke(const std::string& name, const Actor& by) {
     const auto found = tokens_.find(name);
     if (found == tokens_.end()) return Refusal{Refusal::Kind::NotFound, "there is no token '" + name + "'"};
     info = info_of(name, found->second.row);
+    was = found->second;
     tokens_.erase(found);
   }
   if (const auto removed = registrar_.remove_token(name, again, by); !removed) {
+    if (registrar_.shared_state()) {  // refused: it is valid on every node, this one as well
+      const std::lock_guard lock(mutex_);
+      if (was) tokens_.emplace(name, *was);
+      return removed.error();
+    }
     undurable_[name] = info;
     return removed.error();
   }

@@ -34,6 +34,8 @@ class Access {
  public:
   explicit Access(Registrar& registrar) : registrar_(registrar) {}
   Answer<void> load();  // before the first request
+  // Another node made or revoked tokens.
+  Answer<void> follow_others();
 
   // Nothing: the request shows no token that is valid now.
   std::optional<Caller> caller(const HttpRequest& request) const;

@@ -29,6 +29,11 @@ Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, Lis
 void Caretaker::look() {
   const std::int64_t now = std::time(nullptr);
   plane_.tick(now);
+  if (const std::uint64_t settings = registrar_.settings_changed(); settings != settings_seen_) {
+    settings_seen_ = settings;
+    if (const auto taken = access_.follow_others(); !taken) log_.error("access", {{"why", taken.error().what}});
+    listeners_.follow_others();
+  }
   look_at_clock(now);
   listeners_.look_at_files();
   warn_of_clock(now);

@@ -31,6 +31,7 @@ class Caretaker {
   Warnings& warnings_;
   Logger& log_;
   ClockWatch clock_;
+  std::uint64_t settings_seen_ = 0;  // what other nodes changed
 };
 
 }  // namespace sallyport

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -14,10 +15,12 @@
 #include "admin/operations/descriptors.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/reload.h"
+#include "admin/operations/shared_options.h"
 #include "cache/crypto/locked_memory.h"
 #include "cache/registry/registry_lock.h"
 #include "cache/registry/registry_store.h"
 #include "cache/registry/sealed.h"
+#include "cache/shared/pg_connection.h"
 #include "proxy/data_plane.h"
 #include "proxy/tls/tls_broker.h"
 #include "proxy/tls/tls_context.h"
@@ -180,6 +183,30 @@ std::string why_unusable(const fs::path& folder) {
 }
 
 // As serve would bring them back.
+void check_shared(const RegistryConfig& registry, Findings& found) {
+  const std::string node = shared_options(registry).node;
+  const bool good = !node.empty() && node.size() <= 64 && std::all_of(node.begin(), node.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+  });
+  if (!good) {
+    found.problem("registry.node", "'registry.node': a name has 1 to 64 letters, digits, '-', '_' or '.'");
+  }
+  if (registry.shared.empty()) {
+    if (registry.stale != WhenStale::Serve || registry.stale_after.count() != 0) {
+      found.problem("registry.stale", "'registry.stale' and 'registry.stale_after' need 'registry.shared'");
+    }
+    return;
+  }
+  if (const std::string flaw = PgConnection::flaw(registry.shared); !flaw.empty()) {
+    found.problem("registry.shared", "'registry.shared' " + flaw);
+  } else if (const std::string weak = PgConnection::weakness(registry.shared); !weak.empty()) {
+    found.warning("registry.shared", "'registry.shared': " + weak);
+  }
+  if (registry.stale != WhenStale::Serve && registry.stale_after.count() == 0) {
+    found.problem("registry.stale", "'registry.stale' needs 'registry.stale_after', which is 0s: never");
+  }
+}
+
 void check_overrides(const Config& config, const RegistryStore& store, Findings& found) {
   std::map<Digest, ServerCertRow> hosted;
   const auto certificates = store.each_server_cert([&](const Digest& id, const ServerCertRow& row) {
@@ -346,6 +373,7 @@ void check_files(ConfigReport& report) {
   for (std::size_t i = 0; i < config.listeners.size(); ++i) check_devices_known(config.listeners[i], i, found);
   check_proxy_protocol(config, found);
   check_trusted_cas(config.registry, found);
+  check_shared(config.registry, found);
   if (!config.registry.key_file.empty()) {
     // One that is not there may come; one that is no key, or everybody's, was put there by mistake.
     const bool there = ::access(config.registry.key_file.c_str(), R_OK) == 0;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "cache/registry/follower.h"
+
 namespace sallyport {
 
 namespace {
@@ -157,7 +159,7 @@ Answer<void> ListenerControl::change(const std::string& listener, const std::str
   // To ask for certificates is a restriction, and does not wait for the disk. Another server certificate is none.
   const bool restricts = auth_of(chosen) == AuthMode::Mutual && chosen.certificate == was.certificate;
   auto written = registrar_.put_override(listener, chosen, action, text_of(was), text_of(chosen), by, restricts);
-  if (!written && !restricts) return written;
+  if (!written && (!restricts || registrar_.shared_state())) return written;
   chosen_[listener] = chosen;
   if (auto done = put_in_force(*index, std::move(*prepared)); !done) return done;
   return written;

@@ -58,6 +58,9 @@ class ListenerControl {
   // every second.
   void look_at_files();
 
+  // Another node chose a certificate or a mode, or took a choice back: the same is in force here.
+  void follow_others();
+
   // SIGHUP: other listener settings, and all files. Checked whole; install() cannot fail any more. Nothing else changes
   // the listeners meanwhile.
   class Reloading;

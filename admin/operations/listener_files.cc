@@ -132,6 +132,28 @@ Answer<void> ListenerControl::restore() {
   return {};
 }
 
+void ListenerControl::follow_others() {
+  const auto stored = registrar_.overrides();
+  if (!stored) return log_.error("override", {{"why", stored.error().what}});
+  const std::map<std::string, OverrideRow> next(stored->begin(), stored->end());
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
+    const std::string& name = config_.listeners[i].name;
+    const auto found = next.find(name);
+    const OverrideRow chosen = found != next.end() ? found->second : OverrideRow{};
+    const OverrideRow was = chosen_for(name);
+    if (chosen.auth == was.auth && chosen.certificate == was.certificate) continue;
+    auto prepared = prepare_best(i, chosen);
+    const auto done = prepared ? put_in_force(i, std::move(*prepared)) : Answer<void>(prepared.error());
+    if (!done) {
+      log_.error("override", {{"listener", name}, {"chosen", text_of(chosen)}, {"why", done.error().what}});
+      continue;
+    }
+    chosen_[name] = chosen;
+    log_.info("override", {{"listener", name}, {"chosen", text_of(chosen)}, {"by", "another node"}});
+  }
+}
+
 void ListenerControl::look_at_files() {
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {

@@ -393,6 +393,39 @@ const MetricRow kRows[] = {
      {},
      "Devices waiting to be written.",
      [](Values& values, const Sources& from) { values.add({}, from.registrar.queued); }},
+    {"registry_connected",
+     MetricType::Gauge,
+     {},
+     "With a shared registry: 1 while this node follows it.",
+     [](Values& values, const Sources& from) {
+       if (from.shared) values.add({}, std::uint64_t{from.shared->connected ? 1U : 0U});
+     }},
+    {"registry_stale",
+     MetricType::Gauge,
+     {},
+     "With a shared registry: 1 while devices are refused because it was out of reach for longer than stale_after.",
+     [](Values& values, const Sources& from) {
+       if (from.shared) values.add({}, std::uint64_t{from.shared->stale ? 1U : 0U});
+     }},
+    {"registry_snapshots_total",
+     MetricType::Counter,
+     {},
+     "With a shared registry: snapshots of it that this node took since the start.",
+     [](Values& values, const Sources& from) {
+       if (from.shared) values.add({}, from.shared->snapshots);
+     }},
+    {"node_lag_seconds",
+     MetricType::Gauge,
+     {"node"},
+     "With a shared registry: for how long each node has not had everything in force; 0: it has. As this node knows "
+     "it.",
+     [](Values& values, const Sources& from) {
+       if (!from.shared) return;
+       for (const SharedNode& node : from.shared->nodes.nodes) {
+         const std::int64_t ms = node.revision < from.shared->nodes.revision ? node.applied_ms_ago : 0;
+         values.add({node.name}, static_cast<double>(ms) / 1000);
+       }
+     }},
     {"registration_commit_seconds", MetricType::Histogram, {}, "One synced batch of the registrar.", commit_time},
 };
 

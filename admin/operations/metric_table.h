@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 
 #include "admin/operations/outcomes.h"
 #include "admin/operations/warnings.h"
+#include "cache/registry/follower.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
@@ -32,6 +34,7 @@ struct MetricSources {
   std::vector<const ShardCounters*> shards;
   std::vector<Warnings::Warning> warnings;
   std::vector<UpstreamInfo> upstreams;
+  std::optional<SharedState> shared;
 };
 
 struct MetricRow;

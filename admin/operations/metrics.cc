@@ -25,7 +25,8 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
                               registrar_.crls(),
                               plane_.counters(),
                               warnings_.all(),
-                              plane_.upstreams()};
+                              plane_.upstreams(),
+                              registrar_.shared_state()};
   std::vector<prometheus::MetricFamily> all;
   for (const MetricRow& row : metric_rows()) {
     MetricValues values(row);

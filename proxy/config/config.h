@@ -116,6 +116,9 @@ struct ListenerSetup {
   UpstreamConfig upstream;
 };
 
+// What a machine does that has not heard of the shared registry for long.
+enum class WhenStale : std::uint8_t { Serve, RefuseUnknown, RefuseAll };
+
 struct RegistryConfig {
   bool auto_register = true;
   std::vector<std::string> trusted_cas;  // PEM files or folders
@@ -125,6 +128,10 @@ struct RegistryConfig {
   std::uint64_t max_registrations_per_second_per_ca = 0;  // 0: no limit
   std::string key_file;  // encrypts hosted server keys at rest; empty: none can be hosted
   std::chrono::milliseconds audit_keep{400LL * 86'400'000};
+  std::string shared;  // PostgreSQL's connection string; empty: the registry is this machine's own
+  std::string node;    // its name there; empty: the host's
+  std::chrono::milliseconds stale_after{0};  // 0: never
+  WhenStale stale = WhenStale::Serve;
 };
 
 struct AdminConfig {

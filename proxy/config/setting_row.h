@@ -37,6 +37,8 @@ inline constexpr std::array<std::string_view, 3> kWordsOf<IoEngine> = {"auto", "
 template <>
 inline constexpr std::array<std::string_view, 3> kWordsOf<ReadyWhen> = {"always", "any-upstream", "all-upstreams"};
 template <>
+inline constexpr std::array<std::string_view, 3> kWordsOf<WhenStale> = {"serve", "refuse-unknown", "refuse-all"};
+template <>
 inline constexpr std::array<std::string_view, 4> kWordsOf<Level> = kLevelNames;
 template <>
 inline constexpr std::array<std::string_view, 2> kWordsOf<LogFormat> = {"text", "json"};

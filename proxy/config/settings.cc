@@ -11,15 +11,6 @@ using enum Applies;
 
 constexpr std::uint64_t kMillion = 1'000'000;
 constexpr std::uint64_t kSocketPath = 107;  // sun_path takes 108 bytes with its terminator: unix(7)
-constexpr std::string_view kStale[] = {"serve", "refuse-unknown", "refuse-all"};
-
-// A key that is promised and not built yet: it does nothing at `only_value`, and no other is accepted.
-template <class Owner>
-constexpr Row<Owner> not_yet(Setting setting) {
-  setting.applies = NotYet;
-  return {setting};
-}
-
 constexpr Row<Config> kTop[] = {
     row<&Config::state_dir>({.key = "state_dir",
                              .least = 1,
@@ -349,27 +340,35 @@ constexpr Row<RegistryConfig> kRegistry[] = {
          .example = "100",
          .says = "How many devices of one CA may register themselves in a second. Those beyond it are refused as "
                  "rate_limited at their CONNECT and come again. 0: no limit."}),
-    not_yet<RegistryConfig>({.table = "registry",
-                             .key = "shared",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "One registry for many machines."}),
-    not_yet<RegistryConfig>({.table = "registry",
-                             .key = "node",
-                             .takes = Takes::Text,
-                             .only_value = "\"\"",
-                             .says = "This machine's name in the shared registry."}),
-    not_yet<RegistryConfig>({.table = "registry",
-                             .key = "stale_after",
-                             .takes = Takes::Duration,
-                             .only_value = "\"0s\"",
-                             .says = "How long the shared registry may be out of reach."}),
-    not_yet<RegistryConfig>({.table = "registry",
-                             .key = "stale",
-                             .takes = Takes::Word,
-                             .words = kStale,
-                             .only_value = "\"serve\"",
-                             .says = "What to do after that."}),
+    row<&RegistryConfig::shared>({.table = "registry",
+                                  .key = "shared",
+                                  .most = 4096,
+                                  .example = "\"postgresql://sallyport@db.example/sallyport\"",
+                                  .says =
+                                      "One registry for many machines: a connection string of PostgreSQL, made "
+                                      "ready by `registry init`. This machine keeps a replica in state_dir and "
+                                      "serves from it. A server elsewhere has to show a certificate for its name "
+                                      "(sslmode=verify-full) unless the string says otherwise; a password is better "
+                                      "kept in ~/.pgpass. Empty: the registry is this machine's own."}),
+    row<&RegistryConfig::node>({.table = "registry",
+                                .key = "node",
+                                .most = 64,
+                                .example = "\"edge-7\"",
+                                .says = "This machine's name in the shared registry: letters, digits, '-', '_' and "
+                                        "'.'. Empty: the host's."}),
+    row<&RegistryConfig::stale_after>({.table = "registry",
+                                       .key = "stale_after",
+                                       .example = "\"10m\"",
+                                       .says = "How long the shared registry may be out of reach until `stale` says "
+                                               "what is done. A start that does not reach it counts as that long. 0s: "
+                                               "for ever."}),
+    row<&RegistryConfig::stale>({.table = "registry",
+                                 .key = "stale",
+                                 .example = "\"refuse-unknown\"",
+                                 .says = "What a machine does that may not know of revocations. \"serve\": go on. "
+                                         "\"refuse-unknown\": devices that are not registered here are refused as "
+                                         "not_registered. \"refuse-all\": every device is refused as ca_inactive, and "
+                                         "sessions end. Neither changes anything in the registry."}),
 };
 
 constexpr Row<AdminConfig> kAdmin[] = {

@@ -35,6 +35,7 @@ PUT    /v1/listeners/{name}/server-certificate  PUT /v1/listeners/{name}/auth
 GET    /v1/upstreams            GET    /v1/upstreams/{name}
 POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name}/servers/{server}/undrain
 GET    /v1/sessions             DELETE /v1/sessions/{id}
+GET    /v1/nodes
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
 POST   /v1/drain               POST /v1/ticket-keys/rotate
 """
@@ -221,13 +222,14 @@ class World:
         yield "POST", "/v1/explain", "", "", {"chain": text_of(self.device), "listener": name,
                                               "at": now().strftime("%Y-%m-%dT%H:%M:%SZ")}
         yield "POST", "/v1/devices/{id}/deactivate", device, "", None
-        yield "POST", "/v1/devices/{id}/activate", device, "", None
+        yield "POST", "/v1/devices/{id}/activate", device, "?wait=1", None
         yield "POST", "/v1/devices/{id}/revoke", device, "", None
         yield "DELETE", "/v1/devices/{id}", self.other.id, "", None
         yield "POST", "/v1/crls", "", f"?also_under={self.ca.id}", crl_of(self.ca, 4711)
         yield "GET", "/v1/crls", "", "?limit=10", None
         yield "GET", "/v1/rejections", "", "?limit=10&peer=127.0.0.1&since=2020-01-01T00:00:00Z", None
         yield "GET", "/v1/status", "", "", None
+        yield "GET", "/v1/nodes", "", "?limit=10", None
         yield "POST", "/v1/server-certificates", "", "", {"chain": text_of(self.hosted),
                                                           "key": Path(self.hosted.key_file).read_text()}
         yield "GET", "/v1/server-certificates", "", "", None

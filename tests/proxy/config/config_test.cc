@@ -181,10 +181,16 @@ servers = ["127.0.0.1:1884"]
                           HasSubstr("two upstreams are called 'broker'")));
 }
 
-TEST(Config, WhatThisVersionDoesNotDoMayOnlyStandAtItsDefault) {
-  EXPECT_THAT(problems_of(with("[registry]\nshared = \"\"\n")), IsEmpty());
-  EXPECT_THAT(problems_of(with("[registry]\nshared = \"x\"\n")),
-              ElementsAre(HasSubstr("'registry.shared' is not supported by this version yet")));
+TEST(Config, ASharedRegistryIsRead) {
+  const auto report = parse_config(with("[registry]\nshared = \"postgresql://db/x\"\nnode = \"edge-7\"\n"
+                                        "stale_after = \"10m\"\nstale = \"refuse-unknown\"\n"),
+                                   "x.toml");
+  ASSERT_THAT(report.problems, IsEmpty());
+  EXPECT_EQ(report.config.registry.shared, "postgresql://db/x");
+  EXPECT_EQ(report.config.registry.node, "edge-7");
+  EXPECT_EQ(report.config.registry.stale_after, std::chrono::minutes(10));
+  EXPECT_EQ(report.config.registry.stale, WhenStale::RefuseUnknown);
+  EXPECT_TRUE(parse_config(with(""), "x.toml").config.registry.shared.empty()) << "off by default";
 }
 
 // A file with one listener and one upstream, each with lines of its own.

@@ -1,0 +1,136 @@
+"""Which machines there are, how far each is, and on how many a change is in force."""
+
+import json
+
+import pytest
+
+from harness.authority import Authority
+from harness.device import admitted
+from harness.edge import Edge, refuses_to_start
+from harness.server import Sallyport, listener
+from harness.wait import until
+
+
+@pytest.fixture(scope="module")
+def edge(work, broker, site):
+    running = Edge(work / "nodes", broker, site)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def device(edge, work, request):
+    made = Authority(work / request.node.name, request.node.name[-60:])
+    made.register(edge.nodes[0])
+    edge.settled()
+    issued = made.issue("victim")
+    with admitted(edge.nodes[0].port, issued):
+        edge.nodes[0].registered(issued)
+    edge.settled()
+    return issued
+
+
+def test_every_node_lists_all(edge):
+    for node in edge.nodes:
+        until("all are listed", lambda n=node: {each["name"] for each in n.json("node", "list")} ==
+              {"edge-0", "edge-1", "edge-2"})
+        assert node.json("status")["registry"]["node"] == node.folder.name
+    assert "edge-1" in edge.nodes[0].cli("node", "list").stdout
+    assert "followed, 3 nodes" in edge.nodes[0].cli("status").stdout
+
+
+def test_a_revocation_says_where_it_is_in_force(edge, device):
+    done = edge.nodes[0].cli("device", "revoke", device.id, "--yes", "--wait", "30s")
+    assert "in force on 3 of 3 nodes" in done.stderr
+    assert done.stdout == f"{device.id} revoked\n", "what is piped is the id"
+
+
+def test_a_node_that_is_gone_is_named(edge, device):
+    """It is not waited for longer than was asked, and its lag grows."""
+    edge.nodes[2].kill9()
+    try:
+        done = edge.nodes[0].cli("device", "deactivate", device.id, "--yes", "--wait", "2s", "-o", "json")
+        nodes = json.loads(done.stdout)["nodes"]
+        assert (nodes["in_force_on"], nodes["of"]) == (2, 3)
+        assert [each["name"] for each in nodes["behind"]] == ["edge-2"]
+        assert nodes["behind"][0]["last_seen_seconds_ago"] >= 1
+        done = edge.nodes[1].cli("device", "activate", device.id, "--yes")
+        assert "in force on 2 of 3 nodes, edge-2 last seen" in done.stderr
+        until("its lag is seen", lambda: edge.nodes[0].metric("node_lag_seconds", node="edge-2") > 1)
+        assert edge.nodes[0].metric("registry_connected") == 1
+    finally:
+        edge.nodes[2].start()
+    until("it has caught up", lambda: edge.nodes[0].metric("node_lag_seconds", node="edge-2") == 0)
+
+
+def test_a_registry_of_its_own_has_one_node_and_no_local_changes(serve_once, broker, site, root):
+    server = serve_once([listener(site)], broker)
+    assert [each["behind"] for each in server.json("node", "list")] == [0]
+    root.register(server)
+    refused = server.cli("ca", "deactivate", root.id, "--local", "--yes", status=1)
+    assert "there is none" in refused.stderr
+    assert server.json("status")["registry"] is None
+
+
+def test_tokens_and_choices_of_one_node_are_all_nodes(edge):
+    """A token made at one is valid at the others, revoked at another, and in the audit log of all."""
+    first, second, third = edge.nodes
+    first.cli("token", "create", "--name", "console", "--role", "viewer", "--yes")
+    for node in (second, third):
+        until("the token is there", lambda n=node: [each["name"] for each in n.json("token", "list")] == ["console"])
+    second.cli("listener", "auth", "mqtts", "one-way", "--yes")
+    for node in edge.nodes:
+        until("it is one-way", lambda n=node: n.json("listener", "list")[0]["auth"] == "one-way")
+    third.cli("listener", "reset", "mqtts", "--yes")
+    for node in edge.nodes:
+        until("it is as the file says", lambda n=node: n.json("listener", "list")[0]["auth"] == "mutual")
+    third.cli("token", "revoke", "console", "--yes")
+    for node in edge.nodes:
+        until("the token is gone", lambda n=node: n.json("token", "list") == [])
+    edge.settled()
+    logs = [[(line["action"], line["at"], line["target"]) for line in node.json("audit")] for node in edge.nodes]
+    assert logs[0] == logs[1] == logs[2]
+    assert {"token.create", "token.revoke", "listener.auth", "listener.reset"} <= {line[0] for line in logs[0]}
+
+
+def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root, serve_once):
+    """An embedded registry becomes the shared one, and a shared one an embedded: with devices, revocations, CAs. A node
+    does not throw a registry of its own away."""
+    own = Sallyport(work / "own", [listener(site)], broker).start()
+    root.register(own)
+    good, bad = root.issue("good"), root.issue("bad")
+    for each in (good, bad):
+        with admitted(own.port, each):
+            own.registered(each)
+    own.cli("device", "revoke", bad.id, "--yes")
+    own.stop()
+    edge = Edge(work / "taken", broker, site, nodes=0)
+    try:
+        assert "already" in edge.command("init", status=1).stderr
+        assert "nothing to do" in edge.command("migrate").stdout
+        assert "2 devices, 1 CAs" in edge.command("import", own.config.replace("sallyport.toml", "state"), "--yes").stdout
+        assert "not empty" in edge.command("import", str(own.folder / "state"), "--yes", status=1).stderr
+        node = edge.add()
+        assert {each["id"]: each["status"] for each in node.devices().values()} == {good.id: "active", bad.id: "revoked"}
+        status = json.loads(edge.command("status", "-o", "json").stdout)
+        assert (status["devices"], status["cas"], status["schema"]) == (2, 1, 1) and status["takes_changes"]
+        refusing = Sallyport(work / "refusing", [listener(site)], broker, registry={"shared": edge.postgres.url})
+        (work / "refusing" / "state").symlink_to(own.folder / "state")
+        assert "holds a registry of its own" in refuses_to_start(refusing)
+        alone = Sallyport(work / "alone", [listener(site)], broker)
+        edge.command("export", str(alone.folder / "state"))
+        alone.start()
+        try:
+            assert {each["id"]: each["status"] for each in alone.devices().values()} == \
+                {good.id: "active", bad.id: "revoked"}
+            third = root.issue("third")
+            with admitted(alone.port, third):
+                alone.registered(third)
+        finally:
+            alone.stop()
+        node.stop()
+        replica = Sallyport(work / "replica", [listener(site)], broker)
+        (work / "replica" / "state").symlink_to(node.folder / "state")
+        assert "holds a replica of a shared registry" in refuses_to_start(replica)
+    finally:
+        edge.stop()

@@ -1,0 +1,254 @@
+"""PostgreSQL dies, stops answering, comes back from an older backup; a node dies: nothing acknowledged is lost, and every
+node ends with what PostgreSQL has."""
+
+import pytest
+
+from harness.authority import Authority
+from harness.device import admitted, refusal
+from harness.edge import Edge, refuses_to_start
+from harness.wait import stays, until
+
+
+@pytest.fixture
+def edge(work, broker, site, request):
+    running = Edge(work / request.node.name[-40:], broker, site)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def fleet(edge, work, request):
+    made = Authority(work / f"ca-{request.node.name[-40:]}", request.node.name[-60:])
+    made.register(edge.nodes[0])
+    edge.settled()
+    return made
+
+
+def known_everywhere(edge, fleet, name):
+    device = fleet.issue(name)
+    with admitted(edge.nodes[0].port, device):
+        edge.nodes[0].registered(device)
+    edge.settled()
+    return device
+
+
+def is_away(node):
+    return not node.json("status")["registry"]["connected"]
+
+
+def test_without_postgresql_nodes_serve_and_new_devices_wait_on_disk(edge, fleet):
+    """Known devices come in, new ones too; an operator's change is refused with the reason. The waiting ones survive a
+    crash of their node, and are registered when PostgreSQL is back."""
+    first, second, _ = edge.nodes
+    known = known_everywhere(edge, fleet, "known")
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first) and is_away(second))
+    late = fleet.issue("late")
+    with admitted(first.port, known), admitted(first.port, late) as session:
+        session.ping()
+        until("it waits on disk", lambda: first.lines("registrations-aside"))
+    assert first.json("status")["registration_queue"]["depth"] == 1
+    refused = first.cli("device", "deactivate", known.id, "--yes", status=1)
+    assert "the shared registry cannot be changed" in refused.stderr and "--local" in refused.stderr
+    assert first.json("device", "show", known.id)["status"] == "active", "what is refused has not happened"
+    first.kill9()
+    first.start()
+    assert first.json("status")["registration_queue"]["depth"] == 1
+    with admitted(first.port, known):
+        pass
+    edge.postgres.start()
+    for node in edge.nodes:
+        assert node.registered(late)["registered_by"] == "auto"
+    until("nothing waits", lambda: first.json("status")["registration_queue"]["depth"] == 0)
+
+
+def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
+    """Through a crash of its node, while others cannot know, and against the row that says otherwise."""
+    first, second, third = edge.nodes
+    revoked, held, other = (known_everywhere(edge, fleet, name) for name in ("revoked", "held", "other"))
+    refused = first.cli("device", "revoke", revoked.id, "--local", "--yes", status=1)
+    assert "leave --local away" in refused.stderr
+    edge.postgres.kill9()
+    until("it is noticed", lambda: all(is_away(node) for node in edge.nodes))
+    with admitted(first.port, revoked) as session:
+        done = first.cli("device", "revoke", revoked.id, "--local", "--yes")
+        assert "in force on this node" in done.stderr
+        assert session.end() is not None
+    first.cli("device", "deactivate", held.id, "--local", "--yes")
+    first.kill9()
+    first.start()
+    assert refusal(first.port, revoked) and refusal(first.port, held)
+    with admitted(second.port, revoked), admitted(first.port, other):
+        pass
+    edge.postgres.start()
+    for node in edge.nodes:
+        until("it is revoked", lambda n=node: n.json("device", "show", revoked.id)["status"] == "revoked")
+        until("it is inactive", lambda n=node: n.json("device", "show", held.id)["status"] == "inactive")
+        assert refusal(node.port, revoked)
+    assert any(line["action"] == "device.revoke" and line["target"] == revoked.id for line in third.json("audit"))
+
+
+def test_a_ca_deactivated_on_one_node_alone_is_deactivated_everywhere(edge, fleet):
+    first, second, _ = edge.nodes
+    device = known_everywhere(edge, fleet, "of it")
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first))
+    with admitted(first.port, device) as session:
+        first.cli("ca", "deactivate", fleet.id, "--local", "--yes")
+        assert session.end() is not None
+    assert refusal(first.port, device)
+    with admitted(second.port, device) as session:
+        edge.postgres.start()
+        assert session.end() is not None
+    assert second.json("ca", "show", fleet.id)["status"] == "inactive"
+
+
+def test_a_postgresql_that_does_not_answer_stops_nobody(edge, fleet):
+    """SIGSTOP: connections stay open, and no answer comes. Nodes serve; a change is refused in seconds; afterwards all
+    is as before."""
+    first, second, _ = edge.nodes
+    known = known_everywhere(edge, fleet, "known")
+    edge.postgres.pause()
+    try:
+        refused = first.cli("device", "deactivate", known.id, "--yes", status=1, timeout=30)
+        assert "PostgreSQL" in refused.stderr
+        late = fleet.issue("late")
+        with admitted(second.port, known), admitted(second.port, late) as session:
+            session.ping()
+        first.cli("device", "revoke", known.id, "--local", "--yes")
+        assert refusal(first.port, known)
+    finally:
+        edge.postgres.go_on()
+    for node in edge.nodes:
+        node.registered(late)
+        until("it is revoked", lambda n=node: n.json("device", "show", known.id)["status"] == "revoked")
+
+
+def test_a_node_that_was_down_catches_up_before_it_serves(edge, fleet):
+    """What was revoked while it was down is refused at its first connection."""
+    first, second, _ = edge.nodes
+    device = known_everywhere(edge, fleet, "victim")
+    second.kill9()
+    first.cli("device", "revoke", device.id, "--yes")
+    newcomers = [fleet.issue(f"new {i}") for i in range(3)]
+    for each in newcomers:
+        with admitted(first.port, each):
+            first.registered(each)
+    second.start()
+    assert refusal(second.port, device)
+    assert second.json("status")["registry"]["snapshots"] == 0, "it follows: nothing is read twice"
+    for each in newcomers:
+        second.registered(each)
+
+
+def test_a_node_behind_the_horizon_takes_a_snapshot(edge, fleet):
+    """Deletes that it has not seen are forgotten over there: it compares all of it, and forgets them, too."""
+    first, second, _ = edge.nodes
+    gone, stays_here = known_everywhere(edge, fleet, "gone"), known_everywhere(edge, fleet, "stays")
+    second.kill9()
+    first.cli("device", "delete", gone.id, "--yes")
+    edge.postgres.sql("update sallyport.registry set horizon = revision")
+    edge.postgres.sql("delete from sallyport.entry where value is null")
+    second.start()
+    until("a snapshot is taken", lambda: second.lines("snapshot-taken"))
+    assert gone.id not in second.devices() and stays_here.id in second.devices()
+    assert second.json("status")["devices"] == first.json("status")["devices"]
+
+
+def test_an_older_backup_in_postgresql_loses_no_revocation(edge, fleet):
+    """PostgreSQL comes back without the last commits. Nodes notice by themselves, take its content, and write the
+    restrictions that they knew there again: of a device that it has, of one it never heard of, of a CA."""
+    first, second, third = edge.nodes
+    old = known_everywhere(edge, fleet, "old")
+    held = known_everywhere(edge, fleet, "held")
+    edge.postgres.stop()
+    backup = edge.postgres.folder / "backup"
+    edge.postgres.copy_cold(backup)
+    edge.postgres.start()
+    until("it is followed", lambda: not any(is_away(node) for node in edge.nodes))
+    young, plain = known_everywhere(edge, fleet, "young"), known_everywhere(edge, fleet, "plain")
+    for action, device in (("revoke", old), ("revoke", young), ("deactivate", held)):
+        first.cli("device", action, device.id, "--yes", "--wait", "10s")
+    edge.postgres.stop()
+    edge.postgres.put_back(backup)
+    edge.postgres.start()
+    for node in edge.nodes:
+        until("it took a snapshot", lambda n=node: n.lines("snapshot-taken"), 30)
+    edge.settled()
+    for node in edge.nodes:
+        for device in (old, young, held):
+            assert refusal(node.port, device), f"{device.cn} at {node.folder.name}"
+    for device, status in ((old, "revoked"), (young, "revoked"), (held, "inactive")):
+        for node in edge.nodes:
+            until(f"{device.cn} is {status}",
+                  lambda n=node, d=device, s=status: n.json("device", "show", d.id)["status"] == s, 30)
+    with admitted(third.port, plain):
+        third.registered(plain)
+
+
+def test_a_new_node_without_postgresql_does_not_start(edge):
+    """It knows nobody, and says why; one that has been here before serves what it knows."""
+    edge.postgres.kill9()
+    assert "this node is new and cannot read the shared registry" in refuses_to_start(edge.add(start=False))
+    edge.nodes[0].kill9()
+    edge.nodes[0].start()
+    assert edge.nodes[0].lines("shared-registry-behind")
+
+
+def test_a_stale_node_refuses_what_it_cannot_know(edge, fleet, work):
+    """After stale_after: "refuse-unknown" refuses new devices and serves known ones; "refuse-all" ends sessions, too. Both
+    heal by themselves."""
+    known = known_everywhere(edge, fleet, "known")
+    cautious = edge.add(stale_after="2s", stale="refuse-unknown")
+    strict = edge.add(stale_after="2s", stale="refuse-all")
+    edge.settled()
+    session = admitted(strict.port, known)
+    strict.registered(known)
+    edge.postgres.kill9()
+    assert session.end(60) is not None
+    assert refusal(strict.port, known)
+    until("it is stale", lambda: cautious.lines("stale"))
+    with cautious.refuses("not_registered"):
+        assert refusal(cautious.port, fleet.issue("stranger"))
+    with admitted(cautious.port, known):
+        pass
+    assert cautious.metric("registry_stale") == 1 and cautious.metric("registry_connected") == 0
+    edge.postgres.start()
+    until("it is not stale any more", lambda: cautious.lines("not-stale") and strict.lines("not-stale"))
+    for node in (cautious, strict):
+        with admitted(node.port, known), admitted(node.port, fleet.issue("newcomer")):
+            pass
+
+
+def test_two_certificates_with_one_serial_at_two_nodes_one_wins(edge, fleet):
+    """Both are served, since neither node can know; where they are written one is refused, and its session cut."""
+    first, second, _ = edge.nodes
+    edge.postgres.pause()
+    try:
+        one = fleet.issue("twin", serial=4711)
+        two = fleet.issue("twin", serial=4711)
+        sessions = [admitted(first.port, one, client_id="one"), admitted(second.port, two, client_id="two")]
+        until("both nodes have given up waiting", lambda: first.lines("registrations-aside")
+              and second.lines("registrations-aside"), 30)
+    finally:
+        edge.postgres.go_on()
+    registered = until("one is registered", lambda: {one.id, two.id} & set(first.devices()), 30)
+    edge.settled()
+    assert len({one.id, two.id} & set(second.devices())) == 1
+    loser = sessions[1] if one.id in registered else sessions[0]
+    assert loser.end(30) is not None
+    winner = sessions[0] if one.id in registered else sessions[1]
+    stays("the winner stays", lambda: winner.ping() is None, 0.5)
+    for each in sessions:
+        each.close()
+
+
+def test_the_same_device_at_two_nodes_at_once_is_one_record(edge, fleet):
+    first, second, _ = edge.nodes
+    device = fleet.issue("double")
+    with admitted(first.port, device, client_id="one") as one, admitted(second.port, device, client_id="two") as two:
+        first.registered(device)
+        second.registered(device)
+        one.ping()
+        two.ping()
+    assert edge.postgres.sql("select count(*) from sallyport.entry where family = 4 and value is not null") == [["1"]]
