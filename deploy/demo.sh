@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # The main job, shown on this machine: a real device over mutual TLS, through Sallyport, to a real
 # Mosquitto. Installs, builds, makes a PKI with the commands of the managed clouds' certificate guides,
-# runs, narrates, cleans up. `--keep` leaves it running and says how to play with it.
+# runs, narrates, cleans up. `--keep` leaves it running and says how to play with it. `--nodes 3`: three Sallyports that
+# share one registry in PostgreSQL (demo_nodes.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+top=$PWD
 keep=no
-case "${1:-}" in
-  "") ;;
-  --keep) keep=yes ;;
-  *) echo "usage: deploy/demo.sh [--keep]" >&2; exit 2 ;;
-esac
+nodes=1
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --keep) keep=yes; shift ;;
+    --nodes) nodes=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+    *) nodes=; break ;;
+  esac
+done
+[[ "$nodes" =~ ^[1-9]$ ]] || { echo "usage: deploy/demo.sh [--keep] [--nodes 1..9]" >&2; exit 2; }
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 tell() { printf '  %s\n' "$*"; }
@@ -18,7 +24,7 @@ die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $DEMO_PACKAGES || die "the packages could not be installed; see above"
+install_packages $BUILD_PACKAGES $DEMO_PACKAGES $([ "$nodes" -gt 1 ] && echo "$DEMO_NODES_PACKAGES") || die "the packages could not be installed; see above"
 
 say "Building Sallyport (release)"
 # Without tests and benchmarks, which need more packages; a tree that was set up for them stays so.
@@ -30,13 +36,14 @@ sallyport=$PWD/build/release/sallyport
 
 work=$(mktemp -d /tmp/sallyport-demo.XXXXXX)
 pids=()
+folders=()
 # shellcheck disable=SC2317  # called by the trap
 clean_up() {
   local status=$?
   [ "$status" -ne 0 ] && [ -f "$work/sallyport.log" ] && { echo "--- sallyport's last lines:" >&2; tail -n 15 "$work/sallyport.log" >&2; }
   if [ "$status" -eq 0 ] && [ "$keep" = yes ]; then return; fi
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-  rm -rf "$work"
+  rm -rf "$work" ${folders[@]+"${folders[@]}"}
 }
 trap clean_up EXIT
 cd "$work"
@@ -114,6 +121,12 @@ make_verification() {  # make_verification rsa|ecc CODE
   done
 } >openssl.log 2>&1 || { cat openssl.log >&2; die "an openssl command failed"; }
 tell "two CAs (RSA-2048 and P-256), each with a server certificate, a PKCS#8 key and a device"
+
+if [ "$nodes" -gt 1 ]; then
+  # shellcheck source=deploy/demo_nodes.sh
+  . "$top/deploy/demo_nodes.sh"
+  exit 0
+fi
 
 say "A broker that knows nothing of TLS, and Sallyport in front of it"
 broker_port=$(free_port)

@@ -6,6 +6,7 @@ BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates
   libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev libpq-dev"
 DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
+DEMO_NODES_PACKAGES="postgresql"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "admin/operations/listener_control.h"
+#include "cache/registry/follower.h"
 #include "cache/registry/registry_lock.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/chains.h"
@@ -56,6 +57,8 @@ class Offline {
   }
 
   Answer<void> reset(const std::string& listener, const Actor& by) {
+    // A replica is changed through PostgreSQL alone.
+    if (auto own = registrar_.share(SharedOptions{}); !own) return own;
     const auto was = chosen_of(listener, [&](const auto& row) { return store_->each_override(row); });
     if (!was) return was.error();
     if (auto read = registrar_.warm(); !read) return read;

@@ -128,7 +128,14 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
                 alone.registered(third)
         finally:
             alone.stop()
+        node.cli("listener", "auth", "mqtts", "one-way", "--yes")
+        node.cli("backup", str(work / "replica-backup"))
         node.stop()
+        state = str(node.folder / "state")
+        refused = node.cli("listener", "reset", "mqtts", "--state-dir", state, "--yes", status=1)
+        assert "holds a replica of a shared registry" in refused.stderr
+        refused = node.cli("restore", str(work / "replica-backup"), "--state-dir", state, "--yes", status=1)
+        assert "backup of a replica" in refused.stderr
         replica = Sallyport(work / "replica", [listener(site)], broker)
         (work / "replica" / "state").symlink_to(node.folder / "state")
         assert "holds a replica of a shared registry" in refuses_to_start(replica)
