@@ -323,7 +323,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const DeviceGate gate(cache, chains);
   const DeviceGate admin_gate(cache, chains, DeviceGate::AskedBy::Others);
   Registrar registrar(**store, cache, chains, plane, registrar_options(config.registry), log.logger());
-  if (const auto shared = registrar.share(shared_options(config.registry)); !shared) {
+  if (const auto shared = registrar.share(shared_options(config.registry), log.logger()); !shared) {
     return fail(kFailed, shared.error().what);
   }
   const NoWaitForTheDisk no_wait{registrar, main_log};

@@ -58,7 +58,7 @@ class Offline {
 
   Answer<void> reset(const std::string& listener, const Actor& by) {
     // A replica is changed through PostgreSQL alone.
-    if (auto own = registrar_.share(SharedOptions{}); !own) return own;
+    if (auto own = registrar_.share(SharedOptions{}, log_); !own) return own;
     const auto was = chosen_of(listener, [&](const auto& row) { return store_->each_override(row); });
     if (!was) return was.error();
     if (auto read = registrar_.warm(); !read) return read;

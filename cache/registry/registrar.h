@@ -196,8 +196,8 @@ class Registrar {
   void look_at_dates(std::int64_t now);
   std::vector<Certificate> passed_over() const;  // those; any thread
   void clock_was_set(std::int64_t now);          // the same, and codes that ended stay ended; any thread
-  // The registry is a replica of a shared one. Once, before warm().
-  Answer<void> share(const SharedOptions& options);
+  // The registry is a replica of a shared one. Once, before warm(). `log`: of the thread that follows it.
+  Answer<void> share(const SharedOptions& options, Logger& log);
   void start();  // the thread
   // After start(), where it is shared: from now on it is followed. Waits until this node knows what others changed
   // while it was down, or `limit` is over: false.

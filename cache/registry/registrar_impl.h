@@ -132,8 +132,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   bool gone(const Digest& id, const DeviceRow& row) const;
 
   // registrar_shared.cc: a registry that is a replica. On the registrar's thread, but where it says otherwise.
-  Answer<void> share(const SharedOptions& options);  // before warm()
-  void follow();                                     // after start()
+  Answer<void> share(const SharedOptions& options, Logger& log);  // before warm()
+  void follow();                                                  // after start()
   Answer<void> begin_turn();
   Answer<void> ask_for_turn();
   void end_turn();

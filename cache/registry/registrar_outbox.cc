@@ -59,6 +59,10 @@ bool Registrar::Impl::put_aside() {
     if (retry_at_ms_ == 0)
       log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
     retry_at_ms_ = steady_ms() + kRetryMs;
+    if (stopping_) {  // they register again on their next connection
+      waiting_.clear();
+      waiting_ids_.clear();
+    }
     return false;
   }
   if (aside_.empty()) log_.warn("registrations-aside", {{"what", "new devices wait on this node's disk"}});

@@ -169,7 +169,10 @@ void Registrar::Impl::commit_registrations() {
       const bool first = retry_at_ms_ == 0;
       retry_at_ms_ = steady_ms() + kRetryMs;
       if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
-      if (follower_) return void(put_aside());
+      if (follower_) {
+        end_turn();
+        return void(put_aside());
+      }
       if (stopping_) {  // they register again on their next connection
         waiting_.clear();
         waiting_ids_.clear();

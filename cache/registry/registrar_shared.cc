@@ -16,7 +16,7 @@ constexpr std::int64_t kAtOnceMs = 500;
 
 }  // namespace
 
-Answer<void> Registrar::Impl::share(const SharedOptions& options) {
+Answer<void> Registrar::Impl::share(const SharedOptions& options, Logger& log) {
   const auto position = store_.position();
   if (!position) return position.error();
   if (options.url.empty()) {
@@ -39,7 +39,7 @@ Answer<void> Registrar::Impl::share(const SharedOptions& options) {
     }
   }
   set_position(*position);
-  follower_ = std::make_unique<Follower>(options, store_, *this, log_);
+  follower_ = std::make_unique<Follower>(options, store_, *this, log);
   ledger_.share(*this);
   return {};
 }
@@ -215,8 +215,8 @@ void Registrar::Impl::set_stale(bool stale) {
       Turn::WritesNothing);
 }
 
-Answer<void> Registrar::share(const SharedOptions& options) {
-  return impl_->share(options);
+Answer<void> Registrar::share(const SharedOptions& options, Logger& log) {
+  return impl_->share(options, log);
 }
 bool Registrar::follow(std::chrono::milliseconds limit) {
   impl_->follow();

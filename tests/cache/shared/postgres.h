@@ -24,6 +24,7 @@ class Postgres {
   static bool installed();
 
  private:
+  void spawn();
   void signal(int which) const;
   void run(const std::string& program, const std::string& arguments) const;
   bool answers() const;

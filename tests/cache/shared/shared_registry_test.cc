@@ -186,7 +186,8 @@ TEST_F(SharedTest, NothingOfAnotherRegistryIsThrownAway) {
   Shards shards;
   NullLogger log;
   Registrar registrar(**store, cache, chains, shards, {}, log);
-  const auto refused = registrar.share({postgres_.url(), "own", "test", std::chrono::milliseconds(0), Stale::Serve});
+  const auto refused =
+      registrar.share({postgres_.url(), "own", "test", std::chrono::milliseconds(0), Stale::Serve}, log);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what, HasSubstr("holds a registry of its own"));
 }

@@ -29,7 +29,7 @@ class Node {
     chains_ = std::make_unique<ChainTable>();
     gate_ = std::make_unique<DeviceGate>(*cache_, *chains_, DeviceGate::AskedBy::Others);
     registrar_ = std::make_unique<Registrar>(*store_, *cache_, *chains_, shards_, RegistrarOptions{}, log_);
-    const auto shared = registrar_->share(options_);
+    const auto shared = registrar_->share(options_, log_);
     ASSERT_TRUE(shared) << shared.error().what;
     const auto warmed = registrar_->warm();
     ASSERT_TRUE(warmed) << warmed.error().what;

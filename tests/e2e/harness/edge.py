@@ -17,12 +17,15 @@ def refuses_to_start(node):
 class Edge:
     """`nodes`: Sallyports with state of their own, called edge-0, edge-1, …"""
 
-    def __init__(self, folder, broker, site, nodes=3, start=True, **registry):
+    def __init__(self, folder, broker, site, nodes=3, start=True, role=None, **registry):
         self.folder, self.broker, self.site, self.registry = folder, broker, site, registry
         self.postgres = Postgres(folder / "pg").start()
         self.nodes = []
         try:
-            self.command("init")
+            if role:
+                self.postgres.sql(f"create role {role} login")
+            self.command("init", *(["--grant-to", role] if role else []))
+            self.url = self.postgres.url.replace("postgres@", f"{role}@") if role else self.postgres.url
             for _ in range(nodes):
                 self.add(start)
         except BaseException:
@@ -37,7 +40,7 @@ class Edge:
 
     def add(self, start=True, **registry):
         name = f"edge-{len(self.nodes)}"
-        settings = {"shared": self.postgres.url, "node": name, **self.registry, **registry}
+        settings = {"shared": self.url, "node": name, **self.registry, **registry}
         node = Sallyport(self.folder / name, [listener(self.site)], self.broker, registry=settings)
         self.nodes.append(node)
         return node.start() if start else node

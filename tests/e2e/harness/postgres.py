@@ -62,14 +62,18 @@ class Postgres:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self):
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([str(self.bin / "postgres"), "-D", str(self.data)], stdout=log, stderr=log,
-                                            cwd=self.folder, start_new_session=True, **self._as_user())
+        self._spawn()
         until("PostgreSQL answers", self.answers, 30, pause=0.05)
         return self
 
+    def _spawn(self):
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen([str(self.bin / "postgres"), "-D", str(self.data)], stdout=log, stderr=log,
+                                            cwd=self.folder, start_new_session=True, **self._as_user())
+
     def answers(self):
-        assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        if self.process.poll() is not None:  # a child that was born while it was killed held the shared memory
+            self._spawn()
         return subprocess.run([str(self.bin / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"],
                               timeout=PATIENCE, check=False).returncode == 0
 

@@ -93,6 +93,25 @@ def test_tokens_and_choices_of_one_node_are_all_nodes(edge):
     assert {"token.create", "token.revoke", "listener.auth", "listener.reset"} <= {line[0] for line in logs[0]}
 
 
+def test_nodes_need_no_right_but_to_the_rows(work, broker, site, root):
+    """A role that owns nothing: it registers, revokes and lists; it neither makes nor drops a table."""
+    edge = Edge(work / "role", broker, site, nodes=2, role="sallyport_node")
+    try:
+        first, second = edge.nodes
+        root.register(first)
+        device = root.issue("of a role")
+        with admitted(first.port, device):
+            second.registered(device)
+        assert "in force on 2 of 2" in second.cli("device", "revoke", device.id, "--yes", "--wait", "30s").stderr
+        owners = edge.postgres.sql("select distinct tableowner from pg_tables where schemaname = 'sallyport'")
+        assert owners == [["postgres"]]
+        rights = edge.postgres.sql("select distinct privilege_type from information_schema.role_table_grants where "
+                                   "grantee = 'sallyport_node' order by 1")
+        assert rights == [["DELETE"], ["INSERT"], ["SELECT"], ["UPDATE"]]
+    finally:
+        edge.stop()
+
+
 def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root, serve_once):
     """An embedded registry becomes the shared one, and a shared one an embedded: with devices, revocations, CAs. A node
     does not throw a registry of its own away."""
