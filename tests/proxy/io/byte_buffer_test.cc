@@ -40,5 +40,26 @@ TEST(ByteBuffer, AMostlySentPieceGivesMostOfItsMemoryBack) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(buffer.data()), buffer.size()), piece.substr(120 * 1024));
 }
 
+TEST(ByteBuffer, OneThatHoldsNothingIsOneNullPointer) {
+  EXPECT_EQ(sizeof(ByteBuffer), sizeof(void*));
+  ByteBuffer buffer, other;
+  EXPECT_EQ(buffer.size(), 0U);
+  EXPECT_TRUE(buffer.empty() && buffer.bytes().empty() && buffer.prepare(0).empty());
+  buffer.commit(0);
+  buffer.consume(0);
+  buffer.keep_first(0);
+  buffer.trim();
+  EXPECT_EQ(buffer.capacity(), 0U);
+  EXPECT_GE(buffer.prepare(1008).size(), 1008U);
+  EXPECT_EQ(buffer.capacity(), 1024U) << "its header is counted";
+  EXPECT_EQ(buffer.prepare(1009).size(), 2048U - 16);
+  buffer.commit(3);
+  other.swap(buffer);
+  EXPECT_EQ(buffer.capacity(), 0U);
+  EXPECT_EQ(other.size(), 3U);
+  other.keep_first(0);
+  EXPECT_EQ(other.capacity(), 0U) << "what holds nothing keeps no memory";
+}
+
 }  // namespace
 }  // namespace sallyport
