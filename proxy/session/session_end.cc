@@ -121,7 +121,7 @@ void Session::recycle() {
   broker_ = BrokerSide();
   mqtt_ = Mqtt();
   parting_ = Parting();
-  entry_.cas.clear();
+  entry_.cas = {};
 }
 
 }  // namespace sallyport

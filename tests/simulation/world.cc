@@ -157,7 +157,10 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
   host.verdict.chain_cas = {shared().ca.certificate.fingerprint()};
   host.verdict.known = script.standing == Script::Standing::Known;
   host.verdict.pending = script.standing == Script::Standing::Pending;
-  if (!host.verdict.known) host.verdict.path.emplace();
+  if (!host.verdict.known) {
+    host.verdict.path = std::make_shared<const PathFound>();
+    host.verdict.leaf_der = shared().device.certificate.der();
+  }
   if (script.standing == Script::Standing::Refused) host.verdict.reason = Reason::CaInactive;
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
