@@ -13,7 +13,8 @@ from harness.pages import BLOCK, DOCS, Place, blocks, blocks_of
 
 # Pages that are run, and the page at whose end each of them begins.
 RUN = {"first-hour.md": None, "sidecar.md": None, "day-two.md": "sidecar.md", "security.md": "sidecar.md",
-       "upgrade-backup-disaster.md": "sidecar.md", "edge.md": None}
+       "upgrade-backup-disaster.md": "sidecar.md", "edge.md": None, "migrate-mosquitto.md": None,
+       "migrate-haproxy.md": None, "migrate-nginx.md": None}
 # What needs another machine, and how often a page asks it.
 ELSEWHERE = {"upgrade-backup-disaster.md": [("apt-get", "install", 1), ("timedatectl", "set-ntp", 1)]}
 PROGRAMS = ("sallyport", "openssl", "curl", "mosquitto", "systemctl", "haproxy", "nginx", "aws", "apt", "kubectl")
