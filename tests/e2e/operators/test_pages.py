@@ -12,11 +12,12 @@ from harness import pages, stock
 from harness.pages import BLOCK, DOCS, Place, blocks, blocks_of
 
 # Pages that are run, and the page at whose end each of them begins.
-RUN = {"first-hour.md": None, "sidecar.md": None, "day-two.md": "sidecar.md", "security.md": "sidecar.md",
-       "upgrade-backup-disaster.md": "sidecar.md", "edge.md": None, "migrate-mosquitto.md": None,
-       "migrate-haproxy.md": None, "migrate-nginx.md": None}
+RUN = {"first-hour.md": None, "sidecar.md": None, "edge.md": None, "migrate-mosquitto.md": None,
+       "migrate-haproxy.md": None, "migrate-nginx.md": None, "migrate-aws-iot.md": None, "migrate-managed.md": None,
+       "day-two.md": "sidecar.md", "security.md": "sidecar.md", "upgrade-backup-disaster.md": "sidecar.md"}
 # What needs another machine, and how often a page asks it.
-ELSEWHERE = {"upgrade-backup-disaster.md": [("apt-get", "install", 1), ("timedatectl", "set-ntp", 1)]}
+ELSEWHERE = {"migrate-aws-iot.md": [("aws", "list-certificates-by-ca", 1), ("aws", "describe-certificate", 3)],
+             "upgrade-backup-disaster.md": [("apt-get", "install", 1), ("timedatectl", "set-ntp", 1)]}
 PROGRAMS = ("sallyport", "openssl", "curl", "mosquitto", "systemctl", "haproxy", "nginx", "aws", "apt", "kubectl")
 
 
