@@ -90,25 +90,26 @@ def _must_fail(command):
     return re.sub(r"^! ((?:.*\\\n)*.*)$", r"if \1; then echo 'it did not fail' >&2; false; fi", command, flags=re.M)
 
 
-def script_of(found):
-    """One shell script of a page's blocks, in the page's own words. What a console block's command prints goes to
-    $SHOWN/PAGE:LINE."""
+def script_of(found, here=str):
+    """One shell script of a page's blocks, whose words `here` turns into this machine's. What a console block's command
+    prints goes to $SHOWN/PAGE:LINE."""
     lines = ["set -eEuo pipefail", "trap 'echo \"$PAGE, line $LINE, failed: $BASH_COMMAND\" >&2' ERR"]
     for block in found:
         lines.append(f"PAGE='{block.page}' LINE={block.line}")
         if block.kind in ("sh", "elsewhere"):
-            lines.append(_must_fail(block.text))
+            lines.append(_must_fail(here(block.text)))
         elif block.kind == "background":
             # Started in the folder where the reader stands by then.
-            lines.append(f"( exec {block.text.strip()} ) >>background.log 2>&1 &")
+            lines.append(f"( exec {here(block.text.strip())} ) >>background.log 2>&1 &")
         elif block.kind == "file":
             end = "END_OF_THE_PAGES_FILE"
-            lines.append(f"mkdir -p \"$(dirname {block.rest})\"\ncat > {block.rest} <<'{end}'\n{block.text}{end}\n"
-                         f"as-here {block.rest}")
+            file = here(block.rest)
+            lines.append(f"mkdir -p \"$(dirname {file})\"\ncat > {file} <<'{end}'\n{here(block.text)}{end}\n"
+                         f"as-here {file}")
         elif block.kind == "console":
             for line, command, _ in block.shown_commands():
                 printed = f"\"$SHOWN/$PAGE:{line}\""
-                shown = f"LINE={line}\n{{ {_must_fail(command)}\n}} > {printed} 2>&1 </dev/null"
+                shown = f"LINE={line}\n{{ {_must_fail(here(command))}\n}} > {printed} 2>&1 </dev/null"
                 if LATER.fullmatch(command):
                     # Of a loop's condition -e does not care: who fails says so in what is compared.
                     shown = f"SECONDS=0\nwhile {shown} || echo \"exit status $?\" >> {printed}\n" \
@@ -134,14 +135,19 @@ class Place:
             shutil.copytree(stock / "etc", self.root / "etc/sallyport", dirs_exist_ok=True)
         self.ports = {port: str(free_port()) for port in PORTS}
         (self.folder / "ports").write_text(json.dumps(self.ports))
-        for name in ("sallyport", "systemctl", "journalctl", "as-here", "chown", "chgrp", *ELSEWHERE):
-            tool = self.folder / "bin" / name
-            tool.write_text(f"#!/bin/sh\nexec {sys.executable} -B {Path(__file__).parent / 'units.py'} {name} \"$@\"\n")
-            tool.chmod(0o755)
-        tool = self.folder / "bin/as-shown"
-        tool.write_text(f"#!/bin/sh\nPYTHONPATH={Path(__file__).parents[1]} exec {sys.executable} -B -m harness.pages "
-                        f"{self.folder} \"$1\"\n")
-        tool.chmod(0o755)
+        for name in ("systemctl", "journalctl", "as-here", "chown", "chgrp", *ELSEWHERE):
+            self.tool(name, f"exec {sys.executable} -B {Path(__file__).parent / 'units.py'} {name} \"$@\"")
+        self.tool("as-shown", f"PYTHONPATH={Path(__file__).parents[1]} exec {sys.executable} -B -m harness.pages "
+                              f"{self.folder} \"$1\"")
+        # The real binary. Where it would read the default configuration, it reads the page's.
+        self.tool("sallyport", f"case \"$1\" in serve|check|doctor) case \"$*\" in *--config*) ;; *)\n"
+                               f"  set -- \"$@\" --config {self.root}/etc/sallyport/sallyport.toml ;;\nesac ;; esac\n"
+                               f"exec {BINARY} \"$@\"")
+
+    def tool(self, name, script):
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     @classmethod
     def of(cls, folder):
@@ -182,7 +188,7 @@ class Place:
                 (self.folder / f"{block.page}:{line}.wanted").write_text("\n".join(expected))
         output = self.folder / "output"
         with open(output, "w") as file:
-            shell = subprocess.Popen(["bash", "-c", self.here(script_of(found))], cwd=self.work, stdout=file,
+            shell = subprocess.Popen(["bash", "-c", script_of(found, self.here)], cwd=self.work, stdout=file,
                                      env=self.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
                                      start_new_session=True)
         try:

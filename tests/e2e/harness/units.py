@@ -18,7 +18,6 @@ from pathlib import Path
 ROOT = Path(os.environ["PLACE_ROOT"])
 RUN = ROOT / "run"
 UNIT_FILE = Path(__file__).parents[3] / "deploy/systemd/sallyport.service"
-CONFIG = f"{ROOT}/etc/sallyport/sallyport.toml"
 COMMANDS = {
     "mosquitto": ["/usr/sbin/mosquitto", "-c", f"{ROOT}/etc/mosquitto/mosquitto.conf"],
     "haproxy": ["/usr/sbin/haproxy", "-W", "-db", "-f", f"{ROOT}/etc/haproxy/haproxy.cfg"],
@@ -198,13 +197,6 @@ def journalctl(words):
     sys.stdout.write(re.sub(r"^<\d>", "", Unit("sallyport").log.read_text(), flags=re.M))
 
 
-def sallyport(words):
-    """The real binary. Where it would read the default configuration, it reads the page's."""
-    if words and words[0] in ("serve", "check", "doctor") and "--config" not in words:
-        words = [*words, "--config", CONFIG]
-    os.execv(os.environ["PLACE_BINARY"], ["sallyport", *words])
-
-
 def as_here(words):
     """What a second machine on this one needs besides its own text: sockets and folders of its own where the page
     leaves the default, and the tests' user where Mosquitto or nginx would take theirs."""
@@ -253,5 +245,5 @@ if __name__ == "__main__":
     if sys.argv[1] in ELSEWHERE:
         elsewhere(sys.argv[1], sys.argv[2:])
         sys.exit()
-    {"systemctl": systemctl, "journalctl": journalctl, "sallyport": sallyport, "as-here": as_here,
+    {"systemctl": systemctl, "journalctl": journalctl, "as-here": as_here,
      "chown": chown, "chgrp": chown}[sys.argv[1]](sys.argv[2:])

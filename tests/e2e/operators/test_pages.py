@@ -109,10 +109,11 @@ def outcome(folder, text):
     ("<!-- happens\necho here > file\n-->\n'''console\n$ cat file\nhere\n'''\n", ""),
     ("1. one\n   '''sh\n   echo here > file\n   '''\n   '''console\n   $ cat file\n   here\n   '''\n", ""),
     ("'''console\n$ sallyport device list\nsallyport: cannot reach …\n'''\n", "exit status 1"),
+    ("\n" * 441 + "'''console\n$ echo a port in the number of a line\na port in the number of a line\n'''\n", ""),
     ("'''python\nprint(1)\n'''\n", "nobody runs"),
     ("'''sh sometimes\ntrue\n'''\n", "what is a block"),
     ("'''sh\nsystemctl start postfix\n'''\n", "no unit postfix"),
-], ids=[str(number) for number in range(25)])
+], ids=[str(number) for number in range(26)])
 def test_the_reader_of_pages_notices_what_is_wrong(tmp_path, monkeypatch, text, complaint):
     """The tests above can fail: a command that fails, one that should and does not, another output, another block."""
     monkeypatch.setattr(pages, "PATIENCE", 1)
