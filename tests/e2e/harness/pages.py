@@ -230,7 +230,7 @@ _ASIDE = (
     (re.compile(r"\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?)?"), "DATE"),
     (re.compile(r"\b[0-9a-fA-F]{8,64}\b…?"), "ID"),
     (re.compile(r"\b\d[\d,]*(\.\d+)?( ?(ms|s|min|h|d|KiB|MiB|GiB|KB|MB|B|bytes)\b|%)"), "AMOUNT"),
-    (re.compile(r"(?<=[\d\]]:)(3[2-9]\d{3}|[4-6]\d{4})\b"), "PORT"),
+    (re.compile(rf"(?<=[\d\]]:)(?!({'|'.join(PORTS)})\b)\d{{4,5}}\b"), "PORT"),  # a client's: the kernel chose it
     (re.compile(r"\s+"), " "),
 )
 
