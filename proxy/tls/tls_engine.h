@@ -101,6 +101,7 @@ class TlsEngine {
   Step not_proven(Step step);
   Step shake_openssl();
   Step step_after(int outcome);
+  void keep_buffers(bool keep);
   Step seal(std::span<const std::uint8_t> plain);
   bool take_over(std::size_t output_before);
   void settle();
@@ -125,6 +126,7 @@ class TlsEngine {
   std::uint64_t endings_ = 0;   // of ticket keys, before the client's ticket was opened
   std::uint8_t due_alert_ = 0;  // the client has broken a rule, which error_ names
   bool close_sent_ = false;
+  bool keeps_buffers_ = false;  // OpenSSL's, from one record to the next
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
   bool ticket_issued_ = false;
