@@ -25,6 +25,8 @@ namespace {
 using Clock = spdlog::log_clock;
 
 constexpr std::size_t kRingLines = 1024;  // a power of two
+// The last places of a ring are for warnings and errors: sessions that begin and end by the thousand must not cost one.
+constexpr std::size_t kForTrouble = kRingLines / 8;
 // What a slot keeps of its memory for the next line: a producer's ring holds half a MB at most while lines are taken.
 constexpr std::size_t kSlotKeeps = 512;
 constexpr std::size_t kMostText = 4096;   // of one value: a path, a sentence; what a peer chose is shorter (text.h)
@@ -85,23 +87,25 @@ class RingLogger final : public Logger {
   void write(Level level, std::string_view event, std::initializer_list<Field> fields) override {
     if (level < shape_.level.load(std::memory_order_relaxed)) return;
     const std::size_t head = head_.load(std::memory_order_relaxed);
-    if (head - tail_.load(std::memory_order_acquire) == kRingLines) {
+    const std::size_t most = level >= Level::Warn ? kRingLines : kRingLines - kForTrouble;
+    if (head - tail_.load(std::memory_order_acquire) >= most) {
       dropped_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
     Line& line = ring_[head % kRingLines];
     line.at = Clock::now();
     line.level = level;
-    line.text.clear();
+    made_.clear();
     if (shape_.format.load(std::memory_order_relaxed) == LogFormat::Json) {
-      line.text += "\"event\":\"";
-      append_json_escaped(line.text, event);
-      line.text += '"';
-      for (const Field& field : fields) append_json_field(line.text, field);
+      made_ += "\"event\":\"";
+      append_json_escaped(made_, event);
+      made_ += '"';
+      for (const Field& field : fields) append_json_field(made_, field);
     } else {
-      append_escaped(line.text, event, false);
-      for (const Field& field : fields) append_text_field(line.text, field);
+      append_escaped(made_, event, false);
+      for (const Field& field : fields) append_text_field(made_, field);
     }
+    line.text.assign(made_);
     head_.store(head + 1, std::memory_order_release);
     bell_.fetch_add(1, std::memory_order_release);
     bell_.notify_one();
@@ -126,6 +130,7 @@ class RingLogger final : public Logger {
   const Shape& shape_;
   std::atomic<std::uint32_t>& bell_;
   std::vector<Line> ring_;
+  std::string made_;  // the producer's: a line grows here, and takes no more room in the ring than it needs
   std::atomic<std::size_t> head_{0}, tail_{0};
   std::atomic<std::uint64_t> dropped_{0};
 };

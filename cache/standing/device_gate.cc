@@ -381,6 +381,7 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   }
   verdict.pending = !registered && owner.approve && !admits.by_operator;
   verdict.known = false;
+  verdict.fresh = !registered;
   verdict.path = path_of(search, cas, now);
   verdict.leaf_der = leaf.der();
   verdict.chain_cas = verdict.path->cas;

@@ -172,9 +172,10 @@ void Session::answered_by_broker(std::span<const std::uint8_t> said, bool ends) 
   host_->brokers.broker_answered(broker_.route);
   broker_.answered = true;
   settle_blame(true);
-  host_->loop.shard_counters().bytes_to_broker.add(broker_.held.size());
+  count_to_broker(broker_.held.size());
   broker_.held.release();
   become(State::Forwarding);
+  host_->schedule.begun(*this);
   watch_idle();
   host_->schedule.wants_flush(*this);
   broker_.ended = ends;

@@ -47,6 +47,9 @@ class Reply {
 struct Rejection;
 struct TargetList;
 
+// The id of a session as operators see it: 16 hex digits.
+std::string session_id(std::uint64_t id);
+
 // One live session, as an operator sees it.
 struct SessionInfo {
   std::uint64_t id = 0;

@@ -130,6 +130,7 @@ class Shard final : public SessionAdmission,
   void wants_handshake(Session& session) override;
   void wants_flush(Session& session) override;
   void wants_farewell(Session& session) override;
+  void begun(Session& session) override;
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
   // SessionLoop
@@ -202,6 +203,13 @@ class Shard final : public SessionAdmission,
   void say_health(std::size_t upstream, const BrokerTarget& target, Health::Change change, std::string_view why,
                   int error);
 
+  // shard_log.cc
+  void note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
+                      const sockaddr_storage& via, const Identity* identity, bool claimed);
+  bool logs_refusal(std::size_t listener, Reason reason);
+  void say_left_out();
+  void say_ended(const Session& session, Level level, const Error& error, Cause cause);
+
   // shard_mail.cc
   void on_event(const IoResult& result);
   void read_mail(const Mail& mail);
@@ -221,10 +229,6 @@ class Shard final : public SessionAdmission,
   bool is_admitted(const Admits& admits, const Verdict* verdict) const;
   void pace_farewells();
   void count_closed(Session& session);
-  void note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
-                      const sockaddr_storage& via, const Identity* identity, bool claimed);
-  bool logs_refusal(std::size_t listener, Reason reason);
-  void say_left_out();
   void drain(std::uint64_t limit_ms);
   void pace_drain();
   void on_drain_limit();
