@@ -222,11 +222,11 @@ void Session::leave_server() {
   broker_.tls.reset();
   broker_.leaving = false;
   const bool same = std::exchange(broker_.again, false);
-  if (state_ == State::Asking) {
-    if (!same) host_->loop.shard_counters().failovers.add();
-    become(State::Connecting);
-  }
-  same ? reach_broker() : next_server();
+  const bool asked = state_ == State::Asking;
+  if (asked) become(State::Connecting);
+  if (same) return reach_broker();
+  next_server();
+  if (asked && broker_.chosen) host_->loop.shard_counters().failovers.add();  // there was one to go on to
 }
 
 void Session::settle_blame(bool proven) {
