@@ -134,6 +134,7 @@ struct SetCutPace {
 struct ClockSet {};  // the wall clock was set: every session is looked at again
 struct ListRejections {
   std::vector<Rejection>* rejections;  // this shard's alone
+  std::size_t most;                    // of each kind
 };
 struct Drain {
   std::uint64_t limit_ms;

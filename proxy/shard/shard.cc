@@ -1,6 +1,7 @@
 #include "proxy/shard/shard.h"
 
 #include <arpa/inet.h>
+#include <openssl/x509.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "cache/x509/issuer_line.h"
+#include "cache/x509/plain_leaf.h"
 #include "proxy/io/epoll.h"
 #include "proxy/io/ring.h"
 #include "proxy/shard/handshake_rank.h"
@@ -256,7 +259,13 @@ void Shard::account_turn() {
 }
 
 Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
-  return parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
+  Verdict verdict = parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
+  if (!verdict.admitted() && verdict.identity) {
+    refused_ = verdict.identity->fingerprint;
+    refused_issuer_ =
+        peer.plain != nullptr ? issuer_line(peer.plain->der) : short_line(X509_get_issuer_name(peer.leaf));
+  }
+  return verdict;
 }
 
 Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) {

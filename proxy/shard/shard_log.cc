@@ -1,5 +1,6 @@
 // What a shard says of its sessions: a line when one begins to be served and one when it ends, with the same names for
 // the same things; a line for each refusal, unless there are too many of them; and what `rejections` keeps.
+#include "cache/base/text.h"
 #include "proxy/session/session.h"
 #include "proxy/shard/shard.h"
 
@@ -65,40 +66,59 @@ void Shard::over(Session& session, const Error& error, Cause cause, bool served)
   } else if (refused) {
     counters.rejections[static_cast<std::size_t>(error.reason)].add();
     if (claimed) counters.claimed[static_cast<std::size_t>(error.reason)].add();
-    note_rejection(*session.settings().config, error, session.peer(), session.via(), identity, claimed);
+    note_rejection(*session.settings().config, error, session.peer(), session.via(), identity, claimed,
+                   issuer_of(verdict));
   } else {
     counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
   }
+  if (served) note_seen(session);
   const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
                               : (served || is_told(cause) ? Level::Info : Level::Debug);
-  if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
+  if (!log_.wants(level)) return;
+  // Whoever watches gets each of them.
+  const bool told_only = refused && !logs_refusal(listener, error.reason);
+  if (told_only && !log_.watched()) return;
   if (served) return say_ended(session, level, error, cause);
   const SessionWords words = words_of(session);
-  log_.write(level,
-             refused            ? "rejected"
-             : session.silent() ? "silent"
-                                : "ended",
-             {{"session", words.session},
-              {"listener", session.settings().config->name},
-              {"reason", to_string(error.reason)},
-              {"peer", words.peer},
-              {"via", words.via},
-              {"subject", words.subject},
-              {"cn", words.cn},
-              {"serial", words.serial},
-              {"fingerprint", words.fingerprint},
-              {"claimed", claimed ? 1 : 0},
-              {"tls", words.tls},
-              {"engine", words.engine},
-              {"group", words.group},
-              {"client_id", session.client_id()},
-              {"origin", to_string(error.origin)},
-              {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
-              {"what", error.what},
-              {"detail", error.detail}});
+  const std::string_view event = refused ? "rejected" : session.silent() ? "silent" : "ended";
+  const std::initializer_list<Field> fields = {{"session", words.session},
+                                               {"listener", session.settings().config->name},
+                                               {"reason", to_string(error.reason)},
+                                               {"peer", words.peer},
+                                               {"via", words.via},
+                                               {"subject", words.subject},
+                                               {"cn", words.cn},
+                                               {"serial", words.serial},
+                                               {"fingerprint", words.fingerprint},
+                                               {"claimed", claimed ? 1 : 0},
+                                               {"tls", words.tls},
+                                               {"engine", words.engine},
+                                               {"group", words.group},
+                                               {"client_id", session.client_id()},
+                                               {"origin", to_string(error.origin)},
+                                               {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
+                                               {"what", error.what},
+                                               {"detail", error.detail}};
+  told_only ? log_.tell(event, fields) : log_.write(level, event, fields);
+}
+
+// The name in the certificate where it was refused at once; afterwards nobody has the certificate any more, and it is
+// the registered CA that vouched for it.
+std::string Shard::issuer_of(const Verdict* verdict) const {
+  if (verdict == nullptr || !verdict->identity) return {};
+  if (!verdict->admitted() && verdict->identity->fingerprint == refused_) return refused_issuer_;
+  const auto owner = verdict->chain_cas.empty() ? std::nullopt : cas_->find(verdict->chain_cas.front());
+  return owner ? shortened(cas_->entry(*owner).certificate.subject()) : std::string();
+}
+
+void Shard::note_seen(const Session& session) {
+  const Verdict* verdict = session.verdict();
+  if (verdict == nullptr || !verdict->identity) return;
+  parts_.seen->saw(DigestHash()(verdict->identity->fingerprint), unix_now());
 }
 
 void Shard::begun(Session& session) {
+  note_seen(session);
   if (!log_.wants(Level::Info)) return;
   const SessionWords words = words_of(session);
   log_.info("began", {{"session", words.session},
@@ -149,7 +169,7 @@ void Shard::say_ended(const Session& session, Level level, const Error& error, C
 }
 
 void Shard::note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
-                           const sockaddr_storage& via, const Identity* identity, bool claimed) {
+                           const sockaddr_storage& via, const Identity* identity, bool claimed, std::string issuer) {
   Rejection seen;
   seen.reason = error.reason;
   seen.what = error.what;
@@ -159,6 +179,7 @@ void Shard::note_rejection(const ListenerConfig& listener, const Error& error, c
   seen.last = unix_now();
   if (identity != nullptr) {
     seen.subject = identity->subject;
+    seen.issuer = std::move(issuer);
     seen.claimed = claimed;
     const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
     seen.serial = serial_hex({serial, identity->serial.size()});

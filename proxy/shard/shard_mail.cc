@@ -55,7 +55,7 @@ std::uint64_t Shard::answer(const ClockSet&) {
 }
 
 std::uint64_t Shard::answer(const ListRejections& mail) {
-  *mail.rejections = rejections_.all();
+  *mail.rejections = rejections_.all(mail.most);
   return 0;
 }
 
