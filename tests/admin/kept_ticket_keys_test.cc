@@ -110,6 +110,8 @@ TEST_F(KeptTicketKeysTest, AFullDiskCostsTheKeysAndNotTheStart) {
                        [&](const TicketKey& key) { return key.name == kept->keys.front().name; });
   };
   EXPECT_TRUE(has_old());
+  // RocksDB 7.8 with assertions on ends itself where the first write of all to a log fails, and another follows.
+  ASSERT_TRUE(registrar_->record({"test", "-"}, "before", "-", "-"));
   env_.disk_full = true;
   note_keys_taken(kept->keys.size(), *registrar_, keys, now_, log_);
   EXPECT_FALSE(has_old()) << "none of them is honoured, nor issued by";
@@ -129,7 +131,10 @@ TEST_F(KeptTicketKeysTest, ACopyOfWhatWasTakenIsWorthNothing) {
   TicketKeys keys(now_);
   keys.adopt(kept->keys, now_);
   note_keys_taken(kept->keys.size(), *registrar_, keys, now_, log_);
-  EXPECT_EQ(keys.newest(now_)->name, kept->keys.front().name) << "they stay in force";
+  const auto alive = keys.alive(now_);
+  EXPECT_TRUE(std::any_of(alive.begin(), alive.end(), [&](const TicketKey& key) {
+    return key.name == kept->keys.front().name;
+  })) << "they stay in force";
   registrar_->stop();
   (void)store_->flush();
   close();
