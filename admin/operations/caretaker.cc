@@ -17,18 +17,20 @@ using Kind = Warnings::Kind;
 }  // namespace
 
 Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
-                     Warnings& warnings, Logger& log)
+                     Warnings& warnings, Samples& samples, Logger& log)
     : plane_(plane),
       registrar_(registrar),
       access_(access),
       listeners_(listeners),
       warnings_(warnings),
+      samples_(samples),
       log_(log),
       clock_(std::time(nullptr), steady_seconds()) {}
 
 void Caretaker::look() {
   const std::int64_t now = std::time(nullptr);
   plane_.tick(now);
+  samples_.look(std::chrono::steady_clock::now(), now);
   look_at_clock(now);
   listeners_.look_at_files();
   warn_of_clock(now);

@@ -108,8 +108,14 @@ void Ledger::take_down(const Answer<void>& written, const std::vector<Change>& c
   for (const Change& change : changes) {
     // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
     const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
-    log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
-               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", status_name(change)}});
+    const Level level = by_itself ? Level::Debug : Level::Info;
+    if (log_.wants(level) || log_.watched()) {
+      const std::string id = to_hex(change.id);
+      const std::initializer_list<Field> fields = {
+          {"revision", change.revision}, {"id", id}, {"status", status_name(change)}};
+      log_.write(level, to_string(change.kind), fields);
+      if (by_itself) log_.tell(to_string(change.kind), fields);  // whoever watches asked for each of them
+    }
     figures_.revision = std::max(figures_.revision, change.revision);
   }
   ++figures_.commits;

@@ -61,6 +61,7 @@ struct Verdict {
   std::string_view why;          // of a refusal, in words; static storage; empty: the reason says it all
   bool known = false;            // a registered device, decided without verifying anything again
   bool seen_today = false;       // of a known device: its day is marked already
+  bool fresh = false;            // it is not registered yet: this connection registers it
   bool pending = false;          // admitted to TLS only: register as pending, refuse after the CONNECT
   std::uint64_t chain_id = 0;    // of a known device in its own chain; 0: see `path`
   std::string leaf_der;          // beside `path`: what is to be stored

@@ -117,6 +117,7 @@ void Session::recycle() {
   via_ = local_ = InetAddress();
   header_due_ = address_counts_ = silent_ = too_often_ = false;
   proven_ = false;
+  bytes_to_broker_ = bytes_to_client_ = 0;
   client_ = ClientSide();
   broker_ = BrokerSide();
   mqtt_ = Mqtt();

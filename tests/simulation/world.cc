@@ -438,6 +438,9 @@ void World::check() {
   EXPECT_EQ(io.broken_rules, std::vector<std::string>());
   EXPECT_EQ(host.over_count, 1);
   EXPECT_EQ(host.gone_count, 1);
+  EXPECT_EQ(host.begun_count, host.was_served ? 1 : 0) << "a line of its begin for each line of its end";
+  EXPECT_EQ(host.session_bytes,
+            host.shard_counters().bytes_to_broker.get() + host.shard_counters().bytes_to_client.get());
   EXPECT_EQ(io.open_sockets(), 0);
   EXPECT_EQ(io.in_flight(), 0U);
   EXPECT_TRUE(host.timers().empty());
