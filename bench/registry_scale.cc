@@ -153,10 +153,10 @@ class World {
     access_.emplace(*registrar);
     listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
     samples_.emplace(plane_, *registrar);
-    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_,
-                          desk_, log_, config_, running_, *samples_, rejections_, feed_,
-                          [] { return std::string_view("ready"); }},
-                 log_.logger());
+    api_.emplace(
+        ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_, desk_, log_,
+                 config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
+        log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
     server_.start();
   }
