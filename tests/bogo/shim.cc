@@ -213,8 +213,10 @@ class Connection {
 
   bool say_first() {
     if (flags_.write_different_record_sizes) {
+      // PORTING.md
+      static constexpr std::size_t kSizes[] = {0, 1, 255, 256, 257, 16383, 16384, 16385, 32767, 32768, 32769};
       const std::vector<std::uint8_t> buffer(32769, 0x42);
-      for (const std::size_t n : {0, 1, 255, 256, 257, 16383, 16384, 16385, 32767, 32768, 32769}) {
+      for (const std::size_t n : kSizes) {
         if (!write(Bytes(buffer).first(n))) return false;
       }
       return true;

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <tuple>
 
 #include "cache/crypto/light_parsing.h"
 #include "cache/crypto/light_x25519.h"
@@ -147,7 +148,8 @@ INSTANTIATE_TEST_SUITE_P(Each, Records,
                          testing::Combine(testing::Values(TlsVersion::V12, TlsVersion::V13), testing::Values(16, 32)));
 
 TEST_P(Records, ATagIsComparedWithoutATrace) {
-  const auto [version, key_bytes] = GetParam();
+  const TlsVersion version = std::get<0>(GetParam());
+  const std::size_t key_bytes = std::get<1>(GetParam());
   const bool old = version == TlsVersion::V12;
   const auto make_key = [&](RecordKey& key) {
     key.key.fill(7);
