@@ -2,6 +2,7 @@
 """BoringSSL's test runner against TlsEngine, three times: README.md.
 
     run_bogo.py SHIM FOLDER            the runner is built in FOLDER if it is not there yet
+    run_bogo.py SHIM FOLDER --listed   only the tests that pass; where a shim is slow to start, as with sanitizers
     run_bogo.py SHIM FOLDER --accept   writes engines.list anew, of what this run did
 
 A test must pass, or be one of disabled.list, or need what Sallyport does not have (the shim says "unimplemented"). Every
@@ -40,8 +41,8 @@ def disabled_patterns():
 class Run:
     """`results`: test → PASS, FAIL or SKIP; `met`: test → its connections, in order; `said`: test → why it failed."""
 
-    def __init__(self, name, shim, folder):
-        self.name, work = name, folder / name
+    def __init__(self, name, shim, folder, only=()):
+        self.name, self.all, work = name, not only, folder / name
         work.mkdir(exist_ok=True)
         log, config, results = work / "log", work / "config.json", work / "results.json"
         for old in (log, results):
@@ -51,6 +52,8 @@ class Run:
         command = [folder / "runner", "-shim-path", shim, "-shim-config", config, "-loose-errors", "-allow-unimplemented",
                    "-pipe", "-num-workers", str(len(os.sched_getaffinity(0))), "-resource-dir", folder / "resources",
                    "-transcript-dir", work / "transcripts", "-json-output", results]
+        if only:
+            command += ["-test", ";".join(sorted(only))]
         # What a sanitizer finds must fail a test that expects a failure, too: PORTING.md.
         sanitizers = {each: os.environ.get(each, "") + ":exitcode=90" for each in ("ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS")}
         done = subprocess.run(command, env={**os.environ, **sanitizers, **RUNS[name], "SALLYPORT_BOGO_LOG": str(log)},
@@ -78,7 +81,7 @@ class Run:
             if not any(fnmatch.fnmatchcase(test, pattern) for pattern in mine):
                 found.append(f"{test} fails: {self.said.get(test, '')[:600]}")
         for pattern in mine:
-            if not fnmatch.filter(failed, pattern):
+            if self.all and not fnmatch.filter(failed, pattern):
                 found.append(f"disabled.list has {pattern}, and nothing of that name fails")
         passed = self.of("PASS")
         if self.name in LISTED:
@@ -124,14 +127,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("shim", type=lambda path: Path(path).resolve())
     parser.add_argument("folder", type=lambda path: Path(path).resolve())
+    parser.add_argument("--listed", action="store_true")
     parser.add_argument("--accept", action="store_true")
     asked = parser.parse_args()
     began = time.monotonic()
     built = subprocess.run([HERE / "build_runner.sh", asked.folder], check=False).returncode
     if built != 0:
         sys.exit(SKIPPED if built == SKIPPED else f"bogo: the runner could not be had ({built})")
-    runs = [Run(name, asked.shim, asked.folder) for name in RUNS]
-    if asked.accept:
+    listed = read_engines() if asked.listed else {}
+    only = {name: listed.get(name, listed.get("aes", {})) for name in RUNS}
+    runs = [Run(name, asked.shim, asked.folder, only[name]) for name in RUNS]
+    if asked.accept and not asked.listed:
         write_engines(runs)
     expected, patterns = read_engines(), disabled_patterns()
     good = bad = 0

@@ -4,10 +4,10 @@
 // outcome_differences.list says why.
 //
 // The first byte: bit 0, the ClientHello is a good one, else the rest is the first record's content; bit 1, the
-// listener asks for no certificate; bit 2, the client takes a ticket; bit 3, TLS 1.2; the others, the bytes arrive torn
-// into pieces of so many, 0: whole. Then records: how (bits 0-1: sealed, plain, raw bytes, what truly comes next, of
-// which the other bits leave out so many), type, length, content; once the handshake is over, sealed means as a
-// session's.
+// listener asks for no certificate; bit 2, the client takes a ticket; bit 3, TLS 1.2; bits 4-6, the bytes arrive torn
+// into pieces of so many, 0: whole; bit 7, the ClientHello is not plain, so that the handshake is OpenSSL's and only
+// the records are ours. Then records: how (bits 0-1: sealed, plain, raw bytes, what truly comes next, of which the
+// other bits leave out so many), type, length, content; once the handshake is over, sealed means as a session's.
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -79,7 +79,7 @@ struct World {
 };
 
 struct Script {
-  bool good, one_way, ticket, tls12;
+  bool good, one_way, ticket, tls12, not_plain;
   std::size_t piece;
   std::span<const std::uint8_t> rest;
 
@@ -88,7 +88,8 @@ struct Script {
         one_way((bytes[0] & 2) != 0),
         ticket((bytes[0] & 4) != 0),
         tls12((bytes[0] & 8) != 0),
-        piece(bytes[0] >> 4U),
+        not_plain((bytes[0] & 0x80) != 0),
+        piece(bytes[0] >> 4U & 7U),
         rest(bytes.subspan(1)) {}
 };
 
@@ -169,6 +170,8 @@ class Side {
   void greet() {
     Hello hello = script_.tls12 ? hello12() : Hello(peer13_.share());
     if (script_.ticket) script_.tls12 ? hello.add(35, {}) : hello.add(45, vector_of({1}, 1));
+    // signature_algorithms_cert: RFC 8446, section 4.2.3.
+    if (script_.not_plain) hello.add(50, vector_of(numbers_of({0x0403, 0x0804, 0x0401}), 2));
     give(script_.tls12 ? peer12_.say(hello) : peer13_.say(hello));
     outcome_.answer = answer_of(output_.bytes());
     require(script_.tls12 ? peer12_.hear(output_.bytes()) : peer13_.hear(output_.bytes()));
