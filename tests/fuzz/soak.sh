@@ -36,6 +36,7 @@ done
 soak() {
   local target=$1 home=$work/$1 status
   mkdir -p "$home/corpus" "$home/crashes"
+  touch "$home/began"  # what an earlier soak found is not counted again
   cp -n "tests/fuzz/corpus/$target"/* "$home/corpus/" 2>/dev/null
   # In processes of its own, so that it goes on behind what it finds.
   nice -n 10 "$(binary "$target")" -fork=1 -ignore_crashes=1 -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
@@ -43,7 +44,7 @@ soak() {
   status=$?
   local last crashes
   last=$(grep -oE '^#[0-9]+: cov: [0-9]+' "$home/log" | tail -n 1)
-  crashes=$(find "$home/crashes" -type f | wc -l)
+  crashes=$(find "$home/crashes" -type f -newer "$home/began" | wc -l)
   echo "soak: $target: $seconds s: $(sed -E 's/^#([0-9]+): cov: ([0-9]+)/\1 inputs, \2 edges/' <<<"$last"), $(ls "$home/corpus" | wc -l) files in the corpus, $crashes finds"
   [ "$status" -eq 0 ] && [ "$crashes" -eq 0 ]
 }
