@@ -107,6 +107,7 @@ Step TlsEngine::refuse(std::size_t output_before) {
 bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
   ours_ = answer(record.subspan(RecordCipher::kHeaderBytes));
   clear_errors();
+  if (ours_ != nullptr || due_alert_ != 0) handshake_by_ = TlsMaker::Own;
   if (ours_ == nullptr) {
     verdict_.reset();
     by_ticket_ = false;
@@ -266,7 +267,6 @@ Step TlsEngine::finish_ours() {
   if (resumed_ && outlived_its_key()) return Step::Failed;
   ticket_issued_ = ours_->issued_ticket();
   cipher_name_ = ours_->cipher_name();
-  handshake_by_ = TlsMaker::Own;
   group_ = label_of(ours_->group());
   Secret256 secret;
   std::uint32_t age_add = 0;

@@ -74,8 +74,9 @@ class TlsEngine {
   bool ticket_issued() const { return ticket_issued_; }
   std::string_view cipher_name() const { return cipher_name_; }  // as OpenSSL names it; after the handshake
   int version_index() const;                                     // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
-  // After the handshake: who made it, whose the records are from then on, and the group of the key exchange.
+  // Who makes the handshake, from its ClientHello on, also where it fails.
   TlsMaker handshake_maker() const { return handshake_by_; }
+  // After the handshake: whose the records are from then on, and the group of the key exchange.
   TlsMaker records_maker() const { return records_.active() ? TlsMaker::Own : TlsMaker::Openssl; }
   KeyGroup key_group() const { return group_; }
   const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
