@@ -36,8 +36,10 @@ FOLDERS = ("/etc/sallyport", "/var/lib/sallyport", "/run/sallyport", "/var/backu
 NETWORK, LOOPBACK = "10.0.", "127.0."
 NAME = "mqtt.example.com"
 ANY_LINES = "..."
-# What a device just did is in these lists a moment later: they are asked again until they are as the page shows them.
-LATER = re.compile(r"sallyport (device list|rejections|session list|upstream list)\b[^|]*")
+# What a device or a process just did shows a moment later in what these ask for, and none of them changes anything:
+# they are asked again until they print what the page shows.
+LATER = re.compile(r"sallyport ((device|session|upstream|listener|ca) (list|show)|rejections|status)\b[^|]*"
+                   r"|journalctl [^;&]*|curl -s [^;&]*/(readyz|livez|metrics)\b[^;&]*")
 PATIENCE = 20
 
 
