@@ -68,7 +68,9 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
     if (seen.last < *since) continue;
     if (!reason.empty() && to_string(seen.reason) != reason) continue;
     if (!listener.empty() && seen.listener != listener) continue;
-    if (!issuer.empty() && plain_name(seen.issuer) != issuer) continue;
+    // Whole parts of it: CN=Fleet CA finds O=Example,CN=Fleet CA, and not CN=Fleet CA 2.
+    if (!issuer.empty() && ("," + plain_name(seen.issuer) + ",").find("," + issuer + ",") == std::string::npos)
+      continue;
     if (serial && parse_serial(seen.serial) != serial) continue;
     const std::string address = seen.peer.substr(0, seen.peer.rfind(':'));
     if (!peer.empty() && peer != address && "[" + peer + "]" != address && peer != seen.peer) continue;

@@ -284,7 +284,7 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   refused.add_option("--peer", parsed.rejections.peer, "only of this address");
   refused.add_option("--reason", parsed.rejections.reason, "only for this reason, as reasons.md has them");
   refused.add_option("--issuer", parsed.rejections.issuer,
-                     "only of certificates of this issuer, as the list shows its name");
+                     "only of certificates of this issuer, as the list shows its name, or a part of it such as CN=...");
   refused.add_option("--listener", parsed.rejections.listener, "only at this listener");
   refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
   CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);

@@ -48,9 +48,10 @@ def test_by_issuer(serve_once, broker, site, root, strangers):
     issuers = {each["issuer"]: each["fingerprint"] for each in listed}
     assert len(issuers) == 3 and set(issuers.values()) == {first.id, second.id, revoked.id}
     for issuer, fingerprint in issuers.items():
-        for spelled in (issuer, issuer.replace("=", " = ")):
+        for spelled in (issuer, issuer.replace("=", " = "), issuer.split(", ")[-1]):
             assert [each["fingerprint"] for each in server.json("rejections", "--issuer", spelled)] == [fingerprint]
-    assert server.json("rejections", "--issuer", "CN=nobody") == []
+    for wrong in ("CN=nobody", *(issuer[:-1] for issuer in issuers), *(issuer.split("CN = ")[-1] for issuer in issuers)):
+        assert server.json("rejections", "--issuer", wrong) == [], wrong
     assert "ISSUER" in server.cli("rejections").stdout.splitlines()[0]
 
 
