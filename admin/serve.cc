@@ -394,7 +394,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
   desk.close();
-  if (!registrar.stalled()) rejections.stop();  // while there are shards to ask
+  rejections.stop();  // while there are shards to ask
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
     // from memory; a new device is served, and registered when it comes back.

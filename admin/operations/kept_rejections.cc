@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cache/base/file.h"
 #include "cache/base/text.h"
@@ -134,19 +135,18 @@ void KeptRejections::load() {
 }
 
 void KeptRejections::start() {
-  written_at_count_ = refused_so_far();
+  asked_at_count_ = refused_so_far();
   thread_ = std::thread([this] { run(); });
 }
 
 void KeptRejections::stop() {
-  if (!thread_.joinable()) return;
+  auto last = last_ones();
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
+    parting_ = std::move(last);
   }
   changed_.notify_one();
-  thread_.join();
-  write();
 }
 
 std::vector<Rejection> KeptRejections::all() const {
@@ -160,9 +160,12 @@ void KeptRejections::run() {
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, kEvery, [this] { return stop_; })) {
     lock.unlock();
-    write();
+    write(last_ones());
     lock.lock();
   }
+  const std::vector<Rejection> parting = std::exchange(parting_, {});
+  lock.unlock();
+  write(parting);
 }
 
 std::uint64_t KeptRejections::refused_so_far() const {
@@ -175,23 +178,28 @@ std::uint64_t KeptRejections::refused_so_far() const {
   return all;
 }
 
-// In the place of the one before, whole or not at all; a crash may leave either.
-void KeptRejections::write() {
+// None where nothing was refused since they were asked for.
+std::vector<Rejection> KeptRejections::last_ones() {
   const std::uint64_t refused = refused_so_far();
-  if (refused == written_at_count_) return;
+  if (asked_at_count_.exchange(refused) == refused) return {};
   std::vector<std::vector<Rejection>> parts;
   parts.push_back(plane_.rejections(kOfEach));
   parts.push_back(before_);
   std::vector<Rejection> last = merged(std::move(parts));
   if (last.size() > kMost) last.resize(kMost);
+  return last;
+}
+
+// In the place of the one before, whole or not at all; a crash may leave either.
+void KeptRejections::write(const std::vector<Rejection>& last) {
+  if (last.empty()) return;
   const std::string being_made = path_ + ".new";
   if (!put_file(being_made, encoded(last)) || ::rename(being_made.c_str(), path_.c_str()) != 0) {
     const int error = errno;
     ::unlink(being_made.c_str());
     log_.warn("last-rejections", {{"file", path_}, {"why", std::strerror(error)}, {"means", "not written now"}});
-    return;
+    asked_at_count_ = kNever;  // the next look tries again
   }
-  written_at_count_ = refused;
 }
 
 }  // namespace sallyport

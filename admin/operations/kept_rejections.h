@@ -4,6 +4,7 @@
 // a megabyte. One that is damaged is said, and removed. Any thread asks.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -33,19 +34,20 @@ class KeptRejections {
 
   KeptRejections(const std::string& state_dir, DataPlane& plane, Logger& log)
       : path_(state_dir + "/last-rejections"), plane_(plane), log_(log) {}
-  ~KeptRejections();  // does not write: stop() does
+  ~KeptRejections();  // waits for what stop() asked for
   KeptRejections(const KeptRejections&) = delete;
   KeptRejections& operator=(const KeptRejections&) = delete;
 
   void load();   // before anybody asks
   void start();  // after the shards: writes from now on
-  void stop();   // writes what has come since; the shards may have ended
+  void stop();   // while there are shards: has what has come since written, and waits for no disk
 
   std::vector<Rejection> all() const;  // the last one first
 
  private:
   void run();
-  void write();
+  std::vector<Rejection> last_ones();
+  void write(const std::vector<Rejection>& last);
   std::uint64_t refused_so_far() const;
 
   const std::string path_;
@@ -53,10 +55,12 @@ class KeptRejections {
   Logger& log_;  // the thread's own, and before it the caller's of load()
   std::set<std::string> words_;
   std::vector<Rejection> before_;
-  std::uint64_t written_at_count_ = 0;
+  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+  std::atomic<std::uint64_t> asked_at_count_{0};  // how many were refused when they were asked for last
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stop_ = false;
+  std::vector<Rejection> parting_;  // what stop() asked for
   std::thread thread_;
 };
 
