@@ -27,10 +27,12 @@
 #include "admin/operations/caretaker.h"
 #include "admin/operations/check_config.h"
 #include "admin/operations/descriptors.h"
+#include "admin/operations/kept_rejections.h"
 #include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/reload.h"
+#include "admin/operations/samples.h"
 #include "admin/operations/shard_watch.h"
 #include "admin/operations/shared_options.h"
 #include "admin/operations/successor.h"
@@ -301,8 +303,8 @@ Answer<void> follow_shared(const RegistryConfig& config, const RegistryStore& st
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
-        DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, Log& log,
-        Logger& main_log) {
+        DataPlane& plane, std::vector<Digest> server_keys, std::vector<Certificate> trusted, RunningConfig& running,
+        Feed& feed, Log& log, Logger& main_log) {
   const std::uint64_t open_files = raise_open_files();
   // Before the registry and any address, which the process before still has.
   std::unique_ptr<Predecessor> predecessor;
@@ -318,6 +320,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   });
   if (!store) return fail(kFailed, store.error().what);
   say_what_was_lost(**store, on_loss, main_log);
+  KeptRejections rejections(config.state_dir, plane, log.logger());  // before what may not wait for the disk
+  rejections.load();
   StatusCache cache;
   ChainTable chains;
   const DeviceGate gate(cache, chains);
@@ -330,12 +334,14 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Warnings warnings(main_log);
   Outcomes outcomes;
   ReloadDesk desk;
+  Samples samples(plane, registrar);
   Metrics metrics(config, plane, registrar, warnings, outcomes, log);
   Probes probes(metrics, config.metrics);
   Access access(registrar);
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, desk, log, config,
-                [&probes] { return Probes::name_of(probes.phase()); }, shared_options(config.registry).node,
+                running, samples, rejections, feed, [&probes] { return Probes::name_of(probes.phase()); },
+                shared_options(config.registry).node,
                 [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
@@ -360,16 +366,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   if (const auto followed = follow_shared(config.registry, **store, registrar, main_log); !followed) {
     return fail(kFailed, followed.error().what);
   }
-  if (keys_taken > 0) {
-    // From here on the registry is another one than the file of keys is bound to: no copy of it is taken again.
-    const auto noted = registrar.record({"serve", "-"}, "ticket-keys.take", "-",
-                                        std::to_string(keys_taken) + " of the process before");
-    if (!noted) {  // a full disk costs the fleet a full handshake, and nobody the start
-      plane.ticket_keys().drop(std::time(nullptr));
-      main_log.warn("ticket-keys",
-                    {{"what", "not taken: every device makes a full handshake"}, {"why", noted.error().what}});
-    }
-  }
+  note_keys_taken(keys_taken, registrar, plane.ticket_keys(), std::time(nullptr), main_log);
   if (const auto set = registrar.set_server_keys(std::move(server_keys)); !set) return fail(kFailed, set.error().what);
   if (const auto added = registrar.trust(trusted); !added)
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
@@ -377,7 +374,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
   HttpServer admin_server(http_limits, 4);
   HttpServer network_server(http_limits, 4);  // its own workers and limits: strangers never crowd out the socket
-  Reload reload(path, config, plane, registrar, listeners, network_server, probes, warnings, outcomes, log, main_log);
+  Reload reload(path, config, plane, registrar, listeners, network_server, probes, warnings, outcomes, running, log,
+                main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {
     return fail(kFailed, "admin.socket: " + bound.error().what);
   }
@@ -395,9 +393,10 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     return fail(kFailed, started.error().what);
   }
   kept.serves = true;
+  rejections.start();
   admin_server.start();
   if (config.admin.address) network_server.start();
-  Caretaker caretaker(plane, registrar, access, listeners, warnings, main_log);
+  Caretaker caretaker(plane, registrar, access, listeners, warnings, samples, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.ready_when);
@@ -424,6 +423,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
   desk.close();
+  rejections.stop();  // while there are shards to ask
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon
     // from memory; a new device is served, and registered when it comes back.
@@ -466,7 +466,9 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   if (!acceptable(report, config_path)) return kConfig;
   keep_memory_private();
   const sigset_t signals = block_signals();  // before the first thread, the log's, is started
-  Log log(report.config.log_level, report.config.log_format);
+  Feed feed;
+  Log log(report.config.log_level, report.config.log_format, 1, &feed);
+  RunningConfig running(config_path, report);
   Logger& main_log = log.logger();
   if (any_listener_by(TlsMadeBy::Openssl, report.config)) {
     main_log.info("openssl-alone", {{"version", openssl_version()}, {"providers", openssl_providers()}});
@@ -483,7 +485,7 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   auto trusted = trusted_cas(report.config.registry);
   if (!trusted) return fail(kConfig, config_path + ": " + trusted.error().what);
   return run(config_path, report.config, accept_loss ? OnLoss::Accept : OnLoss::Refuse, take_over, signals, plane,
-             std::move(*server_keys), std::move(*trusted), log, main_log);
+             std::move(*server_keys), std::move(*trusted), running, feed, log, main_log);
 }
 
 }  // namespace sallyport

@@ -152,9 +152,11 @@ class World {
     probes_.emplace(*metrics_);
     access_.emplace(*registrar);
     listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
-    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_,
-                          desk_, log_, config_, [] { return std::string_view("ready"); }},
-                 log_.logger());
+    samples_.emplace(plane_, *registrar);
+    api_.emplace(
+        ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_, desk_, log_,
+                 config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
+        log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
     server_.start();
   }
@@ -207,6 +209,10 @@ class World {
   Outcomes outcomes_;
   ReloadDesk desk_;
   DataPlane plane_;
+  RunningConfig running_{"sallyport.toml", {}};
+  KeptRejections rejections_{folder_.string(), plane_, log_.logger()};
+  Feed feed_;
+  std::optional<Samples> samples_;
   std::optional<DeviceGate> gate_;
   std::optional<Metrics> metrics_;
   std::optional<Probes> probes_;

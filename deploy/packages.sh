@@ -10,8 +10,13 @@ DEMO_NODES_PACKAGES="postgresql"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev
-  nodejs node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy prometheus
+  nodejs node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
+  prometheus
+  golang-go golang-golang-x-crypto-dev golang-golang-x-sys-dev valgrind libgnutls28-dev libwolfssl-dev libmbedtls-dev
+  zsh fish
   postgresql spin"
+EVIDENCE_PACKAGES="graphviz"  # tests/state_machines/learn.py --accept draws with it
+CLIENT_PACKAGES="default-jdk-headless debootstrap debian-archive-keyring"  # tests/clients.sh
 
 # install_packages NAME...: asks apt only for what is missing, so that a second run needs no network.
 install_packages() {

@@ -118,6 +118,7 @@ class DataPlane::Impl {
   std::deque<DeviceSessions> device_sessions;
   std::deque<RateTable> device_rates;
   RateTable registration_rates;
+  SeenTable seen;
   std::atomic<std::uint64_t> registration_pace{config.registry.max_registrations_per_second_per_ca};
   std::vector<std::unique_ptr<Shard>> shards;
   std::vector<ListeningSocket> listening;  // the shards own them
@@ -188,6 +189,7 @@ Answer<void> DataPlane::start(const DeviceGate& gate, Registrar& registrar, Capa
                    .device_sessions = &impl_->device_sessions,
                    .device_rates = &impl_->device_rates,
                    .registration_rates = &impl_->registration_rates,
+                   .seen = &impl_->seen,
                    .registration_pace = &impl_->registration_pace,
                    .shards = &impl_->shards};
   std::vector<ServerAddress> addresses;
@@ -444,11 +446,15 @@ bool DataPlane::cut_session(std::uint64_t id) {
   return impl_->ask(CutSession{id}) > 0;
 }
 
-std::vector<Rejection> DataPlane::rejections() {
+std::int64_t DataPlane::last_connected(const Digest& device) const {
+  return impl_->seen.last(DigestHash()(device));
+}
+
+std::vector<Rejection> DataPlane::rejections(std::size_t most) {
   std::vector<std::vector<Rejection>> parts(impl_->shards.size());
   Reply reply;
   for (std::size_t i = 0; i < impl_->shards.size(); ++i) {
-    impl_->shards[i]->mailbox().post({ListRejections{&parts[i]}, &reply});
+    impl_->shards[i]->mailbox().post({ListRejections{&parts[i], most}, &reply});
   }
   reply.wait();
   return merged(std::move(parts));

@@ -149,8 +149,10 @@ class DataPlane final : public ChangeSink {
   Impact impact_of_ca(const Digest& id);
   Answer<SessionPage> sessions(std::optional<Digest> device, std::optional<Digest> ca, bool clones, std::size_t limit,
                                std::string_view page_token);
-  bool cut_session(std::uint64_t id);   // false: there is no such session
-  std::vector<Rejection> rejections();  // every shard's, merged; the last one first
+  bool cut_session(std::uint64_t id);  // false: there is no such session
+  // Every shard's, merged; the last one first. `most`: of each kind of each shard.
+  std::vector<Rejection> rejections(std::size_t most = SIZE_MAX);
+  std::int64_t last_connected(const Digest& device) const;  // Unix seconds; 0: not since the start, or long ago
   // For the metrics page: the cells of every shard. Valid from start() to destruction.
   std::vector<const ShardCounters*> counters() const;
   // How long cuts took, from the durable change until no byte of the sessions passed.

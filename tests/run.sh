@@ -23,6 +23,7 @@ tests=$((2 * jobs))  # at a time: half of what a test takes is waiting, for a di
 began=$SECONDS
 passed=0
 failed=0
+skipped=0
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 if [ "$quick" = yes ]; then export SALLYPORT_SIM_RUNS=${SALLYPORT_SIM_RUNS:-300}; fi
@@ -77,6 +78,7 @@ run() {  # run PRESET CTEST-ARGS...
   passed=$((passed + ${of% *}))
   failed=$((failed + ${of#* }))
   [ "$status" -eq 0 ] || [ "${of#* }" -gt 0 ] || failed=$((failed + 1))
+  skipped=$((skipped + $(grep -c '\*\*\*Skipped' "build/$preset.ctest")))
 }
 
 say "release: build"
@@ -110,5 +112,6 @@ end_step
 
 printf '\n== done (%d s)\n' $((SECONDS - began))
 printf '%s\n' "${times[@]}"
+[ "$skipped" -eq 0 ] || echo "tests: $skipped SKIPPED, for what this machine lacks: each says above what"
 echo "tests: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

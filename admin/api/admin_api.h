@@ -1,8 +1,7 @@
 // The API (admin/docs/api.md): one table of routes, each with its role, its parameters and its handler;
 // the OpenAPI description is made from the same table. Stateless between requests; called by the HTTP server's
 // workers, several at once. Every change answers after it is durable and in force, for the registrar says so.
-// admin_api.cc has the table and the way in; api_cas.cc, api_devices.cc, api_listeners.cc and api_server.cc the
-// handlers.
+// admin_api.cc has the table and the way in; api_*.cc the handlers.
 #pragma once
 
 #include <chrono>
@@ -16,10 +15,14 @@
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
 #include "admin/operations/import.h"
+#include "admin/operations/kept_rejections.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/outcomes.h"
 #include "admin/operations/reload_desk.h"
+#include "admin/operations/running_config.h"
+#include "admin/operations/samples.h"
 #include "admin/operations/warnings.h"
+#include "cache/base/feed.h"
 #include "cache/registry/registrar.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/data_plane.h"
@@ -42,6 +45,10 @@ struct ApiParts {
   ReloadDesk& desk;
   Log& log;
   const Config& config;
+  const RunningConfig& running;
+  const Samples& samples;
+  const KeptRejections& rejections;
+  Feed& feed;
   std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
   std::string node = {};                    // this machine's name in a shared registry
   std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
@@ -112,6 +119,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse revoke_device(const Call& call);
   HttpResponse delete_device(const Call& call);
   HttpResponse explain(const Call& call);
+  Json device_json(const DeviceRecord& device, std::uint64_t sessions) const;
   HttpResponse device_answer(const Answer<DeviceRecord>& answer, unsigned status = 200);
   HttpResponse set_device(const Call& call, DeviceStatus status);
   HttpResponse set_ca(const Call& call, CaStatus status);
@@ -142,6 +150,10 @@ class AdminApi final : public HttpHandler {
   HttpResponse drain_server(const Call& call);
   HttpResponse undrain_server(const Call& call);
   HttpResponse set_drained(const Call& call, bool drained);
+  // api_events.cc
+  HttpResponse show_config(const Call& call);
+  HttpResponse list_samples(const Call& call);
+  HttpResponse stream_events(const Call& call);
   // api_server.cc
   HttpResponse list_rejections(const Call& call);
   HttpResponse list_audit(const Call& call);

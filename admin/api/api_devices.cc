@@ -40,7 +40,7 @@ HttpResponse AdminApi::list_devices(const Call& call) {
   for (const DeviceRecord& device : page->items) ids.push_back(device.id);
   const std::vector<std::uint64_t> sessions = parts_.plane.sessions_of_devices(ids);
   Json items = Json::array();
-  for (std::size_t i = 0; i < ids.size(); ++i) items.push_back(to_json(page->items[i], sessions[i]));
+  for (std::size_t i = 0; i < ids.size(); ++i) items.push_back(device_json(page->items[i], sessions[i]));
   return ok({{"items", std::move(items)}, {"next_page_token", page->next_page_token}});
 }
 
@@ -110,18 +110,29 @@ HttpResponse AdminApi::import_devices(const Call&) {
   return invalid("the body must be PEM certificates");
 }
 
+// The registry keeps the day of a device's last connection; since the start of the process the second is known, of the
+// devices that were here lately.
+Json AdminApi::device_json(const DeviceRecord& device, std::uint64_t sessions) const {
+  Json json = to_json(device, sessions);
+  if (const std::int64_t at = parts_.plane.last_connected(device.id); at != 0) {
+    json["last_seen"] = utc(at);
+    json["last_seen_to"] = "second";
+  }
+  return json;
+}
+
 HttpResponse AdminApi::device_answer(const Answer<DeviceRecord>& answer, unsigned status) {
   if (!answer) return refused(answer.error());
-  return ok(to_json(*answer, parts_.plane.sessions_of_device(answer->id)), status);
+  return ok(device_json(*answer, parts_.plane.sessions_of_device(answer->id)), status);
 }
 
 HttpResponse AdminApi::show_device(const Call& call) {
   const auto device = find_device(parts_.registrar, call.args[0]);
   if (!device) return refused(device.error());
-  Json json = to_json(*device, parts_.plane.sessions_of_device(device->id));
+  Json json = device_json(*device, parts_.plane.sessions_of_device(device->id));
   json["last_refusal"] = nullptr;
   const std::string id = to_hex(device->id);
-  for (const Rejection& seen : parts_.plane.rejections()) {  // the last one first
+  for (const Rejection& seen : parts_.rejections.all()) {  // the last one first
     if (seen.fingerprint != id) continue;
     json["last_refusal"] = {{"reason", std::string(to_string(seen.reason))},
                             {"at", utc(seen.last)},

@@ -24,12 +24,6 @@ Json to_json(const HostedCertificate& hosted) {
           {"used_by", hosted.used_by}};
 }
 
-std::string session_id(std::uint64_t id) {
-  std::string digits(16, '0');
-  for (std::size_t i = 16; i-- > 0; id >>= 4) digits[i] = "0123456789abcdef"[id & 15];
-  return digits;
-}
-
 Json to_json(const SessionInfo& session, const std::vector<ListenerInfo>& listeners) {
   const auto text_or_null = [](std::string_view text) {
     return text.empty() ? Json(nullptr) : Json(std::string(text));

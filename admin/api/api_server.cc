@@ -35,6 +35,17 @@ Answer<std::int64_t> since_of(const HttpRequest& request) {
   return *since;
 }
 
+// A name as people write it: "CN=Root, O=Acme" and "CN = Root,O = Acme" are one.
+std::string plain_name(const std::string& name) {
+  std::string plain;
+  for (const char c : name) {
+    while ((c == '=' || c == ',') && !plain.empty() && plain.back() == ' ') plain.pop_back();
+    if (c == ' ' && !plain.empty() && (plain.back() == '=' || plain.back() == ',')) continue;
+    plain += c;
+  }
+  return plain;
+}
+
 }  // namespace
 
 HttpResponse AdminApi::list_rejections(const Call& call) {
@@ -51,11 +62,15 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
       std::any_of(std::begin(kReasons), std::end(kReasons), [&](const ReasonRow& each) { return each.name == reason; });
   if (!reason.empty() && !known) return invalid("there is no reason '" + shortened(reason) + "'");
   const std::string listener = query_value(call.request.query, "listener");
+  const std::string issuer = plain_name(query_value(call.request.query, "issuer"));
   Json items = Json::array();
-  for (const Rejection& seen : parts_.plane.rejections()) {
+  for (const Rejection& seen : parts_.rejections.all()) {
     if (seen.last < *since) continue;
     if (!reason.empty() && to_string(seen.reason) != reason) continue;
     if (!listener.empty() && seen.listener != listener) continue;
+    // Whole parts of it: CN=Fleet CA finds O=Example,CN=Fleet CA, and not CN=Fleet CA 2.
+    if (!issuer.empty() && ("," + plain_name(seen.issuer) + ",").find("," + issuer + ",") == std::string::npos)
+      continue;
     if (serial && parse_serial(seen.serial) != serial) continue;
     const std::string address = seen.peer.substr(0, seen.peer.rfind(':'));
     if (!peer.empty() && peer != address && "[" + peer + "]" != address && peer != seen.peer) continue;
@@ -66,6 +81,7 @@ HttpResponse AdminApi::list_rejections(const Call& call) {
                      {"via", seen.via.empty() ? Json(nullptr) : Json(seen.via)},
                      {"what", std::string(seen.what)},
                      {"subject", seen.subject},
+                     {"issuer", seen.issuer},
                      {"serial", seen.serial},
                      {"fingerprint", seen.fingerprint.empty() ? Json(nullptr) : Json(seen.fingerprint)},
                      {"claimed", seen.claimed},

@@ -101,6 +101,7 @@ Json schemas() {
                           {"registered_at", "string"},
                           {"registered_by", "string"},
                           {"last_seen", "string?"},
+                          {"last_seen_to", "string?"},
                           {"last_refusal", "object?"},
                           {"sessions", "integer"},
                           {"nodes", "object?"}});
@@ -125,6 +126,7 @@ Json schemas() {
                              {"via", "string?"},
                              {"what", "string"},
                              {"subject", "string"},
+                             {"issuer", "string"},
                              {"serial", "string"},
                              {"fingerprint", "string?"},
                              {"claimed", "boolean"},
@@ -167,6 +169,8 @@ Json schemas() {
                           {"warnings", "array"},
                           {"registry", "object?"},
                           {"revision", "integer"}});
+  all["RunningConfig"] = schema({{"file", "string"}, {"needs_restart", "array"}, {"settings", "array"}});
+  all["SampleList"] = schema({{"every_seconds", "integer"}, {"items", "array"}});
   all["ServerCertificateUpload"] = schema({{"chain", "string"}, {"key", "string"}});
   all["ServerCertificate"] = schema({{"id", "string"},
                                      {"serial", "string"},

@@ -43,6 +43,7 @@ struct Parsed {
   RejectionOptions rejections;
   TokenOptions token;
   TopOptions top;
+  TailOptions tail;
   std::string last;
   std::string state_dir;
   bool accept_loss = false, take_over = false;
@@ -291,6 +292,8 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   refused.add_option("--serial", parsed.rejections.serial, "only of this serial");
   refused.add_option("--peer", parsed.rejections.peer, "only of this address");
   refused.add_option("--reason", parsed.rejections.reason, "only for this reason, as reasons.md has them");
+  refused.add_option("--issuer", parsed.rejections.issuer,
+                     "only of certificates of this issuer, as the list shows its name, or a part of it such as CN=...");
   refused.add_option("--listener", parsed.rejections.listener, "only at this listener");
   refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
   CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);
@@ -348,6 +351,16 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
   top.add_option("--times", parsed.top.times, "how often; 0: until it is ended")->capture_default_str();
+  CLI::App& tail = client_command(app, parsed, "tail", "events as they come; several values of a filter with commas",
+                                  [&parsed](Operator& speaking) { return speaking.tail(parsed.tail); });
+  tail.add_option("--event", parsed.tail.event,
+                  "only these: began, ended, rejected, device-registered, admin, trouble, ...");
+  tail.add_option("--kind", parsed.tail.kind, "only sessions that are new, known, resumed or full");
+  tail.add_option("--reason", parsed.tail.reason, "only for these reasons, as reasons.md has them");
+  tail.add_option("--listener", parsed.tail.listener, "only at these listeners");
+  tail.add_option("--device", parsed.tail.device, "only of this device: id, prefix or serial");
+  tail.add_flag("--json", parsed.tail.json, "as -o json: each event as the server sends it");
+  tail.add_option("--count", parsed.tail.count, "ends after so many; 0: when it is ended")->capture_default_str();
   client_command(app, parsed, "status", "one screen: shards, sessions, devices, queues",
                  [](Operator& speaking) { return speaking.status(); });
 }

@@ -212,6 +212,51 @@ Answer<ApiAnswer> send_files(const ApiAddress& address, const std::string& targe
   });
 }
 
+Answer<ApiAnswer> follow(const ApiAddress& address, const std::string& target,
+                         const std::function<bool(std::string_view)>& piece) {
+  constexpr auto kSilence = std::chrono::seconds(35);  // three heartbeats
+  http::request<http::empty_body> request;
+  fill(request, "GET", target, address);
+  return with_stream(address, [&](asio::io_context& io, auto& stream, const std::string& where) -> Answer<ApiAnswer> {
+    error_code failure;
+    const auto finish = [&] {
+      io.restart();
+      io.run();
+      return !failure;
+    };
+    const auto noted = [&failure](error_code met, std::size_t) { failure = met; };
+    lowest(stream).expires_after(kPatience);
+    http::async_write(stream, request, noted);
+    http::response_parser<http::buffer_body> parser;
+    parser.body_limit(UINT64_MAX);
+    beast::flat_buffer buffer;
+    if (finish()) {
+      lowest(stream).expires_after(kPatience);
+      http::async_read_header(stream, buffer, parser, noted);
+    }
+    if (failure || !finish()) return unavailable("sallyport at " + where + " did not answer: " + failure.message());
+    ApiAnswer answer{parser.get().result_int(), ""};
+    std::vector<char> room(64 * 1024);
+    while (!parser.is_done()) {
+      parser.get().body().data = room.data();
+      parser.get().body().size = room.size();
+      lowest(stream).expires_after(kSilence);
+      http::async_read_some(stream, buffer, parser, noted);
+      finish();
+      if (failure == http::error::need_buffer) failure = {};  // the piece is full: there is more
+      if (failure) return unavailable("sallyport at " + where + " is gone: " + failure.message());
+      const std::string_view came(room.data(), room.size() - parser.get().body().size);
+      if (answer.status != 200) {
+        answer.body += came;
+        if (answer.body.size() > kAnswerLimit) break;
+      } else if (!came.empty() && !piece(came)) {
+        break;
+      }
+    }
+    return answer;
+  });
+}
+
 std::string percent_encoded(std::string_view value) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;

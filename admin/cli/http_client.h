@@ -32,6 +32,11 @@ Answer<ApiAnswer> ask(const ApiAddress& address, std::string_view method, const 
 Answer<ApiAnswer> send_files(const ApiAddress& address, const std::string& target,
                              const std::vector<std::string>& paths, const std::function<void(std::uint64_t)>& sent);
 
+// GETs a body that comes by and by. `piece` hears of each piece as it comes, and ends it by returning false. The answer
+// has a body where it is a refusal. Who says nothing for so long that heartbeats must have come is gone.
+Answer<ApiAnswer> follow(const ApiAddress& address, const std::string& target,
+                         const std::function<bool(std::string_view)>& piece);
+
 std::string percent_encoded(std::string_view value);  // for one value of a query
 
 }  // namespace sallyport

@@ -36,6 +36,7 @@ Answer<ApiAddress> Operator::address() const {
 
 Operator::Reply Operator::taken_apart(const Answer<ApiAnswer>& answer) {
   if (!answer) return {{}, complain(answer.error().what)};
+  reached_ = true;
   Json json = Json::parse(answer->body, nullptr, false);
   if (answer->status >= 300) {
     return {
@@ -74,7 +75,8 @@ Operator::Reply Operator::all_pages(const std::string& target) {
 }
 
 int Operator::list(const std::string& target, std::vector<std::string> header,
-                   const std::function<std::vector<std::string>(const Json&)>& row, const char* key) {
+                   const std::function<std::vector<std::string>(const Json&)>& row, const char* key,
+                   std::initializer_list<std::size_t> ids) {
   if (options_.quiet) {
     return each_page(target, [&](const Json& page) {
       for (const Json& item : page) std::cout << text(item, key) << '\n';
@@ -87,6 +89,7 @@ int Operator::list(const std::string& target, std::vector<std::string> header,
     return print_json(reply.json), kDone;
   }
   Table table(std::move(header));
+  for (const std::size_t column : ids) table.ids(column);
   bool printed = false;
   const int failed = each_page(target, [&](const Json& page) {
     for (const Json& item : page) table.add(row(item));
@@ -148,7 +151,12 @@ int Operator::change_all(const std::string& kind, const std::string& action, con
   return worst;
 }
 
+bool Operator::reaches_server() {
+  return reached_ || get("/v1/listeners?limit=1").ok();
+}
+
 bool Operator::agreed(const std::string& what) {
+  if (!reaches_server()) return false;
   return sallyport::agreed(what, options_.yes);
 }
 

@@ -1,11 +1,12 @@
 // What an operator asks for on the command line, once parsed: each call speaks to a running server, prints the
 // answer and returns the exit status (0 done, 1 refused or failed, 2 wrong usage). operator.cc has what all
-// share, operator_certificates.cc CAs, devices and CRLs, operator_upstreams.cc brokers, operator_doctor.cc and
-// operator_top.cc what their names say, operator_server.cc the rest.
+// share, operator_certificates.cc CAs, devices and CRLs, operator_upstreams.cc brokers, operator_doctor.cc,
+// operator_tail.cc and operator_top.cc what their names say, operator_server.cc the rest.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,12 +58,18 @@ struct ExplainOptions {
 };
 
 struct RejectionOptions {
-  std::string serial, peer, reason, listener, last;
+  std::string serial, peer, reason, issuer, listener, last;
 };
 
 struct TopOptions {
   unsigned every = 2;  // seconds
   unsigned times = 0;  // 0: until it is ended
+};
+
+struct TailOptions {
+  std::string event, kind, reason, listener, device;
+  bool json = false;        // as -o json
+  std::uint64_t count = 0;  // ends after so many; 0: never by itself
 };
 
 struct TokenOptions {
@@ -115,6 +122,7 @@ class Operator {
   // What was found on this machine, and what the server says of itself. 1 where there is a problem.
   int doctor(std::vector<Finding> found);
   int top(const TopOptions& options);
+  int tail(const TailOptions& filter);
   int reload();
   int log_level(const std::string& level);
   int ticket_keys_rotate();
@@ -132,9 +140,11 @@ class Operator {
   Reply all_pages(const std::string& target);
   // Page by page; an exit status. `page` gets a JSON array and prints it.
   int each_page(const std::string& target, const std::function<void(const Json&)>& page);
-  // What every list does: JSON, ids alone, or a table with a row for each item. `key`: the member that is its id.
+  // What every list does: JSON, ids alone, or a table with a row for each item. `key`: the member that is its id;
+  // `ids`: the columns that have some.
   int list(const std::string& target, std::vector<std::string> header,
-           const std::function<std::vector<std::string>(const Json&)>& row, const char* key = "id");
+           const std::function<std::vector<std::string>(const Json&)>& row, const char* key = "id",
+           std::initializer_list<std::size_t> ids = {});
   Answer<std::string> chain_to_explain(const std::string& named);
   Reply resolve(const std::string& kind, const Target& target);
   // Says what will be hit; asks where a person can answer.
@@ -148,8 +158,11 @@ class Operator {
   int change_server(const std::string& name, const std::string& server, const std::string& action);
   int print_one(const Reply& reply);  // an object, as the output asks for it
   Answer<ApiAddress> address() const;
+  // What a command is about to do is said to nobody whose server cannot be asked. Complains where it cannot.
+  bool reaches_server();
 
   OperatorOptions options_;
+  bool reached_ = false;  // the server has answered this command before
 };
 
 }  // namespace sallyport

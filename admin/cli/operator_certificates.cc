@@ -44,13 +44,15 @@ int Operator::ca_register(const CaRegisterOptions& registration) {
 
 int Operator::ca_list(const CaListOptions& filter) {
   return list("/v1/cas?serial=" + percent_encoded(filter.serial) + "&status=" + percent_encoded(filter.status),
-              {"ID", "STATUS", "CN", "KEY", "SERIAL", "NOT AFTER", "DEVICES"}, [](const Json& ca) {
+              {"ID", "STATUS", "CN", "KEY", "SERIAL", "NOT AFTER", "DEVICES"},
+              [](const Json& ca) {
                 std::uint64_t all = 0;
                 for (const auto& [status, count] : ca["devices"].items()) all += count.get<std::uint64_t>();
                 return std::vector<std::string>{text(ca, "id"),       text(ca, "status"), text(ca, "cn"),
                                                 text(ca, "key_type"), text(ca, "serial"), text(ca, "not_after"),
                                                 std::to_string(all)};
-              });
+              },
+              "id", {0});
 }
 
 int Operator::ca_show(const std::string& reference) {
@@ -116,7 +118,8 @@ int Operator::device_list(const DeviceListOptions& filter) {
                                                 text(device, "not_after"),
                                                 text(device, "last_seen").substr(0, 10),
                                                 text(device, "sessions")};
-              });
+              },
+              "id", {0});
 }
 
 int Operator::device_show(const std::string& reference) {
@@ -305,6 +308,7 @@ int Operator::crl_list() {
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   Table table({"CA", "SCOPE", "NUMBER", "THIS UPDATE", "NEXT UPDATE", "ENTRIES", "IMPORTED", "OVERDUE"});
+  table.ids(0);
   for (const Json& crl : reply.json) {
     const std::string scope = text(crl, "scope");
     table.add({text(crl, "ca_id"), scope == "-" ? "all" : scope, text(crl, "number"), text(crl, "this_update"),

@@ -38,10 +38,12 @@ int Operator::server_cert_add(const std::string& chain, const std::string& key) 
 }
 
 int Operator::server_cert_list() {
-  return list("/v1/server-certificates", {"ID", "NAMES", "KEY", "NOT AFTER", "USED BY"}, [](const Json& each) {
-    return std::vector<std::string>{text(each, "id"), joined(each["names"], false), text(each, "key_type"),
-                                    text(each, "not_after"), joined(each["used_by"], false)};
-  });
+  return list("/v1/server-certificates", {"ID", "NAMES", "KEY", "NOT AFTER", "USED BY"},
+              [](const Json& each) {
+                return std::vector<std::string>{text(each, "id"), joined(each["names"], false), text(each, "key_type"),
+                                                text(each, "not_after"), joined(each["used_by"], false)};
+              },
+              "id", {0});
 }
 
 int Operator::server_cert_show(const std::string& reference) {
@@ -134,13 +136,12 @@ int Operator::session_list(const std::string& device, const std::string& ca, boo
       "/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) + (clones ? "&clones=true" : ""),
       {"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "SERVER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"},
       [](const Json& each) {
-        return std::vector<std::string>{text(each, "id"),          short_id(text(each, "device_id")),
-                                        text(each, "cn"),          text(each, "client_id"),
-                                        text(each, "listener"),    text(each, "server"),
-                                        text(each, "peer"),        text(each, "via"),
-                                        text(each, "tls_version"), text(each, "mqtt_version"),
-                                        text(each, "state"),       text(each, "since")};
-      });
+        return std::vector<std::string>{text(each, "id"),           text(each, "device_id"), text(each, "cn"),
+                                        text(each, "client_id"),    text(each, "listener"),  text(each, "server"),
+                                        text(each, "peer"),         text(each, "via"),       text(each, "tls_version"),
+                                        text(each, "mqtt_version"), text(each, "state"),     text(each, "since")};
+      },
+      "id", {1});
 }
 
 int Operator::session_cut(const std::string& id) {
@@ -155,7 +156,7 @@ int Operator::session_cut(const std::string& id) {
 int Operator::rejections(const RejectionOptions& filter) {
   std::string target = "/v1/rejections?limit=1000&serial=" + percent_encoded(filter.serial) +
                        "&peer=" + percent_encoded(filter.peer) + "&reason=" + percent_encoded(filter.reason) +
-                       "&listener=" + percent_encoded(filter.listener);
+                       "&listener=" + percent_encoded(filter.listener) + "&issuer=" + percent_encoded(filter.issuer);
   if (!filter.last.empty()) {
     const std::int64_t within = seconds(filter.last);
     if (within == 0) return complain("--last takes a duration such as 10m, 1h or 7d"), kUsage;
@@ -164,11 +165,12 @@ int Operator::rejections(const RejectionOptions& filter) {
   const Reply reply = get(target);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json["items"]), kDone;
-  Table table({"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "FIRST", "WHAT"});
+  Table table(
+      {"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "ISSUER", "FIRST", "WHAT"});
   for (const Json& each : reply.json["items"]) {
     table.add({text(each, "last"), text(each, "count"), text(each, "reason"), text(each, "listener"),
                text(each, "peer"), each.value("claimed", false) ? "yes" : "no", text(each, "serial"),
-               text(each, "subject"), text(each, "first"), text(each, "what")});
+               text(each, "subject"), text(each, "issuer"), text(each, "first"), text(each, "what")});
   }
   table.print(std::cout);
   return kDone;
@@ -232,6 +234,7 @@ int Operator::backup(const std::string& dir) {
   std::error_code failure;
   Json body = {{"name", dir}};
   if (options_.url.empty()) body = {{"dir", std::filesystem::absolute(dir, failure).lexically_normal().string()}};
+  if (!reaches_server()) return kFailed;
   std::cerr << "sallyport: writing and verifying " << dir << '\n';
   const Reply reply = send("POST", "/v1/backup", dump(body));
   if (!reply.ok()) return reply.failed;

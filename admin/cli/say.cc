@@ -1,6 +1,10 @@
 #include "admin/cli/say.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <charconv>
+#include <cstdlib>
 #include <iostream>
 
 #include "admin/cli/table.h"
@@ -22,6 +26,19 @@ Answer<std::string> standard_input() {
 }
 
 }  // namespace
+
+bool may_colour() {
+  const char* const none = std::getenv("NO_COLOR");
+  const char* const kind = std::getenv("TERM");
+  if ((none != nullptr && *none != '\0') || (kind != nullptr && std::string_view(kind) == "dumb")) return false;
+  return ::isatty(STDOUT_FILENO) == 1;
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  if (::isatty(STDOUT_FILENO) != 1 || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_col;
+}
 
 int complain(std::string_view what) {
   std::cerr << "sallyport: " << escaped(what) << '\n';

@@ -14,6 +14,12 @@ inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
 
+inline constexpr std::string_view kRed = "\x1b[31m", kGreen = "\x1b[32m", kYellow = "\x1b[33m", kBold = "\x1b[1m",
+                                  kPlain = "\x1b[0m";
+// Standard output is a terminal that takes colours, and nobody has asked for none (NO_COLOR, no-color.org).
+bool may_colour();
+std::size_t terminal_columns();  // 0: standard output is none
+
 int complain(std::string_view what);  // one line on stderr; returns kFailed
 // Says what is about to happen, and asks where a person is there to answer. True: go on.
 // `otherwise`: what is said where the answer is no.

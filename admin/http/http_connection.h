@@ -2,6 +2,10 @@
 // it, takes the body, answers. Included by http_server.cc alone; Beast stays in these two.
 #pragma once
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl.hpp>
@@ -12,6 +16,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <vector>
 
 #include "admin/http/http_server.h"
@@ -23,7 +28,7 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-// A connection that waits for its first byte of a request.
+// A connection that can be ended from outside: it waits for its first byte of a request, or has no end by itself.
 class Waiting {
  public:
   virtual ~Waiting() = default;
@@ -35,6 +40,7 @@ struct Server {
   std::size_t connections = 0;  // io thread only; before `io`, whose end ends the last connections
   bool stopping = false;        // io thread only
   std::list<Waiting*> waiting;  // io thread only; the one that waits longest first
+  std::list<Waiting*> streams;  // io thread only; their bodies come by and by
   asio::io_context io{1};
   asio::thread_pool workers;
 
@@ -73,6 +79,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   }
   ~Connection() override {
     leave_waiting();
+    leave_streams();
     --server_.connections;
   }
 
@@ -90,6 +97,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
 
   void give_up() override {
     leave_waiting();
+    leave_streams();
     lowest(stream_).cancel();
     error_code ignored;
     lowest(stream_).socket().close(ignored);
@@ -99,6 +107,14 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   void leave_waiting() {
     if (place_) server_.waiting.erase(*place_);
     place_.reset();
+  }
+
+  // From here on nobody wakes it any more.
+  void leave_streams() {
+    if (stream_place_) server_.streams.erase(*stream_place_);
+    stream_place_.reset();
+    if (answer_.source) answer_.source->call_when_ready({});
+    answer_.source.reset();
   }
 
   void wait_for_request() {
@@ -243,6 +259,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   }
 
   void send() {
+    if (answer_.source) return begin_stream();
     response_ = {};
     response_.version(version_);
     response_.result(answer_.status);
@@ -260,6 +277,86 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
       if (failure) return;
       if (self->keep_alive_ && !self->server_.stopping) return self->wait_for_request();
       self->say_goodbye();
+    });
+  }
+
+  // The head; then each piece as a chunk, once the one before is on its way. What the reader does not take in time ends
+  // it, as does whatever it says: an end, above all.
+  void begin_stream() {
+    if (server_.stopping) return leave_streams();
+    keep_alive_ = false;
+    stream_place_ = server_.streams.insert(server_.streams.end(), this);
+    http::response<http::empty_body> head;
+    head.version(version_);
+    head.result(answer_.status);
+    head.set(http::field::content_type, answer_.content_type);
+    head.set(http::field::cache_control, "no-store");
+    head.set("X-Content-Type-Options", "nosniff");
+    chunked_ = version_ >= 11;
+    head.chunked(chunked_);
+    head.keep_alive(false);
+    std::ostringstream text;
+    text << head.base();
+    piece_out_ = text.str();
+    notice_unreachable();
+    notice_leaving();
+    auto& io = server_.io;
+    answer_.source->call_when_ready([&io, weak = this->weak_from_this()] {
+      asio::post(io, [weak] {
+        if (const auto self = weak.lock()) self->go_on();
+      });
+    });
+    write_piece();
+  }
+
+  void go_on() {
+    if (writing_ || !answer_.source) return;
+    std::string piece = answer_.source->take();
+    if (piece.empty()) {
+      if (answer_.source->over()) end_stream();
+      return;
+    }
+    if (!chunked_) {
+      piece_out_ = std::move(piece);
+    } else {
+      std::ostringstream size;
+      size << std::hex << piece.size();
+      piece_out_ = size.str() + "\r\n" + piece + "\r\n";
+    }
+    write_piece();
+  }
+
+  void write_piece() {
+    writing_ = true;
+    lowest(stream_).expires_after(server_.limits.piece_time);
+    asio::async_write(stream_, asio::buffer(piece_out_),
+                      [self = this->shared_from_this()](error_code failure, std::size_t) {
+                        self->writing_ = false;
+                        if (failure) return self->give_up();
+                        self->go_on();
+                      });
+  }
+
+  void end_stream() {
+    leave_streams();
+    piece_out_ = chunked_ ? "0\r\n\r\n" : "";
+    lowest(stream_).expires_after(server_.limits.request_time);
+    asio::async_write(stream_, asio::buffer(piece_out_), [self = this->shared_from_this()](error_code, std::size_t) {
+      error_code ignored;
+      lowest(self->stream_).socket().shutdown(asio::socket_base::shutdown_send, ignored);
+      self->give_up();
+    });
+  }
+
+  // What it is sent finds out: heartbeats, at the latest. tcp(7), TCP_USER_TIMEOUT; a unix socket has none.
+  void notice_unreachable() {
+    const unsigned ms = 30'000;
+    ::setsockopt(lowest(stream_).socket().native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+  }
+  void notice_leaving() {
+    lowest(stream_).expires_never();
+    stream_.async_read_some(asio::buffer(piece_), [self = this->shared_from_this()](error_code, std::size_t) {
+      if (self->answer_.source) self->give_up();
     });
   }
 
@@ -294,7 +391,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   std::vector<char> piece_ = std::vector<char>(16 * 1024);
   std::unique_ptr<BodySink> sink_;
   std::uint64_t most_ = 0;  // bytes of body
-  std::optional<std::list<Waiting*>::iterator> place_;
+  std::optional<std::list<Waiting*>::iterator> place_, stream_place_;
   HttpRequest request_;
   HttpResponse answer_;
   http::response<http::string_body> response_;
@@ -302,6 +399,8 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   unsigned served_ = 0;
   std::size_t swallowed_ = 0;
   bool keep_alive_ = false;
+  std::string piece_out_;  // of a body that comes by and by
+  bool writing_ = false, chunked_ = false;
 };
 
 }  // namespace sallyport::http_detail

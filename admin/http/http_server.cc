@@ -198,6 +198,7 @@ void HttpServer::stop() {
   if (!impl_->thread.joinable()) return;
   asio::post(impl_->io, [this] {
     impl_->stopping = true;
+    while (!impl_->streams.empty()) impl_->streams.front()->give_up();
     for (auto& listener : impl_->tcp) listener->close();
     for (auto& listener : impl_->local) listener->close();
   });

@@ -35,10 +35,22 @@ struct HttpRequest {
   std::string body;  // empty where a BodySink takes it
 };
 
+// A body that comes by and by. All of it is called on the server's own thread, and must not block.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  virtual std::string take() = 0;  // what there is; empty: nothing now
+  virtual bool over() const = 0;   // and nothing comes any more
+  // What is called, on any thread, once there is something to take, or it is over. Not any more after the next call of
+  // this, nor after the end of this object. Called once and never again where it is empty.
+  virtual void call_when_ready(std::function<void()> wake) = 0;
+};
+
 struct HttpResponse {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
+  std::shared_ptr<BodySource> source = nullptr;  // in place of the body: ends when that is over, or its reader is gone
 };
 
 // Takes a body in pieces, so that its size is no matter of memory. On a worker's thread; may block: then the

@@ -17,12 +17,13 @@ using Kind = Warnings::Kind;
 }  // namespace
 
 Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
-                     Warnings& warnings, Logger& log)
+                     Warnings& warnings, Samples& samples, Logger& log)
     : plane_(plane),
       registrar_(registrar),
       access_(access),
       listeners_(listeners),
       warnings_(warnings),
+      samples_(samples),
       log_(log),
       clock_(std::time(nullptr), steady_seconds()) {}
 
@@ -34,6 +35,7 @@ void Caretaker::look() {
     if (const auto taken = access_.follow_others(); !taken) log_.error("access", {{"why", taken.error().what}});
     listeners_.follow_others();
   }
+  samples_.look(std::chrono::steady_clock::now(), now);
   look_at_clock(now);
   listeners_.look_at_files();
   warn_of_clock(now);

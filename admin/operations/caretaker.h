@@ -4,6 +4,7 @@
 
 #include "admin/operations/access.h"
 #include "admin/operations/listener_control.h"
+#include "admin/operations/samples.h"
 #include "admin/operations/warnings.h"
 #include "cache/base/clock_watch.h"
 #include "cache/registry/registrar.h"
@@ -15,7 +16,7 @@ class Caretaker {
  public:
   // All outlive it.
   Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners, Warnings& warnings,
-            Logger& log);
+            Samples& samples, Logger& log);
 
   void look();
 
@@ -29,6 +30,7 @@ class Caretaker {
   Access& access_;
   ListenerControl& listeners_;
   Warnings& warnings_;
+  Samples& samples_;
   Logger& log_;
   ClockWatch clock_;
   std::uint64_t settings_seen_ = 0;  // what other nodes changed

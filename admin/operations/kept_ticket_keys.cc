@@ -157,4 +157,13 @@ std::optional<KeptTicketKeys> take_ticket_keys(const Config& config, const Regis
   return std::move(*kept);
 }
 
+void note_keys_taken(std::size_t count, Registrar& registrar, TicketKeys& keys, std::int64_t now, Logger& log) {
+  if (count == 0) return;
+  const auto noted =
+      registrar.record({"serve", "-"}, "ticket-keys.take", "-", std::to_string(count) + " of the process before");
+  if (noted) return;
+  keys.drop(now);
+  log.warn("ticket-keys", {{"what", "not taken: every device makes a full handshake"}, {"why", noted.error().what}});
+}
+
 }  // namespace sallyport

@@ -34,4 +34,9 @@ void keep_ticket_keys(const Config& config, const TicketKeys& keys, const Regist
 std::optional<KeptTicketKeys> take_ticket_keys(const Config& config, const RegistryStore& store, std::int64_t now,
                                                Logger& log);
 
+// Once the registrar has started, and they are in force: the registry becomes another one than the file was bound to,
+// so that no copy of it is taken again. Where the disk refuses that they are dropped: a full handshake each, and a
+// start all the same.
+void note_keys_taken(std::size_t count, Registrar& registrar, TicketKeys& keys, std::int64_t now, Logger& log);
+
 }  // namespace sallyport

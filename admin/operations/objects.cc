@@ -99,6 +99,7 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
                {"registered_at", utc(device.registered_at)},
                {"registered_by", name_of(device.registered_by)},
                {"last_seen", utc_or_null(device.last_seen)},
+               {"last_seen_to", device.last_seen == 0 ? Json(nullptr) : Json("day")},
                {"sessions", sessions}};
   // The device's own status speaks for itself; the reason names what lies above it.
   if (device.status != DeviceStatus::Active) json["effective_status"] = to_string(device.status);

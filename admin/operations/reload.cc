@@ -125,6 +125,7 @@ ReloadOutcome Reload::run(const Actor& by) {
     return refused(applied.error().what);
   }
   outcomes_.reloaded("");
+  running_.reloaded(report);
   warnings_.say(Warnings::Kind::Reload, path_, "");
   say_engines(engines);
   for (const std::string& key : restart) {

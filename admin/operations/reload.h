@@ -13,6 +13,7 @@
 #include "admin/operations/metrics.h"
 #include "admin/operations/outcomes.h"
 #include "admin/operations/reload_desk.h"
+#include "admin/operations/running_config.h"
 #include "cache/base/log.h"
 #include "cache/registry/registrar.h"
 #include "proxy/config/config.h"
@@ -32,7 +33,8 @@ class Reload {
  public:
   // All outlive it. `config` is what the process was started with; what changes is kept in it.
   Reload(std::string path, Config& config, DataPlane& plane, Registrar& registrar, ListenerControl& listeners,
-         HttpServer& network_server, Probes& probes, Warnings& warnings, Outcomes& outcomes, Log& log, Logger& main_log)
+         HttpServer& network_server, Probes& probes, Warnings& warnings, Outcomes& outcomes, RunningConfig& running,
+         Log& log, Logger& main_log)
       : path_(std::move(path)),
         config_(config),
         plane_(plane),
@@ -42,6 +44,7 @@ class Reload {
         probes_(probes),
         warnings_(warnings),
         outcomes_(outcomes),
+        running_(running),
         log_(log),
         main_log_(main_log) {}
 
@@ -64,6 +67,7 @@ class Reload {
   Probes& probes_;
   Warnings& warnings_;
   Outcomes& outcomes_;
+  RunningConfig& running_;
   Log& log_;
   Logger& main_log_;
 };

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "cache/base/feed.h"
 #include "cache/base/text.h"
 
 namespace sallyport {
@@ -25,6 +26,8 @@ namespace {
 using Clock = spdlog::log_clock;
 
 constexpr std::size_t kRingLines = 1024;  // a power of two
+// The last places of a ring are for warnings and errors: sessions that begin and end by the thousand must not cost one.
+constexpr std::size_t kForTrouble = kRingLines / 8;
 // What a slot keeps of its memory for the next line: a producer's ring holds half a MB at most while lines are taken.
 constexpr std::size_t kSlotKeeps = 512;
 constexpr std::size_t kMostText = 4096;   // of one value: a path, a sentence; what a peer chose is shorter (text.h)
@@ -77,37 +80,49 @@ void append_json_field(std::string& out, const Field& field) {
   out += '"';
 }
 
+// As spdlog writes it.
+std::string_view word_of(Level level) {
+  return level == Level::Warn ? "warning" : kLevelNames[static_cast<std::size_t>(level)];
+}
+
 // One producer, one consumer: `head_` is the producer's, `tail_` the writer's.
 class RingLogger final : public Logger {
  public:
-  RingLogger(const Shape& shape, std::atomic<std::uint32_t>& bell) : shape_(shape), bell_(bell), ring_(kRingLines) {}
+  RingLogger(const Shape& shape, std::atomic<std::uint32_t>& bell, Feed::Inlet* inlet)
+      : shape_(shape), bell_(bell), inlet_(inlet), ring_(kRingLines) {}
 
   void write(Level level, std::string_view event, std::initializer_list<Field> fields) override {
+    if (level >= Level::Info && watched()) feed(level, event, fields);
     if (level < shape_.level.load(std::memory_order_relaxed)) return;
     const std::size_t head = head_.load(std::memory_order_relaxed);
-    if (head - tail_.load(std::memory_order_acquire) == kRingLines) {
+    const std::size_t most = level >= Level::Warn ? kRingLines : kRingLines - kForTrouble;
+    if (head - tail_.load(std::memory_order_acquire) >= most) {
       dropped_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
     Line& line = ring_[head % kRingLines];
     line.at = Clock::now();
     line.level = level;
-    line.text.clear();
+    made_.clear();
     if (shape_.format.load(std::memory_order_relaxed) == LogFormat::Json) {
-      line.text += "\"event\":\"";
-      append_json_escaped(line.text, event);
-      line.text += '"';
-      for (const Field& field : fields) append_json_field(line.text, field);
+      make_json(event, fields);
     } else {
-      append_escaped(line.text, event, false);
-      for (const Field& field : fields) append_text_field(line.text, field);
+      append_escaped(made_, event, false);
+      for (const Field& field : fields) append_text_field(made_, field);
     }
+    line.text.assign(made_);
     head_.store(head + 1, std::memory_order_release);
     bell_.fetch_add(1, std::memory_order_release);
     bell_.notify_one();
   }
 
-  bool wants(Level level) const override { return level >= shape_.level.load(std::memory_order_relaxed); }
+  bool wants(Level level) const override {
+    return level >= shape_.level.load(std::memory_order_relaxed) || (level >= Level::Info && watched());
+  }
+  void tell(std::string_view event, std::initializer_list<Field> fields) override {
+    if (watched()) feed(Level::Info, event, fields);
+  }
+  bool watched() const override { return inlet_ != nullptr && inlet_->watched(); }
 
   // The writer's end.
   Line* oldest() {
@@ -123,9 +138,24 @@ class RingLogger final : public Logger {
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
+  void make_json(std::string_view event, std::initializer_list<Field> fields) {
+    made_ += "\"event\":\"";
+    append_json_escaped(made_, event);
+    made_ += '"';
+    for (const Field& field : fields) append_json_field(made_, field);
+  }
+  void feed(Level level, std::string_view event, std::initializer_list<Field> fields) {
+    made_ = "{\"time\":\"" + utc_ms(Clock::now()) + "\",\"level\":\"" + std::string(word_of(level)) + "\",";
+    make_json(event, fields);
+    made_ += '}';
+    inlet_->put(made_);
+  }
+
   const Shape& shape_;
   std::atomic<std::uint32_t>& bell_;
+  Feed::Inlet* const inlet_;  // null: nobody can watch
   std::vector<Line> ring_;
+  std::string made_;  // the producer's: a line grows here, and takes no more room in the ring than it needs
   std::atomic<std::size_t> head_{0}, tail_{0};
   std::atomic<std::uint64_t> dropped_{0};
 };
@@ -205,7 +235,7 @@ spdlog::level::level_enum spd_level(Level level) {
 
 class Log::Impl {
  public:
-  Impl(Level level, LogFormat format, int fd) {
+  Impl(Level level, LogFormat format, int fd, Feed* feed) : feed_(feed) {
     shape_.level = level;
     shape_.format = format;
     auto sink = std::make_shared<FdSink>(fd, stop_);
@@ -223,7 +253,7 @@ class Log::Impl {
 
   Logger& logger() {
     const std::lock_guard lock(mutex_);
-    loggers_.push_back(std::make_unique<RingLogger>(shape_, bell_));
+    loggers_.push_back(std::make_unique<RingLogger>(shape_, bell_, feed_ == nullptr ? nullptr : &feed_->inlet()));
     return *loggers_.back();
   }
 
@@ -233,6 +263,7 @@ class Log::Impl {
   }
 
   void set_level(Level level) { shape_.level = level; }
+  Level level() const { return shape_.level; }
 
   std::uint64_t dropped() const {
     const std::lock_guard lock(mutex_);
@@ -285,6 +316,7 @@ class Log::Impl {
   }
 
   Shape shape_;
+  Feed* const feed_;
   std::atomic<std::uint32_t> bell_{0};
   std::atomic<bool> stop_{false};
   mutable std::mutex mutex_;  // guards the list only, which grows when a thread starts
@@ -295,7 +327,7 @@ class Log::Impl {
   std::thread thread_;
 };
 
-Log::Log(Level level, LogFormat format, int fd) : impl_(std::make_unique<Impl>(level, format, fd)) {}
+Log::Log(Level level, LogFormat format, int fd, Feed* feed) : impl_(std::make_unique<Impl>(level, format, fd, feed)) {}
 Log::~Log() = default;
 Logger& Log::logger() {
   return impl_->logger();
@@ -305,6 +337,9 @@ void Log::set(Level level, LogFormat format) {
 }
 void Log::set_level(Level level) {
   impl_->set_level(level);
+}
+Level Log::level() const {
+  return impl_->level();
 }
 std::uint64_t Log::dropped() const {
   return impl_->dropped();

@@ -47,6 +47,9 @@ class Logger {
   virtual void write(Level level, std::string_view event, std::initializer_list<Field> fields) = 0;
   // False: a line of this level goes nowhere, and its fields need not be made.
   virtual bool wants(Level /*level*/) const { return true; }
+  // To whoever watches what happens (feed.h), and not to the log.
+  virtual void tell(std::string_view /*event*/, std::initializer_list<Field> /*fields*/) {}
+  virtual bool watched() const { return false; }
 };
 
 // Swallows everything: for tests and tools.
@@ -56,10 +59,13 @@ class NullLogger final : public Logger {
   bool wants(Level) const override { return false; }
 };
 
+class Feed;
+
 // Owns the rings and the writer thread. Loggers live as long as the Log.
 class Log {
  public:
-  Log(Level level, LogFormat format, int fd = 1);
+  // `feed`, which outlives it, gets every line from info on, whatever `level` is.
+  Log(Level level, LogFormat format, int fd = 1, Feed* feed = nullptr);
   ~Log();  // writes what is queued, for at most one second
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
@@ -67,7 +73,8 @@ class Log {
   Logger& logger();                         // a new producer; any thread
   void set(Level level, LogFormat format);  // any thread
   void set_level(Level level);              // likewise
-  std::uint64_t dropped() const;            // lines lost to full rings since the start
+  Level level() const;
+  std::uint64_t dropped() const;  // lines lost to full rings since the start
 
  private:
   class Impl;

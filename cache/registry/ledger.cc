@@ -22,7 +22,7 @@ std::string_view status_name(const Change& change) {
     case Change::Kind::DeviceStatusSet: return to_string(static_cast<DeviceStatus>(change.status));
     case Change::Kind::CaRegistered:
     case Change::Kind::CaStatusSet: return to_string(static_cast<CaStatus>(change.status));
-    default: return "-";
+    default: return "";
   }
 }
 
@@ -58,6 +58,7 @@ void Ledger::add_chain(ChainRow row) {
 
 std::vector<Change> Ledger::complete(RegistryStore::Batch& batch) {
   std::vector<Change> changes = std::exchange(noted_, {});
+  lines_.clear();
   for (AuditRecord& line : std::exchange(audits_, {})) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const auto here_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
@@ -65,6 +66,7 @@ std::vector<Change> Ledger::complete(RegistryStore::Batch& batch) {
     line.at_us = last_audit_us_ = std::max<std::int64_t>(now_us, last_audit_us_ + 1);
     line.revision = meta_.revision;
     store_.put_audit(batch, line);
+    lines_.push_back(std::move(line));
   }
   for (const auto& [id, row] : unsaved_chains_) store_.put_chain(batch, id, row);
   if (!unsaved_chains_.empty() || !changes.empty()) store_.put_meta(batch, meta_);
@@ -108,16 +110,40 @@ void Ledger::take_down(const Answer<void>& written, const std::vector<Change>& c
   }
   look_at_mark();
   for (const Change& change : changes) {
-    // Devices register by themselves, by the thousand; what an operator does is rare and is shown.
-    const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
-    log_.write(by_itself ? Level::Debug : Level::Info, to_string(change.kind),
-               {{"revision", change.revision}, {"id", to_hex(change.id)}, {"status", status_name(change)}});
+    say(change);
     figures_.revision = std::max(figures_.revision, change.revision);
   }
   ++figures_.commits;
   figures_.seconds_sum += seconds;
   const auto bucket = std::lower_bound(std::begin(kCommitBuckets), std::end(kCommitBuckets), seconds);
   ++figures_.seconds_buckets[static_cast<std::size_t>(bucket - std::begin(kCommitBuckets))];
+}
+
+// Devices register by themselves, by the thousand; what an operator does is rare and is shown.
+void Ledger::say(const Change& change) {
+  const bool by_itself = change.kind == Change::Kind::DeviceRegistered || change.kind == Change::Kind::DeviceMoved;
+  const Level level = by_itself ? Level::Debug : Level::Info;
+  if (!log_.wants(level) && !log_.watched()) return;
+  const std::string_view event = to_string(change.kind);
+  if (change.kind == Change::Kind::SettingChanged) {
+    // It has no id: its line of the audit log has the words, where it is alone in its batch.
+    const AuditRecord line =
+        lines_.size() == 1 && lines_.front().revision == change.revision ? lines_.front() : AuditRecord{};
+    return log_.write(level, event,
+                      {{"revision", change.revision},
+                       {"action", line.action},
+                       {"target", line.target},
+                       {"before", line.before},
+                       {"after", line.after},
+                       {"who", line.by.who},
+                       {"from", line.by.from}});
+  }
+  const std::string id = to_hex(change.id);
+  const std::string_view status = status_name(change);
+  if (status.empty()) return log_.write(level, event, {{"revision", change.revision}, {"id", id}});
+  const std::initializer_list<Field> fields = {{"revision", change.revision}, {"id", id}, {"status", status}};
+  log_.write(level, event, fields);
+  if (by_itself) log_.tell(event, fields);  // whoever watches asked for each of them
 }
 
 void Ledger::look_at_mark() {

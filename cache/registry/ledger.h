@@ -133,6 +133,7 @@ class Ledger {
            std::size_t bytes);
   void owe_undo(const Undo& undo, const AuditRecord& of);
   void has_stalled();
+  void say(const Change& change);
   void look_at_mark();
   Answer<void> commit_shared(RegistryStore::Batch& batch, Durable durable);
   void write_or_owe(RegistryStore::Batch& batch, std::vector<Change> changes, Durable durable);
@@ -148,6 +149,7 @@ class Ledger {
   std::int64_t now_us_ = 0;       // 0: this machine's clock
   std::vector<Change> noted_;
   std::vector<AuditRecord> audits_;
+  std::vector<AuditRecord> lines_;  // of the last batch that was completed
   std::int64_t last_audit_us_ = 0;
   std::map<std::uint64_t, ChainRow> unsaved_chains_;
   std::string mark_trouble_;  // the store's, as it was logged last

@@ -381,7 +381,8 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   }
   verdict.pending = !registered && owner.approve && !admits.by_operator;
   verdict.known = false;
-  verdict.path = path_of(search, cas, now);
+  verdict.path = std::make_shared<const PathFound>(path_of(search, cas, now));
+  verdict.fresh = !registered;
   verdict.leaf_der = leaf.der();
   verdict.chain_cas = verdict.path->cas;
   verdict.good_until = std::min(leaf.not_after(), verdict.path->not_after);

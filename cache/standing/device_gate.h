@@ -56,15 +56,17 @@ struct PathFound {
 };
 
 struct Verdict {
-  Reason reason = Reason::None;      // None: admitted
-  int detail = 0;                    // X509_V_ERR_* where OpenSSL's validation refused
-  std::string_view why;              // of a refusal, in words; static storage; empty: the reason says it all
-  bool known = false;                // a registered device, decided without verifying anything again
-  bool seen_today = false;           // of a known device: its day is marked already
-  bool pending = false;              // admitted to TLS only: register as pending, refuse after the CONNECT
-  std::uint64_t chain_id = 0;        // of a known device in its own chain; 0: see `path`
-  std::string leaf_der;              // beside `path`: what is to be stored
-  std::optional<PathFound> path;     // an unknown device, or a known one that must move to this path
+  Reason reason = Reason::None;  // None: admitted
+  int detail = 0;                // X509_V_ERR_* where OpenSSL's validation refused
+  std::string_view why;          // of a refusal, in words; static storage; empty: the reason says it all
+  bool known = false;            // a registered device, decided without verifying anything again
+  bool seen_today = false;       // of a known device: its day is marked already
+  bool fresh = false;            // it is not registered yet: this connection registers it
+  bool pending = false;          // admitted to TLS only: register as pending, refuse after the CONNECT
+  std::uint64_t chain_id = 0;    // of a known device in its own chain; 0: see `path`
+  std::string leaf_der;          // beside `path`: what is to be stored
+  // Of an unknown device, or a known one that must move to this path; null: there is nothing to store.
+  std::shared_ptr<const PathFound> path;
   std::vector<Digest> chain_cas;     // registered CAs of the chain, the owner first, for the session index
   DeviceKey key;                     // of the leaf, in the status cache
   std::uint32_t epoch = 0;           // StatusCache::epoch() before anything was looked up: what a ticket of it says

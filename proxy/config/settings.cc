@@ -154,7 +154,7 @@ constexpr Row<ListenerConfig> kListener[] = {
          .key = "cas",
          .applies = AtOnce,
          .example = "[\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]",
-         .says = "The ids of the CAs whose devices this listener admits, as `sallyport ca list` shows them. Empty: "
+         .says = "The ids of the CAs whose devices this listener admits, as `sallyport ca list -q` shows them. Empty: "
                  "those of all."}),
     row<&ListenerConfig::client_id>(
         {.table = "listener",

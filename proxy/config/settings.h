@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +70,27 @@ std::string default_config();
 
 // The keys that differ between two configurations and take a restart, as the file writes them.
 std::vector<std::string> needs_restart(const Config& now, const Config& next);
+// A configuration and what its file has of it: which keys are written there, as ConfigReport::places names them.
+struct ReadConfig {
+  Config config;
+  std::set<std::string> written;
+};
+ReadConfig read_config_of(const ConfigReport& report);
+
+// One key as it runs; values as the file writes them.
+struct KeyInForce {
+  const Setting* setting = nullptr;
+  std::string name;      // "listener.auth"
+  std::string of;        // of several tables of a kind: which
+  std::string value;     // in force
+  std::string fallback;  // the default; empty: there is none
+  std::string waits;     // what the file says by now and a restart would put in force; empty: the same
+  bool written = false;  // the file that `value` is from says it
+};
+// `begun`: what the process was started with; `read`: what was read last, which is in force but for what takes a
+// restart.
+std::vector<KeyInForce> keys_in_force(const ReadConfig& begun, const ReadConfig& read);
+
 // `now`, and of `next` what changes at once. Listeners are those of `now`.
 Config changed_at_once(const Config& now, const Config& next);
 

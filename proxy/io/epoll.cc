@@ -38,8 +38,7 @@ Answer<std::unique_ptr<Epoll>> Epoll::create() {
   return std::unique_ptr<Epoll>(new Epoll(fd));
 }
 
-Epoll::Epoll(int fd)
-    : epoll_(fd), events_(kEventsAtOnce), room_(std::make_unique_for_overwrite<std::uint8_t[]>(kWhole)) {}
+Epoll::Epoll(int fd) : epoll_(fd), events_(kEventsAtOnce), room_(kWhole) {}
 
 Epoll::~Epoll() {
   ::close(epoll_);
@@ -315,14 +314,14 @@ void Epoll::read(int fd) {
     at.event = nullptr;
   } else {
     const std::size_t room = room_of(at.reading);
-    const ssize_t n = ::recv(fd, room_.get(), room, MSG_DONTWAIT);
+    const ssize_t n = ::recv(fd, room_.data(), room, MSG_DONTWAIT);
     if (n < 0 && would_block(errno)) {
       at.may_read = false;
       return;
     }
     result.value = n >= 0 ? static_cast<int>(n) : -errno;
     result.filled = n == static_cast<ssize_t>(room);
-    if (n > 0) result.data = {room_.get(), static_cast<std::size_t>(n)};
+    if (n > 0) result.data = {room_.data(), static_cast<std::size_t>(n)};
     // Where the peer has ended there is one thing more to read.
     if (n >= 0 && !result.filled && !at.hung_up) at.may_read = false;
     result.more = at.reading == Reading::Multishot && n > 0;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cache/base/result.h"
+#include "proxy/io/receive_memory.h"
 #include "proxy/io/shard_io.h"
 
 namespace sallyport {
@@ -98,7 +99,7 @@ class Epoll final : public ShardIo {
   std::vector<int> connects_again_;  // to unix sockets whose queue was full
   std::vector<Ended> ended_, running_;
   std::vector<epoll_event> events_;
-  std::unique_ptr<std::uint8_t[]> room_;  // what is received, until its completion has run
+  ReceiveMemory room_;  // what is received, until its completion has run
   std::chrono::microseconds waited_{0}, rested_{0};
 };
 

@@ -56,8 +56,8 @@ Answer<void> Ring::Buffers::set_up(io_uring& of, unsigned wanted) {
   if (outcome < 0) return explain(-outcome, "io_uring_register_buf_ring");
   io_uring_buf_ring_init(ring);
   const std::size_t all = std::size_t{count} * (bytes + apart);
-  memory = std::make_unique_for_overwrite<std::uint8_t[]>(all);
-  if (touched) std::memset(memory.get(), 0, all);
+  memory = ReceiveMemory(all);
+  if (touched) std::memset(memory.data(), 0, all);
   for (unsigned i = count; i > 0; --i) spare.push_back(static_cast<unsigned short>(i - 1));
   hand_out(wanted);
   return {};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cache/base/result.h"
+#include "proxy/io/receive_memory.h"
 #include "proxy/io/ring_sockets.h"
 #include "proxy/io/shard_io.h"
 
@@ -55,7 +56,7 @@ class Ring final : public ShardIo {
     unsigned apart = 0;             // bytes between two
     bool touched = false;           // its pages are faulted in at once, not on the data path
     io_uring_buf_ring* ring = nullptr;
-    std::unique_ptr<std::uint8_t[]> memory;
+    ReceiveMemory memory;
     // The kernel goes round all it has, whether it needs one or all of them: what it does not need is kept from it, for
     // every buffer that was used once stays in memory.
     unsigned handed_out = 0;
@@ -63,7 +64,7 @@ class Ring final : public ShardIo {
 
     Answer<void> set_up(io_uring& of, unsigned wanted);
     ~Buffers();
-    std::uint8_t* at(unsigned short buffer) { return memory.get() + std::size_t{buffer} * (bytes + apart); }
+    std::uint8_t* at(unsigned short buffer) { return memory.data() + std::size_t{buffer} * (bytes + apart); }
     void hand_out(unsigned wanted);
     void give_back(unsigned short buffer, unsigned wanted);
   };

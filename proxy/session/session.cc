@@ -252,14 +252,21 @@ void Session::register_device() {
     return;
   }
   host_->loop.shard_counters().registrations_offered.add();
-  if (host_->admission.offer(decided)) return;
+  if (offer()) return;
   host_->loop.shard_counters().registrations_deferred.add();
   start_timer(register_timer_, kRegisterAgainMs);
 }
 
+// The registrar has its own copy of the certificate then, and an idle session need not hold one.
+bool Session::offer() {
+  if (!host_->admission.offer(*verdict())) return false;
+  std::string().swap(engine_->verdict()->leaf_der);
+  return true;
+}
+
 void Session::on_register_timer() {
   if (over() || state_ == State::Halted || verdict() == nullptr) return;
-  if (!host_->admission.offer(*verdict())) start_timer(register_timer_, kRegisterAgainMs);
+  if (!offer()) start_timer(register_timer_, kRegisterAgainMs);
 }
 
 void Session::say_refused(Reason reason) {
@@ -353,6 +360,8 @@ void Session::invariants() const {
   CHECK(state_ != State::Asking || broker_.socket.valid());
   CHECK(state_ != State::Forwarding || (broker_.held.empty() && broker_.answered && broker_.blamed.empty()));
   CHECK(!idle || !broker_.chosen);
+  CHECK(state_ != State::Forwarding || register_timer_.running() || verdict() == nullptr ||
+        verdict()->leaf_der.empty());
   const bool cut = state_ == State::Halted && parting_.cause == Cause::Cut;
   CHECK((!over() && !cut) || !entry_.linked);
   CHECK((!idle && !over()) || place_ == DevicePlace::Refused);

@@ -130,6 +130,9 @@ class Session final : public Verifier {
   // Anyone may send a certificate; until then it is only claimed.
   bool proven() const { return proven_; }
   bool resumed() const { return engine_ && engine_->resumed(); }
+  // Of plaintext, as bytes_total has them: what a broker that answered took, and what came from it.
+  std::uint64_t bytes_to_broker() const { return bytes_to_broker_; }
+  std::uint64_t bytes_to_client() const { return bytes_to_client_; }
   const TlsEngine* established_tls() const { return records_by_ ? &*engine_ : nullptr; }  // null before that
   int tls_version_index() const { return engine_ ? engine_->version_index() : 0; }
   bool has_for_broker() const { return !broker_.to_send.empty(); }  // to be sent, and not lent to the kernel yet
@@ -174,6 +177,7 @@ class Session final : public Verifier {
   bool in_time();
   bool is_alone();
   void register_device();
+  bool offer();
   void on_register_timer();
   void say_refused(Reason reason);
   void say_connack(std::uint8_t code);
@@ -235,6 +239,7 @@ class Session final : public Verifier {
   void take_from_broker(std::span<const std::uint8_t> data);
   void on_broker_send(const IoResult& result);
   void taken_by_broker(std::size_t bytes);
+  void count_to_broker(std::size_t bytes);
   void hear_broker_end();
   void on_broker_ended();
   void both_ended();
@@ -298,6 +303,7 @@ class Session final : public Verifier {
   bool address_counts_ = false;  // peer_ has entered its address's limits
   bool silent_ = false;
   std::uint64_t began_us_ = 0;
+  std::uint64_t bytes_to_broker_ = 0, bytes_to_client_ = 0;
   std::int64_t admitted_ahead_s_ = 0;  // wall clock less steady clock when it was admitted
   bool proven_ = false;
   bool too_often_ = false;  // it connected more often than it may: it stays until its CONNECT can be answered
@@ -338,5 +344,7 @@ class Session final : public Verifier {
   std::uint8_t quiet_ = 0;  // looks of idle_timer_ since a byte passed
   IndexEntry entry_;
 };
+// An idle connection costs this much and its names. The allocator's next size is 2,560 bytes (bench/RESULTS.md, idle).
+static_assert(sizeof(Session) <= 2048);
 
 }  // namespace sallyport

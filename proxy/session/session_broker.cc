@@ -172,9 +172,10 @@ void Session::answered_by_broker(std::span<const std::uint8_t> said, bool ends) 
   host_->brokers.broker_answered(broker_.route);
   broker_.answered = true;
   settle_blame(true);
-  host_->loop.shard_counters().bytes_to_broker.add(broker_.held.size());
+  count_to_broker(broker_.held.size());
   broker_.held.release();
   become(State::Forwarding);
+  host_->schedule.begun(*this);
   watch_idle();
   host_->schedule.wants_flush(*this);
   broker_.ended = ends;
@@ -221,11 +222,11 @@ void Session::leave_server() {
   broker_.tls.reset();
   broker_.leaving = false;
   const bool same = std::exchange(broker_.again, false);
-  if (state_ == State::Asking) {
-    if (!same) host_->loop.shard_counters().failovers.add();
-    become(State::Connecting);
-  }
-  same ? reach_broker() : next_server();
+  const bool asked = state_ == State::Asking;
+  if (asked) become(State::Connecting);
+  if (same) return reach_broker();
+  next_server();
+  if (asked && broker_.chosen) host_->loop.shard_counters().failovers.add();  // there was one to go on to
 }
 
 void Session::settle_blame(bool proven) {

@@ -129,7 +129,7 @@ void Session::flush_broker_tls() {
       if (state_ == State::Asking) {
         broker_.held.append(piece);
       } else {
-        host_->loop.shard_counters().bytes_to_broker.add(piece.size());
+        count_to_broker(piece.size());
       }
       broker_.to_send.consume(piece.size());
     }

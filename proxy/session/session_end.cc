@@ -117,11 +117,12 @@ void Session::recycle() {
   via_ = local_ = InetAddress();
   header_due_ = address_counts_ = silent_ = too_often_ = false;
   proven_ = false;
+  bytes_to_broker_ = bytes_to_client_ = 0;
   client_ = ClientSide();
   broker_ = BrokerSide();
   mqtt_ = Mqtt();
   parting_ = Parting();
-  entry_.cas.clear();
+  entry_.cas = {};
 }
 
 }  // namespace sallyport

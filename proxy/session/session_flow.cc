@@ -320,6 +320,7 @@ void Session::hear_broker_end() {
 
 void Session::take_from_broker(std::span<const std::uint8_t> data) {
   host_->loop.shard_counters().bytes_to_client.add(data.size());
+  bytes_to_client_ += data.size();
   pass_to_client(data);
   if (client_.torn) return engine_failed();
   host_->schedule.wants_flush(*this);
@@ -366,10 +367,15 @@ void Session::on_broker_send(const IoResult& result) {
 
 void Session::taken_by_broker(std::size_t bytes) {
   quiet_ = 0;
-  if (!broker_.tls) host_->loop.shard_counters().bytes_to_broker.add(bytes);  // else when it was encrypted
+  if (!broker_.tls) count_to_broker(bytes);  // else when it was encrypted
   broker_.sending.consume(bytes);
   broker_.sending.trim();
   client_.stream.taken(broker_.sending.empty());
+}
+
+void Session::count_to_broker(std::size_t bytes) {
+  host_->loop.shard_counters().bytes_to_broker.add(bytes);
+  bytes_to_broker_ += bytes;
 }
 
 void Session::resume_client() {

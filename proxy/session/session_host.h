@@ -124,6 +124,7 @@ class SessionSchedule {
   virtual void wants_handshake(Session& session) = 0;  // a step is due
   virtual void wants_flush(Session& session) = 0;      // at the end of this turn
   virtual void wants_farewell(Session& session) = 0;   // it is halted: farewell() when its turn has come
+  virtual void begun(Session& session) = 0;            // a broker has answered: it is served from here on
   // Exactly once a session. `served`: it had reached the broker.
   virtual void over(Session& session, const Error& error, Cause cause, bool served) = 0;
   // Nothing is in flight any more. The host calls recycle() at the end of the turn, never from here: what

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -22,11 +23,12 @@ struct DigestHash {
   }
 };
 
-// A session's membership. `owner` is the nearest registered CA; `cas` are all above the device.
+// A session's membership. `owner` is the nearest registered CA; `cas` are all above the device: the list of the
+// session's verdict, which stays as long as the membership does.
 struct IndexEntry {
   Session* session = nullptr;
   Digest device{};
-  std::vector<Digest> cas;
+  std::span<const Digest> cas;
   bool linked = false;
   IndexEntry *device_next = nullptr, *device_previous = nullptr;
   IndexEntry *owner_next = nullptr, *owner_previous = nullptr;

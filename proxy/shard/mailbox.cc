@@ -5,6 +5,12 @@
 
 namespace sallyport {
 
+std::string session_id(std::uint64_t id) {
+  std::string digits(16, '0');
+  for (std::size_t i = 16; i-- > 0; id >>= 4) digits[i] = "0123456789abcdef"[id & 15];
+  return digits;
+}
+
 Mailbox::Mailbox() : event_fd_(::eventfd(0, EFD_CLOEXEC)) {}
 Mailbox::~Mailbox() {
   ::close(event_fd_);

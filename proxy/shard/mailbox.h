@@ -47,6 +47,9 @@ class Reply {
 struct Rejection;
 struct TargetList;
 
+// The id of a session as operators see it: 16 hex digits.
+std::string session_id(std::uint64_t id);
+
 // One live session, as an operator sees it.
 struct SessionInfo {
   std::uint64_t id = 0;
@@ -131,6 +134,7 @@ struct SetCutPace {
 struct ClockSet {};  // the wall clock was set: every session is looked at again
 struct ListRejections {
   std::vector<Rejection>* rejections;  // this shard's alone
+  std::size_t most;                    // of each kind
 };
 struct Drain {
   std::uint64_t limit_ms;

@@ -18,6 +18,7 @@ Rejection kept(const Rejection& seen) {
           .via = shortened(seen.via),
           .what = seen.what,
           .subject = shortened(seen.subject),
+          .issuer = shortened(seen.issuer),
           .serial = shortened(seen.serial),
           .fingerprint = shortened(seen.fingerprint),
           .claimed = seen.claimed,
@@ -60,10 +61,14 @@ void Rejections::add(const Rejection& seen) {
   shelf.put(key, std::move(made));
 }
 
-std::vector<Rejection> Rejections::all() const {
+std::vector<Rejection> Rejections::all(std::size_t most) const {
   std::vector<Rejection> all;
   for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
-    for (const Kept& kept : shelf->kept) all.push_back(kept.rejection);
+    std::size_t left = most;
+    for (const Kept& kept : shelf->kept) {
+      if (left-- == 0) break;
+      all.push_back(kept.rejection);
+    }
   }
   return all;
 }
@@ -73,7 +78,7 @@ std::size_t Rejections::text_bytes() const {
   for (const Shelf* shelf : {&proven_, &claimed_, &without_}) {
     for (const auto& [key, rejection] : shelf->kept) {
       for (const std::string* text : {&key, &rejection.listener, &rejection.peer, &rejection.via, &rejection.subject,
-                                      &rejection.serial, &rejection.fingerprint}) {
+                                      &rejection.issuer, &rejection.serial, &rejection.fingerprint}) {
         bytes += text->capacity();
       }
     }

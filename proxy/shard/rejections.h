@@ -23,6 +23,7 @@ struct Rejection {
   std::string via;          // … of the balancer that named it; empty: none
   std::string_view what;    // the last one's, in words; static
   std::string subject;      // shortened()
+  std::string issuer;       // of the certificate, or of what vouches for it here; shortened()
   std::string serial;       // hex
   std::string fingerprint;  // hex; empty: no certificate was seen
   bool claimed = false;     // the last one's peer did not prove that it has the certificate's key
@@ -44,8 +45,8 @@ class Rejections {
   static constexpr std::size_t kMost = 4096;  // of each kind
 
   void add(const Rejection& seen);
-  std::vector<Rejection> all() const;
-  std::size_t text_bytes() const;  // the memory that its texts take
+  std::vector<Rejection> all(std::size_t most = kMost) const;  // of each kind the last ones
+  std::size_t text_bytes() const;                              // the memory that its texts take
 
  private:
   struct Kept {

@@ -1,6 +1,7 @@
 #include "proxy/shard/shard.h"
 
 #include <arpa/inet.h>
+#include <openssl/x509.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <ctime>
 
 #include "cache/base/check.h"
+#include "cache/x509/issuer_line.h"
+#include "cache/x509/plain_leaf.h"
 #include "proxy/io/epoll.h"
 #include "proxy/io/ring.h"
 #include "proxy/shard/handshake_rank.h"
@@ -256,7 +259,13 @@ void Shard::account_turn() {
 }
 
 Verdict Shard::decide(std::size_t listener, const PeerChain& peer) {
-  return parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
+  Verdict verdict = parts_.gate->decide(peer, *cas_, listening_[listener].admits, std::time(nullptr));
+  if (!verdict.admitted() && verdict.identity) {
+    refused_ = verdict.identity->fingerprint;
+    refused_issuer_ =
+        peer.plain != nullptr ? issuer_line(peer.plain->der) : short_line(X509_get_issuer_name(peer.leaf));
+  }
+  return verdict;
 }
 
 Verdict Shard::resume(std::size_t listener, const Identity& identity, std::uint64_t chain_id, std::uint32_t epoch) {
@@ -301,62 +310,6 @@ void Shard::wants_flush(Session& session) {
   if (session.in_flush_list) return;
   session.in_flush_list = true;
   to_flush_.push_back(&session);
-}
-
-namespace {
-
-// An end that nobody outside has chosen: an operator will ask why.
-bool is_told(Cause cause) {
-  return cause == Cause::Cut || cause == Cause::Timeout || cause == Cause::KeyLimit;
-}
-
-}  // namespace
-
-void Shard::over(Session& session, const Error& error, Cause cause, bool served) {
-  leave_handshaking(session);
-  const std::size_t listener = session.settings().listener;
-  ListenerCounters& counters = counters_.listeners[listener];
-  const Verdict* verdict = session.verdict();
-  const Identity* identity = verdict != nullptr && verdict->identity ? &*verdict->identity : nullptr;
-  const bool claimed = identity != nullptr && !session.proven();
-  const bool refused = !served && error.reason != Reason::None;
-  if (session.silent()) {
-    counters.silent.add();
-  } else if (refused) {
-    counters.rejections[static_cast<std::size_t>(error.reason)].add();
-    if (claimed) counters.claimed[static_cast<std::size_t>(error.reason)].add();
-    note_rejection(*session.settings().config, error, session.peer(), session.via(), identity, claimed);
-  } else {
-    counters.ended[static_cast<std::size_t>(error.origin)][static_cast<std::size_t>(cause)].add();
-  }
-  const Level level = refused ? (error.reason == Reason::SerialConflict ? Level::Warn : Level::Info)
-                              : (is_told(cause) ? Level::Info : Level::Debug);
-  if (!log_.wants(level) || (refused && !logs_refusal(listener, error.reason))) return;
-  const auto serial = [&] {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
-    return serial_hex({bytes, identity->serial.size()});
-  };
-  const sockaddr_storage via = session.via();
-  const TlsEngine* tls = session.established_tls();
-  log_.write(level,
-             refused            ? "rejected"
-             : session.silent() ? "silent"
-                                : "ended",
-             {{"listener", session.settings().config->name},
-              {"reason", to_string(error.reason)},
-              {"peer", peer_text(session.peer())},
-              {"via", via.ss_family != AF_UNSPEC ? peer_text(via) : std::string()},
-              {"subject", identity != nullptr ? std::string_view(identity->subject) : std::string_view()},
-              {"serial", identity != nullptr ? serial() : std::string()},
-              {"fingerprint", identity != nullptr ? to_hex(identity->fingerprint) : std::string()},
-              {"claimed", claimed ? 1 : 0},
-              {"engine", tls != nullptr ? kTlsMakerNames[static_cast<std::size_t>(tls->handshake_maker())] : ""},
-              {"group", tls != nullptr ? kKeyGroupNames[static_cast<std::size_t>(tls->key_group())] : ""},
-              {"client_id", session.client_id()},
-              {"origin", to_string(error.origin)},
-              {"cause", kCauseNames[static_cast<std::size_t>(cause)]},
-              {"what", error.what},
-              {"detail", error.detail}});
 }
 
 void Shard::gone(Session& session) {

@@ -31,6 +31,7 @@
 #include "proxy/shard/rejections.h"
 #include "proxy/shard/reply_watch.h"
 #include "proxy/shard/rest_watch.h"
+#include "proxy/shard/seen_table.h"
 #include "proxy/upstream/choice.h"
 
 namespace sallyport {
@@ -56,6 +57,7 @@ struct ShardParts {
   std::deque<DeviceSessions>* device_sessions = nullptr;           // as well
   std::deque<RateTable>* device_rates = nullptr;                   // as well
   RateTable* registration_rates = nullptr;                         // of CAs
+  SeenTable* seen = nullptr;                                       // when devices were connected last
   const std::atomic<std::uint64_t>* registration_pace = nullptr;   // a second, of each CA; 0: no limit
   const std::vector<std::unique_ptr<Shard>>* shards = nullptr;     // all of them, once they run
 };
@@ -130,6 +132,7 @@ class Shard final : public SessionAdmission,
   void wants_handshake(Session& session) override;
   void wants_flush(Session& session) override;
   void wants_farewell(Session& session) override;
+  void begun(Session& session) override;
   void over(Session& session, const Error& error, Cause cause, bool served) override;
   void gone(Session& session) override;
   // SessionLoop
@@ -202,6 +205,15 @@ class Shard final : public SessionAdmission,
   void say_health(std::size_t upstream, const BrokerTarget& target, Health::Change change, std::string_view why,
                   int error);
 
+  // shard_log.cc
+  void note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
+                      const sockaddr_storage& via, const Identity* identity, bool claimed, std::string issuer = {});
+  std::string issuer_of(const Verdict* verdict) const;
+  void note_seen(const Session& session);
+  bool logs_refusal(std::size_t listener, Reason reason);
+  void say_left_out();
+  void say_ended(const Session& session, Level level, const Error& error, Cause cause);
+
   // shard_mail.cc
   void on_event(const IoResult& result);
   void read_mail(const Mail& mail);
@@ -221,10 +233,6 @@ class Shard final : public SessionAdmission,
   bool is_admitted(const Admits& admits, const Verdict* verdict) const;
   void pace_farewells();
   void count_closed(Session& session);
-  void note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
-                      const sockaddr_storage& via, const Identity* identity, bool claimed);
-  bool logs_refusal(std::size_t listener, Reason reason);
-  void say_left_out();
   void drain(std::uint64_t limit_ms);
   void pace_drain();
   void on_drain_limit();
@@ -286,6 +294,9 @@ class Shard final : public SessionAdmission,
   double farewell_allowance_ = 0;
   std::uint64_t allowance_at_us_ = 0;
   Rejections rejections_;
+  // Of the certificate that was refused last: what follows it comes in the same turn.
+  Digest refused_{};
+  std::string refused_issuer_;
   RefusalLog refusal_log_;
 
   std::deque<Listening> listening_;

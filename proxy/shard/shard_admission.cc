@@ -194,11 +194,12 @@ void Shard::refuse_at_once(Listening& listening, Socket socket, const sockaddr_s
                            std::string_view what) {
   counters_.listeners[listening.number].rejections[static_cast<std::size_t>(reason)].add();
   note_rejection(*listening.settings.config, {Origin::Client, reason, 0, what}, peer, {}, nullptr, false);
-  if (log_.wants(Level::Info) && logs_refusal(listening.number, reason)) {
-    log_.info("rejected", {{"listener", listening.settings.config->name},
-                           {"reason", to_string(reason)},
-                           {"peer", peer_text(peer)},
-                           {"what", what}});
+  const bool logged = log_.wants(Level::Info) && logs_refusal(listening.number, reason);
+  if (logged || log_.watched()) {
+    const std::string from = peer_text(peer);
+    const std::initializer_list<Field> fields = {
+        {"listener", listening.settings.config->name}, {"reason", to_string(reason)}, {"peer", from}, {"what", what}};
+    logged ? log_.info("rejected", fields) : log_.tell("rejected", fields);
   }
   io_->close(socket);
 }

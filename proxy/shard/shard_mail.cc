@@ -55,7 +55,7 @@ std::uint64_t Shard::answer(const ClockSet&) {
 }
 
 std::uint64_t Shard::answer(const ListRejections& mail) {
-  *mail.rejections = rejections_.all();
+  *mail.rejections = rejections_.all(mail.most);
   return 0;
 }
 
@@ -195,42 +195,6 @@ void Shard::count_closed(Session& session) {
   const auto took = std::chrono::steady_clock::now() - batch->second.durable_at;
   counters_.cut.record(static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
   cut_batches_.erase(batch);
-}
-
-void Shard::note_rejection(const ListenerConfig& listener, const Error& error, const sockaddr_storage& peer,
-                           const sockaddr_storage& via, const Identity* identity, bool claimed) {
-  Rejection seen;
-  seen.reason = error.reason;
-  seen.what = error.what;
-  seen.listener = listener.name;
-  seen.peer = peer_text(peer);
-  if (via.ss_family != AF_UNSPEC) seen.via = peer_text(via);
-  seen.last = unix_now();
-  if (identity != nullptr) {
-    seen.subject = identity->subject;
-    seen.claimed = claimed;
-    const auto* serial = reinterpret_cast<const std::uint8_t*>(identity->serial.data());
-    seen.serial = serial_hex({serial, identity->serial.size()});
-    seen.fingerprint = to_hex(identity->fingerprint);
-  }
-  rejections_.add(seen);
-}
-
-// One of them that is not written is counted instead, and said later.
-bool Shard::logs_refusal(std::size_t listener, Reason reason) {
-  constexpr std::uint64_t kSayMs = 1000;
-  const std::uint64_t now = now_us();
-  if (refusal_log_.wants(listener, reason, now)) return true;
-  if (!left_out_timer_.running()) timers_.start(left_out_timer_, now / 1000, kSayMs);
-  return false;
-}
-
-void Shard::say_left_out() {
-  for (const RefusalLog::LeftOut& kind : refusal_log_.take_left_out()) {
-    log_.info("rejected-more", {{"listener", listening_[kind.listener].settings.config->name},
-                                {"reason", to_string(kind.reason)},
-                                {"count", kind.count}});
-  }
 }
 
 void Shard::drain(std::uint64_t limit_ms) {

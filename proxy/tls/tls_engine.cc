@@ -107,6 +107,7 @@ Step TlsEngine::refuse(std::size_t output_before) {
 bool TlsEngine::begin_ours(std::span<const std::uint8_t> record) {
   ours_ = answer(record.subspan(RecordCipher::kHeaderBytes));
   clear_errors();
+  if (ours_ != nullptr || due_alert_ != 0) handshake_by_ = TlsMaker::Own;
   if (ours_ == nullptr) {
     verdict_.reset();
     by_ticket_ = false;
@@ -266,7 +267,6 @@ Step TlsEngine::finish_ours() {
   if (resumed_ && outlived_its_key()) return Step::Failed;
   ticket_issued_ = ours_->issued_ticket();
   cipher_name_ = ours_->cipher_name();
-  handshake_by_ = TlsMaker::Own;
   group_ = label_of(ours_->group());
   Secret256 secret;
   std::uint32_t age_add = 0;
@@ -412,6 +412,15 @@ Step TlsEngine::write(std::span<const std::uint8_t> plain) {
   return Step::Failed;
 }
 
+// OpenSSL gives its buffers back after each record, so that an idle connection has none. In a stream the next record
+// would get other memory, which no cache holds. So a stream keeps them, some 34 KB, and the first piece that is less
+// than a record ends that.
+void TlsEngine::keep_buffers(bool keep) {
+  if (keep == keeps_buffers_) return;
+  keeps_buffers_ = keep;
+  keep ? SSL_clear_mode(ssl_, SSL_MODE_RELEASE_BUFFERS) : SSL_set_mode(ssl_, SSL_MODE_RELEASE_BUFFERS);
+}
+
 Step TlsEngine::seal(std::span<const std::uint8_t> plain) {
   if (records_.active()) {
     if (records_.write(plain, output_)) return Step::Done;
@@ -422,6 +431,7 @@ Step TlsEngine::seal(std::span<const std::uint8_t> plain) {
   }
   if (ssl_ == nullptr) return Step::Failed;
   clear_errors();
+  keep_buffers(plain.size() >= SSL3_RT_MAX_PLAIN_LENGTH);
   while (!plain.empty()) {
     std::size_t written = 0;
     renew_spent_key(ssl_, records_.key_uses());

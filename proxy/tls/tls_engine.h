@@ -74,8 +74,9 @@ class TlsEngine {
   bool ticket_issued() const { return ticket_issued_; }
   std::string_view cipher_name() const { return cipher_name_; }  // as OpenSSL names it; after the handshake
   int version_index() const;                                     // 0: TLS 1.2, 1: TLS 1.3; kTlsVersionNames
-  // After the handshake: who made it, whose the records are from then on, and the group of the key exchange.
+  // Who makes the handshake, from its ClientHello on, also where it fails.
   TlsMaker handshake_maker() const { return handshake_by_; }
+  // After the handshake: whose the records are from then on, and the group of the key exchange.
   TlsMaker records_maker() const { return records_.active() ? TlsMaker::Own : TlsMaker::Openssl; }
   KeyGroup key_group() const { return group_; }
   const std::optional<Verdict>& verdict() const;  // set once the Verifier was asked
@@ -101,6 +102,7 @@ class TlsEngine {
   Step not_proven(Step step);
   Step shake_openssl();
   Step step_after(int outcome);
+  void keep_buffers(bool keep);
   Step seal(std::span<const std::uint8_t> plain);
   bool take_over(std::size_t output_before);
   void settle();
@@ -125,6 +127,7 @@ class TlsEngine {
   std::uint64_t endings_ = 0;   // of ticket keys, before the client's ticket was opened
   std::uint8_t due_alert_ = 0;  // the client has broken a rule, which error_ names
   bool close_sent_ = false;
+  bool keeps_buffers_ = false;  // OpenSSL's, from one record to the next
   bool resumed_ = false;
   bool by_ticket_ = false;  // verdict_ is of a ticket that was honoured; until the handshake has finished
   bool ticket_issued_ = false;

@@ -9,6 +9,7 @@
 #include "admin/api/admin_api.h"
 #include "admin/operations/access.h"
 #include "admin/operations/listener_control.h"
+#include "cache/base/feed.h"
 #include "cache/registry/registrar.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/ca_set.h"
@@ -39,10 +40,11 @@ class ApiTest : public testing::Test {
     registrar_->start();
     EXPECT_TRUE(registrar_->trust({ca_.certificate}));
     access_ = std::make_unique<Access>(*registrar_);
+    samples_ = std::make_unique<Samples>(plane_, *registrar_);
     listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, warnings_, null_);
     api_ = std::make_unique<AdminApi>(
         ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, warnings_, outcomes_, desk_, log_,
-                 config_, [] { return std::string_view("ready"); }},
+                 config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
         null_);
   }
   ~ApiTest() override {
@@ -82,6 +84,9 @@ class ApiTest : public testing::Test {
   ReloadDesk desk_;
   Config config_;
   DataPlane plane_;
+  RunningConfig running_{"sallyport.toml", {}};
+  KeptRejections rejections_{dir_.path(), plane_, null_};
+  Feed feed_;
   StatusCache cache_;
   ChainTable chains_;
   DeviceGate gate_{cache_, chains_, DeviceGate::AskedBy::Others};
@@ -90,6 +95,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<Registrar> registrar_;
   std::unique_ptr<Access> access_;
   std::unique_ptr<ListenerControl> listeners_;
+  std::unique_ptr<Samples> samples_;
   std::unique_ptr<AdminApi> api_;
   Identity509 ca_ = make_ca("Root");
 };

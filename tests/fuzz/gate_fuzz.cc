@@ -1,11 +1,12 @@
 // Any certificates through the gate: length-prefixed DER, the first is the leaf. Whatever they hold there is
 // a verdict, and nobody whom the registered CAs did not sign is admitted. The leaf is asked for as OpenSSL reads it and
-// as read_plain_leaf() does.
+// as read_plain_leaf() does. The issuer that issuer_line() finds is the one that OpenSSL reads.
 #include <openssl/x509.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cache/crypto/openssl_ptr.h"
@@ -13,6 +14,7 @@
 #include "cache/standing/chains.h"
 #include "cache/standing/device_gate.h"
 #include "cache/standing/status_cache.h"
+#include "cache/x509/issuer_line.h"
 #include "cache/x509/plain_leaf.h"
 #include "tests/cache/test_pki.h"
 
@@ -46,7 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     } else {
       plain = read_plain_leaf({at, length});
     }
+    const std::string issuer = issuer_line({at, length});
     X509Ptr x509(d2i_X509(nullptr, &at, static_cast<long>(length)));
+    // OpenSSL takes a little more than DER: there none may be found, but never another one.
+    if (x509 && !issuer.empty() && issuer != short_line(X509_get_issuer_name(x509.get()))) __builtin_trap();
     data += 2 + length;
     size -= 2 + length;
     if (!x509) continue;

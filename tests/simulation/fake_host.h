@@ -116,8 +116,14 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   void wants_farewell(Session& session) override {
     if (!paced) session.farewell();
   }
+  void begun(Session& session) override {
+    ++begun_count;
+    EXPECT_EQ(session.state(), Session::State::Forwarding);
+    EXPECT_NE(session.established_tls(), nullptr);
+  }
   void over(Session& session, const Error& error, Cause cause, bool served) override {
     ++over_count;
+    session_bytes += session.bytes_to_broker() + session.bytes_to_client();
     was_proven = session.proven();
     was_decided = session.verdict() != nullptr;
     was_silent = session.silent();
@@ -161,9 +167,10 @@ class FakeHost final : public SessionAdmission, public SessionBrokers, public Se
   int full_offers = 0;
   Socket broker;
   bool handshake_due = false, flush_due = false;
-  bool hold_handshakes = false;  // nobody's turn for a step comes
-  bool paced = false;            // a halted session waits for its turn
-  int over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0;
+  bool hold_handshakes = false;     // nobody's turn for a step comes
+  bool paced = false;               // a halted session waits for its turn
+  std::uint64_t session_bytes = 0;  // both ways, of all sessions that are over
+  int begun_count = 0, over_count = 0, gone_count = 0, rechecks = 0, offered = 0, seen_count = 0;
   int held = 0, connected = 0, answered = 0, left_served = 0, blamed = 0, blamed_proven = 0;
   std::vector<BrokerFault> faults;
   std::string why;                        // of the last

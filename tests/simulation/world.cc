@@ -157,7 +157,10 @@ World::World(const Script& chosen, std::uint64_t seed, std::unique_ptr<Session> 
   host.verdict.chain_cas = {shared().ca.certificate.fingerprint()};
   host.verdict.known = script.standing == Script::Standing::Known;
   host.verdict.pending = script.standing == Script::Standing::Pending;
-  if (!host.verdict.known) host.verdict.path.emplace();
+  if (!host.verdict.known) {
+    host.verdict.path = std::make_shared<const PathFound>();
+    host.verdict.leaf_der = shared().device.certificate.der();
+  }
   if (script.standing == Script::Standing::Refused) host.verdict.reason = Reason::CaInactive;
   if (script.standing == Script::Standing::LostBeforeConnect) host.standing = Reason::DeviceInactive;
   if (script.client_reads_from_turn > 0 || script.broker_reads_from_turn > 0) io.faults.window = 8 * 1024;
@@ -435,6 +438,9 @@ void World::check() {
   EXPECT_EQ(io.broken_rules, std::vector<std::string>());
   EXPECT_EQ(host.over_count, 1);
   EXPECT_EQ(host.gone_count, 1);
+  EXPECT_EQ(host.begun_count, host.was_served ? 1 : 0) << "a line of its begin for each line of its end";
+  EXPECT_EQ(host.session_bytes,
+            host.shard_counters().bytes_to_broker.get() + host.shard_counters().bytes_to_client.get());
   EXPECT_EQ(io.open_sockets(), 0);
   EXPECT_EQ(io.in_flight(), 0U);
   EXPECT_TRUE(host.timers().empty());

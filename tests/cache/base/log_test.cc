@@ -104,6 +104,26 @@ TEST(Log, LevelsBelowAreNotWritten) {
   EXPECT_NE(text.find("this"), std::string::npos);
 }
 
+// Whatever a million sessions say, the line that says what is wrong finds room.
+TEST(Log, AFloodOfLinesLeavesRoomForAWarning) {
+  int pipe_fds[2];
+  ASSERT_EQ(::pipe(pipe_fds), 0);
+  {
+    Log log(Level::Info, LogFormat::Text, pipe_fds[1]);
+    Logger& logger = log.logger();
+    const std::string long_value(2000, 'x');
+    for (int i = 0; i < 5'000; ++i) logger.info("flood", {{"value", long_value}});
+    const std::uint64_t dropped = log.dropped();
+    EXPECT_GT(dropped, 0U);
+    for (int i = 0; i < 100; ++i) logger.warn("trouble", {{"number", i}});
+    EXPECT_EQ(log.dropped(), dropped);
+    for (int i = 0; i < 1'000; ++i) logger.warn("trouble", {{"number", i}});
+    EXPECT_GT(log.dropped(), dropped) << "bounded all the same";
+  }
+  ::close(pipe_fds[0]);
+  ::close(pipe_fds[1]);
+}
+
 TEST(Log, AStalledOutputStopsNobodyAndDropsAreCounted) {
   int pipe_fds[2];
   ASSERT_EQ(::pipe(pipe_fds), 0);

@@ -263,7 +263,7 @@ TEST_P(Table, Decides) {
   if (verdict.admitted()) {
     EXPECT_TRUE(verdict.identity.has_value());
     EXPECT_FALSE(verdict.chain_cas.empty());
-    EXPECT_NE(verdict.known, verdict.path.has_value());
+    EXPECT_NE(verdict.known, verdict.path != nullptr);
     EXPECT_EQ(world.again(verdict, row.now), Reason::None);
   }
 }
@@ -283,7 +283,7 @@ TEST(Gate, AKnownDeviceIsAdmittedWithoutBuildingAPath) {
   const Verdict verdict = world.ask(device());
   EXPECT_TRUE(verdict.admitted());
   EXPECT_TRUE(verdict.known);
-  EXPECT_FALSE(verdict.path.has_value());
+  EXPECT_FALSE(verdict.path != nullptr);
   EXPECT_EQ(verdict.identity->ca_cn, "Root");
 }
 
@@ -317,7 +317,7 @@ TEST(Gate, ARenewedCaTakesItsFleetAlong) {
   world.set(p.root.certificate, CaStatus::Inactive);
   const Verdict moved = world.ask(device());
   EXPECT_TRUE(moved.admitted());
-  ASSERT_TRUE(moved.path.has_value());
+  ASSERT_TRUE(moved.path != nullptr);
   EXPECT_EQ(moved.path->cas.front(), p.root_renewed.certificate.fingerprint());
 }
 
@@ -601,7 +601,7 @@ TEST(Gate, ARenewedCaKeepsItsFleetWhenTheOldOneEnds) {
   world.trust(renewed.certificate);
   const Verdict moved = world.ask(device.certificate, {}, kNow + 31 * kDay);
   EXPECT_EQ(moved.reason, Reason::None) << words_of({moved.detail});
-  ASSERT_TRUE(moved.path.has_value());
+  ASSERT_TRUE(moved.path != nullptr);
   EXPECT_EQ(moved.path->cas.front(), renewed.certificate.fingerprint());
 }
 

@@ -72,3 +72,20 @@ def test_a_stop_ends_though_the_disk_hangs(disk, serve_once, broker, site, root)
     finally:
         disk.thaw()
     assert server.wait(60) == 1
+
+
+def test_sessions_are_drained_though_the_disk_hangs(disk, serve_once, broker, site, root, shop):
+    """SIGTERM where nothing but the last refusals waits to be written: the device hears its end all the same."""
+    server = serve_once([listener(site)], broker, state_dir=str(disk.mount / "state"))
+    root.register(server)
+    identity = root.issue("device")
+    device = admitted(server.port, identity)
+    server.registered(identity)
+    assert is_refused(server, shop.issue("stranger"))
+    disk.freeze()
+    try:
+        server.process.terminate()
+        device.end(30)
+    finally:
+        disk.thaw()
+    assert server.wait(60) == 0

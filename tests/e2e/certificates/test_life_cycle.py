@@ -85,7 +85,7 @@ def test_a_ca_is_found_and_shown_alike_by_command_and_api(server, ca):
     for serial in (ca.identity.serial, ca.identity.serial.lower(), spelled(ca.identity.serial)):
         assert [each["id"] for each in server.json("ca", "list", "--serial", serial)] == [ca.id]
         assert [each["id"] for each in api(server, "GET", "/v1/cas?serial=" + serial)[1]["items"]] == [ca.id]
-    assert ca.id in server.cli("ca", "list").stdout and ca.id in server.cli("ca", "show", ca.id).stdout
+    assert ca.id in server.cli("ca", "list", "-q").stdout and ca.id[:12] in server.cli("ca", "list").stdout and ca.id in server.cli("ca", "show", ca.id).stdout
     assert ca.id in {each["id"] for each in server.json("ca", "list", "--status", "active")}
     assert ca.id not in {each["id"] for each in server.json("ca", "list", "--status", "inactive")}
     download = server.cli("ca", "download", ca.id[:12]).stdout

@@ -248,13 +248,13 @@ def test_refusals_are_listed(server, root, address):
     """`rejections` shows the address with reason and count, without a certificate."""
     with held(server, "few", address, FEW, root.issue("holds")):
         began = time.time()
-        lines = refused(server, "few", TOO_MANY, address, 4)
+        refused(server, "few", TOO_MANY, address, 4)
         found = server.json("rejections", "--peer", address)
         assert sum(each["count"] for each in found) == 4  # one line a shard may know of
         for each in found:
             assert (each["reason"], each["listener"]) == (TOO_MANY, "few")
             assert not each["serial"] and not each["fingerprint"] and not each["subject"]
-            assert each["peer"] in {line.fields["peer"] for line in lines}
+            assert each["peer"].rpartition(":")[0] == address  # the last one's, whose line may have been left out
         seen = time.strptime(max(each["last"] for each in found)[:19], "%Y-%m-%dT%H:%M:%S")
         assert int(began) <= time.mktime(seen) - time.timezone <= time.time()
     table = server.cli("rejections", "--peer", address).stdout

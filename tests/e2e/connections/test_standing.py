@@ -182,7 +182,7 @@ def test_a_restart_keeps_everything(serve_once, broker, work, site, root):
     assert server.json("ca", "list") == cas
     now = server.devices()
     for each in (*devices.values(), *now.values()):
-        each.pop("last_seen"), each.pop("sessions")
+        each.pop("last_seen"), each.pop("last_seen_to"), each.pop("sessions")
     assert now == devices
     with server.refuses("device_inactive", serial=inactive.serial):
         refusal(server.port, inactive)

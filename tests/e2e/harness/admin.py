@@ -57,7 +57,10 @@ class Admin:
 
 def answer_of(connection):
     answer = connection.getresponse()
-    text, kind = answer.read().decode(errors="replace"), answer.getheader("content-type", "")
+    kind = answer.getheader("content-type", "")
+    # A stream has no end by itself: its first line, a heartbeat at the latest.
+    raw = answer.readline() if kind == "application/x-ndjson" else answer.read()
+    text = raw.decode(errors="replace")
     if answer.status >= 400:
         assert kind == "application/problem+json", (answer.status, kind, text)
     return answer.status, dict(answer.getheaders()), json.loads(text) if "json" in kind else text

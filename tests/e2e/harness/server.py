@@ -53,10 +53,14 @@ def listener(identity, name="mqtts", **settings):
 
 
 class Line:
-    """One line of the text log: TIME LEVEL event key=value …"""
+    """One line of the log: TIME LEVEL event key=value …, or the same as a JSON object; its values as text."""
 
     def __init__(self, text):
         self.text = text
+        if text.startswith("{"):
+            self.fields = {key: str(value) for key, value in json.loads(text).items()}
+            self.level, self.event = self.fields["level"], self.fields["event"]
+            return
         parts = text.split(" ", 3)
         self.level, self.event = (parts + ["", "", ""])[1:3]
         self.fields = {key: value[1:-1].replace('\\"', '"').replace("\\\\", "\\") if value.startswith('"') else value

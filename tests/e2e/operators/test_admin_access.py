@@ -106,6 +106,17 @@ def test_an_expired_token_opens_nothing(admin):
     assert line["who"] == "its end", line
 
 
+def test_a_change_is_logged_in_words(admin):
+    """A setting's line says what was done to what, by whom; no line has an id of zeros."""
+    admin.token("viewer", "worded")
+    admin.server.cli("ca", "code")
+    [line] = [each for each in admin.server.lines("setting") if each.fields["target"] == "worded"]
+    assert (line.fields["action"], line.fields["after"]) == ("token.create", "viewer"), line.text
+    assert line.fields["who"] == f"uid {os.getuid()}" and "pid" in line.fields["from"], line.text
+    assert "status" not in admin.server.lines("code-issued")[-1].fields
+    assert "0" * 64 not in admin.server.log() and "status=- " not in admin.server.log()
+
+
 def test_a_revoked_token_opens_nothing_at_once(admin):
     """401 as soon as the command has returned, also on a connection that was open before."""
     token = admin.token("operator", "leaving")

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness.authority import days, now
 from harness.broker import Mosquitto
-from harness.device import admitted, refusal
+from harness.device import admitted, plain, refusal
 from harness.server import BINARY, listener
 from harness.wait import until
 
@@ -85,17 +85,19 @@ def test_reload_waits_and_says_how_it_went(serve_once, broker, site, root):
 def test_the_logs_level_changes_at_run_time(serve_once, broker, site, root):
     server = serve_once([listener(site)], broker, log={"level": "info"})
     root.register(server)
-    admitted(server.port, root.issue("unseen")).close()
+    plain(server.port).close()
+    until("it is over", lambda: server.metric("connections_silent_total") == 1)
     server.cli("log", "level", "debug")
-    device = root.issue("seen")
-    admitted(server.port, device, client_id="seen").close()
-    until("its end is in the log", lambda: server.lines("ended", client_id="seen"))
-    assert server.lines("ended", client_id="unseen") == []
+    plain(server.port).close()
+    until("its end is in the log", lambda: server.lines("silent"))
+    assert len(server.lines("silent")) == 1, "not the one before"
     server.cli("log", "level", "rain", status=2)
     server.cli("reload")
-    admitted(server.port, device, client_id="unseen again").close()
-    until("it is over", lambda: server.metric("sessions_open") == 0)
-    assert server.lines("ended", client_id="unseen again") == []
+    plain(server.port).close()
+    until("it is over", lambda: server.metric("connections_silent_total") == 3)
+    admitted(server.port, root.issue("at info")).close()
+    until("what came after it is in the log", lambda: server.lines("ended"))
+    assert len(server.lines("silent")) == 1
 
 
 def asked(server, **headers):

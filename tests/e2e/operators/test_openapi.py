@@ -37,6 +37,7 @@ POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name
 GET    /v1/sessions             DELETE /v1/sessions/{id}
 GET    /v1/nodes
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
+GET    /v1/config              GET /v1/samples                  GET /v1/events
 POST   /v1/drain               POST /v1/ticket-keys/rotate
 """
 PARAMETERS = {"/v1/cas": {"serial", "status", "limit", "page_token"},
@@ -56,7 +57,9 @@ def call(server, method, target, body=None):
     with closing(UnixConnection(server.socket, 30)) as connection:
         connection.request(method, target, raw)
         answer = connection.getresponse()
-        return answer.status, answer.getheader("content-type"), answer.read()
+        kind = answer.getheader("content-type")
+        # A stream has no end by itself: its first line is a heartbeat at the latest.
+        return answer.status, kind, answer.readline() if kind == "application/x-ndjson" else answer.read()
 
 
 def text_of(identity):
@@ -227,9 +230,12 @@ class World:
         yield "DELETE", "/v1/devices/{id}", self.other.id, "", None
         yield "POST", "/v1/crls", "", f"?also_under={self.ca.id}", crl_of(self.ca, 4711)
         yield "GET", "/v1/crls", "", "?limit=10", None
-        yield "GET", "/v1/rejections", "", "?limit=10&peer=127.0.0.1&since=2020-01-01T00:00:00Z", None
+        yield "GET", "/v1/rejections", "", "?limit=10&peer=127.0.0.1&issuer=O%3DSallyport+tests,CN%3DStranger&since=2020-01-01T00:00:00Z", None
         yield "GET", "/v1/status", "", "", None
         yield "GET", "/v1/nodes", "", "?limit=10", None
+        yield "GET", "/v1/config", "", "", None
+        yield "GET", "/v1/events", "", f"?event=began,ended&kind=new&reason=expired&listener=mqtts&device={device}", None
+        yield "GET", "/v1/samples", "", "?since=2020-01-01T00:00:00Z", None
         yield "POST", "/v1/server-certificates", "", "", {"chain": text_of(self.hosted),
                                                           "key": Path(self.hosted.key_file).read_text()}
         yield "GET", "/v1/server-certificates", "", "", None
@@ -303,7 +309,9 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
 
 
 # A request that each operation refuses: what replaces its placeholder, query, body.
-BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None, ("POST", "/v1/drain"): None,
+BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None, ("GET", "/v1/config"): None,
+       ("GET", "/v1/samples"): ("", "?since=now", None), ("GET", "/v1/events"): ("", "?reason=none-such", None),
+       ("POST", "/v1/drain"): None,
        ("POST", "/v1/ticket-keys/rotate"): None, ("POST", "/v1/reload"): None,
        ("POST", "/v1/registration-codes"): ("", "", {"ttl_seconds": -1}),
        ("POST", "/v1/devices/import"): ("", "", "-----BEGIN PRIVATE KEY-----\n"),

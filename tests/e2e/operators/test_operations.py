@@ -488,7 +488,7 @@ def restore(source, target, status=0):
 
 def listed(devices):
     """What a backup must keep of the device list."""
-    return {key: {name: value for name, value in each.items() if name not in ("last_seen", "sessions")}
+    return {key: {name: value for name, value in each.items() if name not in ("last_seen", "last_seen_to", "sessions")}
             for key, each in devices.items()}
 
 

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "proxy/io/receive_memory.h"
+
 namespace sallyport {
 namespace {
 
@@ -38,6 +40,36 @@ TEST(ByteBuffer, AMostlySentPieceGivesMostOfItsMemoryBack) {
   buffer.trim();
   EXPECT_EQ(buffer.capacity(), 16 * 1024U);
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(buffer.data()), buffer.size()), piece.substr(120 * 1024));
+}
+
+// proxy/io/README.md: where in its page a buffer begins.
+TEST(ReceiveMemory, BeginsInTheMiddleOfAPage) {
+  for (const std::size_t bytes : {1UL, 4096UL, 100'000UL}) {
+    const ReceiveMemory memory(bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data()) % 4096, 2048U);
+    std::memset(memory.data(), 1, bytes);
+  }
+}
+
+TEST(ByteBuffer, OneThatHoldsNothingIsOneNullPointer) {
+  EXPECT_EQ(sizeof(ByteBuffer), sizeof(void*));
+  ByteBuffer buffer, other;
+  EXPECT_EQ(buffer.size(), 0U);
+  EXPECT_TRUE(buffer.empty() && buffer.bytes().empty() && buffer.prepare(0).empty());
+  buffer.commit(0);
+  buffer.consume(0);
+  buffer.keep_first(0);
+  buffer.trim();
+  EXPECT_EQ(buffer.capacity(), 0U);
+  EXPECT_GE(buffer.prepare(960).size(), 960U);
+  EXPECT_EQ(buffer.capacity(), 1024U) << "its header is counted";
+  EXPECT_EQ(buffer.prepare(961).size(), 2048U - 64);
+  buffer.commit(3);
+  other.swap(buffer);
+  EXPECT_EQ(buffer.capacity(), 0U);
+  EXPECT_EQ(other.size(), 3U);
+  other.keep_first(0);
+  EXPECT_EQ(other.capacity(), 0U) << "what holds nothing keeps no memory";
 }
 
 }  // namespace

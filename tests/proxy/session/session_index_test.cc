@@ -20,9 +20,10 @@ TEST(SessionIndex, FindsByDeviceAndByOwnerAndForgets) {
   c.session = reinterpret_cast<Session*>(3);
   a.device = b.device = id(1);
   c.device = id(2);
-  a.cas = {id(10), id(20)};
-  b.cas = {id(10)};
-  c.cas = {id(11), id(20)};
+  const std::vector<Digest> above_a = {id(10), id(20)}, above_b = {id(10)}, above_c = {id(11), id(20)};
+  a.cas = above_a;
+  b.cas = above_b;
+  c.cas = above_c;
   for (IndexEntry* entry : {&a, &b, &c}) index.add(*entry);
   EXPECT_EQ(index.of_device(id(1)).size(), 2U);
   EXPECT_EQ(index.owned_by(id(10)).size(), 2U);

@@ -13,6 +13,7 @@
 #include "proxy/shard/handshake_queue.h"
 #include "proxy/shard/rate_table.h"
 #include "proxy/shard/refusal_log.h"
+#include "proxy/shard/seen_table.h"
 #include "proxy/tls/client_hello.h"
 
 namespace sallyport {
@@ -203,6 +204,25 @@ TEST(RateTable, IsOfFixedSizeAndForgetsWhoIsFarthestFromTheLimit) {
 
 // A flood of one reason leaves a hundred lines and then ten a second; every other one is counted, and of the other
 // reasons and listeners nothing is lost.
+TEST(SeenTable, KnowsTheSecondAndForgetsTheOldest) {
+  SeenTable table;
+  EXPECT_EQ(table.last(7), 0);
+  table.saw(7, 1000);
+  EXPECT_EQ(table.last(7), 1000);
+  EXPECT_EQ(table.last(7 + SeenTable::kStripes * SeenTable::kSets), 0) << "another one of its set";
+  table.saw(7, 1005);
+  EXPECT_EQ(table.last(7), 1005);
+  table.saw(0, 5);
+  EXPECT_EQ(table.last(0), 5) << "a device whose hash is 0";
+  // Eight more of the same set: the one that was not seen for longest goes, and each other stays.
+  const std::uint64_t step = SeenTable::kStripes * SeenTable::kSets;
+  for (std::uint64_t i = 1; i <= SeenTable::kWays; ++i) table.saw(7 + i * step, static_cast<std::int64_t>(2000 + i));
+  EXPECT_EQ(table.last(7), 0);
+  for (std::uint64_t i = 1; i <= SeenTable::kWays; ++i) {
+    EXPECT_EQ(table.last(7 + i * step), static_cast<std::int64_t>(2000 + i));
+  }
+}
+
 TEST(RefusalLog, AFloodIsSampledAndWhatWasLeftOutIsCounted) {
   RefusalLog log(2);
   std::uint64_t now = 77 * kSecond, written = 0, left_out = 0;

@@ -118,6 +118,7 @@ class Tls13Peer {
   // What comes under the server's application key.
   std::optional<InnerRecord> open(std::span<const std::uint8_t>& bytes) { return application_->open(bytes); }
   Bytes seal_data(const Bytes& content) { return application_->seal(kApplicationData, content); }
+  Bytes update_key() { return application_->key_update(0); }
   Bytes seal_any(std::uint8_t type, const Bytes& content) { return application_->seal(type, content); }
 
   std::vector<Bytes> heard;

@@ -183,6 +183,7 @@ TEST_F(Tls13Resumption, ABinderProvesTheSecret) {
   for (std::uint8_t& byte : stolen.secret) byte ^= 1;
   start_over();
   refused_at_once(begin(peer.offer(Hello(peer.share()), stolen)), kBadBinder);
+  EXPECT_EQ(engine->handshake_maker(), TlsMaker::Own) << "who refused it";
 }
 
 TEST_F(Tls13Resumption, ABinderIsOfTheWholeClientHello) {
@@ -287,6 +288,7 @@ TEST_F(Tls13Resumption, ATicketLivesAsLongAsItSays) {
 TEST_F(Tls13Resumption, TheFinishedIsStillAskedFor) {
   const KeptTicket kept = first();
   come_back(kept);
+  EXPECT_EQ(engine->handshake_maker(), TlsMaker::Own) << "before it is over, too";
   Bytes wrong = peer.finished();
   wrong.back() ^= 1;
   refused(say(wrong), SSL_AD_DECRYPT_ERROR, SSL_R_DIGEST_CHECK_FAILED);

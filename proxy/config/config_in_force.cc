@@ -1,0 +1,85 @@
+// The configuration as it runs: every row of the table of settings with the value that is in force, where it comes
+// from, and what waits for a restart.
+#include <algorithm>
+
+#include "proxy/config/setting_row.h"
+
+namespace sallyport {
+
+namespace {
+
+struct Place {
+  std::string table;  // "proxy"; "listener[0]" of several; empty at the top
+  std::string of;
+};
+
+std::string place_of(const Place& place, std::string_view key) {
+  return (place.table.empty() ? "" : place.table + ".") + std::string(key);
+}
+
+// `later`: the same table as it was read last; null: it is not in that file any more, and goes on as it was.
+template <class Owner>
+void add_rows(std::vector<KeyInForce>& all, std::span<const Row<Owner>> rows, const Owner& begun, const Owner* later,
+              const Place& at_begin, const Place& at_last, const ReadConfig& first, const ReadConfig& last) {
+  for (const Row<Owner>& row : rows) {
+    KeyInForce key;
+    key.setting = &row;
+    key.name = (row.table.empty() ? "" : std::string(row.table) + ".") + std::string(row.key);
+    key.of = at_begin.of;
+    if (row.write == nullptr) {
+      key.value = key.fallback = row.only_value;
+      key.written = first.written.count(place_of(at_begin, row.key)) != 0;
+      all.push_back(std::move(key));
+      continue;
+    }
+    const bool at_once = row.applies == Applies::AtOnce && later != nullptr;
+    key.value = row.write(row, at_once ? *later : begun);
+    if (row.needed.empty()) key.fallback = row.write(row, Owner{});
+    if (!at_once && later != nullptr && !row.same(begun, *later)) key.waits = row.write(row, *later);
+    key.written = at_once ? last.written.count(place_of(at_last, row.key)) != 0
+                          : first.written.count(place_of(at_begin, row.key)) != 0;
+    all.push_back(std::move(key));
+  }
+}
+
+template <class Table>
+void add_tables(std::vector<KeyInForce>& all, std::span<const Row<Table>> rows, const std::string& kind,
+                const std::vector<Table>& begun, const std::vector<Table>& later, const ReadConfig& first,
+                const ReadConfig& last) {
+  for (std::size_t i = 0; i < begun.size(); ++i) {
+    const auto found =
+        std::find_if(later.begin(), later.end(), [&](const Table& each) { return each.name == begun[i].name; });
+    const Table* same = found == later.end() ? nullptr : &*found;
+    const auto at_last = static_cast<std::size_t>(found - later.begin());
+    add_rows(all, rows, begun[i], same, {kind + "[" + std::to_string(i) + "]", begun[i].name},
+             {kind + "[" + std::to_string(at_last) + "]", begun[i].name}, first, last);
+  }
+}
+
+}  // namespace
+
+ReadConfig read_config_of(const ConfigReport& report) {
+  ReadConfig read{report.config, {}};
+  for (const auto& [key, place] : report.places) read.written.insert(key);
+  return read;
+}
+
+std::vector<KeyInForce> keys_in_force(const ReadConfig& begun, const ReadConfig& read) {
+  std::vector<KeyInForce> all;
+  const Config& first = begun.config;
+  const Config& last = read.config;
+  const auto one = [&](auto rows, const auto& owner, const auto& later, const char* table) {
+    add_rows(all, rows, owner, &later, {table, ""}, {table, ""}, begun, read);
+  };
+  one(top_rows(), first, last, "");
+  one(proxy_rows(), first, last, "proxy");
+  add_tables(all, listener_rows(), "listener", first.listeners, last.listeners, begun, read);
+  add_tables(all, upstream_rows(), "upstream", first.upstreams, last.upstreams, begun, read);
+  one(registry_rows(), first.registry, last.registry, "registry");
+  one(admin_rows(), first.admin, last.admin, "admin");
+  one(metrics_rows(), first, last, "metrics");
+  one(log_rows(), first, last, "log");
+  return all;
+}
+
+}  // namespace sallyport
