@@ -1,6 +1,8 @@
 // The configuration as it runs: every row of the table of settings with the value that is in force, where it comes
 // from, and what waits for a restart.
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "proxy/config/setting_row.h"
 
@@ -33,9 +35,12 @@ void add_rows(std::vector<KeyInForce>& all, std::span<const Row<Owner>> rows, co
       continue;
     }
     const bool at_once = row.applies == Applies::AtOnce && later != nullptr;
-    key.value = row.write(row, at_once ? *later : begun);
-    if (row.needed.empty()) key.fallback = row.write(row, Owner{});
-    if (!at_once && later != nullptr && !row.same(begun, *later)) key.waits = row.write(row, *later);
+    const auto shown = [&](const Owner& owner) {
+      return row.is_url ? without_passwords(row.write(row, owner)) : row.write(row, owner);
+    };
+    key.value = shown(at_once ? *later : begun);
+    if (row.needed.empty()) key.fallback = shown(Owner{});
+    if (!at_once && later != nullptr && !row.same(begun, *later)) key.waits = shown(*later);
     key.written = at_once ? last.written.count(place_of(at_last, row.key)) != 0
                           : first.written.count(place_of(at_begin, row.key)) != 0;
     all.push_back(std::move(key));
@@ -57,6 +62,51 @@ void add_tables(std::vector<KeyInForce>& all, std::span<const Row<Table>> rows, 
 }
 
 }  // namespace
+
+// As libpq takes it apart: a user's part ends with the first `@` before a `/`, parameters follow the first `?` behind
+// it.
+std::string without_passwords(const std::string& url) {
+  static constexpr std::array<std::string_view, 14> kHarmless = {"application_name",
+                                                                 "channel_binding",
+                                                                 "connect_timeout",
+                                                                 "dbname",
+                                                                 "host",
+                                                                 "hostaddr",
+                                                                 "options",
+                                                                 "port",
+                                                                 "sslcert",
+                                                                 "sslkey",
+                                                                 "sslmode",
+                                                                 "sslrootcert",
+                                                                 "target_session_attrs",
+                                                                 "user"};
+  const std::size_t scheme = url.find("://");
+  if (scheme == std::string::npos) return url;
+  const std::size_t begin = scheme + 3;
+  const std::size_t end = std::min(url.find_first_of("@/", begin), url.size());
+  std::string shown = url.substr(0, begin);
+  std::size_t at = begin;
+  if (end < url.size() && url[end] == '@') {
+    const std::size_t colon = std::min(url.find(':', begin), end);
+    shown += url.substr(begin, colon - begin) + (colon < end ? ":…" : "");
+    at = end;
+  }
+  const std::size_t query = std::min(url.find('?', at), url.size());
+  shown += url.substr(at, query - at);
+  for (std::size_t from = query; from < url.size();) {
+    const std::size_t next = std::min(url.find('&', from + 1), url.size());
+    const std::string_view parameter = std::string_view(url).substr(from, next - from);
+    const std::size_t equals = std::min(parameter.find('='), parameter.size());
+    const bool harmless =
+        std::find(kHarmless.begin(), kHarmless.end(), parameter.substr(1, equals - 1)) != kHarmless.end();
+    shown += harmless || equals == parameter.size() ? std::string(parameter)
+                                                    : std::string(parameter.substr(0, equals)) + "=…";
+    from = next;
+  }
+  // What is written in a file ends with its quotation mark.
+  if (url.back() == '"' && shown.back() != '"') shown += '"';
+  return shown;
+}
 
 ReadConfig read_config_of(const ConfigReport& report) {
   ReadConfig read{report.config, {}};

@@ -343,6 +343,7 @@ constexpr Row<RegistryConfig> kRegistry[] = {
     row<&RegistryConfig::shared>({.table = "registry",
                                   .key = "shared",
                                   .most = 4096,
+                                  .is_url = true,
                                   .example = "\"postgresql://sallyport@db.example/sallyport\"",
                                   .says =
                                       "One registry for many machines: a connection string of PostgreSQL, made "

@@ -46,6 +46,7 @@ struct Setting {
   // Numbers and bytes as they are, durations in ms, the length of a text; both 0: what the type allows.
   std::uint64_t least = 0, most = 0;
   bool may_be_zero = false;  // of a duration: "0s" stands for none
+  bool is_url = false;       // it may hold a password, which is shown to nobody: without_passwords()
   std::span<const std::string_view> words = {};
   std::string_view needed = {};      // why a file must say it; empty: there is a default
   std::string_view inherits = {};    // the key that stands where it is not written
@@ -77,7 +78,11 @@ struct ReadConfig {
 };
 ReadConfig read_config_of(const ConfigReport& report);
 
-// One key as it runs; values as the file writes them.
+// A connection string as it may be shown: its password is `…`, and so is each parameter that is not known to be
+// harmless.
+std::string without_passwords(const std::string& url);
+
+// One key as it runs; values as the file writes them, without passwords.
 struct KeyInForce {
   const Setting* setting = nullptr;
   std::string name;      // "listener.auth"

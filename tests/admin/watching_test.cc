@@ -100,6 +100,22 @@ TEST(RunningConfig, WhatWasChosenStandsBeforeTheFile) {
   EXPECT_EQ(setting(config, "listener.auth", "one")["value"], "mutual");
 }
 
+TEST(RunningConfig, NoPasswordIsShown) {
+  const auto with = [](const std::string& url) {
+    return report_of("[registry]\nshared = \"" + url + "\"\n" + std::string(kListeners));
+  };
+  RunningConfig running("x", with("postgresql://edge:one@db.example/sallyport"));
+  running.reloaded(with("postgresql://edge:two@db.example/sallyport"));
+  const Json shared = setting(running.object({}), "registry.shared");
+  EXPECT_EQ(shared["value"], "postgresql://edge:…@db.example/sallyport");
+  EXPECT_EQ(shared["waits"], "postgresql://edge:…@db.example/sallyport") << "another password is another setting";
+  EXPECT_EQ(without_passwords("postgresql://u:a?b:c@h,i:5/d?sslmode=require&password=x&sslpassword=y&user=z"),
+            "postgresql://u:…@h,i:5/d?sslmode=require&password=…&sslpassword=…&user=z");
+  EXPECT_EQ(without_passwords("postgresql:///d?pass%77ord=x"), "postgresql:///d?pass%77ord=…");
+  EXPECT_EQ(without_passwords("postgresql://h:5432/d@e"), "postgresql://h:5432/d@e") << "a port is none";
+  EXPECT_EQ(without_passwords("\"\""), "\"\"");
+}
+
 TEST(RunningConfig, WhatTheFileWritesBecomesJson) {
   EXPECT_EQ(json_of_setting("true"), true);
   EXPECT_EQ(json_of_setting("1024"), 1024);
