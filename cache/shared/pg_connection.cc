@@ -1,9 +1,12 @@
 #include "cache/shared/pg_connection.h"
 
+#include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <utility>
 
@@ -53,25 +56,83 @@ std::string value_of(const Options& options, std::string_view keyword) {
   return {};
 }
 
-bool on_this_machine(std::string_view host) {
-  return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" || host.starts_with("127.");
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
 }
 
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts(1);
+  for (const char c : list) {
+    if (c == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+bool on_this_machine(const std::string& host) {
+  if (host.empty() || host.front() == '/' || host.front() == '@' || host == "localhost") return true;
+  in_addr v4{};
+  in6_addr v6{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  return ::inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+// What the string does not say, libpq takes from the environment or from a service's file.
 bool all_on_this_machine(const Options& options) {
-  std::string hosts = value_of(options, "host");
-  const std::string addresses = value_of(options, "hostaddr");
-  if (!addresses.empty()) hosts = addresses;
-  std::string_view left = hosts;
+  const auto said = [&](const char* keyword, const char* variable) {
+    const std::string value = value_of(options, keyword);
+    return value.empty() ? environment(variable) : value;
+  };
+  if (!said("service", "PGSERVICE").empty()) return false;
+  const std::string addresses = said("hostaddr", "PGHOSTADDR");
+  const auto all = parts_of(addresses.empty() ? said("host", "PGHOST") : addresses);
+  return std::all_of(all.begin(), all.end(), on_this_machine);
+}
+
+// Empty: libpq sorts it out alone, as the string says.
+std::vector<PgPlace> places_of(const Options& options) {
+  const auto hosts = parts_of(value_of(options, "host")), addresses = parts_of(value_of(options, "hostaddr"));
+  const auto ports = parts_of(value_of(options, "port"));
+  const auto whole = [](const auto& list) {
+    return std::none_of(list.begin(), list.end(), [](const std::string& each) { return each.empty(); });
+  };
+  if (hosts.size() < 2 || !whole(hosts) || value_of(options, "target_session_attrs") == "prefer-standby") return {};
+  if (addresses.size() > 1 && (addresses.size() != hosts.size() || !whole(addresses))) return {};
+  if (ports.size() > 1 && (ports.size() != hosts.size() || !whole(ports))) return {};
+  if (addresses.size() == 1 && !addresses.front().empty()) return {};
+  std::vector<PgPlace> all;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    all.push_back({hosts[i], addresses.size() > 1 ? addresses[i] : "", ports[ports.size() > 1 ? i : 0]});
+  }
+  return all;
+}
+
+// libpq quotes what it could not read, up to the whole string, password and all. Its own words, and the names of
+// parameters, are letters.
+std::string without_quoted(const std::string& text) {
+  std::string out;
+  std::size_t at = 0;
   for (;;) {
-    const std::size_t comma = left.find(',');
-    if (!on_this_machine(left.substr(0, comma))) return false;
-    if (comma == std::string_view::npos) return true;
-    left.remove_prefix(comma + 1);
+    const std::size_t begin = text.find('"', at);
+    if (begin == std::string::npos) return out + text.substr(at);
+    const std::size_t end = text.find('"', begin + 1);
+    const std::string quoted = text.substr(begin + 1, end == std::string::npos ? end : end - begin - 1);
+    const bool word = quoted.size() <= 32 && std::all_of(quoted.begin(), quoted.end(),
+                                                         [](char c) { return c == '_' || (c >= 'a' && c <= 'z'); });
+    // What is quoted may have quotes: behind one that is no word nothing is certain.
+    if (end == std::string::npos || !word) return out + text.substr(at, begin - at) + "…";
+    out += text.substr(at, end + 1 - at);
+    at = end + 1;
   }
 }
 
 std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
   while (!text.empty() && text.back() == ' ') text.pop_back();
   return text;
 }
@@ -140,7 +201,7 @@ std::string PgConnection::flaw(const std::string& url) {
   }
   std::string why;
   const Options options = parsed(url, &why);
-  return options ? "" : one_line(why);
+  return options ? "" : without_quoted(one_line(why));
 }
 
 std::string PgConnection::weakness(const std::string& url) {
@@ -153,34 +214,64 @@ std::string PgConnection::weakness(const std::string& url) {
 
 std::string PgConnection::shown(const std::string& url) {
   const Options options = parsed(url);
-  if (!options) return "postgresql://…";
+  if (!options) return "postgresql://…";  // what it is nobody knows
   const std::string port = value_of(options, "port");
   return value_of(options, "host") + (port.empty() ? "" : ":" + port) + "/" + value_of(options, "dbname");
 }
 
 Answer<std::unique_ptr<PgConnection>> PgConnection::open(const std::string& url, const std::string& name,
-                                                         std::chrono::milliseconds limit) {
+                                                         std::chrono::milliseconds limit, const PgPlace& at) {
   const Clock::time_point until = Clock::now() + limit;
   const Options options = parsed(url);
   if (!options) return Refusal{Refusal::Kind::Invalid, "registry.shared: " + flaw(url)};
   const bool verify = value_of(options, "sslmode").empty() && !all_on_this_machine(options);
-  // Behind the string: what stands first is overwritten by it.
-  const char* keywords[] = {
-      "dbname", "fallback_application_name", "sslmode", "tcp_user_timeout", "keepalives_idle", "gssencmode", nullptr};
+  std::vector<PgPlace> places = at.host.empty() ? places_of(options) : std::vector<PgPlace>{at};
+  if (places.empty()) places.emplace_back();
+  std::string why;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const auto part = (until - Clock::now()) / static_cast<int>(places.size() - i);
+    auto made = open_at(url, name, places[i], verify, Clock::now() + part);
+    if (made) return made;
+    if (places.size() == 1) return made.error();
+    why += (why.empty() ? "" : "; ") + places[i].host + ": " + made.error().what;
+  }
+  return fail(why);
+}
+
+// libpq's asynchronous way knows no limit of its own: connect_timeout is of PQconnectdb() alone.
+Answer<std::unique_ptr<PgConnection>> PgConnection::open_at(const std::string& url, const std::string& name,
+                                                            const PgPlace& at, bool verify, Clock::time_point until) {
+  // Behind the string: what stands later overwrites it, and what is null or empty counts for nothing.
+  const char* keywords[] = {"dbname",
+                            "fallback_application_name",
+                            "sslmode",
+                            "tcp_user_timeout",
+                            "keepalives_idle",
+                            "gssencmode",
+                            "host",
+                            "hostaddr",
+                            "port",
+                            nullptr};
   const std::string user_timeout = std::to_string(kAnswer.count());
-  const char* values[] = {url.c_str(), name.c_str(), verify ? "verify-full" : nullptr, user_timeout.c_str(), "5",
-                          "disable",   nullptr};
+  const char* values[] = {url.c_str(),
+                          name.c_str(),
+                          verify ? "verify-full" : nullptr,
+                          user_timeout.c_str(),
+                          "5",
+                          "disable",
+                          at.host.c_str(),
+                          at.address.c_str(),
+                          at.port.c_str(),
+                          nullptr};
   std::unique_ptr<PgConnection> made(new PgConnection(PQconnectStartParams(keywords, values, 1)));
   PGconn* connection = made->connection_;
-  if (connection == nullptr) return Refusal{Refusal::Kind::Unavailable, "PostgreSQL: no memory"};
+  if (connection == nullptr) return fail("no memory");
   PQsetNoticeProcessor(
       connection, [](void*, const char*) {}, nullptr);
   PostgresPollingStatusType status = PGRES_POLLING_WRITING;
   while (PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK) {
-    pollfd polled{PQsocket(connection), static_cast<short>(status == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    if (left.count() <= 0 || ::poll(&polled, 1, static_cast<int>(left.count())) == 0) {
-      return made->lost("no connection within " + std::to_string(limit.count() / 1000) + " s");
+    if (!made->wait_for(status == PGRES_POLLING_READING ? POLLIN : POLLOUT, until)) {
+      return made->lost("no connection in time");
     }
     status = PQconnectPoll(connection);
     if (status == PGRES_POLLING_FAILED) break;
@@ -188,9 +279,10 @@ Answer<std::unique_ptr<PgConnection>> PgConnection::open(const std::string& url,
   if (PQstatus(connection) != CONNECTION_OK) return made->lost(one_line(PQerrorMessage(connection)));
   PQsetnonblocking(connection, 1);
   if (PQenterPipelineMode(connection) != 1) return made->lost("no pipeline mode");
-  const char* host = PQhost(connection);
-  const char* port = PQport(connection);
-  made->server_ = std::string(host != nullptr ? host : "") + ":" + (port != nullptr ? port : "");
+  const auto text = [](const char* value) { return std::string(value != nullptr ? value : ""); };
+  made->place_ = {text(PQhost(connection)), text(PQhostaddr(connection)), text(PQport(connection))};
+  if (made->place_.host.starts_with('/')) made->place_.address.clear();  // a socket's folder
+  made->server_ = made->place_.host + ":" + made->place_.port;
   return made;
 }
 
@@ -211,10 +303,14 @@ int PgConnection::socket() const {
   return PQsocket(connection_);
 }
 
-bool PgConnection::wait(Clock::time_point until, bool write_too) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-  pollfd polled{PQsocket(connection_), static_cast<short>(write_too ? POLLIN | POLLOUT : POLLIN), 0};
-  return left.count() > 0 && ::poll(&polled, 1, static_cast<int>(left.count())) > 0;
+bool PgConnection::wait_for(short events, Clock::time_point until) {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    if (left.count() <= 0) return false;
+    pollfd polled{PQsocket(connection_), events, 0};
+    const int ready = ::poll(&polled, 1, static_cast<int>(left.count()));
+    if (ready >= 0 || errno != EINTR) return ready > 0;
+  }
 }
 
 Answer<PgRows> PgConnection::next_rows(Clock::time_point until) {
@@ -222,7 +318,7 @@ Answer<PgRows> PgConnection::next_rows(Clock::time_point until) {
     const int unsent = PQflush(connection_);
     if (unsent < 0) return lost(one_line(PQerrorMessage(connection_)));
     if (PQisBusy(connection_) == 0) break;
-    if (!wait(until, unsent > 0)) return lost("no answer in time");
+    if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until)) return lost("no answer in time");
     if (PQconsumeInput(connection_) != 1) return lost(one_line(PQerrorMessage(connection_)));
   }
   return PgRows(PQgetResult(connection_));
@@ -282,7 +378,7 @@ Answer<void> PgConnection::copy_out(const std::string& statement, const std::fun
       wanted = take({piece, static_cast<std::size_t>(length)});
       PQfreemem(piece);
     } else if (length == 0) {
-      if (!wait(Clock::now() + limit, false)) return lost("no answer in time");
+      if (!wait_for(POLLIN, Clock::now() + limit)) return lost("no answer in time");
       if (PQconsumeInput(connection_) != 1) return lost(one_line(PQerrorMessage(connection_)));
     } else if (length == -1) {
       break;

@@ -59,21 +59,29 @@ class PgRows {
   pg_result* result_;
 };
 
+// A server of those that a connection string names. `address`: where its name has led, so that nobody asks again.
+struct PgPlace {
+  std::string host, address, port;
+};
+
 class PgConnection {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds kConnect{5000}, kAnswer{4000};
 
-  // What is wrong with a connection string, or with how it protects what goes over the network; empty: nothing. Where
-  // it does not say, a server that is not on this machine has to show a certificate for its name (sslmode=verify-full).
+  // What is wrong with a connection string; empty: nothing. No part of it is in there that may be a password. Where it
+  // does not say how it is protected, a server that is not on this machine has to show a certificate for its name
+  // (sslmode=verify-full).
   static std::string flaw(const std::string& url);
   // The same as a warning: an operator chose a weaker sslmode. Empty: none.
   static std::string weakness(const std::string& url);
   // Without its password, to be shown.
   static std::string shown(const std::string& url);
 
+  // The servers of the string one after the other, each with its part of the limit: one that does not answer at all
+  // leaves time for the others. `at`: that one alone, and no name is resolved, which has no limit.
   static Answer<std::unique_ptr<PgConnection>> open(const std::string& url, const std::string& name,
-                                                    std::chrono::milliseconds limit = kConnect);
+                                                    std::chrono::milliseconds limit = kConnect, const PgPlace& at = {});
   ~PgConnection();
   PgConnection(const PgConnection&) = delete;
   PgConnection& operator=(const PgConnection&) = delete;
@@ -89,17 +97,21 @@ class PgConnection {
   // Takes what has come in; true: a NOTIFY was among it.
   bool notified();
   const std::string& server() const { return server_; }
+  const PgPlace& place() const { return place_; }
 
  private:
   explicit PgConnection(pg_conn* connection) : connection_(connection) {}
-  Refusal fail(const std::string& what);
+  static Answer<std::unique_ptr<PgConnection>> open_at(const std::string& url, const std::string& name,
+                                                       const PgPlace& at, bool verify, Clock::time_point until);
+  static Refusal fail(const std::string& what);
   Refusal lost(const std::string& what);
-  bool wait(Clock::time_point until, bool write_too);
+  bool wait_for(short events, Clock::time_point until);
   Answer<PgRows> next_rows(Clock::time_point until);
 
   pg_conn* connection_;
   bool broken_ = false;
   std::string server_;
+  PgPlace place_;
 };
 
 }  // namespace sallyport

@@ -1,0 +1,97 @@
+// How a connection string is read, and which servers of it are asked, without a PostgreSQL.
+#include "cache/shared/pg_connection.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+namespace sallyport {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(PgConnection, AStringThatCannotBeReadIsNotRepeated) {
+  EXPECT_EQ(PgConnection::flaw("postgresql://sallyport@db.example/sallyport"), "");
+  EXPECT_THAT(PgConnection::flaw("host=db.example password=geheim"), Not(HasSubstr("geheim")));
+  for (const std::string url :
+       {"postgresql://u:%geheim@h/d", "postgresql://u:geheim@[::1/d", "postgresql://u:geheim@[::1]x/d",
+        "postgresql://u:geheim@h/d?password=%zzgeheim", "postgresql://h/d?a\"b%zz=geheim\"geheim",
+        "postgresql://u:geheim@h/d?password=geheim=geheim%00"}) {
+    const std::string flaw = PgConnection::flaw(url);
+    EXPECT_NE(flaw, "") << url;
+    EXPECT_THAT(flaw, Not(HasSubstr("geheim"))) << url;
+  }
+  EXPECT_THAT(PgConnection::flaw("postgresql://h/d?sslmoed=require"), HasSubstr("sslmoed")) << "what is wrong is named";
+}
+
+TEST(PgConnection, AServerElsewhereHasToShowItsName) {
+  const auto weak = [](const std::string& hosts) {
+    return !PgConnection::weakness("postgresql://" + hosts + "/d?sslmode=require").empty();
+  };
+  EXPECT_FALSE(weak("127.0.0.1"));
+  EXPECT_FALSE(weak("localhost,[::1]"));
+  EXPECT_FALSE(weak(""));
+  EXPECT_TRUE(weak("db.example"));
+  EXPECT_TRUE(weak("127.0.0.1,db.example"));
+  EXPECT_TRUE(weak("127.example.com")) << "a name is no address";
+  EXPECT_TRUE(PgConnection::weakness("postgresql://db.example/d").empty()) << "verify-full where nothing is said";
+  ::setenv("PGHOST", "db.example", 1);
+  EXPECT_TRUE(weak("")) << "the environment says where it is";
+  ::unsetenv("PGHOST");
+  EXPECT_FALSE(PgConnection::weakness("postgresql:///d?service=far&sslmode=require").empty());
+}
+
+// Takes connections, and never says a word: as a machine that hangs, or is gone behind a firewall.
+class Silent {
+ public:
+  Silent() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&address), length), 0);
+    EXPECT_EQ(::listen(fd_, 16), 0);
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length), 0);
+    port_ = std::to_string(ntohs(address.sin_port));
+  }
+  ~Silent() { ::close(fd_); }
+  bool was_asked() const {
+    const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0) ::close(fd);
+    return fd >= 0;
+  }
+  const std::string& port() const { return port_; }
+
+ private:
+  int fd_;
+  std::string port_;
+};
+
+TEST(PgConnection, AServerThatHangsLeavesTimeForTheNext) {
+  const Silent first, second;
+  const auto opened = PgConnection::open(
+      "postgresql://u@127.0.0.1:" + first.port() + ",127.0.0.1:" + second.port() + "/d", "test", 600ms);
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().what, HasSubstr("no connection in time"));
+  EXPECT_TRUE(first.was_asked());
+  EXPECT_TRUE(second.was_asked());
+}
+
+TEST(PgConnection, OnlyTheServerThatWasMeantIsAsked) {
+  const Silent first, second;
+  const auto opened = PgConnection::open("postgresql://u@nowhere.invalid:" + first.port() + "/d?sslmode=disable",
+                                         "test", 300ms, {"nowhere.invalid", "127.0.0.1", second.port()});
+  ASSERT_FALSE(opened);
+  EXPECT_FALSE(first.was_asked());
+  EXPECT_TRUE(second.was_asked()) << "and no name was resolved for it";
+}
+
+}  // namespace
+}  // namespace sallyport
