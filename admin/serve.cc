@@ -341,8 +341,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, desk, log, config,
                 running, samples, rejections, feed, [&probes] { return Probes::name_of(probes.phase()); },
-                shared_options(config.registry).node,
-                [&probes] { probes.ask_to_drain(); }},
+                shared_options(config.registry).node, [&probes] { probes.ask_to_drain(); }},
                log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
   const HttpLimits http_limits{.connections = descriptors.http_connections};

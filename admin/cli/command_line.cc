@@ -353,8 +353,7 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   top.add_option("--times", parsed.top.times, "how often; 0: until it is ended")->capture_default_str();
   CLI::App& tail = client_command(app, parsed, "tail", "events as they come; several values of a filter with commas",
                                   [&parsed](Operator& speaking) { return speaking.tail(parsed.tail); });
-  tail.add_option("--event", parsed.tail.event,
-                  "only these: began, ended, rejected, device-registered, admin, trouble, ...");
+  tail.add_option("--event", parsed.tail.event, "only these: began, ended, rejected, device-registered, trouble, ...");
   tail.add_option("--kind", parsed.tail.kind, "only sessions that are new, known, resumed or full");
   tail.add_option("--reason", parsed.tail.reason, "only for these reasons, as reasons.md has them");
   tail.add_option("--listener", parsed.tail.listener, "only at these listeners");

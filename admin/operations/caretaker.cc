@@ -30,6 +30,7 @@ Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, Lis
 void Caretaker::look() {
   const std::int64_t now = std::time(nullptr);
   plane_.tick(now);
+  registrar_.look_at_shared();
   if (const std::uint64_t settings = registrar_.settings_changed(); settings != settings_seen_) {
     settings_seen_ = settings;
     if (const auto taken = access_.follow_others(); !taken) log_.error("access", {{"why", taken.error().what}});

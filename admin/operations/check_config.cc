@@ -185,9 +185,11 @@ std::string why_unusable(const fs::path& folder) {
 // As serve would bring them back.
 void check_shared(const RegistryConfig& registry, Findings& found) {
   const std::string node = shared_options(registry).node;
-  const bool good = !node.empty() && node.size() <= 64 && std::all_of(node.begin(), node.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
-  });
+  const bool matters = !registry.shared.empty() || !registry.node.empty();  // else the host may have any name
+  const bool good =
+      !matters || (!node.empty() && node.size() <= 64 && std::all_of(node.begin(), node.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+      }));
   if (!good) {
     found.problem("registry.node", "'registry.node': a name has 1 to 64 letters, digits, '-', '_' or '.'");
   }

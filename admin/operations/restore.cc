@@ -99,9 +99,9 @@ class Restore {
   Answer<void> complete(const std::function<bool(const RestoreReport&)>& agreed) {
     auto restored = RegistryStore::open(staging_.string(), nullptr, OnLoss::Refuse, options_.tell);
     if (!restored) return restored.error();
-    const auto replica = (*restored)->position();
+    const auto replica = (*restored)->replica();
     if (!replica) return replica.error();
-    if (!replica->registry.empty()) {
+    if (*replica) {
       return Refusal{Refusal::Kind::Conflict,
                      "this is the backup of a replica: PostgreSQL has the registry. Start the node with an empty "
                      "state_dir, and it takes a snapshot; a registry of its own is made by `registry export`"};

@@ -37,9 +37,9 @@ Answer<SharedCopy> import_into_shared(const std::string& url, const std::string&
   }
   const auto store = RegistryStore::open(state_dir);
   if (!store) return store.error();
-  const auto replica = (*store)->position();
+  const auto replica = (*store)->replica();
   if (!replica) return replica.error();
-  if (!replica->registry.empty()) {
+  if (*replica) {
     return Refusal{Refusal::Kind::Conflict,
                    state_dir + " holds a replica of a shared registry: there is nothing to take over"};
   }
@@ -59,31 +59,26 @@ Answer<SharedCopy> import_into_shared(const std::string& url, const std::string&
   const auto cursor = (*store)->cursor();
   SharedCopy copy;
   std::vector<SharedEntry> part;
-  const auto write = [&]() -> Answer<void> {
-    const auto turn = (*session)->begin(*position);
-    if (!turn) return turn.error();
-    if (turn->now != *position) {
-      (*session)->give_up();
-      return Refusal{Refusal::Kind::Conflict, "somebody else writes to the shared registry: stop the nodes first"};
-    }
-    // Above every revision of the embedded registry: none is given out twice.
-    auto taken = (*session)->commit(*position, std::max(position->revision + 1, meta->revision + 1), part);
-    if (!taken) return taken.error();
-    position = std::move(*taken);
-    part.clear();
-    progress(copy.entries);
-    return {};
-  };
+  // All of it in one turn: cut short it has not happened. Half a registry would let in what the other half revokes.
+  const auto turn = (*session)->begin(*position);
+  if (!turn) return turn.error();
+  if (turn->now != *position) {
+    (*session)->give_up();
+    return Refusal{Refusal::Kind::Conflict, "somebody else writes to the shared registry: stop the nodes first"};
+  }
+  // Above every revision of the embedded registry: none is given out twice.
+  const std::uint64_t revision = std::max(position->revision + 1, meta->revision + 1);
   while (auto entry = cursor->next()) {
     tally(*entry, copy);
     part.push_back(std::move(*entry));
     if (part.size() < kAtOnce) continue;
-    if (auto written = write(); !written) return written.error();
+    if (auto written = (*session)->put(revision, part); !written) return written.error();
+    part.clear();
+    progress(copy.entries);
   }
   if (!cursor->read()) return cursor->read().error();
-  if (!part.empty()) {
-    if (auto written = write(); !written) return written.error();
-  }
+  position = (*session)->commit(*position, revision, part);
+  if (!position) return position.error();
   copy.revision = position->revision;
   return copy;
 }
@@ -104,6 +99,10 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   RegistryStore::Batch batch;
   std::size_t rows = 0;
   Answer<void> trouble;
+  // Half of it is no registry: no server starts with it.
+  (*store)->put_resync(batch, true);
+  if (auto marked = (*store)->commit(batch, Durable::Synced); !marked) return marked.error();
+  batch = RegistryStore::Batch();
   const auto take = [&](SharedEntry&& entry) {
     tally(entry, copy);
     (*store)->put_entry(batch, entry);
@@ -136,6 +135,7 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   if (!trouble) return trouble.error();
   if (!position) return position.error();
   (*store)->put_meta(batch, {position->revision, next_chain});
+  (*store)->put_resync(batch, false);
   if (auto written = (*store)->commit(batch, Durable::Answered); !written) return written.error();
   copy.revision = position->revision;
   return copy;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kPart = 4096;  // entries of a snapshot that are taken in together
 constexpr std::chrono::seconds kTwin{10};
+constexpr std::string_view kNotAsked = "it was not asked yet";
 
 std::string drawn() {
   std::array<unsigned char, 16> bytes{};
@@ -31,14 +32,25 @@ bool before(const SharedEntry& a, const SharedEntry& b) {
 }  // namespace
 
 Follower::Follower(SharedOptions options, const RegistryStore& store, Host& host, Logger& log)
-    : options_(std::move(options)), store_(store), host_(host), log_(log), instance_(drawn()) {
+    : options_(std::move(options)),
+      store_(store),
+      host_(host),
+      log_(log),
+      instance_(drawn()),
+      wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      stale_(begins_stale(options_)) {
   state_.shared = true;
-  state_.why = "it was not asked yet";
+  state_.stale = stale_;
+  state_.why = kNotAsked;
+  heard_ = Clock::now();
+}
+
+Follower::~Follower() {
+  stop();
+  if (wake_fd_ >= 0) ::close(wake_fd_);  // not sooner: others wake it until they end
 }
 
 void Follower::start() {
-  wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  heard_ = Clock::now();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -46,7 +58,6 @@ void Follower::stop() {
   if (stopping_.exchange(true)) return;
   wake();
   if (thread_.joinable()) thread_.join();
-  if (wake_fd_ >= 0) ::close(wake_fd_);
 }
 
 void Follower::wake() {
@@ -102,6 +113,7 @@ bool Follower::connect() {
   ever_ = true;
   log_.info("shared-registry-connected", {{"server", session_->connection().server()}, {"node", options_.node}});
   const std::lock_guard lock(mutex_);
+  place_ = session_->connection().place();
   state_.server = session_->connection().server();
   if (synchronous) state_.synchronous = *synchronous;
   return true;
@@ -124,26 +136,45 @@ void Follower::lost(const Refusal& why) {
                "refused but for restrictions with --local"}});
 }
 
+// By when this node had all that there was, not by whether a connection is open: what it cannot take in it does not
+// know either. Nobody knows for how long a node was away that has not heard of it since it started.
 void Follower::look_at_age() {
-  if (options_.stale_after.count() == 0 || options_.stale == Stale::Serve) return;
+  if (!begins_stale(options_)) return;
+  const std::lock_guard age_lock(age_mutex_);
   bool old;
+  bool asked;
   {
     const std::lock_guard lock(mutex_);
-    // Nobody knows for how long a node was away that has not heard of it since it started.
     old = !synced_ || Clock::now() - heard_ > options_.stale_after;
-    if (state_.connected && synced_) old = false;
-    state_.stale = old;
+    asked = synced_ || state_.why != kNotAsked;
+  }
+  if (old != stale_said_ && asked) {
+    stale_said_ = old;
+    if (old) {
+      log_.error("stale",
+                 {{"what", "this node has not had all of the shared registry for registry.stale_after"},
+                  {"means", options_.stale == Stale::RefuseAll ? "every device is refused"
+                                                               : "devices that are unknown here are refused"}});
+    } else {
+      log_.info("not-stale", {{"what", "the shared registry is followed again"}});
+    }
   }
   if (old == stale_) return;
   stale_ = old;
-  if (old) {
-    log_.error("stale", {{"what", "the shared registry was out of reach for longer than registry.stale_after"},
-                         {"means", options_.stale == Stale::RefuseAll ? "every device is refused"
-                                                                      : "devices that are unknown here are refused"}});
-  } else {
-    log_.info("not-stale", {{"what", "the shared registry is followed again"}});
-  }
   host_.set_stale(old);
+  {
+    const std::lock_guard lock(mutex_);
+    state_.stale = old;  // now it is in force
+  }
+  changed_.notify_all();
+}
+
+void Follower::has_heard(bool all) {
+  const std::lock_guard lock(mutex_);
+  if (!state_.connected) state_.why.clear();
+  state_.connected = true;
+  state_.revision = host_.position().revision;
+  if (all) heard_ = Clock::now();
 }
 
 bool Follower::follow() {
@@ -155,23 +186,23 @@ bool Follower::follow() {
   const bool more = news->more;
   if (news->now.revision > position.revision) {
     if (const auto taken = host_.take(std::move(*news)); !taken) {
-      if (!stopping_) log_.error("not-applied", {{"why", taken.error().what}, {"means", "this node lags behind"}});
+      if (!stopping_ && not_applied_ != taken.error().what) {
+        not_applied_ = taken.error().what;
+        log_.error("not-applied", {{"why", not_applied_}, {"means", "this node lags behind"}});
+      }
+      look_at_age();
       return beat();
     }
   }
-  {
-    const std::lock_guard lock(mutex_);
-    if (!state_.connected) state_.why.clear();
-    state_.connected = true;
-    heard_ = Clock::now();
-    state_.revision = host_.position().revision;
-  }
+  not_applied_.clear();
+  has_heard(!more);
   if (more) {
     wake();  // at once again
+    look_at_age();
     return beat();
   }
   if (host_.needs_writer()) {
-    auto writer = SharedSession::open(options_.url, options_.node);
+    auto writer = SharedSession::open(options_.url, options_.node, PgConnection::kConnect, place());
     if (!writer) return lost(writer.error()), false;
     host_.take_writer(std::move(*writer));
   }
@@ -181,11 +212,26 @@ bool Follower::follow() {
   }
   changed_.notify_all();
   look_at_age();
-  if (!beat() || !look_at_nodes()) return false;
-  if (Clock::now() < forget_at_) return true;
-  forget_at_ = Clock::now() + std::chrono::hours(1);
-  if (const auto forgot = session_->forget_deletes(kKeepDeletes); !forgot) {
-    log_.warn("shared-registry-trim", {{"why", forgot.error().what}});
+  return beat() && look_at_nodes() && keep_house();
+}
+
+// What nobody waits for.
+bool Follower::keep_house() {
+  const auto now = Clock::now();
+  if (now >= outbox_at_ + kBeat) {
+    outbox_at_ = now;
+    host_.look_at_outbox();
+  }
+  if (now < forget_at_) return true;
+  forget_at_ = now + std::chrono::hours(1);
+  const std::int64_t audit_from_us = host_.audit_from_us();
+  const auto deletes = session_->forget_deletes(kKeepDeletes);
+  auto lines = deletes;
+  if (deletes && audit_from_us > 0) lines = session_->forget_audit(audit_from_us);
+  if (!deletes || !lines) {
+    log_.warn("shared-registry-trim", {{"why", (deletes ? lines : deletes).error().what}});
+  } else if (!*deletes || !*lines) {
+    forget_at_ = now + kBeat;  // there is more
   }
   return !session_->broken();
 }
@@ -247,7 +293,10 @@ bool Follower::take_snapshot(bool elsewhere) {
   const auto add = [&](SharedEntry entry) {
     part.push_back(std::move(entry));
     ++changed;
-    if (part.size() >= kPart) taken = host_.snapshot_part(std::exchange(part, {}));
+    if (part.size() >= kPart) {
+      taken = host_.snapshot_part(std::exchange(part, {}));
+      look_at_age();
+    }
     return static_cast<bool>(taken) && !stopping_;
   };
   const auto drop_until = [&](const SharedEntry* end) {
@@ -267,7 +316,8 @@ bool Follower::take_snapshot(bool elsewhere) {
   });
   if (!taken) return lost(taken.error()), false;
   if (!position) return lost(position.error()), false;
-  if (!drop_until(nullptr) || !cursor->read()) return false;
+  if (!drop_until(nullptr)) return taken ? false : (lost(taken.error()), false);
+  if (!cursor->read()) return lost(cursor->read().error()), false;
   if (!part.empty()) taken = host_.snapshot_part(std::move(part));
   if (taken) taken = host_.snapshot_ends(*position);
   if (!taken) return lost(taken.error()), false;
@@ -282,7 +332,13 @@ bool Follower::take_snapshot(bool elsewhere) {
 
 bool Follower::wait_synced(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, limit, [this] { return synced_ || stopping_; }) && synced_;
+  const auto known = [this] { return synced_ && !state_.stale; };
+  return changed_.wait_for(lock, limit, [&] { return known() || stopping_; }) && known();
+}
+
+PgPlace Follower::place() const {
+  const std::lock_guard lock(mutex_);
+  return place_;
 }
 
 SharedState Follower::state() const {

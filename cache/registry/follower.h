@@ -65,10 +65,14 @@ class Follower {
     virtual bool needs_writer() const = 0;  // any thread
     virtual void take_writer(std::unique_ptr<SharedSession> writer) = 0;
     virtual void set_stale(bool stale) = 0;
+    // What waits here to be written over there is tried again.
+    virtual void look_at_outbox() = 0;
+    // Lines of the audit log before this are to be forgotten; 0: none. Any thread.
+    virtual std::int64_t audit_from_us() const = 0;
   };
 
   Follower(SharedOptions options, const RegistryStore& store, Host& host, Logger& log);
-  ~Follower() { stop(); }
+  ~Follower();
   void start();
   void stop();
   void wake();  // any thread
@@ -76,7 +80,15 @@ class Follower {
   bool wait_synced(std::chrono::milliseconds limit);
   SharedState state() const;                                                  // any thread
   InForce in_force(std::uint64_t revision, std::chrono::milliseconds limit);  // any thread; waits
+  // Whether this node has not heard of it for too long. Asked for by others, too, because this thread may be held up by
+  // the resolver. Any thread but the registrar's, for which it waits.
+  void look_at_age();
   const SharedOptions& options() const { return options_; }
+  // A node that is to refuse what it cannot know refuses it from the first moment.
+  static bool begins_stale(const SharedOptions& options) {
+    return options.stale_after.count() != 0 && options.stale != Stale::Serve;
+  }
+  PgPlace place() const;  // the server that is followed; any thread
 
   static constexpr std::chrono::milliseconds kPoll{150}, kRetry{500}, kBeat{1000}, kBeatAtMost{50};
   static constexpr std::chrono::hours kKeepDeletes{7 * 24};
@@ -91,7 +103,8 @@ class Follower {
   void lost(const Refusal& why);
   bool beat();
   bool look_at_nodes();
-  void look_at_age();
+  bool keep_house();
+  void has_heard(bool all);
   void rest(std::chrono::milliseconds most);
 
   const SharedOptions options_;
@@ -101,13 +114,18 @@ class Follower {
   const std::string instance_;
   std::unique_ptr<SharedSession> session_;  // the thread's, as all that follows up to the lock
   std::uint64_t told_ = 0;                  // the revision of the last heartbeat
-  Clock::time_point beat_at_{}, forget_at_{}, twin_since_{};
-  bool stale_ = false, twin_said_ = false, ever_ = false;
-  int wake_fd_ = -1;
+  Clock::time_point beat_at_{}, outbox_at_{}, forget_at_{}, twin_since_{};
+  bool twin_said_ = false, ever_ = false;
+  std::string not_applied_;  // why, as it was logged last
+  const int wake_fd_;
+
+  std::mutex age_mutex_;  // held while the registrar is told: it never takes it
+  bool stale_, stale_said_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   SharedState state_;
+  PgPlace place_;
   Clock::time_point heard_{}, looked_at_{};  // of the shared registry; at the nodes
   std::uint64_t looks_ = 0;                  // at the nodes
   std::size_t watchers_ = 0;

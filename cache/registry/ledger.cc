@@ -189,8 +189,7 @@ void Ledger::write_or_owe(RegistryStore::Batch& batch, std::vector<Change> chang
     const auto written = write(batch, changes, durable, [](std::chrono::milliseconds) { return false; });
     if (written && *written) return;
     if (written) owed_why_ = written->error();
-    log_.error("owed-to-disk", {{"what", "in force, and in the shared registry; the disk here does not take it yet"},
-                                {"why", owed_why_.what}});
+    log_.error("owed-to-disk", {{"what", "in force; the disk here does not take it yet"}, {"why", owed_why_.what}});
     return owe(Owed::What::Restriction, written ? std::move(batch) : RegistryStore::Batch(), std::move(changes),
                durable, bytes);
   }
@@ -220,6 +219,15 @@ Answer<void> Ledger::commit_here(RegistryStore::Batch& batch) {
   // It may still be written, which does no harm: it is of this node, and looked at again.
   owe(Owed::What::Restriction, {}, {}, Durable::Synced, bytes);
   return owed_why_;
+}
+
+Answer<void> Ledger::keep_here(RegistryStore::Batch& batch) {
+  if (owed_bytes_ + batch.bytes() > kMostOwed) {
+    forgot_ = true;
+    return owed_why_;
+  }
+  write_or_owe(batch, {}, Durable::Synced);
+  return owes() ? Answer<void>(owed_why_) : Answer<void>();
 }
 
 Answer<void> Ledger::commit(RegistryStore::Batch& batch, Durable durable, const Undo& undo) {

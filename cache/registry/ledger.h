@@ -61,6 +61,8 @@ class Ledger {
   Answer<void> adopt(RegistryStore::Batch& batch, const std::optional<SharedPosition>& position);
   // Writes what is of this node alone, and of no revision.
   Answer<void> commit_here(RegistryStore::Batch& batch);
+  // The same of a restriction: what the disk refuses is owed to it. The refusal says that it is not durable yet.
+  Answer<void> keep_here(RegistryStore::Batch& batch);
   // Lines of the audit log carry the time of the shared registry, where there is one: machines' clocks disagree.
   void set_time(std::int64_t now_us) { now_us_ = now_us; }
   void saw_audit(std::int64_t at_us) { last_audit_us_ = std::max(last_audit_us_, at_us); }

@@ -12,7 +12,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::int64_t kLastTryMs = 10'000;
-constexpr std::int64_t kTrimMs = 3'600'000;
+constexpr std::int64_t kTrimMs = 3'600'000, kTrimSharedMs = 60'000;  // the second one: after a turn that was not given
 constexpr std::int64_t kSeenMs = 500;
 
 }  // namespace
@@ -121,16 +121,19 @@ void Registrar::Impl::run() {
 
 // What only grows is cut once an hour.
 void Registrar::Impl::trim() {
-  trim_at_ms_ = steady_ms() + kTrimMs;
+  trim_at_ms_ = steady_ms() + (follower_ ? kTrimSharedMs : kTrimMs);
   if (follower_ && !begin_turn()) return;
+  trim_at_ms_ = steady_ms() + kTrimMs;
   RegistryStore::Batch batch;
   std::vector<Digest> codes;
   trim_audit(batch);
   trim_codes(batch, codes);
   if (batch.empty()) return end_turn();
   if (const auto written = ledger_.commit(batch, Durable::Later); !written) {
+    end_turn();
     return log_.warn("trim", {{"why", written.error().what}});
   }
+  end_turn();
   for (const Digest& hash : codes) codes_.erase(hash);
   if (codes.empty()) return;
   auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
@@ -157,6 +160,7 @@ void Registrar::Impl::trim_audit(RegistryStore::Batch& batch) {
   }
   if (!read) return log_.warn("trim", {{"why", read.error().what}});
   if (older) store_.remove_audit_before(batch, from_us);
+  if (from_us > 0 && newest >= RegistrarOptions::kAuditAlways) audit_from_us_ = from_us;
 }
 
 // A day after its end a code is only a wrong one.
@@ -238,6 +242,7 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
   // Not synced: losing a day's mark with the power costs nothing.
   if (const auto written = ledger_.commit(batch, Durable::Later); !written)
     log_.warn("last-seen", {{"why", written.error().what}});
+  end_turn();
 }
 
 // Tickets of what lost its standing are worthless from the raised epoch on.

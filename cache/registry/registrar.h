@@ -274,6 +274,8 @@ class Registrar {
   std::optional<SharedState> shared_state() const;
   // Where what was changed last is in force by now; waits until it is everywhere, at most for `limit`.
   std::optional<InForce> in_force(std::chrono::milliseconds limit);
+  // What time alone decides: whether too much of it has passed since the shared registry was followed. Any thread.
+  void look_at_shared();
   // Rises with each setting that another node changed.
   std::uint64_t settings_changed() const;
 

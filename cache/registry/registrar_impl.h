@@ -143,6 +143,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   bool needs_writer() const override;  // any thread
   void take_writer(std::unique_ptr<SharedSession> writer) override;
   void set_stale(bool stale) override;
+  void look_at_outbox() override;
+  std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
   void drop_writer();
   void set_position(const SharedPosition& position);
   Answer<void> catch_up(SharedNews news);
@@ -173,6 +175,9 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> write_again(const Digest& id, const LocalRestriction& restriction);
   void in_force_here(const Digest& id, const LocalRestriction& restriction);
   Answer<void> restrict_here(const Digest& id, const LocalRestriction& restriction);
+  // The rows of a device, as an operator's change at another node may take them away meanwhile.
+  Answer<std::optional<LocalRestriction::Rows>> rows_of(const Digest& id) const;
+  bool waits_for_its_ca(const Digest& id, const LocalRestriction& restriction) const;
   Answer<DeviceRecord> restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by);
   Answer<CaRecord> restrict_ca_here(const Digest& id, const Actor& by);
 
@@ -297,12 +302,14 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
+  std::set<Digest> settle_said_;                     // of them: those that were named as not written yet
   std::set<Digest> aside_;                           // devices in the outbox, counted in queued_
   bool snapshot_ = false, elsewhere_ = false;        // one is being taken in; of another history
   std::map<std::uint64_t, ChainRow> chains_before_;  // of the history that this node knew
   bool recount_ = false;
   std::optional<Stale> stale_;                      // what is refused, because nobody knows what was changed meanwhile
   std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates
+  std::atomic<std::int64_t> audit_from_us_{0};      // what is older was cut from the audit log here
 };
 
 // What a restriction is answered with where the disk refused it: it holds, and is written once the disk takes it.

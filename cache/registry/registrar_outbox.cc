@@ -134,12 +134,27 @@ Answer<void> Registrar::Impl::restrict_here(const Digest& id, const LocalRestric
   }
   RegistryStore::Batch batch;
   store_.put_outbox(batch, outbox::key(outbox::kRestrictions, id), outbox::encode(restriction));
-  const auto written = ledger_.commit_here(batch);
+  const auto written = ledger_.keep_here(batch);
   held_[id] = restriction;
   in_force_here(id, restriction);
   log_.warn("restricted-here",
             {{"id", to_hex(id)}, {"what", restriction.ca ? "CA" : "device"}, {"who", restriction.by.who}});
   return written ? written : not_durable(written.error());
+}
+
+Answer<std::optional<LocalRestriction::Rows>> Registrar::Impl::rows_of(const Digest& id) const {
+  const auto device = store_.device(id);
+  const auto text = store_.device_text(id);
+  if (!device) return device.error();
+  if (!text) return text.error();
+  if (!*device || !*text) return std::optional<LocalRestriction::Rows>();
+  std::optional<LocalRestriction::Rows> rows;
+  const auto read = store_.each_chain([&](std::uint64_t chain, const ChainRow& row) {
+    if (chain == (*device)->chain) rows = LocalRestriction::Rows{**device, **text, row};
+    return !rows;
+  });
+  if (!read) return read.error();
+  return rows;
 }
 
 Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
@@ -149,7 +164,9 @@ Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, Dev
   if (now == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
     return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
   }
-  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), by, std::nullopt}); !done) {
+  const auto rows = rows_of(id);
+  if (!rows) return rows.error();
+  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), by, *rows}); !done) {
     return done.error();
   }
   return device(id);
@@ -167,8 +184,7 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
   const LocalRestriction::Rows& rows = *restriction.lost;
   const auto cas = cas_now();
   const auto owner = cas->find(rows.chain.cas.front());
-  // Its CA is not registered over there: nobody of it comes in.
-  if (!owner) return {};
+  if (!owner) return Refusal{Refusal::Kind::NotFound, "its CA is not registered"};
   PathFound path;
   path.cas = rows.chain.cas;
   for (const std::string& der : rows.chain.intermediates) {
@@ -193,10 +209,20 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
   return {};
 }
 
+// Of a device that is gone with its CA: nobody of it comes in anywhere, until the CA is registered again. Then its
+// restriction is written before its device is known again. After its certificate's end it does not matter any more.
+bool Registrar::Impl::waits_for_its_ca(const Digest& id, const LocalRestriction& restriction) const {
+  if (restriction.ca || !restriction.lost || restriction.lost->device.not_after < unix_now()) return false;
+  const auto stored = store_.device(id);
+  return stored && !*stored && cas_.count(restriction.lost->chain.cas.front()) == 0;
+}
+
 // Each is written as the operator's own command would have been. What is stricter over there by now stays so.
 void Registrar::Impl::settle_outbox() {
   std::vector<Digest> ids;
-  for (const auto& [id, restriction] : held_) ids.push_back(id);
+  for (const auto& [id, restriction] : held_) {
+    if (!waits_for_its_ca(id, restriction)) ids.push_back(id);
+  }
   for (const Digest& id : ids) {
     if (auto turn = begin_turn(); !turn) return;
     const LocalRestriction restriction = held_.at(id);
@@ -213,14 +239,24 @@ void Registrar::Impl::settle_outbox() {
       if (!set) done = set.error();
       const bool missing = !set && set.error().kind == Refusal::Kind::NotFound;
       const bool final = !set && set.error().kind == Refusal::Kind::Conflict;  // revoked over there
-      if (missing) done = restriction.lost ? write_again(id, restriction) : Answer<void>();
+      if (missing && restriction.lost) done = write_again(id, restriction);
+      // Deleted together with its CA since it was looked at.
+      if (missing && !done && waits_for_its_ca(id, restriction)) {
+        end_turn();
+        continue;
+      }
+      if (missing && (done || !restriction.lost || restriction.lost->device.not_after < unix_now())) done = {};
       if (final) done = {};
     }
     end_turn();
     if (!done) {
-      log_.error("restriction-waits", {{"id", to_hex(id)}, {"why", done.error().what}});
-      return;
+      // One that is refused does not keep the others back.
+      if (settle_said_.insert(id).second)
+        log_.error("restriction-waits", {{"id", to_hex(id)}, {"why", done.error().what}});
+      if (!writer_) return;
+      continue;
     }
+    settle_said_.erase(id);
     held_.erase(id);
     RegistryStore::Batch batch;
     store_.remove_outbox(batch, outbox::key(outbox::kRestrictions, id));

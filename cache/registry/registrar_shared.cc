@@ -13,19 +13,23 @@ namespace {
 constexpr std::uint64_t kChainsAtOnce = 64;  // ids reserved in one go
 constexpr int kMostRounds = 64;              // of catching up within a turn
 constexpr std::int64_t kAtOnceMs = 500;
+constexpr std::chrono::milliseconds kReopen{1000};
 
 }  // namespace
 
 Answer<void> Registrar::Impl::share(const SharedOptions& options, Logger& log) {
   const auto position = store_.position();
   if (!position) return position.error();
+  const auto kept = store_.replica();
+  if (!kept) return kept.error();
+  const bool replica = *kept;
   if (options.url.empty()) {
-    if (position->registry.empty()) return {};
+    if (!replica) return {};
     return Refusal{Refusal::Kind::Conflict,
                    "state_dir holds a replica of a shared registry: set registry.shared, or make a registry of its own "
                    "with `sallyport registry export`, into another state_dir"};
   }
-  if (position->registry.empty()) {
+  if (!replica) {
     bool own = false;
     const auto look = [&](const auto&...) { return own = true, false; };
     const auto cas = store_.each_ca(look);
@@ -39,6 +43,7 @@ Answer<void> Registrar::Impl::share(const SharedOptions& options, Logger& log) {
     }
   }
   set_position(*position);
+  if (Follower::begins_stale(options)) stale_ = options.stale;
   follower_ = std::make_unique<Follower>(options, store_, *this, log);
   ledger_.share(*this);
   return {};
@@ -104,9 +109,11 @@ Answer<void> Registrar::Impl::begin_turn() {
   if (ledger_.owes()) return ledger_.owed_why();
   const std::int64_t asked_ms = steady_ms();
   auto begun = ask_for_turn();
-  // PostgreSQL was started anew, and this connection is of the one before: nothing was written by it.
-  if (begun || has_writer_ || steady_ms() - asked_ms > kAtOnceMs) return begun;
-  auto again = SharedSession::open(follower_->options().url, follower_->options().node);
+  // PostgreSQL was started anew, and this connection is of the one before: nothing was written by it. To that server
+  // alone, and not for long: this thread has more to do.
+  const PgPlace place = follower_->place();
+  if (begun || has_writer_ || steady_ms() - asked_ms > kAtOnceMs || place.host.empty()) return begun;
+  auto again = SharedSession::open(follower_->options().url, follower_->options().node, kReopen, place);
   if (!again) return begun;
   writer_ = std::move(*again);
   has_writer_ = true;
@@ -201,6 +208,19 @@ void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
       Turn::WritesNothing);
 }
 
+// A turn that was not given, because another node had it for too long, breaks no connection, and nothing else would try
+// again.
+void Registrar::Impl::look_at_outbox() {
+  (void)call<void>(
+      [&]() -> Answer<void> {
+        if (!writer_ || snapshot_) return {};
+        settle_outbox();
+        bring_back();
+        return {};
+      },
+      Turn::WritesNothing);
+}
+
 void Registrar::Impl::set_stale(bool stale) {
   (void)call<void>(
       [&]() -> Answer<void> {
@@ -229,6 +249,9 @@ std::optional<SharedState> Registrar::shared_state() const {
 std::optional<InForce> Registrar::in_force(std::chrono::milliseconds limit) {
   if (!impl_->follower_) return std::nullopt;
   return impl_->follower_->in_force(impl_->position().revision, limit);
+}
+void Registrar::look_at_shared() {
+  if (impl_->follower_) impl_->follower_->look_at_age();
 }
 std::uint64_t Registrar::settings_changed() const {
   return impl_->settings_changed_;

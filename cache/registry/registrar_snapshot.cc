@@ -29,10 +29,12 @@ Answer<void> Registrar::Impl::snapshot_begins(bool elsewhere) {
       [&]() -> Answer<void> {
         settle(true);
         if (ledger_.owes()) return ledger_.owed_why();
-        if (elsewhere) {
+        if (elsewhere || position_.registry.empty()) {
           RegistryStore::Batch batch;
           store_.put_resync(batch, true);
           if (auto written = ledger_.commit_here(batch); !written) return written;
+        }
+        if (elsewhere) {
           chains_before_.clear();
           const auto read = store_.each_chain([&](std::uint64_t id, const ChainRow& row) {
             chains_before_.emplace(id, row);
@@ -100,7 +102,7 @@ void Registrar::Impl::keep_restrictions(const std::vector<SharedEntry>& entries)
     }
     RegistryStore::Batch batch;
     store_.put_outbox(batch, outbox::key(outbox::kRestrictions, *id), outbox::encode(kept));
-    if (const auto written = ledger_.commit_here(batch); !written) {
+    if (const auto written = ledger_.keep_here(batch); !written) {
       log_.error("restriction-kept", {{"what", "in memory alone"}, {"id", to_hex(*id)}, {"why", written.error().what}});
     }
     log_.warn("restriction-kept", {{"id", to_hex(*id)},
@@ -120,8 +122,8 @@ Answer<void> Registrar::Impl::snapshot_ends(const SharedPosition& position) {
         store_.put_resync(batch, false);
         if (auto adopted = ledger_.adopt(batch, position); !adopted) return adopted;
         set_position(position);
+        book_.hold(false);
         if (std::exchange(elsewhere_, false)) {
-          book_.hold(false);
           chains_.end_epoch_of_all(cache_.lose_for_all_to_come());  // tickets were given by another history
         }
         snapshot_ = false;

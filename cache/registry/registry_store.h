@@ -250,6 +250,8 @@ class RegistryStore {
   // While a snapshot of another history is being taken in: rows of both stand beside each other.
   void put_resync(Batch& batch, bool under_way);
   Answer<bool> resync() const;
+  // Of a shared registry, or a part of one: what is in it is not all there is.
+  Answer<bool> replica() const;
   // What waits to be written to the shared registry, by a key of the caller's.
   void put_outbox(Batch& batch, std::string_view key, std::string_view value);
   void remove_outbox(Batch& batch, std::string_view key);

@@ -150,6 +150,12 @@ Answer<bool> RegistryStore::resync() const {
   return read.ok();
 }
 
+Answer<bool> RegistryStore::replica() const {
+  const auto at = position();
+  if (!at) return at.error();
+  return at->registry.empty() ? resync() : Answer<bool>(true);
+}
+
 void RegistryStore::put_outbox(Batch& batch, std::string_view key, std::string_view value) {
   batch.impl_->batch.Put(impl_->families[kMeta], outbox_key(key), slice(value));
 }

@@ -14,6 +14,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kStampBytes = 16;
+constexpr std::uint64_t kForgottenAtOnce = 4096;
 
 // The head, and the stamp that the registry has for the revision a node says it is at.
 PgStatement head_of(const SharedPosition& from) {
@@ -37,6 +38,21 @@ PgStatement entries_since(const SharedPosition& from) {
       {PgValue::number(from.revision)}};
 }
 
+PgStatement written(std::uint64_t revision, std::span<const SharedEntry> entries) {
+  std::vector<std::uint8_t> families;
+  std::vector<std::optional<std::string_view>> keys, values;
+  for (const SharedEntry& entry : entries) {
+    families.push_back(static_cast<std::uint8_t>(entry.family));
+    keys.emplace_back(entry.key);
+    values.push_back(entry.value ? std::optional<std::string_view>(*entry.value) : std::nullopt);
+  }
+  return {
+      "insert into sallyport.entry (family, key, value, revision) "
+      "select f, k, v, $4::bigint from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as t(f, k, v) "
+      "on conflict (family, key) do update set value = excluded.value, revision = excluded.revision",
+      {PgValue::smallints(families), PgValue::texts(keys), PgValue::texts(values), PgValue::number(revision)}};
+}
+
 bool known(std::int64_t family) {
   return family >= 1 && family <= kSharedFamilies;
 }
@@ -51,8 +67,9 @@ Refusal strange() {
 
 }  // namespace
 
-Answer<std::unique_ptr<SharedSession>> SharedSession::open(const std::string& url, const std::string& node) {
-  auto connection = PgConnection::open(url, "sallyport " + node);
+Answer<std::unique_ptr<SharedSession>> SharedSession::open(const std::string& url, const std::string& node,
+                                                           std::chrono::milliseconds limit, const PgPlace& at) {
+  auto connection = PgConnection::open(url, "sallyport " + node, limit, at);
   if (!connection) return connection.error();
   if (const auto usable = check_shared_schema(**connection); !usable) return usable.error();
   return std::unique_ptr<SharedSession>(new SharedSession(std::move(*connection), node));
@@ -140,24 +157,21 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
   return news;
 }
 
+Answer<void> SharedSession::put(std::uint64_t revision, std::span<const SharedEntry> entries) {
+  const auto rows = connection_->run({written(revision, entries)});
+  if (rows) return {};
+  give_up();
+  return rows.error();
+}
+
 Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::uint64_t revision,
                                              std::span<const SharedEntry> entries) {
   std::array<unsigned char, kStampBytes> random{};
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return no_random();
   SharedPosition now{from.registry, revision, std::string(random.begin(), random.end())};
-  std::vector<std::uint8_t> families;
-  std::vector<std::optional<std::string_view>> keys, values;
-  for (const SharedEntry& entry : entries) {
-    families.push_back(static_cast<std::uint8_t>(entry.family));
-    keys.emplace_back(entry.key);
-    values.push_back(entry.value ? std::optional<std::string_view>(*entry.value) : std::nullopt);
-  }
   in_doubt_ = true;
   const auto rows = connection_->run(
-      {{"insert into sallyport.entry (family, key, value, revision) "
-        "select f, k, v, $4::bigint from unnest($1::smallint[], $2::bytea[], $3::bytea[]) as t(f, k, v) "
-        "on conflict (family, key) do update set value = excluded.value, revision = excluded.revision",
-        {PgValue::smallints(families), PgValue::texts(keys), PgValue::texts(values), PgValue::number(revision)}},
+      {written(revision, entries),
        {"insert into sallyport.commit (revision, stamp, node) "
         "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))",
         {PgValue::number(revision), PgValue::bytes(now.stamp), PgValue::bytes(node_)}},
@@ -263,22 +277,47 @@ Answer<SharedNodes> SharedSession::nodes() {
   return all;
 }
 
-Answer<void> SharedSession::forget_deletes(std::chrono::seconds keep) {
-  const std::string older = "clock_timestamp() - interval '" + std::to_string(keep.count()) + " seconds'";
+// By the commits, the oldest first, each found by its index: the whole of an index is looked through by nobody while
+// writers wait. What is deleted up to the horizon is gone already.
+Answer<bool> SharedSession::forget_deletes(std::chrono::seconds keep) {
+  const std::string commits = std::to_string(kForgottenAtOnce);
   const auto rows = connection_->run(
       {{"begin"},
        {"set local lock_timeout = '3s'"},
+       {"set local statement_timeout = '3s'"},
        {"select pg_advisory_xact_lock(" + std::to_string(kSharedLock) + ")"},
-       {"update sallyport.registry set horizon = greatest(horizon, coalesce((select max(revision) from "
-        "sallyport.commit where at < " +
-        older + "), 0))"},
-       {"delete from sallyport.entry where value is null and revision <= (select horizon from sallyport.registry)"},
+       {"select horizon from sallyport.registry"},
+       {"with oldest as (select revision, at from sallyport.commit where revision > (select horizon from "
+        "sallyport.registry) order by revision limit " +
+        commits +
+        ") update sallyport.registry set horizon = greatest(horizon, coalesce((select max(revision) from oldest where "
+        "at < clock_timestamp() - interval '" +
+        std::to_string(keep.count()) + " seconds'), 0)) returning horizon"},
+       {"delete from sallyport.entry where value is null and revision <= (select horizon from sallyport.registry) and "
+        "revision > (select coalesce(min(revision), 0) from sallyport.commit)"},
        {"delete from sallyport.commit where revision < (select horizon from sallyport.registry)"},
-       {"commit"}},
-      std::chrono::milliseconds(60'000));
-  if (rows) return {};
-  give_up();
-  return rows.error();
+       {"commit"}});
+  if (!rows) {
+    give_up();
+    return rows.error();
+  }
+  if ((*rows)[4].size() != 1 || (*rows)[5].size() != 1) return strange();
+  return (*rows)[7].affected() + 1 < kForgottenAtOnce;
+}
+
+// Without a revision: a row that is gone is missed by nobody, since every node forgets its own.
+Answer<bool> SharedSession::forget_audit(std::int64_t at_us) {
+  std::string before;
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    before += static_cast<char>(static_cast<std::uint64_t>(at_us) >> shift & 0xFF);
+  }
+  const auto rows = connection_->run(
+      {{"delete from sallyport.entry where family = 8 and key in (select key from sallyport.entry where family = 8 and "
+        "key < $1::bytea order by key limit " +
+            std::to_string(kForgottenAtOnce) + ")",
+        {PgValue::bytes(before)}}});
+  if (!rows) return rows.error();
+  return rows->front().affected() < kForgottenAtOnce;
 }
 
 Answer<void> SharedSession::listen() {

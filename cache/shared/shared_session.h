@@ -40,7 +40,10 @@ class SharedSession {
   static constexpr std::chrono::hours kNodeForgotten{24};
 
   // Connects, and refuses what is no registry, or one of a schema that this program does not know.
-  static Answer<std::unique_ptr<SharedSession>> open(const std::string& url, const std::string& node);
+  // `at`: at that server alone, within `limit`.
+  static Answer<std::unique_ptr<SharedSession>> open(const std::string& url, const std::string& node,
+                                                     std::chrono::milliseconds limit = PgConnection::kConnect,
+                                                     const PgPlace& at = {});
 
   // A turn begins: from here until commit() or give_up() nobody else writes. At most kBatch entries of devices: where
   // there are more, more() has the next ones.
@@ -50,6 +53,8 @@ class SharedSession {
   // not happen, or, where the connection broke, that nobody knows: then in_doubt().
   Answer<SharedPosition> commit(const SharedPosition& from, std::uint64_t revision,
                                 std::span<const SharedEntry> entries);
+  // Entries of the commit that ends the turn, which are too many to come with it. Nobody sees them before.
+  Answer<void> put(std::uint64_t revision, std::span<const SharedEntry> entries);
   void give_up();
   bool in_doubt() const { return in_doubt_; }
 
@@ -64,8 +69,11 @@ class SharedSession {
   // This node lives, and has everything in force up to `revision`. False: another process uses its name.
   Answer<bool> heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version);
   Answer<SharedNodes> nodes();
-  // Deletes older than `keep` are forgotten; whoever has not seen them takes a snapshot.
-  Answer<void> forget_deletes(std::chrono::seconds keep);
+  // Deletes older than `keep` are forgotten; whoever has not seen them takes a snapshot. Some of them, so that writers
+  // wait for a moment at most; false: there are more.
+  Answer<bool> forget_deletes(std::chrono::seconds keep);
+  // Lines of the audit log before `at_us`. Nodes cut their own; here nobody else would. Some of them, as above.
+  Answer<bool> forget_audit(std::int64_t at_us);
   Answer<void> listen();
   // No commit waits for a standby: a failover may lose what was acknowledged.
   Answer<bool> has_synchronous_standby();

@@ -16,9 +16,7 @@ namespace sallyport::test {
 class Node {
  public:
   Node(const TempDir& dir, const std::string& name, const std::string& url)
-      : folder_(dir.path() + "/" + name), options_{url, name, "test", std::chrono::milliseconds(0), Stale::Serve} {
-    open();
-  }
+      : folder_(dir.path() + "/" + name), options_{url, name, "test", std::chrono::milliseconds(0), Stale::Serve} {}
   ~Node() { close(); }
 
   void open(bool synced = true) {
@@ -49,6 +47,7 @@ class Node {
   Registrar& operator*() { return *registrar_; }
   Registrar* operator->() { return registrar_.get(); }
   const RegistryStore& store() const { return *store_; }
+  bool is_open() const { return store_ != nullptr; }
   Shards& shards() { return shards_; }
 
   Verdict ask(const Certificate& leaf) {
@@ -69,7 +68,11 @@ class Node {
 
  private:
   std::string folder_;
+
+ public:
   SharedOptions options_;
+
+ private:
   NullLogger log_;
   Shards shards_;
   std::unique_ptr<RegistryStore> store_;
@@ -106,8 +109,13 @@ class SharedTest : public testing::Test {
   static void SetUpTestSuite() { ASSERT_TRUE(Postgres::installed()) << "deploy/packages.sh names PostgreSQL"; }
   void add(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
-      nodes_.push_back(std::make_unique<Node>(dir_, "node-" + std::to_string(nodes_.size()), postgres_.url()));
+      prepare().open();
     }
+  }
+  // One that is not open yet.
+  Node& prepare() {
+    nodes_.push_back(std::make_unique<Node>(dir_, "node-" + std::to_string(nodes_.size()), postgres_.url()));
+    return *nodes_.back();
   }
   Node& node(std::size_t i) { return *nodes_.at(i); }
   Identity509 enroll(std::size_t at, const std::string& cn) {
