@@ -53,6 +53,17 @@ class Edge:
         for node in nodes or self.nodes:
             until(f"{node.folder.name} has it all", lambda n=node: n.json("status")["registry"]["revision"] >= self.revision())
 
+    def heal(self):
+        """All of them run, and follow: whatever the test before has left."""
+        if self.postgres.process is None:
+            self.postgres.start()
+        for node in self.nodes:
+            if node.process is None:
+                node.start()
+        for node in self.nodes:
+            until(f"{node.folder.name} follows", lambda n=node: n.json("status")["registry"]["connected"])
+        self.settled()
+
     def stop(self):
         failures = []
         for node in self.nodes:

@@ -1,0 +1,118 @@
+"""PostgreSQL has another history than a node knows, or none that it can reach: an older backup, deletes that are forgotten,
+a node that is new, one that was cut off."""
+
+import pytest
+
+from harness.authority import Authority
+from harness.device import admitted, refusal
+from harness.edge import Edge, refuses_to_start
+from harness.wait import until
+
+
+@pytest.fixture
+def edge(work, broker, site, request):
+    running = Edge(work / request.node.name[-40:], broker, site, nodes=getattr(request, "param", 3))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def fleet(edge, work, request):
+    made = Authority(work / f"ca-{request.node.name[-40:]}", request.node.name[-60:])
+    made.register(edge.nodes[0])
+    edge.settled()
+    return made
+
+
+def known_everywhere(edge, fleet, name):
+    device = fleet.issue(name)
+    with admitted(edge.nodes[0].port, device):
+        edge.nodes[0].registered(device)
+    edge.settled()
+    return device
+
+
+def is_away(node):
+    return not node.json("status")["registry"]["connected"]
+
+
+@pytest.mark.parametrize("edge", [2], indirect=True)
+def test_a_node_behind_the_horizon_takes_a_snapshot(edge, fleet):
+    """Deletes that it has not seen are forgotten over there: it compares all of it, and forgets them, too."""
+    first, second = edge.nodes
+    gone, stays_here = known_everywhere(edge, fleet, "gone"), known_everywhere(edge, fleet, "stays")
+    second.kill9()
+    first.cli("device", "delete", gone.id, "--yes")
+    edge.postgres.sql("update sallyport.registry set horizon = revision")
+    edge.postgres.sql("delete from sallyport.entry where value is null")
+    second.start()
+    until("a snapshot is taken", lambda: second.lines("snapshot-taken"))
+    assert gone.id not in second.devices() and stays_here.id in second.devices()
+    assert second.json("status")["devices"] == first.json("status")["devices"]
+
+
+def test_an_older_backup_in_postgresql_loses_no_revocation(edge, fleet):
+    """PostgreSQL comes back without the last commits. Nodes notice by themselves, take its content, and write the
+    restrictions that they knew there again: of a device that it has, of one it never heard of, of a CA."""
+    first, second, third = edge.nodes
+    old = known_everywhere(edge, fleet, "old")
+    held = known_everywhere(edge, fleet, "held")
+    edge.postgres.stop()
+    backup = edge.postgres.folder / "backup"
+    edge.postgres.copy_cold(backup)
+    edge.postgres.start()
+    until("it is followed", lambda: not any(is_away(node) for node in edge.nodes))
+    young, plain = known_everywhere(edge, fleet, "young"), known_everywhere(edge, fleet, "plain")
+    for action, device in (("revoke", old), ("revoke", young), ("deactivate", held)):
+        first.cli("device", action, device.id, "--yes", "--wait", "10s")
+    edge.postgres.stop()
+    edge.postgres.put_back(backup)
+    edge.postgres.start()
+    for node in edge.nodes:
+        until("it took a snapshot", lambda n=node: n.lines("snapshot-taken"), 30)
+    edge.settled()
+    for node in edge.nodes:
+        for device in (old, young, held):
+            assert refusal(node.port, device), f"{device.cn} at {node.folder.name}"
+    for device, status in ((old, "revoked"), (young, "revoked"), (held, "inactive")):
+        for node in edge.nodes:
+            until(f"{device.cn} is {status}",
+                  lambda n=node, d=device, s=status: n.devices().get(d.id, {}).get("status") == s, 30)
+    with admitted(third.port, plain):
+        third.registered(plain)
+
+
+@pytest.mark.parametrize("edge", [1], indirect=True)
+def test_a_new_node_without_postgresql_does_not_start(edge):
+    """It knows nobody, and says why; one that has been here before serves what it knows."""
+    edge.postgres.kill9()
+    assert "this node is new and cannot read the shared registry" in refuses_to_start(edge.add(start=False))
+    edge.nodes[0].kill9()
+    edge.nodes[0].start()
+    assert edge.nodes[0].lines("shared-registry-behind")
+
+
+@pytest.mark.parametrize("edge", [1], indirect=True)
+def test_a_stale_node_refuses_what_it_cannot_know(edge, fleet, work):
+    """After stale_after: "refuse-unknown" refuses new devices and serves known ones; "refuse-all" ends sessions, too. Both
+    heal by themselves."""
+    known = known_everywhere(edge, fleet, "known")
+    cautious = edge.add(stale_after="2s", stale="refuse-unknown")
+    strict = edge.add(stale_after="2s", stale="refuse-all")
+    edge.settled()
+    session = admitted(strict.port, known)
+    strict.registered(known)
+    edge.postgres.kill9()
+    assert session.end(60) is not None
+    assert refusal(strict.port, known)
+    until("it is stale", lambda: cautious.lines("stale"))
+    with cautious.refuses("not_registered"):
+        assert refusal(cautious.port, fleet.issue("stranger"))
+    with admitted(cautious.port, known):
+        pass
+    assert cautious.metric("registry_stale") == 1 and cautious.metric("registry_connected") == 0
+    edge.postgres.start()
+    until("it is not stale any more", lambda: cautious.lines("not-stale") and strict.lines("not-stale"))
+    for node in (cautious, strict):
+        with admitted(node.port, known), admitted(node.port, fleet.issue("newcomer")):
+            pass
