@@ -7,7 +7,8 @@
 
 namespace sallyport {
 
-ReloadDesk::ReloadDesk() : asked_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+ReloadDesk::ReloadDesk(std::chrono::milliseconds patience)
+    : asked_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), patience_(patience) {
   CHECK(asked_ >= 0);
 }
 
@@ -15,7 +16,7 @@ ReloadDesk::~ReloadDesk() {
   ::close(asked_);
 }
 
-Answer<ReloadOutcome> ReloadDesk::ask(const Actor& by, std::chrono::milliseconds patience) {
+Answer<ReloadOutcome> ReloadDesk::ask(const Actor& by) {
   std::unique_lock lock(mutex_);
   if (wanted_ == begun_) {
     first_ = by;
@@ -23,7 +24,7 @@ Answer<ReloadOutcome> ReloadDesk::ask(const Actor& by, std::chrono::milliseconds
   }
   const std::uint64_t mine = wanted_;
   ::eventfd_write(asked_, 1);
-  const bool in_time = ended_.wait_for(lock, patience, [&] { return over_ >= mine || closed_; });
+  const bool in_time = ended_.wait_for(lock, patience_, [&] { return over_ >= mine || closed_; });
   if (over_ >= mine) return last_;
   return Refusal{Refusal::Kind::Unavailable, in_time ? "this process ends: nothing is reloaded any more"
                                                      : "the reload has not ended yet: see the log"};

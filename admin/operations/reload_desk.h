@@ -22,13 +22,14 @@ struct ReloadOutcome {
 
 class ReloadDesk {
  public:
-  ReloadDesk();
+  explicit ReloadDesk(std::chrono::milliseconds patience = std::chrono::minutes(2));
   ~ReloadDesk();
   ReloadDesk(const ReloadDesk&) = delete;
   ReloadDesk& operator=(const ReloadDesk&) = delete;
 
-  // Waits for one that begins after this call. Unavailable where the process ends, or has not come to it in time.
-  Answer<ReloadOutcome> ask(const Actor& by, std::chrono::milliseconds patience = std::chrono::minutes(2));
+  // Waits for one that begins after this call. Unavailable where the process ends, or has not done it within
+  // `patience`.
+  Answer<ReloadOutcome> ask(const Actor& by);
 
   int asked() const { return asked_; }  // an eventfd(2)
   // The main thread: whether somebody waits, and who was the first.
@@ -38,6 +39,7 @@ class ReloadDesk {
 
  private:
   const int asked_;
+  const std::chrono::milliseconds patience_;
   std::mutex mutex_;
   std::condition_variable ended_;
   Actor first_;

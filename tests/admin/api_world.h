@@ -81,7 +81,7 @@ class ApiTest : public testing::Test {
   NullLogger null_;
   Warnings warnings_{null_};
   Outcomes outcomes_;
-  ReloadDesk desk_;
+  ReloadDesk desk_{std::chrono::milliseconds(20)};  // nobody does what is asked there
   Config config_;
   DataPlane plane_;
   RunningConfig running_{"sallyport.toml", {}};

@@ -174,7 +174,7 @@ TEST(ReloadDesk, NobodyWaitsForAnEnd) {
   desk.close();
   waits.join();
   EXPECT_FALSE(desk.ask({"uid 0", "-"}));
-  EXPECT_FALSE(ReloadDesk().ask({"uid 0", "-"}, 1ms));
+  EXPECT_FALSE(ReloadDesk(1ms).ask({"uid 0", "-"}));
 }
 
 }  // namespace

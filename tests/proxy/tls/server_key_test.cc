@@ -49,13 +49,17 @@ std::vector<const std::uint8_t*> places_of(const Bytes& hidden) {
     for (std::uintptr_t at = begin; at < end; at += sizeof page - overlap) {
       const std::size_t wanted = std::min<std::size_t>(sizeof page, end - at);
       const ssize_t n = ::pread(memory, page, wanted, static_cast<off_t>(at));
-      for (ssize_t i = 0; i + static_cast<ssize_t>(hidden.size()) <= n; ++i) {
-        if (page[i] != first) continue;
-        const bool here = std::equal(hidden.begin(), hidden.end(), page + i,
+      // By memchr: a sanitizer's own maps are large, and a loop over their bytes is checked byte by byte.
+      const std::uint8_t* rest = page;
+      const std::uint8_t* const last = page + std::max<ssize_t>(n - static_cast<ssize_t>(overlap), 0);
+      while (rest < last && (rest = static_cast<const std::uint8_t*>(
+                                 ::memchr(rest, first, static_cast<std::size_t>(last - rest)))) != nullptr) {
+        const bool here = std::equal(hidden.begin(), hidden.end(), rest,
                                      [](std::uint8_t a, std::uint8_t b) { return a == (b ^ kMask); });
-        const auto* where = reinterpret_cast<const std::uint8_t*>(at) + i;
+        const auto* where = reinterpret_cast<const std::uint8_t*>(at) + (rest - page);
         const bool own = where >= page && where < page + sizeof page;
         if (here && !own) found.push_back(where);
+        ++rest;
       }
       ::memset(page, 0, sizeof page);
     }
