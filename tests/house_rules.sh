@@ -84,7 +84,7 @@ sources cache proxy admin | grep -v '^proxy/tls/record_cipher_ipsec_mb\.cc' | in
 sources cache proxy admin | grep -v '^cache/crypto/light_x25519\.cc' | in_files '#include <(sodium|gmp)' | rule "libsodium or GMP outside light_x25519.cc"
 sources cache proxy admin | grep -v '^proxy/tls/tls_' | in_files '\bSSL_[a-zA-Z]+\(' | rule "TLS calls outside proxy/tls/tls_*"
 sources cache proxy admin | grep -v '^cache/registry/registry_store' | in_files '#include <rocksdb/' | rule "RocksDB outside the store"
-sources cache proxy admin | grep -v '^cache/shared/pg_connection\.cc' | in_files '#include <libpq' | rule "libpq outside cache/shared/pg_connection.cc"
+sources cache proxy admin | grep -v '^cache/shared/libpq\.h' | in_files '#include <libpq' | rule "libpq outside cache/shared/libpq.h"
 sources cache proxy admin | grep -v '^proxy/config/' | in_files '#include <toml' | rule "toml++ outside the configuration"
 sources cache proxy admin | grep -vE '^admin/(http/http_(server\.cc|connection\.h)|cli/http_client\.cc)' | in_files '#include <boost/' | rule "Boost outside the HTTP files"
 sources cache proxy admin | grep -vE '^admin/cli/command_line(_registry)?\.cc' | in_files '#include <CLI/' | rule "CLI11 outside command_line*.cc"

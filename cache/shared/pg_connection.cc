@@ -1,7 +1,6 @@
 #include "cache/shared/pg_connection.h"
 
 #include <arpa/inet.h>
-#include <libpq-fe.h>
 #include <netinet/in.h>
 #include <poll.h>
 
@@ -9,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
+
+#include "cache/shared/libpq.h"
 
 namespace sallyport {
 
@@ -35,17 +36,23 @@ std::string array_of(std::uint32_t type, std::size_t size, bool nulls) {
   return out;
 }
 
+constexpr const char* kNoLibpq = "needs libpq.so.5, which cannot be loaded: install the package libpq5";
+
 struct Close {
-  void operator()(PGconn* connection) const { PQfinish(connection); }
-  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+  void operator()(PGconn* connection) const { pq().PQfinish(connection); }
+  void operator()(PQconninfoOption* options) const { pq().PQconninfoFree(options); }
 };
 using Options = std::unique_ptr<PQconninfoOption, Close>;
 
 Options parsed(const std::string& url, std::string* why = nullptr) {
+  if (!pq().loaded) {
+    if (why != nullptr) *why = kNoLibpq;
+    return {};
+  }
   char* error = nullptr;
-  Options options(PQconninfoParse(url.c_str(), &error));
+  Options options(pq().PQconninfoParse(url.c_str(), &error));
   if (!options && why != nullptr) *why = error != nullptr ? error : "it cannot be read";
-  PQfreemem(error);
+  pq().PQfreemem(error);
   return options;
 }
 
@@ -170,17 +177,17 @@ PgRows& PgRows::operator=(PgRows&& other) noexcept {
   return *this;
 }
 PgRows::~PgRows() {
-  PQclear(result_);
+  pq().PQclear(result_);
 }
 std::size_t PgRows::size() const {
-  return static_cast<std::size_t>(PQntuples(result_));
+  return static_cast<std::size_t>(pq().PQntuples(result_));
 }
 bool PgRows::null(std::size_t row, int column) const {
-  return PQgetisnull(result_, static_cast<int>(row), column) != 0;
+  return pq().PQgetisnull(result_, static_cast<int>(row), column) != 0;
 }
 std::string_view PgRows::bytes(std::size_t row, int column) const {
-  const auto length = static_cast<std::size_t>(PQgetlength(result_, static_cast<int>(row), column));
-  return {PQgetvalue(result_, static_cast<int>(row), column), length};
+  const auto length = static_cast<std::size_t>(pq().PQgetlength(result_, static_cast<int>(row), column));
+  return {pq().PQgetvalue(result_, static_cast<int>(row), column), length};
 }
 std::int64_t PgRows::number(std::size_t row, int column) const {
   const std::string_view raw = bytes(row, column);
@@ -192,7 +199,7 @@ std::int64_t PgRows::number(std::size_t row, int column) const {
   return 0;
 }
 std::uint64_t PgRows::affected() const {
-  return std::strtoull(PQcmdTuples(result_), nullptr, 10);
+  return std::strtoull(pq().PQcmdTuples(result_), nullptr, 10);
 }
 
 std::string PgConnection::flaw(const std::string& url) {
@@ -263,31 +270,31 @@ Answer<std::unique_ptr<PgConnection>> PgConnection::open_at(const std::string& u
                           at.address.c_str(),
                           at.port.c_str(),
                           nullptr};
-  std::unique_ptr<PgConnection> made(new PgConnection(PQconnectStartParams(keywords, values, 1)));
+  std::unique_ptr<PgConnection> made(new PgConnection(pq().PQconnectStartParams(keywords, values, 1)));
   PGconn* connection = made->connection_;
   if (connection == nullptr) return fail("no memory");
-  PQsetNoticeProcessor(
+  pq().PQsetNoticeProcessor(
       connection, [](void*, const char*) {}, nullptr);
   PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-  while (PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK) {
+  while (pq().PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK) {
     if (!made->wait_for(status == PGRES_POLLING_READING ? POLLIN : POLLOUT, until)) {
       return made->lost("no connection in time");
     }
-    status = PQconnectPoll(connection);
+    status = pq().PQconnectPoll(connection);
     if (status == PGRES_POLLING_FAILED) break;
   }
-  if (PQstatus(connection) != CONNECTION_OK) return made->lost(one_line(PQerrorMessage(connection)));
-  PQsetnonblocking(connection, 1);
-  if (PQenterPipelineMode(connection) != 1) return made->lost("no pipeline mode");
+  if (pq().PQstatus(connection) != CONNECTION_OK) return made->lost(one_line(pq().PQerrorMessage(connection)));
+  pq().PQsetnonblocking(connection, 1);
+  if (pq().PQenterPipelineMode(connection) != 1) return made->lost("no pipeline mode");
   const auto text = [](const char* value) { return std::string(value != nullptr ? value : ""); };
-  made->place_ = {text(PQhost(connection)), text(PQhostaddr(connection)), text(PQport(connection))};
+  made->place_ = {text(pq().PQhost(connection)), text(pq().PQhostaddr(connection)), text(pq().PQport(connection))};
   if (made->place_.host.starts_with('/')) made->place_.address.clear();  // a socket's folder
   made->server_ = made->place_.host + ":" + made->place_.port;
   return made;
 }
 
 PgConnection::~PgConnection() {
-  PQfinish(connection_);
+  pq().PQfinish(connection_);
 }
 
 Refusal PgConnection::fail(const std::string& what) {
@@ -300,14 +307,14 @@ Refusal PgConnection::lost(const std::string& what) {
 }
 
 int PgConnection::socket() const {
-  return PQsocket(connection_);
+  return pq().PQsocket(connection_);
 }
 
 bool PgConnection::wait_for(short events, Clock::time_point until) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return false;
-    pollfd polled{PQsocket(connection_), events, 0};
+    pollfd polled{pq().PQsocket(connection_), events, 0};
     const int ready = ::poll(&polled, 1, static_cast<int>(left.count()));
     if (ready >= 0 || errno != EINTR) return ready > 0;
   }
@@ -315,13 +322,13 @@ bool PgConnection::wait_for(short events, Clock::time_point until) {
 
 Answer<PgRows> PgConnection::next_rows(Clock::time_point until) {
   for (;;) {
-    const int unsent = PQflush(connection_);
-    if (unsent < 0) return lost(one_line(PQerrorMessage(connection_)));
-    if (PQisBusy(connection_) == 0) break;
+    const int unsent = pq().PQflush(connection_);
+    if (unsent < 0) return lost(one_line(pq().PQerrorMessage(connection_)));
+    if (pq().PQisBusy(connection_) == 0) break;
     if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until)) return lost("no answer in time");
-    if (PQconsumeInput(connection_) != 1) return lost(one_line(PQerrorMessage(connection_)));
+    if (pq().PQconsumeInput(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
   }
-  return PgRows(PQgetResult(connection_));
+  return PgRows(pq().PQgetResult(connection_));
 }
 
 // libpq's rules for a pipeline: each statement has its results and then a null; after one that failed the others say
@@ -336,12 +343,12 @@ Answer<std::vector<PgRows>> PgConnection::run(std::vector<PgStatement> statement
       values.push_back(value.raw().data());
       lengths.push_back(static_cast<int>(value.raw().size()));
     }
-    if (PQsendQueryParams(connection_, statement.text.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
-                          lengths.data(), formats.data(), 1) != 1) {
-      return lost(one_line(PQerrorMessage(connection_)));
+    if (pq().PQsendQueryParams(connection_, statement.text.c_str(), static_cast<int>(values.size()), nullptr,
+                               values.data(), lengths.data(), formats.data(), 1) != 1) {
+      return lost(one_line(pq().PQerrorMessage(connection_)));
     }
   }
-  if (PQpipelineSync(connection_) != 1) return lost(one_line(PQerrorMessage(connection_)));
+  if (pq().PQpipelineSync(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
   std::vector<PgRows> all;
   std::optional<Refusal> failed;
   for (;;) {
@@ -349,10 +356,10 @@ Answer<std::vector<PgRows>> PgConnection::run(std::vector<PgStatement> statement
     if (!rows) return rows.error();
     const pg_result* result = rows->result_;
     if (result == nullptr) continue;  // between two statements
-    const ExecStatusType status = PQresultStatus(result);
+    const ExecStatusType status = pq().PQresultStatus(result);
     if (status == PGRES_PIPELINE_SYNC) break;
-    if (status == PGRES_FATAL_ERROR && !failed) failed = fail(one_line(PQresultErrorMessage(result)));
-    if (PQstatus(connection_) == CONNECTION_BAD) return lost(failed ? failed->what : "");
+    if (status == PGRES_FATAL_ERROR && !failed) failed = fail(one_line(pq().PQresultErrorMessage(result)));
+    if (pq().PQstatus(connection_) == CONNECTION_BAD) return lost(failed ? failed->what : "");
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) all.push_back(std::move(*rows));
   }
   if (failed) return *failed;
@@ -364,8 +371,8 @@ Answer<void> PgConnection::copy_out(const std::string& statement, const std::fun
                                     std::chrono::milliseconds limit) {
   if (broken_) return fail("the connection was lost");
   // COPY has no place in a pipeline.
-  if (PQexitPipelineMode(connection_) != 1 || PQsendQuery(connection_, statement.c_str()) != 1) {
-    return lost(one_line(PQerrorMessage(connection_)));
+  if (pq().PQexitPipelineMode(connection_) != 1 || pq().PQsendQuery(connection_, statement.c_str()) != 1) {
+    return lost(one_line(pq().PQerrorMessage(connection_)));
   }
   const auto begun = next_rows(Clock::now() + limit);
   if (!begun) return begun.error();
@@ -373,17 +380,17 @@ Answer<void> PgConnection::copy_out(const std::string& statement, const std::fun
   bool wanted = true;
   while (wanted && !failed) {
     char* piece = nullptr;
-    const int length = PQgetCopyData(connection_, &piece, 1);
+    const int length = pq().PQgetCopyData(connection_, &piece, 1);
     if (length > 0) {
       wanted = take({piece, static_cast<std::size_t>(length)});
-      PQfreemem(piece);
+      pq().PQfreemem(piece);
     } else if (length == 0) {
       if (!wait_for(POLLIN, Clock::now() + limit)) return lost("no answer in time");
-      if (PQconsumeInput(connection_) != 1) return lost(one_line(PQerrorMessage(connection_)));
+      if (pq().PQconsumeInput(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
     } else if (length == -1) {
       break;
     } else {
-      failed = lost(one_line(PQerrorMessage(connection_)));
+      failed = lost(one_line(pq().PQerrorMessage(connection_)));
     }
   }
   if (!wanted) return lost("the copy was given up");
@@ -392,24 +399,24 @@ Answer<void> PgConnection::copy_out(const std::string& statement, const std::fun
     auto rest = next_rows(Clock::now() + limit);
     if (!rest) return rest.error();
     if (rest->result_ == nullptr) break;
-    if (PQresultStatus(rest->result_) == PGRES_FATAL_ERROR)
-      failed = fail(one_line(PQresultErrorMessage(rest->result_)));
+    if (pq().PQresultStatus(rest->result_) == PGRES_FATAL_ERROR)
+      failed = fail(one_line(pq().PQresultErrorMessage(rest->result_)));
   }
   if (failed) return *failed;
-  if (PQenterPipelineMode(connection_) != 1) return lost("no pipeline mode");
+  if (pq().PQenterPipelineMode(connection_) != 1) return lost("no pipeline mode");
   return {};
 }
 
 bool PgConnection::notified() {
   if (broken_) return false;
-  if (PQconsumeInput(connection_) != 1) {
+  if (pq().PQconsumeInput(connection_) != 1) {
     (void)lost("");
     return false;
   }
   bool any = false;
-  while (PGnotify* note = PQnotifies(connection_)) {
+  while (PGnotify* note = pq().PQnotifies(connection_)) {
     any = true;
-    PQfreemem(note);
+    pq().PQfreemem(note);
   }
   return any;
 }

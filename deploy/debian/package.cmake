@@ -18,7 +18,7 @@ endif()
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1~deb${debian_release})
 # systemd-sysusers and systemd-tmpfiles make the user and the folders, also where systemd does not run.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, procps")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, procps, libpq5")  # the last one is loaded where registry.shared is set
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "mosquitto")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_STRIP_FILES OFF)  # `cmake --install` does it, and keeps the debug information apart
