@@ -359,6 +359,7 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                         "'.'. Empty: the host's."}),
     row<&RegistryConfig::stale_after>({.table = "registry",
                                        .key = "stale_after",
+                                       .may_be_zero = true,
                                        .example = "\"10m\"",
                                        .says = "How long the shared registry may be out of reach until `stale` says "
                                                "what is done. A start that does not reach it counts as that long. 0s: "
