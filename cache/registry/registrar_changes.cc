@@ -36,7 +36,8 @@ std::shared_ptr<const CaSet> Registrar::Impl::build_ca_set(std::int64_t) {
     const std::lock_guard lock(mutex_);
     stats_.cas_active = stats_.cas_inactive = 0;
     for (const auto& [id, ca] : cas_) {
-      entries.push_back({ca.certificate, ca.status, ca.auto_register, ca.approve});
+      entries.push_back({ca.certificate, ca.status, ca.auto_register, ca.approve, ca.full});
+      note_whether_full(ca);
       ++(ca.status == CaStatus::Active ? stats_.cas_active : stats_.cas_inactive);
     }
   }
