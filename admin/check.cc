@@ -63,8 +63,8 @@ int check(const std::string& config_path) {
   const ConfigReport report = checked(config_path);
   if (!acceptable(report, config_path)) return kUsage;
   if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';
-  std::cout << config_path << ": ok, " << report.config.listeners.size() << " listener(s), "
-            << report.config.upstreams.size() << " upstream(s)\n";
+  std::cout << config_path << ": ok, " << counted(report.config.listeners.size(), "listener") << ", "
+            << counted(report.config.upstreams.size(), "upstream") << '\n';
   return kDone;
 }
 

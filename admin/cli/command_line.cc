@@ -316,16 +316,17 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
   plain_command(app, parsed, "backup", "an online backup of the registry, verified", {{"DIR", "a folder of its own"}},
                 [&parsed](Operator& speaking) { return speaking.backup(parsed.first); });
   CLI::App* restore =
-      app.add_subcommand("restore", "put a backup back (offline); what was revoked since it was made stays revoked");
+      app.add_subcommand("restore", "put a backup back (offline); what was revoked or deactivated since stays so");
   restore->add_option("DIR", parsed.first, "the backup")->required();
   restore
       ->add_option("--state-dir", parsed.state_dir,
                    "the folder of the registry: empty, absent, or one that nobody uses")
       ->required();
   CLI::Option* keep = restore->add_flag("--keep-revocations", parsed.keep,
-                                        "what was revoked since the backup stays revoked (the default)");
+                                        "what was revoked or deactivated since the backup stays so (the default)");
   restore
-      ->add_flag("--discard-revocations", parsed.discard, "devices and tokens revoked since the backup are valid again")
+      ->add_flag("--discard-revocations", parsed.discard,
+                 "what was revoked or deactivated since the backup is valid again")
       ->excludes(keep);
   restore->add_flag("--yes", parsed.options.yes, "do not ask");
   restore->callback([&parsed] {

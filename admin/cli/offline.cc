@@ -13,20 +13,27 @@ namespace sallyport {
 
 namespace {
 
-std::string counted(std::uint64_t n, const char* one) {
-  return with_thousands(n) + " " + one + (n == 1 ? "" : "s");
-}
-
 std::string what_was_revoked(const RestoreReport& report) {
   return counted(report.devices, "device") + " and " + counted(report.tokens.size(), "token");
 }
 
-void list(std::ostream& out, const RestoreReport& report) {
-  for (const std::string& device : report.some_devices) out << "  device " << escaped(device) << '\n';
-  if (report.devices > report.some_devices.size()) {
-    out << "  and " << counted(report.devices - report.some_devices.size(), "device") << " more\n";
-  }
-  for (const std::string& token : report.tokens) out << "  token " << escaped(token) << '\n';
+std::string what_was_deactivated(const RestoreReport& report) {
+  return counted(report.inactive, "device") + " and " + counted(report.inactive_cas, "CA");
+}
+
+void list(std::ostream& out, const char* what, const std::vector<std::string>& some, std::uint64_t all) {
+  for (const std::string& each : some) out << "  " << what << ' ' << escaped(each) << '\n';
+  if (all > some.size()) out << "  and " << counted(all - some.size(), what) << " more\n";
+}
+
+void list_revoked(std::ostream& out, const RestoreReport& report) {
+  list(out, "device", report.some_devices, report.devices);
+  list(out, "token", report.tokens, report.tokens.size());
+}
+
+void list_deactivated(std::ostream& out, const RestoreReport& report) {
+  list(out, "device", report.some_inactive, report.inactive);
+  list(out, "CA", report.some_inactive_cas, report.inactive_cas);
 }
 
 void say_migration(bool loud, const std::string& what) {
@@ -40,11 +47,15 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
   const auto discard = [&](const RestoreReport& report) {
     asked = true;
     if (!report.undoes()) {
-      return agreed("the registry in " + state_dir + " cannot be read: what it revoked since the backup is valid again",
+      return agreed("the registry in " + state_dir +
+                        " cannot be read: what it revoked or deactivated since the backup is valid again",
                     yes);
     }
-    list(std::cerr, report);
-    return agreed("restoring makes valid again what was revoked since the backup: " + what_was_revoked(report), yes);
+    list_revoked(std::cerr, report);
+    list_deactivated(std::cerr, report);
+    return agreed("restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
+                      " that were revoked, " + what_was_deactivated(report) + " that were deactivated",
+                  yes);
   };
   const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
   const auto restored = restore_backup(dir, state_dir, options, discard);
@@ -59,11 +70,21 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
         << " was answered: what was revoked in between is valid again, revoke it once more (its log lines name it)\n";
   }
   if (!restored->aside.empty()) std::cout << "the registry that was there is in " << restored->aside << '\n';
-  if (restored->undoes()) {
+  if (restored->devices > 0 || !restored->tokens.empty()) {
     std::cout << what_was_revoked(*restored)
-              << (discard_revocations ? " revoked since the backup: valid again\n"
-                                      : " revoked since the backup: they stay revoked\n");
-    if (!discard_revocations) list(std::cout, *restored);
+              << " revoked since the backup: " << (discard_revocations ? "valid again\n" : "they stay revoked\n");
+    if (!discard_revocations) list_revoked(std::cout, *restored);
+  }
+  if (restored->inactive > 0 || restored->inactive_cas > 0) {
+    std::cout << what_was_deactivated(*restored)
+              << " deactivated since the backup: " << (discard_revocations ? "active again\n" : "they stay inactive\n");
+    if (!discard_revocations) list_deactivated(std::cout, *restored);
+  }
+  if (restored->deleted_cas > 0) {
+    std::cout
+        << counted(restored->deleted_cas, "CA")
+        << " deleted since the backup: registered again, and active as it was; delete again what was meant to go\n";
+    list(std::cout, "CA", restored->some_deleted_cas, restored->deleted_cas);
   }
   return kDone;
 }

@@ -66,15 +66,16 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   if (cascade && !may_be_final("deleting CA " + short_id(id) + "… with its devices")) return kUsage;
   const Json& devices = found.json["devices"];
   const auto count = [&](const char* status) { return with_thousands(devices[status].get<std::uint64_t>()); };
-  const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) +
-                           " live sessions of " + with_thousands(found.json.value("devices_online", std::uint64_t{0})) +
-                           " devices";
+  const std::string cuts = " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session") + " of " +
+                           counted(found.json.value("devices_online", std::uint64_t{0}), "device");
+  const auto active = devices["active"].get<std::uint64_t>();
   const std::string name = " CA " + short_id(id) + "… (" + text(found.json, "cn") + ")";
   if (action == "deactivate") {
     // Of two certificates with one name and key, one that is active suffices.
     const bool stay = !found.json.value("admitted_through", Json::array()).empty();
-    const std::string what = stay ? ": its devices stay admitted through another certificate of its name and key"
-                                  : cuts + "; " + count("active") + " devices are active";
+    const std::string what =
+        stay ? ": its devices stay admitted through another certificate of its name and key"
+             : cuts + "; " + counted(active, "device") + (active == 1 ? " is active" : " are active");
     if (!agreed("deactivating" + name + what)) return kFailed;
   } else if (action == "delete") {
     if (!agreed("deleting" + name + cuts + " and forgets " + count("active") + " active, " + count("inactive") +
@@ -327,7 +328,7 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
   std::string lists;
   for (const Crl& crl : *crls) {
     lists += (lists.empty() ? "" : ", ") + std::string("the CRL of ") + utc(crl.this_update()) + " with " +
-             with_thousands(crl.entries().size()) + " entries";
+             counted(crl.entries().size(), "entry", "entries");
   }
   if (!agreed("importing " + lists + ": each certificate that it names is revoked for ever, one on hold deactivated")) {
     return kFailed;

@@ -57,6 +57,10 @@ std::string with_thousands(std::uint64_t n) {
   return digits;
 }
 
+std::string counted(std::uint64_t n, const std::string& one, const std::string& many) {
+  return with_thousands(n) + " " + (n == 1 ? one : many.empty() ? one + "s" : many);
+}
+
 std::string short_id(const std::string& id) {
   return id.substr(0, 12);
 }

@@ -26,6 +26,8 @@ int complain(std::string_view what);  // one line on stderr; returns kFailed
 bool agreed(const std::string& what, bool yes, std::string_view otherwise = "nothing was changed");
 std::string text(const Json& json, const char* key);
 std::string with_thousands(std::uint64_t n);
+// "1 device", "2 devices"; with a plural of its own where an s will not do.
+std::string counted(std::uint64_t n, const std::string& one, const std::string& many = "");
 std::string short_id(const std::string& id);
 std::int64_t seconds(std::string_view written);  // "24h"; 0 where it is not a duration
 void print_json(const Json& json);

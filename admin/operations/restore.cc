@@ -8,6 +8,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <map>
 
 #include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/objects.h"
@@ -16,6 +17,7 @@
 #include "cache/registry/registry_lock.h"
 #include "cache/registry/restore.h"
 #include "cache/registry/revision_mark.h"
+#include "cache/x509/certificate.h"
 
 namespace sallyport {
 
@@ -24,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kShown = 20;
+constexpr std::size_t kIdDigits = 16;  // enough to name one by
 
 Refusal failed(const std::string& what) {
   return {Refusal::Kind::Unavailable, what};
@@ -32,12 +35,19 @@ Refusal failed_at(const fs::path& path) {
   return failed(path.string() + ": " + std::strerror(errno));
 }
 
+template <class Describe>
+std::vector<std::string> some(const std::vector<Digest>& ids, const Describe& describe) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < std::min(ids.size(), kShown); ++i) words.push_back(describe(ids[i]));
+  return words;
+}
+
 std::string described(const RegistryStore& store, const Digest& id) {
   const auto text = store.device_text(id);
-  std::string words = to_hex(id).substr(0, 16);
+  std::string words = to_hex(id).substr(0, kIdDigits);
   if (text && *text) {
-    words +=
-        "  serial " + to_hex({reinterpret_cast<const std::uint8_t*>((*text)->serial.data()), (*text)->serial.size()});
+    words += "  serial " +
+             serial_hex({reinterpret_cast<const std::uint8_t*>((*text)->serial.data()), (*text)->serial.size()});
     if (!(*text)->cn.empty()) words += "  CN " + (*text)->cn;
   }
   return words;
@@ -119,12 +129,12 @@ class Restore {
 
   Answer<std::string> compare(RegistryStore& restored, const std::function<bool(const RestoreReport&)>& agreed) {
     const auto present = RegistryStore::open_to_read(present_.string());
-    RevokedSince since;
+    RestrictedSince since;
     Refusal why;
     bool readable = static_cast<bool>(present);
     if (!present) why = present.error();
     if (present) {
-      const auto found = revoked_since(restored, **present);
+      const auto found = restricted_since(restored, **present);
       const auto meta = (*present)->meta();
       readable = found && meta;
       if (!found) why = found.error();
@@ -145,8 +155,13 @@ class Restore {
     }
     report_.devices = since.devices.size();
     report_.tokens = since.tokens;
-    for (std::size_t i = 0; i < std::min(since.devices.size(), kShown); ++i) {
-      report_.some_devices.push_back(described(**present, since.devices[i]));
+    report_.inactive = since.inactive.size();
+    report_.inactive_cas = since.inactive_cas.size();
+    report_.deleted_cas = since.deleted_cas.size();
+    if (readable) {
+      report_.some_devices = some(since.devices, [&](const Digest& id) { return described(**present, id); });
+      report_.some_inactive = some(since.inactive, [&](const Digest& id) { return described(**present, id); });
+      if (auto named = name_cas(restored, since); !named) return named.error();
     }
     if (!options_.keep_revocations) {
       if ((report_.undoes() || !readable) && !agreed(report_)) {
@@ -154,12 +169,28 @@ class Restore {
       }
       return std::string("revocations since the backup discarded");
     }
-    if (auto kept = keep_revoked(restored, **present, since); !kept) return kept.error();
+    if (auto kept = keep_restricted(restored, **present, since); !kept) return kept.error();
     return "revoked since and kept so: devices " + std::to_string(since.devices.size()) + ", tokens " +
-           std::to_string(since.tokens.size()) +
+           std::to_string(since.tokens.size()) + "; inactive since and kept so: devices " +
+           std::to_string(since.inactive.size()) + ", CAs " + std::to_string(since.inactive_cas.size()) +
            (report_.lost()
                 ? "; what was revoked after revision " + std::to_string(report_.present_revision) + " could not be read"
                 : "");
+  }
+
+  Answer<void> name_cas(const RegistryStore& restored, const RestrictedSince& since) {
+    std::map<Digest, std::string> names;
+    const auto read = restored.each_ca([&](const Digest& id, const CaRow& row) {
+      const auto parsed =
+          Certificate::from_der({reinterpret_cast<const std::uint8_t*>(row.der.data()), row.der.size()});
+      names[id] = to_hex(id).substr(0, kIdDigits) + "  " + (parsed ? parsed->subject() : "");
+      return true;
+    });
+    if (!read) return read.error();
+    const auto name = [&](const Digest& id) { return names[id]; };
+    report_.some_inactive_cas = some(since.inactive_cas, name);
+    report_.some_deleted_cas = some(since.deleted_cas, name);
+    return {};
   }
 
   // The two registries change places at once, and back where the rest fails: what was here is never lost. A kill in

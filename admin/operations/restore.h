@@ -1,5 +1,5 @@
-// Puts a backup back, offline. What was revoked after it was made stays revoked, unless the operator says otherwise:
-// the registry that is there, if any, is compared with the backup first, and kept beside the restored one.
+// Puts a backup back, offline. What was revoked or deactivated after it was made stays so, unless the operator says
+// otherwise: the registry that is there, if any, is compared with the backup first, and kept beside the restored one.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,12 @@ struct RestoreReport {
   std::uint64_t devices = 0;
   std::vector<std::string> some_devices;  // the first of them, for a person to read
   std::vector<std::string> tokens;
+  // Deactivated after it was made, and CAs deleted after it that it lets in. Of each the first, for a person to read.
+  std::uint64_t inactive = 0, inactive_cas = 0, deleted_cas = 0;
+  std::vector<std::string> some_inactive, some_inactive_cas, some_deleted_cas;
   std::string aside;  // where the registry that was there is now; empty: there was none
 
-  bool undoes() const { return devices != 0 || !tokens.empty(); }
+  bool undoes() const { return devices != 0 || !tokens.empty() || inactive != 0 || inactive_cas != 0; }
   // Something that was answered cannot be read: what it revoked is not known.
   bool lost() const { return answered_revision > present_revision; }
 };

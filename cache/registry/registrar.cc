@@ -272,9 +272,23 @@ void Registrar::Impl::count(DeviceStatus status, const Digest& owner, int by) {
   add(stats_.devices);
   if (const auto ca = cas_.find(owner); ca != cas_.end()) {
     add(ca->second.devices);
+    note_whether_full(ca->second);
   } else {
     add(remains_[owner]);
   }
+}
+
+// So that the gate refuses who would be one too many, before it is served. Under mutex_.
+void Registrar::Impl::note_whether_full(const CaRecord& ca) const {
+  const DeviceCounts& has = ca.devices;
+  const std::uint64_t most = options_.max_devices_per_ca;
+  ca.full->store(most != 0 && has.active + has.inactive + has.pending + has.revoked >= most, std::memory_order_relaxed);
+}
+
+void Registrar::Impl::set_options(const RegistrarOptions& options) {
+  const std::lock_guard lock(mutex_);
+  options_ = options;
+  for (const auto& [id, ca] : cas_) note_whether_full(ca);
 }
 
 void Registrar::Impl::count_expiry(std::int64_t not_after, int by) {
@@ -366,7 +380,7 @@ RegistrarOptions Registrar::options() const {
 Answer<void> Registrar::set_options(const RegistrarOptions& options) {
   return impl_->call<void>(
       [&]() -> Answer<void> {
-        impl_->options_ = options;
+        impl_->set_options(options);
         return {};
       },
       Impl::Turn::WritesNothing);

@@ -110,6 +110,7 @@ struct CaRecord {
   std::int64_t registered_at = 0;
   DeviceCounts devices;
   std::uint64_t registered_since_start = 0;  // devices written by this process
+  std::shared_ptr<std::atomic<bool>> full = std::make_shared<std::atomic<bool>>(false);  // CaEntry::full
 };
 
 struct DeviceRecord {

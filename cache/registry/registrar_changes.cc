@@ -39,7 +39,8 @@ std::shared_ptr<const CaSet> Registrar::Impl::build_ca_set(std::int64_t) {
     for (const auto& [id, ca] : cas_) {
       // Nobody knows what was changed since this node heard of the shared registry last.
       const CaStatus status = stale_ == Stale::RefuseAll ? CaStatus::Inactive : ca.status;
-      entries.push_back({ca.certificate, status, ca.auto_register && !stale_, ca.approve});
+      entries.push_back({ca.certificate, status, ca.auto_register && !stale_, ca.approve, ca.full});
+      note_whether_full(ca);
       ++(ca.status == CaStatus::Active ? stats_.cas_active : stats_.cas_inactive);
     }
   }

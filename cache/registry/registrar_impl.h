@@ -226,6 +226,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> store_cas(std::vector<CaRecord> records, RegistryStore::Batch& batch, const Actor& by,
                          const std::optional<CodeRow>& code = {});
   void count(DeviceStatus status, const Digest& owner, int by);
+  void note_whether_full(const CaRecord& ca) const;
+  void set_options(const RegistrarOptions& options);
   void count_expiry(std::int64_t not_after, int by);
   // The status in force, else the row's: the cache is ahead of the disk where a change could not be written.
   DeviceStatus status_now(const DeviceKey& key, const DeviceRow& row) const;

@@ -31,20 +31,51 @@ Answer<std::map<std::uint64_t, ChainRow>> chains_of(const RegistryStore& store) 
   return chains;
 }
 
+Answer<std::map<Digest, CaRow>> cas_of(const RegistryStore& store) {
+  std::map<Digest, CaRow> cas;
+  const auto read = store.each_ca([&](const Digest& id, const CaRow& row) {
+    cas.emplace(id, row);
+    return true;
+  });
+  if (!read) return read.error();
+  return cas;
+}
+
+Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  const auto then = cas_of(backup), now = cas_of(present);
+  if (!then) return then.error();
+  if (!now) return now.error();
+  for (const auto& [id, row] : *then) {
+    if (row.status != CaStatus::Active) continue;
+    const auto found = now->find(id);
+    if (found == now->end()) {
+      since.deleted_cas.push_back(id);
+    } else if (found->second.status != CaStatus::Active) {
+      since.inactive_cas.push_back(id);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
-Answer<RevokedSince> revoked_since(const RegistryStore& backup, const RegistryStore& present) {
-  RevokedSince since;
+Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const RegistryStore& present) {
+  RestrictedSince since;
   Answer<void> trouble;
   const auto read = present.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
-    if (row.status != DeviceStatus::Revoked) return true;
+    if (row.status != DeviceStatus::Revoked && row.status != DeviceStatus::Inactive) return true;
     const auto then = backup.device(id);
     if (!then) return trouble = then.error(), false;
-    if (!*then || (*then)->status != DeviceStatus::Revoked) since.devices.push_back(id);
+    if (row.status == DeviceStatus::Inactive) {
+      if (*then && (*then)->status == DeviceStatus::Active) since.inactive.push_back(id);
+    } else if (!*then || (*then)->status != DeviceStatus::Revoked) {
+      since.devices.push_back(id);
+    }
     return true;
   });
   if (!read) return read.error();
   if (!trouble) return trouble.error();
+  if (auto cas = compare_cas(backup, present, since); !cas) return cas.error();
   const auto then = token_names(backup), now = token_names(present);
   if (!then) return then.error();
   if (!now) return now.error();
@@ -52,7 +83,7 @@ Answer<RevokedSince> revoked_since(const RegistryStore& backup, const RegistrySt
   return since;
 }
 
-Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present, const RevokedSince& since) {
+Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& present, const RestrictedSince& since) {
   const auto then = restored.meta(), now = present.meta();
   if (!then) return then.error();
   if (!now) return now.error();
@@ -66,6 +97,13 @@ Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present,
       if (id >= then->next_chain) restored.put_chain(batch, id, row);
     }
     for (const std::string& name : since.tokens) restored.remove_token(batch, name);
+    auto cas = cas_of(restored);
+    if (!cas) return cas.error();
+    for (const Digest& id : since.inactive_cas) {
+      CaRow& row = (*cas)[id];
+      row.status = CaStatus::Inactive;
+      restored.put_ca(batch, id, row);
+    }
     restored.put_meta(batch, meta);
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
@@ -89,6 +127,17 @@ Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present,
       if (*text && chain != chains->end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
     }
     if (batch.empty()) continue;
+    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  }
+  for (std::size_t at = 0; at < since.inactive.size();) {
+    RegistryStore::Batch batch;
+    for (const std::size_t end = std::min(at + kRowsOfABatch, since.inactive.size()); at < end; ++at) {
+      auto row = restored.device(since.inactive[at]);
+      if (!row) return row.error();
+      if (!*row) continue;
+      (*row)->status = DeviceStatus::Inactive;
+      restored.put_device(batch, since.inactive[at], **row);
+    }
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
   // Rows that came along have the names of the registry that they were in.

@@ -1,5 +1,6 @@
-// What putting a backup back would undo, and how it is kept: devices and tokens that were revoked after the backup was
-// made stay revoked. Offline: neither store is served from. One thread.
+// What putting a backup back would undo, and how it is kept: what was revoked or deactivated after the backup was made
+// stays so. What was deleted since comes back as it was: that is what most backups are put back for. Offline: neither
+// store is served from. One thread.
 #pragma once
 
 #include <string>
@@ -11,18 +12,19 @@
 
 namespace sallyport {
 
-struct RevokedSince {
-  std::vector<Digest> devices;      // in the order of their ids
-  std::vector<std::string> tokens;  // by name
-  bool empty() const { return devices.empty() && tokens.empty(); }
+struct RestrictedSince {
+  std::vector<Digest> devices;      // revoked; in the order of their ids
+  std::vector<std::string> tokens;  // revoked, by name
+  std::vector<Digest> inactive, inactive_cas;
+  std::vector<Digest> deleted_cas;  // that the backup lets in
 };
 
-// What `present` revoked and `backup` has not.
-Answer<RevokedSince> revoked_since(const RegistryStore& backup, const RegistryStore& present);
+// What `present` refuses and `backup` does not.
+Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const RegistryStore& present);
 
-// Revokes it in `restored`, which is a copy of the backup; durable on return. `restored` gets a revision above both, so
-// that none is given out twice.
-Answer<void> keep_revoked(RegistryStore& restored, const RegistryStore& present, const RevokedSince& since);
+// Refuses it in `restored`, which is a copy of the backup, but for what was deleted; durable on return. `restored` gets
+// a revision above both, so that none is given out twice.
+Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& present, const RestrictedSince& since);
 
 // A line for the audit log of the restored registry, and a revision above `present_revision`.
 Answer<void> note_restore(RegistryStore& restored, std::uint64_t present_revision, const Actor& by,

@@ -9,6 +9,7 @@
 
 #include <openssl/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -30,6 +31,8 @@ struct CaEntry {
   CaStatus status = CaStatus::Active;
   bool auto_register = true;
   bool approve = false;
+  // Written by the registrar: the CA has as many devices as registry.max_devices_per_ca allows. Null: never full.
+  std::shared_ptr<const std::atomic<bool>> full;
 };
 
 // Dates in which a path upwards from a CA holds.

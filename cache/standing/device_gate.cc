@@ -375,8 +375,10 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   say(trace, 7, "a device's certificate",
       device ? "yes" : "no: of a CA, of this server, or a verification certificate");
   if (!device) return refuse(std::move(verdict), Reason::NotADevice);
-  if (!registered && !owner.auto_register && !admits.by_operator) {
-    say(trace, 8, "automatic registration", "off for this CA");
+  const bool full = owner.full && owner.full->load(std::memory_order_relaxed);
+  if (!registered && (!owner.auto_register || full) && !admits.by_operator) {
+    say(trace, 8, "automatic registration",
+        owner.auto_register ? "this CA has registry.max_devices_per_ca devices" : "off for this CA");
     return refuse(std::move(verdict), Reason::NotRegistered);
   }
   verdict.pending = !registered && owner.approve && !admits.by_operator;

@@ -312,7 +312,9 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                               .key = "max_devices_per_ca",
                                               .applies = AtOnce,
                                               .example = "1000000",
-                                              .says = "How many devices one CA can have. 0: no limit."}),
+                                              .says =
+                                                  "How many devices one CA can have: new ones beyond are refused as "
+                                                  "`not_registered`. 0: no limit."}),
     row<&RegistryConfig::queue>({.table = "registry",
                                  .key = "queue",
                                  .least = 1,

@@ -95,12 +95,13 @@ void Epoll::recv(Socket socket, Reading reading, Completion& completion) {
   if (at->may_read) due_to_read(socket.handle());
 }
 
-void Epoll::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
+void Epoll::send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) {
   Watch* const at = begin(socket.handle(), completion);
   if (at == nullptr) return;
   at->writer = &completion;
   at->bytes = bytes.data();
   at->length = bytes.size();
+  at->behind = behind;
   at->address = nullptr;
   if (at->may_write) due_to_write(socket.handle());
 }
@@ -209,7 +210,7 @@ void Epoll::write(int fd) {
   at.write_due = false;
   if (at.writer == nullptr || !at.may_write) return;
   if (at.address == nullptr) {
-    const ssize_t sent = ::send(fd, at.bytes, at.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = ::send(fd, at.bytes, at.length, send_flags(at.behind) | MSG_DONTWAIT);
     if (sent >= 0) return write_ended(at, static_cast<int>(sent));
     if (!would_block(errno)) return write_ended(at, -errno);
     at.may_write = false;

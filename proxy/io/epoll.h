@@ -26,7 +26,7 @@ class Epoll final : public ShardIo {
   ~Epoll() override;
 
   void recv(Socket socket, Reading reading, Completion& completion) override;
-  void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
+  void send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) override;
   void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
   void cancel(Completion& completion) override;
   Socket open(int family) override;
@@ -64,6 +64,7 @@ class Epoll final : public ShardIo {
     const sockaddr* address = nullptr;  // … it connects to this one, or waits until it has (`connecting`)
     socklen_t address_length = 0;
     Reading reading = Reading::Once;
+    Behind behind = Behind::Others;
     bool known = false;  // to epoll
     bool listens = false;
     bool may_read = false, may_write = false;

@@ -95,6 +95,15 @@ constexpr bool is_our_shortage(int error) {
   return false;
 }
 
+// What comes behind the bytes of a send: others, some time; or end_sending(), or close(), as soon as they were taken.
+// Then they may wait for the FIN, and one segment has both (MSG_MORE, send(2)); the kernel lets them wait for 200 ms at
+// most.
+enum class Behind : std::uint8_t { Others, TheEnd };
+
+constexpr int send_flags(Behind behind) {
+  return MSG_NOSIGNAL | (behind == Behind::TheEnd ? MSG_MORE : 0);
+}
+
 class Io {
  public:
   virtual ~Io() = default;
@@ -103,7 +112,7 @@ class Io {
   // caller starts it again. -ENOBUFS: every buffer was in use; start it again later.
   virtual void recv(Socket socket, Reading reading, Completion& completion) = 0;
   // One in flight per socket. `bytes` must stay where they are until it completes; it may be short.
-  virtual void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) = 0;
+  virtual void send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) = 0;
   virtual void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) = 0;
   // Asks for an early end; the operation still completes (-ECANCELED, or with what it had).
   virtual void cancel(Completion& completion) = 0;

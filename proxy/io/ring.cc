@@ -142,9 +142,9 @@ void Ring::recv(Socket socket, Reading reading, Completion& completion) {
   completion.submit();
 }
 
-void Ring::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
+void Ring::send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) {
   io_uring_sqe* sqe = entry();
-  io_uring_prep_send(sqe, socket.handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  io_uring_prep_send(sqe, socket.handle(), bytes.data(), bytes.size(), send_flags(behind));
   address(sqe, socket);
   io_uring_sqe_set_data(sqe, &completion);
   completion.submit();

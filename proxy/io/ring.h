@@ -24,7 +24,7 @@ class Ring final : public ShardIo {
   ~Ring() override;
 
   void recv(Socket socket, Reading reading, Completion& completion) override;
-  void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
+  void send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) override;
   void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
   void cancel(Completion& completion) override;
   Socket open(int family) override;

@@ -244,6 +244,7 @@ class Session final : public Verifier {
   void on_broker_ended();
   void both_ended();
   void flush_client();
+  bool ends_behind_client() const;
   void flush_broker();
   void resume_client();
   void resume_broker();

@@ -135,7 +135,8 @@ void Session::flush_broker_tls() {
     }
   }
   if (broker_.sending.empty()) broker_.sending.swap(output);
-  if (!broker_.sending.empty()) host_->loop.io().send(broker_.socket, broker_.sending.bytes(), broker_send_);
+  if (!broker_.sending.empty())
+    host_->loop.io().send(broker_.socket, broker_.sending.bytes(), Behind::Others, broker_send_);
 }
 
 // Everything was sent: whether that there is nothing more was, too. Where not, the end of the send comes back, or the

@@ -245,14 +245,26 @@ void Session::flush_client() {
 void Session::flush_client_ciphertext() {
   if (client_send_.submitted()) return;
   if (client_.sending.empty()) client_.sending.swap(client_.to_send);
-  if (!client_.sending.empty()) host_->loop.io().send(client_.socket, client_.sending.bytes(), client_send_);
+  if (client_.sending.empty()) return;
+  const bool last = client_.to_send.empty() && client_.plain.empty() && !client_.fin_sent &&
+                    (broker_.ended || client_.farewell == Farewell::Flush);
+  host_->loop.io().send(client_.socket, client_.sending.bytes(), last ? Behind::TheEnd : Behind::Others, client_send_);
 }
 
 void Session::flush_broker() {
   if (broker_send_.submitted() || broker_.fin_sent) return;
   if (broker_.tls) return flush_broker_tls();
   if (broker_.sending.empty()) broker_.sending.swap(broker_.to_send);
-  if (!broker_.sending.empty()) host_->loop.io().send(broker_.socket, broker_.sending.bytes(), broker_send_);
+  if (broker_.sending.empty()) return;
+  const bool last = broker_.to_send.empty() && broker_.held.empty() && ends_behind_client();
+  host_->loop.io().send(broker_.socket, broker_.sending.bytes(), last ? Behind::TheEnd : Behind::Others, broker_send_);
+}
+
+// Whether the broker is told of the client's end as soon as it has what the client sent: the same questions as
+// on_client_closed() and pass_end_on() ask then.
+bool Session::ends_behind_client() const {
+  if (state_ == State::Delivering) return client_.closed() && !passed_on_as_reset();
+  return state_ == State::Forwarding && client_.end == ClientEnd::Orderly && client_.error == 0;
 }
 
 void Session::on_client_send(const IoResult& result) {

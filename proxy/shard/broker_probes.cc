@@ -175,7 +175,7 @@ void BrokerProbes::send(Probe& probe, std::string text) {
   }
   probe.said = std::move(text);
   host_.io().send(probe.socket, {reinterpret_cast<const std::uint8_t*>(probe.said.data()), probe.said.size()},
-                  probe.sent);
+                  Behind::Others, probe.sent);
 }
 
 // A few packets at most: the kernel takes them whole.

@@ -33,6 +33,14 @@ class RestoreTest : public ApiTest {
     EXPECT_TRUE(registrar_->register_devices({{verdict.leaf_der, *verdict.identity, *verdict.path, false}}));
     return device.certificate.fingerprint();
   }
+  bool registered(const Identity509& ca) {
+    const auto code = registrar_->issue_code(600);
+    if (!code) return false;
+    Leaf leaf;
+    leaf.cn = code->code;
+    leaf.version1 = true;  // as the guides' commands make it
+    return static_cast<bool>(registrar_->register_ca({ca.certificate, make(leaf, &ca).certificate, {}, false}));
+  }
   // A copy of the present registry, as a killed process leaves it.
   std::string killed() {
     const std::string state = dir_.path() + "/killed";
@@ -44,6 +52,15 @@ class RestoreTest : public ApiTest {
     const auto row = store.device(id);
     EXPECT_TRUE(row && *row);
     return row && *row ? (*row)->status : DeviceStatus::Pending;
+  }
+  static CaStatus ca_in(const RegistryStore& store, const Identity509& ca) {
+    std::optional<CaStatus> status;
+    EXPECT_TRUE(store.each_ca([&](const Digest& id, const CaRow& row) {
+      if (id == ca.certificate.fingerprint()) status = row.status;
+      return true;
+    }));
+    EXPECT_TRUE(status);
+    return status.value_or(CaStatus::Active);
   }
   static std::vector<std::string> tokens_in(const RegistryStore& store) {
     std::vector<std::string> names;
@@ -100,6 +117,45 @@ TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
   EXPECT_EQ(registrar.stats().devices.revoked, 2U);
   EXPECT_EQ(registrar.device(later)->ca_id, ca_.certificate.fingerprint());
   EXPECT_EQ(registrar.device(later)->cn, "later");
+}
+
+// Who stole a device's key must not be let in again by a restore; who deleted a CA by mistake gets it back.
+TEST_F(RestoreTest, WhatWasDeactivatedSinceStaysInactiveAndWhatWasDeletedIsNamed) {
+  const Digest device = on_line(make_device("stolen", ca_)), other = on_line(make_device("other", ca_));
+  const Identity509 closed = make_ca("Closed"), lost = make_ca("Lost by mistake");
+  for (const Identity509* ca : {&closed, &lost}) {
+    ASSERT_TRUE(registered(*ca));
+  }
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Inactive));
+  for (const Identity509* ca : {&closed, &lost}) {
+    ASSERT_TRUE(registrar_->set_ca_status(ca->certificate.fingerprint(), CaStatus::Inactive));
+  }
+  ASSERT_TRUE(registrar_->delete_ca(lost.certificate.fingerprint(), false));
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->devices, 0U);
+  EXPECT_EQ(restored->inactive, 1U);
+  EXPECT_THAT(restored->some_inactive, testing::ElementsAre(HasSubstr("CN stolen")));
+  EXPECT_THAT(restored->some_inactive_cas, testing::ElementsAre(HasSubstr("Closed")));
+  EXPECT_THAT(restored->some_deleted_cas, testing::ElementsAre(HasSubstr("Lost by mistake")));
+  {
+    const auto store = RegistryStore::open(state);
+    ASSERT_TRUE(store) << store.error().what;
+    EXPECT_EQ(status_in(**store, device), DeviceStatus::Inactive);
+    EXPECT_EQ(status_in(**store, other), DeviceStatus::Active);
+    EXPECT_EQ(ca_in(**store, closed), CaStatus::Inactive);
+    EXPECT_EQ(ca_in(**store, lost), CaStatus::Active) << "it is back";
+  }
+  // Discarded when somebody says so, and is asked.
+  fs::remove_all(state);
+  ASSERT_TRUE(killed() == state);
+  EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+  ASSERT_TRUE(restore(copy, state, false, true));
+  EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
 }
 
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.

@@ -22,10 +22,10 @@ void FakeIo::recv(Socket socket, Reading reading, Completion& completion) {
   submit(completion, {Kind::Recv, socket, reading, {}, {}});
 }
 
-void FakeIo::send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) {
+void FakeIo::send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) {
   if (bytes.empty()) broke("a send of nothing");
   submit(completion, {Kind::Send, socket, Reading::Once, bytes,
-                      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())});
+                      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), behind});
 }
 
 void FakeIo::connect(Socket socket, const sockaddr*, socklen_t, Completion& completion) {
@@ -101,7 +101,17 @@ std::size_t FakeIo::sending_bytes(Socket socket) const {
   return 0;
 }
 
+// The kernel keeps the last bytes back for the FIN: where none follows at once, they are late.
+void FakeIo::hold_to_promises() {
+  for (auto& [handle, wire] : wires_) {
+    if (!wire.end_promised) continue;
+    wire.end_promised = false;
+    if (wire.open && !wire.fin && sending_bytes(Socket(handle)) == 0) broke("no end came behind the last bytes");
+  }
+}
+
 bool FakeIo::turn() {
+  hold_to_promises();
   std::vector<Completion*> order;
   for (const auto& [completion, operation] : operations_) order.push_back(completion);
   std::sort(order.begin(), order.end());  // addresses differ between runs; the shuffle must not
@@ -201,6 +211,7 @@ bool FakeIo::run_send(Completion& completion, Operation& operation) {
     ++faults_made;
   }
   wire.outgoing += operation.copy.substr(0, n);
+  wire.end_promised = operation.behind == Behind::TheEnd && n == operation.copy.size();
   return finish(completion, static_cast<int>(n)), true;
 }
 

@@ -29,7 +29,7 @@ class FakeIo final : public Io {
 
   // Io
   void recv(Socket socket, Reading reading, Completion& completion) override;
-  void send(Socket socket, std::span<const std::uint8_t> bytes, Completion& completion) override;
+  void send(Socket socket, std::span<const std::uint8_t> bytes, Behind behind, Completion& completion) override;
   void connect(Socket socket, const sockaddr* address, socklen_t length, Completion& completion) override;
   void cancel(Completion& completion) override;
   Socket open(int family) override;
@@ -68,7 +68,8 @@ class FakeIo final : public Io {
     std::string incoming;  // from the peer, not yet received
     std::string outgoing;  // to the peer, not yet read by it
     bool peer_fin = false, peer_closed = false, peer_reset = false, fin = false, aborted = false;
-    std::size_t received = 0;  // by the session, in all
+    std::size_t received = 0;   // by the session, in all
+    bool end_promised = false;  // all of a send with Behind::TheEnd was taken
   };
   struct Operation {
     Kind kind;
@@ -76,6 +77,7 @@ class FakeIo final : public Io {
     Reading reading = Reading::Once;
     std::span<const std::uint8_t> bytes;
     std::string copy;  // of the bytes as they were lent
+    Behind behind = Behind::Others;
     bool cancelled = false;
   };
 
@@ -86,6 +88,7 @@ class FakeIo final : public Io {
   bool run_recv(Completion& completion, Operation& operation);
   bool run_send(Completion& completion, Operation& operation);
   void finish(Completion& completion, int value);
+  void hold_to_promises();
   static void reset(Wire& wire);
   void broke(const std::string& rule) { broken_rules.push_back(rule); }
 

@@ -360,9 +360,9 @@ TEST_F(Migration, RowsThatComeAlongAreMigratedToo) {
     return true;
   }));
   ASSERT_TRUE((*restored)->commit(batch, Durable::Answered));
-  const auto since = revoked_since(**restored, **present);
+  const auto since = restricted_since(**restored, **present);
   ASSERT_TRUE(since);
-  const auto kept = keep_revoked(**restored, **present, *since);
+  const auto kept = keep_restricted(**restored, **present, *since);
   ASSERT_TRUE(kept) << kept.error().what;
   const Certificate respelled = shown("revoked-respelled"), unseen = shown("unseen-again");
   const auto row = (*restored)->device(ids_["revoked"]);

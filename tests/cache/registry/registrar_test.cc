@@ -286,11 +286,25 @@ TEST_F(RegistrarTest, ApprovalAndManualRegistrationAreACasChoice) {
 TEST_F(RegistrarTest, DevicesPerCaAndTheQueueAreBounded) {
   open({.max_devices_per_ca = 2, .queue = 4});
   ASSERT_TRUE(registrar_->trust({root_.certificate}));
+  // Of those that come at once, the one too many is cut.
+  env_.hangs = true;
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(connects(make_device("d" + std::to_string(i), root_).certificate));
+  env_.thaw();
   ASSERT_TRUE(eventually([&] { return registrar_->stats().queued == 0; }));
   EXPECT_EQ(registrar_->stats().devices.active, 2U);
   EXPECT_EQ(registrar_->stats().refused, 1U);
   EXPECT_EQ(shards_.last_cut().why, Reason::NotRegistered);
+  // Who comes later is not even let in, until there is room again.
+  const Certificate later = make_device("later", root_).certificate;
+  EXPECT_EQ(ask(later).reason, Reason::NotRegistered);
+  ASSERT_TRUE(registrar_->set_options({.max_devices_per_ca = 3}));
+  EXPECT_TRUE(connects(later));
+  ASSERT_TRUE(eventually([&] { return registrar_->stats().devices.active == 3; }));
+  EXPECT_EQ(ask(make_device("last", root_).certificate).reason, Reason::NotRegistered);
+  close();
+  open({.max_devices_per_ca = 3, .queue = 4});
+  EXPECT_EQ(ask(make_device("last", root_).certificate).reason, Reason::NotRegistered) << "after a restart, too";
+  EXPECT_TRUE(ask(later).known);
   env_.disk_full = true;
   const Verdict verdict = ask(make_device("later", make_ca("x")).certificate);
   EXPECT_EQ(verdict.reason, Reason::CaUnknown);

@@ -16,8 +16,11 @@ def converse(command, client_id, timeout, farewell=b""):
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = bytearray()
     try:
-        process.stdin.write(packet.connect(client_id))
-        process.stdin.flush()
+        try:
+            process.stdin.write(packet.connect(client_id))
+            process.stdin.flush()
+        except OSError:
+            pass  # it was refused, and has ended already: what it printed is still to be read
         deadline = time.monotonic() + (timeout if timeout < 2 else PATIENCE)
         while time.monotonic() < deadline and _ACCEPTED not in output:
             if not select.select([process.stdout], [], [], 0.1)[0]:

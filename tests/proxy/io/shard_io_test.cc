@@ -116,7 +116,8 @@ TEST_P(ShardIoTest, ARestIsNotCutShort) {
   } nothing;
   sent.arm<&Nothing::on_sent>(nothing);
   const std::string hello = "hello";
-  reader.io->send(Socket(reader.ends[0]), std::span(reinterpret_cast<const std::uint8_t*>(hello.data()), 5), sent);
+  reader.io->send(Socket(reader.ends[0]), std::span(reinterpret_cast<const std::uint8_t*>(hello.data()), 5),
+                  Behind::Others, sent);
   ASSERT_EQ(::write(reader.ends[1], "answer", 6), 6);
   const long before = sleeps();
   const auto begun = steady_clock::now();
@@ -318,7 +319,7 @@ TEST_P(Sockets, AResetIsAnError) {
   turns([&] { return !waiter.values.empty(); });
   EXPECT_EQ(waiter.values, std::vector{-ECONNRESET});
   Waiter sent;
-  io_->send(socket, bytes("more"), sent.completion);
+  io_->send(socket, bytes("more"), Behind::Others, sent.completion);
   turns([&] { return !sent.values.empty(); });
   EXPECT_EQ(sent.values, std::vector{-EPIPE}) << "and no signal";
   io_->close(socket);
@@ -331,7 +332,7 @@ TEST_P(Sockets, ASendWaitsForItsPeer) {
   std::size_t sent = 0, given = 0;
   Waiter waiter;
   for (int stalled = 0; stalled < 3;) {
-    io_->send(socket, bytes(piece), waiter.completion);
+    io_->send(socket, bytes(piece), Behind::Others, waiter.completion);
     ++given;
     for (int i = 0; i < 3 && waiter.completion.submitted(); ++i) io_->turn(milliseconds(10));
     if (waiter.completion.submitted()) break;
@@ -362,13 +363,29 @@ TEST_P(Sockets, ASendWaitsForItsPeer) {
 TEST_P(Sockets, WhatIsSubmittedIsSentAtOnce) {
   auto [socket, peer] = accepted();
   Waiter waiter;
-  io_->send(socket, bytes("now"), waiter.completion);
+  io_->send(socket, bytes("now"), Behind::Others, waiter.completion);
   io_->submit();
   char got[8];
   EXPECT_EQ(::recv(peer, got, sizeof got, 0), 3);
   EXPECT_TRUE(waiter.values.empty()) << "completions run in a turn alone";
   turns([&] { return !waiter.values.empty(); });
   EXPECT_EQ(waiter.values, std::vector{3});
+  io_->close(socket);
+}
+
+// One segment has both: the peer is woken once.
+TEST_P(Sockets, TheLastBytesWaitForTheEndBehindThem) {
+  auto [socket, peer] = accepted();
+  Waiter waiter;
+  io_->send(socket, bytes("bye"), Behind::TheEnd, waiter.completion);
+  turns([&] { return !waiter.values.empty(); });
+  EXPECT_EQ(waiter.values, std::vector{3});
+  char got[8];
+  EXPECT_LT(::recv(peer, got, sizeof got, MSG_DONTWAIT), 0) << "they are kept back";
+  io_->end_sending(socket);
+  io_->turn(milliseconds(0));
+  EXPECT_EQ(::recv(peer, got, sizeof got, 0), 3);
+  EXPECT_EQ(::recv(peer, got, sizeof got, 0), 0);
   io_->close(socket);
 }
 
@@ -380,7 +397,7 @@ TEST_P(Sockets, AConnectionIsMadeOrRefused) {
   turns([&] { return !waiter.values.empty(); });
   EXPECT_EQ(waiter.values, std::vector{0});
   Waiter sent;
-  io_->send(socket, bytes("hello"), sent.completion);
+  io_->send(socket, bytes("hello"), Behind::Others, sent.completion);
   turns([&] { return !sent.values.empty(); });
   EXPECT_EQ(sent.values, std::vector{5});
   io_->close(socket);
