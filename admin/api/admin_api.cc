@@ -360,12 +360,20 @@ std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::strin
   return unknown_parameter(*match.route, query);
 }
 
+AdminApi::Entry AdminApi::entry_of(const HttpRequest& head) const {
+  if (head.peer.local || !head.authorization.empty()) return {parts_.access.caller(head), std::nullopt};
+  ConsoleSessions::Entry entry = parts_.signed_in.enter(head);
+  if (!entry.session) return {std::nullopt, std::move(entry.refused)};
+  return {Caller{{entry.session->name, head.peer.from}, entry.session->operates, false}, std::move(entry.refused)};
+}
+
 HttpPlan AdminApi::plan(const HttpRequest& head) {
   HttpPlan plan;
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
-  const auto caller = parts_.access.caller(head);
+  Entry entry = entry_of(head);
+  const auto& caller = entry.caller;
   const Match found = match(head.method, head.path);
-  plan.refused = refusal_for(found, head.query, caller ? &*caller : nullptr);
+  plan.refused = entry.refused ? std::move(entry.refused) : refusal_for(found, head.query, caller ? &*caller : nullptr);
   if (plan.refused) {
     if (!caller) parts_.outcomes.auth_failed();
     const std::lock_guard lock(log_mutex_);
@@ -390,7 +398,9 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
 HttpResponse AdminApi::handle(const HttpRequest& request) {
   if (request.peer.local && request.path.substr(0, 4) != "/v1/") return parts_.probes.handle(request);
   // Again: a token may have been revoked while the body came.
-  const auto caller = parts_.access.caller(request);
+  Entry entry = entry_of(request);
+  if (entry.refused) return std::move(*entry.refused);
+  const auto& caller = entry.caller;
   Match found = match(request.method, request.path);
   if (auto refusal = refusal_for(found, request.query, caller ? &*caller : nullptr)) return std::move(*refusal);
   static const Caller kNobody{};

@@ -14,6 +14,7 @@
 #include "admin/api/answers.h"
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
+#include "admin/operations/console_sessions.h"
 #include "admin/operations/import.h"
 #include "admin/operations/kept_rejections.h"
 #include "admin/operations/listener_control.h"
@@ -39,6 +40,7 @@ struct ApiParts {
   DataPlane& plane;
   ListenerControl& listeners;
   Access& access;
+  ConsoleSessions& signed_in;
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
   Outcomes& outcomes;
@@ -91,6 +93,12 @@ class AdminApi final : public HttpHandler {
     std::string allowed;  // methods this path takes
   };
   static Match match(std::string_view method, std::string_view path);
+  // By its token, by the admin socket, or by the cookie of a sign-in, which may be refused for how it is shown.
+  struct Entry {
+    std::optional<Caller> caller;
+    std::optional<HttpResponse> refused;
+  };
+  Entry entry_of(const HttpRequest& head) const;
   // Null: go on.
   std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
 
