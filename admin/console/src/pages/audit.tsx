@@ -6,9 +6,7 @@ import { texts } from '../texts';
 import { Choice, Empty, Page, Pager, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Table, type Column } from '../ui/table';
-import { moment, Name, Short, visible } from '../ui/words';
-
-const AGES: Record<string, number> = { '1h': 3600, '24h': 86_400, '168h': 604_800 };
+import { AGES, moment, Name, Short, utc_ago, visible } from '../ui/words';
 
 function Target({ record }: { record: AuditRecord }) {
   const is_id = /^[0-9a-f]{64}$/.test(record.target);
@@ -40,8 +38,7 @@ export function Audit() {
   const t = texts.value.audit;
   const since = place.value.query.get('since') ?? '';
   const age = AGES[since];
-  // To the minute, so that the question stays the same while one looks.
-  const from = age ? new Date(Math.floor((Date.now() - age * 1000) / 60_000) * 60_000).toISOString().replace('.000Z', 'Z') : '';
+  const from = age ? utc_ago(age) : '';
   const pages = usePages<AuditRecord>('/v1/audit', { since: from }, 50);
   return (
     <Page title={t.title} lead={t.lead}>

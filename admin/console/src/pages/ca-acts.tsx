@@ -118,19 +118,20 @@ export function switch_ca(ca: Ca, change: { auto_register: boolean } | { approve
 
 export function CaActs({ ca, away }: { ca: Ca; away?: string }) {
   const t = texts.value.cas;
+  const small = away ? '' : ' button-small'; // in a table; large in the head of its own page
   return (
     <span class="acts">
       {ca.status === 'active' ? (
-        <button type="button" class="button button-small" onClick={() => deactivate_ca(ca)}>
+        <button type="button" class={`button${small}`} onClick={() => deactivate_ca(ca)}>
           {t.deactivate}
         </button>
       ) : (
-        <button type="button" class="button button-small" onClick={() => activate_ca(ca)}>
+        <button type="button" class={`button${small}`} onClick={() => activate_ca(ca)}>
           {t.activate}
         </button>
       )}
       {!ca.from_config && (
-        <button type="button" class="button button-small button-quiet-danger" onClick={() => delete_ca(ca, away)}>
+        <button type="button" class={`button${small} button-quiet-danger`} onClick={() => delete_ca(ca, away)}>
           {t.delete}
         </button>
       )}

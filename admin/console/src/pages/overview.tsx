@@ -211,9 +211,16 @@ function HealthStrip({ name, samples }: { name: string; samples: Sample[] }) {
   }
   return (
     <svg class="strip" viewBox="0 0 120 10" preserveAspectRatio="none" aria-hidden="true">
-      {worst.map((share, minute) =>
-        share === null ? null : <rect key={minute} x={minute * 2} y={share === 1 ? 2 : 0} width={1.5} height={share === 1 ? 6 : 10} class={share === 1 ? 'strip-up' : share === 0 ? 'strip-down' : 'strip-some'} />,
-      )}
+      {worst.map((share, minute) => (
+        <rect
+          key={minute}
+          x={minute * 2}
+          y={share === null || share === 1 ? 2 : 0}
+          width={1.5}
+          height={share === null || share === 1 ? 6 : 10}
+          class={share === null ? 'strip-none' : share === 1 ? 'strip-up' : share === 0 ? 'strip-down' : 'strip-some'}
+        />
+      ))}
     </svg>
   );
 }

@@ -133,3 +133,10 @@ export function cn_of(subject: string): string {
   const found = /(?:^|[,/+]\s*)CN\s*=\s*(.+?)(?=$|,\s*[A-Za-z0-9.]+\s*=)/.exec(subject);
   return found?.[1] ?? subject;
 }
+
+// A moment so long ago, as the API takes it; to the minute, so that a question stays the same while one looks.
+export function utc_ago(seconds: number): string {
+  return new Date(Math.floor((Date.now() - seconds * 1000) / 60_000) * 60_000).toISOString().replace('.000Z', 'Z');
+}
+
+export const AGES: Record<string, number> = { '1h': 3600, '24h': 86_400, '168h': 604_800 };
