@@ -548,7 +548,7 @@ export const en = {
     as_now: 'Decided anew, as of now.',
     as_then: (when: string) => `As it was kept on ${when}.`,
     not_reached: 'not reached',
-    not_needed: 'not needed: the device is known',
+    not_needed: 'not needed',
     admitted_now: 'It would be admitted now. What stood in its way is gone.',
     stopped: 'Stopped here',
     remedy: 'Remedy',

@@ -153,7 +153,7 @@ export const zh: Texts = {
     directions: { to_broker: '发往消息服务器', to_client: '发往设备' },
     others: '其他原因',
     chart_says: (name, now, most) => `${name}:当前 ${now},最近一小时最高 ${most}。`,
-    in_sessions: '个会话',
+    in_sessions: '会话',
     attention_kinds: {
       'pending-devices': '有设备等待审批',
       'crl-overdue': '吊销列表已逾期',
@@ -544,7 +544,7 @@ export const zh: Texts = {
     as_now: '按当前状态重新判定。',
     as_then: (when) => `按 ${when} 的记录。`,
     not_reached: '未到达',
-    not_needed: '不需要:设备已知',
+    not_needed: '不需要',
     admitted_now: '现在会被接受。原先的障碍已消除。',
     stopped: '在此停止',
     remedy: '解决办法',

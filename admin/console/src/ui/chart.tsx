@@ -56,7 +56,7 @@ export function Chart({ title, at, series, words }: ChartProps) {
     const made = new uPlot(
       {
         width: target.clientWidth,
-        height: HEIGHT,
+        height: Math.max(HEIGHT, target.clientHeight),
         legend: { show: false },
         cursor: { y: false, points: { size: 5 }, drag: { x: false, y: false }, sync: { key: together.key } },
         scales: {
@@ -82,7 +82,7 @@ export function Chart({ title, at, series, words }: ChartProps) {
     );
     plot.current = made;
     const wide = new ResizeObserver(() => {
-      if (target.clientWidth > 0) made.setSize({ width: target.clientWidth, height: HEIGHT });
+      if (target.clientWidth > 0) made.setSize({ width: target.clientWidth, height: Math.max(HEIGHT, target.clientHeight) });
     });
     wide.observe(target);
     return () => {

@@ -69,7 +69,7 @@ export function PemField({ label, hint, value, on, key_wanted, fault }: PemProps
         </label>
       </div>
       <p class="hint" id={`${id}-hint`}>
-        {hint ? `${hint}. ` : ''}
+        {hint && <span class="pem-what">{hint}</span>}
         {from ? t.read(from) : t.drop}
       </p>
       <textarea
