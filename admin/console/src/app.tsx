@@ -116,7 +116,7 @@ function Frame() {
       >
         {t.skip}
       </a>
-      <div class={`side${menu ? ' side-open' : ''}`}>
+      <header class={`side${menu ? ' side-open' : ''}`}>
         <div class="brand">
           <Logo />
           <span class="brand-name">{t.name}</span>
@@ -136,7 +136,7 @@ function Frame() {
           <Languages />
           {who.version && <p class="who-version">{t.version(who.version)}</p>}
         </div>
-      </div>
+      </header>
       <div class="body">
         <Banner />
         <IdleBanner />

@@ -20,6 +20,16 @@ export const lost = signal(false); // the server does not answer
 export const epoch = signal(0);
 export const may_change = computed(() => session.value?.role === 'operator');
 export const last_asked = signal(Date.now()); // when a person's request last went out: the idle end counts from there
+// In another tab, too: they share the session.
+const tabs = new BroadcastChannel('sallyport');
+tabs.onmessage = () => {
+  last_asked.value = Date.now();
+};
+
+export function person_asks(): void {
+  last_asked.value = Date.now();
+  tabs.postMessage('asked');
+}
 
 export function changed(): void {
   epoch.value += 1;
@@ -52,7 +62,7 @@ export async function begin(): Promise<void> {
 
 // The person is still there: prolongs the session.
 export async function stay(): Promise<void> {
-  last_asked.value = Date.now();
+  person_asks();
   const found = await look(false).catch(() => undefined);
   if (found === null) session_over('ended');
   else if (found) session.value = found;

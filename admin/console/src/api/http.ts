@@ -1,6 +1,6 @@
 // One request to /v1. A failure is a Problem, as the server words it (RFC 9457). The end of the session and a server
 // that is away are noted here, for the whole page.
-import { last_asked, lost, renew, server_lost, session, session_over } from '../session';
+import { lost, person_asks, renew, server_lost, session, session_over } from '../session';
 
 export class Problem extends Error {
   constructor(
@@ -41,7 +41,7 @@ export function problem_of(status: number, text: string): Problem {
 }
 
 async function answer_to(path: string, ask: Ask, may_renew: boolean): Promise<Response> {
-  if (!ask.background) last_asked.value = Date.now();
+  if (!ask.background) person_asks();
   let answer: Response;
   try {
     const body = ask.raw ?? (ask.body === undefined ? undefined : JSON.stringify(ask.body));
@@ -88,10 +88,6 @@ export function with_query(path: string, query: Record<string, string | number |
 }
 
 // Given to the browser as a file.
-export async function download(path: string, name: string, type = 'application/x-pem-file'): Promise<void> {
-  save(await ask_text(path), name, type);
-}
-
 export function save(text: string, name: string, type: string): void {
   const address = URL.createObjectURL(new Blob([text], { type }));
   const link = document.createElement('a');

@@ -1,5 +1,5 @@
 // A large body with its progress: fetch() does not tell how much was sent, XMLHttpRequest does.
-import { last_asked, server_lost, session_over } from '../session';
+import { person_asks, server_lost, session_over } from '../session';
 import { headers_of, problem_of, Problem } from './http';
 
 export interface Sending<T> {
@@ -9,12 +9,12 @@ export interface Sending<T> {
 
 export function send<T>(path: string, body: Blob, type: string, told: (share: number) => void): Sending<T> {
   const request = new XMLHttpRequest();
-  last_asked.value = Date.now();
+  person_asks();
   const answer = new Promise<T>((done, failed) => {
     request.open('POST', path);
     for (const [name, value] of Object.entries(headers_of({ method: 'POST', raw: body, type }))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
-      last_asked.value = Date.now();
+      person_asks();
       if (event.lengthComputable && event.total > 0) told(event.loaded / event.total);
     };
     request.onload = () => {

@@ -1,4 +1,5 @@
 // What operators changed: the whole, and what was done to one thing.
+import { useMemo } from 'preact/hooks';
 import { usePages } from '../api/live';
 import type { AuditRecord } from '../api/objects';
 import { asking, go, Link, place } from '../route';
@@ -37,8 +38,7 @@ function columns_of(with_target: boolean): Column<AuditRecord>[] {
 export function Audit() {
   const t = texts.value.audit;
   const since = place.value.query.get('since') ?? '';
-  const age = AGES[since];
-  const from = age ? utc_ago(age) : '';
+  const from = useMemo(() => (AGES[since] ? utc_ago(AGES[since]) : ''), [since]);
   const pages = usePages<AuditRecord>('/v1/audit', { since: from }, 50);
   return (
     <Page title={t.title} lead={t.lead}>

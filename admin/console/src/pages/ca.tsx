@@ -1,10 +1,10 @@
 // One CA: what it is, how its devices join, its revocation lists and its devices.
-import { download } from '../api/http';
 import { useAll, useLive, usePages } from '../api/live';
 import type { Ca as CaObject, Crl, Device } from '../api/objects';
 import { Link } from '../route';
 import { may_change } from '../session';
 import { texts } from '../texts';
+import { Download } from '../ui/download';
 import { Empty, Facts, Loading, Page, Pager, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Status } from '../ui/status';
@@ -56,9 +56,7 @@ export function Ca({ id }: { id: string }) {
       above={above}
       aside={
         <>
-          <button type="button" class="button" onClick={() => void download(`/v1/cas/${ca.id}/certificate`, `ca-${ca.serial}.crt`)}>
-            {texts.value.ui.download}
-          </button>
+          <Download path={`/v1/cas/${ca.id}/certificate`} name={`ca-${ca.serial}.crt`} />
           {may_change.value && <CaActs ca={ca} away="/cas" />}
         </>
       }

@@ -1,13 +1,14 @@
 // One device: what it is, how it stands and why, its chain, its sessions, what was done to it.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { ask, download, Problem } from '../api/http';
+import { ask, Problem } from '../api/http';
 import { useLive, usePages } from '../api/live';
 import type { Ca, Device as DeviceObject, Explanation, Link as ChainLink, LiveSession } from '../api/objects';
 import { Link } from '../route';
 import { epoch, may_change } from '../session';
 import { texts } from '../texts';
 import { Chain } from '../ui/chain';
+import { Download } from '../ui/download';
 import { Empty, Facts, Loading, Page, Pager, Section } from '../ui/page';
 import { DecisionPath } from '../ui/path';
 import { ProblemBox } from '../ui/problem';
@@ -33,9 +34,7 @@ export function Device({ id }: { id: string }) {
       above={above}
       aside={
         <>
-          <button type="button" class="button" onClick={() => void download(`/v1/devices/${device.id}/certificate`, `device-${device.serial}.crt`)}>
-            {texts.value.ui.download}
-          </button>
+          <Download path={`/v1/devices/${device.id}/certificate`} name={`device-${device.serial}.crt`} />
           {may_change.value &&
             verbs_of(device).map((verb) => (
               <button key={verb} type="button" class={`button${verb === 'approve' || verb === 'activate' ? ' button-main' : verb === 'deactivate' ? '' : ' button-quiet-danger'}`} onClick={() => act_on_device(verb, device, '/devices')}>

@@ -1,52 +1,53 @@
 // Registering many devices at once, with progress and the faults by their line.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { signal } from '@preact/signals';
+import { useState } from 'preact/hooks';
 import { ask, Problem } from '../api/http';
 import type { ImportOutcome, Status } from '../api/objects';
 import { send, type Sending } from '../api/send';
 import { Link } from '../route';
 import { changed, may_change } from '../session';
 import { texts } from '../texts';
-import { as_problem } from '../ui/act';
-import { act } from '../ui/act';
+import { act, as_problem } from '../ui/act';
 import { Page, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Table } from '../ui/table';
 import { bytes, count, visible } from '../ui/words';
 
+// Outside of the page: an import goes on while somebody looks at other pages.
+const state = signal<{ share?: number; counted?: Status['imports']; outcome?: ImportOutcome; problem?: Problem }>({});
+let sending: Sending<ImportOutcome> | undefined;
+
 export function Import() {
   const t = texts.value.imports;
   const [file, set_file] = useState<Blob & { name?: string }>();
   const [pasted, set_pasted] = useState('');
-  const [share, set_share] = useState<number>();
-  const [counted, set_counted] = useState<Status['imports']>();
-  const [outcome, set_outcome] = useState<ImportOutcome>();
-  const [problem, set_problem] = useState<Problem>();
   const [over, set_over] = useState(false);
-  const sending = useRef<Sending<ImportOutcome>>();
-  useEffect(() => () => sending.current?.abort(), []);
+  const { share, counted, outcome, problem } = state.value;
   const body = file ?? (pasted.trim() ? new Blob([pasted]) : undefined);
   const name = file?.name ?? t.or_paste;
 
   const run = async (what: Blob) => {
-    set_outcome(undefined);
-    set_problem(undefined);
-    set_share(0);
-    const under_way = send<ImportOutcome>('/v1/devices/import', what, 'application/x-pem-file', set_share);
-    sending.current = under_way;
+    state.value = { share: 0 };
+    sending = send<ImportOutcome>('/v1/devices/import', what, 'application/x-pem-file', (sent) => {
+      state.value = { ...state.value, share: sent };
+    });
     const timer = setInterval(() => {
-      ask<Status>('/v1/status', { background: true }).then((found) => set_counted(found.imports), () => undefined);
+      ask<Status>('/v1/status', { background: true }).then(
+        (found) => {
+          if (sending) state.value = { ...state.value, counted: found.imports };
+        },
+        () => undefined,
+      );
     }, 700);
     try {
-      set_outcome(await under_way.answer);
+      state.value = { outcome: await sending.answer };
       set_file(undefined);
       set_pasted('');
     } catch (error) {
-      set_problem(as_problem(error));
+      state.value = { problem: as_problem(error) };
     }
     clearInterval(timer);
-    sending.current = undefined;
-    set_share(undefined);
-    set_counted(undefined);
+    sending = undefined;
     changed();
   };
   // The dialog closes, and the page shows how far it is: an import may take minutes.
@@ -105,7 +106,7 @@ export function Import() {
           {t.start}
         </button>
         {share !== undefined && (
-          <button type="button" class="button" onClick={() => sending.current?.abort()}>
+          <button type="button" class="button" onClick={() => sending?.abort()}>
             {t.abort}
           </button>
         )}

@@ -1,5 +1,5 @@
 // Who was turned away, and why: the decision as a path that ends where it failed, and one click to the remedy.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import { ask, Problem, with_query } from '../api/http';
 import { useAll, useLive, type List } from '../api/live';
 import type { Explanation, Listener, RefusalGroup } from '../api/objects';
@@ -26,7 +26,9 @@ export function Refusals() {
   const [shown, set_shown] = useState(FIRST);
   const age = of('since') || '24h';
   const filter = { reason: of('reason'), listener: of('listener') };
-  const list = useLive<List<RefusalGroup>>(with_query('/v1/rejections/groups', { ...filter, since: utc_ago(AGES[age] ?? 86_400), limit: 200 }), 10);
+  // Fixed when it is chosen: a question that changes by itself would count as a person's.
+  const since = useMemo(() => utc_ago(AGES[age] ?? 86_400), [age]);
+  const list = useLive<List<RefusalGroup>>(with_query('/v1/rejections/groups', { ...filter, since, limit: 200 }), 10);
   const listeners = useAll<Listener>('/v1/listeners');
   const set = (name: string) => (value: string) => go(asking({ [name]: value, why: '' }), true);
   const asked = why ? list.data?.items.find((each) => each.ids.includes(why)) : undefined;

@@ -65,13 +65,15 @@ function Opened({ what }: { what: Act }) {
     );
     return () => {
       gone = true;
+      if (open.peek() === what) open.value = null; // the session is over: it must not come back after the next sign-in
     };
   }, []);
 
   const close = () => {
+    dialog.current?.close(); // while it is open, nothing behind it takes the focus
+    if (from.current instanceof HTMLElement && from.current.isConnected) from.current.focus();
     open.value = null;
     if (stage === 'done' && !problem) what.after?.();
-    if (from.current instanceof HTMLElement && from.current.isConnected) from.current.focus();
   };
   const run = async () => {
     set_stage('working');
