@@ -13,7 +13,7 @@ import { Empty, Facts, Loading, Page, Pager, Section } from '../ui/page';
 import { DecisionPath } from '../ui/path';
 import { ProblemBox } from '../ui/problem';
 import { Standing, Status } from '../ui/status';
-import { Ago, Day, Ends, Name, Whole } from '../ui/words';
+import { Ago, Day, Ends, Name, Seen, Whole } from '../ui/words';
 import { History } from './audit';
 import { act_on_device, verbs_of } from './device-acts';
 import { SessionTable } from './sessions';
@@ -97,7 +97,7 @@ function facts_of(device: DeviceObject): [string, ComponentChildren][] {
     [
       t.last_seen,
       <>
-        <Ago at={device.last_seen} />
+        <Seen at={device.last_seen} to={device.last_seen_to} />
         {device.last_seen_to === 'day' && <span class="quiet"> ({t.seen_day})</span>}
         {device.sessions > 0 && (
           <>

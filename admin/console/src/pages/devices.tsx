@@ -11,7 +11,7 @@ import { Choice, Empty, Page, Pager, TextFilter } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Standing } from '../ui/status';
 import { Table, type Column } from '../ui/table';
-import { Ago, count, Ends, Name, Short, visible } from '../ui/words';
+import { count, Ends, Name, Seen, Short, visible } from '../ui/words';
 import { act_on_many } from './device-acts';
 
 const FILTERS = ['cn_part', 'serial_prefix', 'ca', 'status', 'expires_before', 'expires_after'] as const;
@@ -36,7 +36,7 @@ export function DeviceTable({ rows, chosen, choose, acts }: DeviceTableProps) {
     },
     { head: t.status, cell: (device) => <Standing own={device.status} effective={device.effective_status} /> },
     { head: t.sessions, class: 'col-number', cell: (device) => (device.sessions ? <Link to={`/sessions?device=${device.id}`}>{count(device.sessions)}</Link> : <span class="quiet">0</span>) },
-    { head: t.seen, cell: (device) => <Ago at={device.last_seen} /> },
+    { head: t.seen, cell: (device) => <Seen at={device.last_seen} to={device.last_seen_to} /> },
     { head: t.ends, cell: (device) => <Ends at={device.not_after} /> },
     { head: t.serial_number, cell: (device) => <Short id={device.serial} digits={16} /> },
   ];

@@ -84,10 +84,13 @@ export function SessionTable({ rows, chosen, choose }: SessionTableProps) {
     {
       head: t.protocol,
       cell: (one) => (
-        <>
-          {one.mqtt_version ? `MQTT ${one.mqtt_version}` : 'TCP'}, TLS {one.tls_version ?? '–'}
-          {one.resumed && <span class="quiet"> {t.resumed}</span>}
-        </>
+        <span class="stack col-number">
+          <span>{one.mqtt_version ? `MQTT ${one.mqtt_version}` : 'TCP'}</span>
+          <span class="quiet">
+            TLS {one.tls_version ?? '–'}
+            {one.resumed && `, ${t.resumed}`}
+          </span>
+        </span>
       ),
     },
     { head: t.since, cell: (one) => <Ago at={one.since} /> },

@@ -46,6 +46,18 @@ export function Ago({ at }: { at: string | null | undefined }) {
   );
 }
 
+// When a device was here last: of many only the day is kept.
+export function Seen({ at, to }: { at: string | null; to: 'day' | 'second' | null }) {
+  if (!at || to !== 'day') return <Ago at={at} />;
+  const days = Math.floor(Date.parse(at) / 86_400_000) - Math.floor(now.value / 86_400_000);
+  const words = new Intl.RelativeTimeFormat(texts.value.language.locale, { numeric: 'auto' }).format(days, 'day');
+  return (
+    <time dateTime={at.slice(0, 10)} title={at.slice(0, 10)}>
+      {words}
+    </time>
+  );
+}
+
 export function Day({ at }: { at: string | null | undefined }) {
   if (!at) return <span class="quiet">{texts.value.ui.unknown}</span>;
   return (
@@ -131,7 +143,8 @@ export function Whole({ id }: { id: string }) {
 
 export function cn_of(subject: string): string {
   const found = /(?:^|[,/+]\s*)CN\s*=\s*(.+?)(?=$|,\s*[A-Za-z0-9.]+\s*=)/.exec(subject);
-  return found?.[1] ?? subject;
+  // OpenSSL puts a value in quotation marks where it holds what else means something.
+  return (found?.[1] ?? subject).replace(/^"(.*)"$/, '$1');
 }
 
 // A moment so long ago, as the API takes it; to the minute, so that a question stays the same while one looks.
