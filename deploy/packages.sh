@@ -4,13 +4,17 @@
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev libpq-dev"
+# The console is built by Node.js 18 or newer and npm. NodeSource's package of it has npm inside, and cannot stand beside
+# Debian's npm: where both commands are, none is asked for.
+CONSOLE_PACKAGES=""
+command -v node >/dev/null && command -v npm >/dev/null || CONSOLE_PACKAGES="nodejs npm"
 DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 DEMO_NODES_PACKAGES="postgresql"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev
-  nodejs node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
+  nodejs npm chromium node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
   prometheus
   golang-go golang-golang-x-crypto-dev golang-golang-x-sys-dev valgrind libgnutls28-dev libwolfssl-dev libmbedtls-dev
   zsh fish

@@ -1,0 +1,71 @@
+// Calls that several pages make.
+import { ask } from './http';
+import type { Bulk, Device } from './objects';
+
+export type DeviceVerb = 'activate' | 'deactivate' | 'revoke' | 'delete' | 'approve';
+
+export type Target = { ids: string[] } | { filter: Record<string, string> };
+
+// One pass over everything that matches, a bounded call at a time, added up.
+export async function bulk(
+  action: DeviceVerb,
+  target: Target,
+  dry_run: boolean,
+  told?: (sum: Bulk) => void,
+): Promise<Bulk> {
+  const sum: Bulk = { matched: 0, would_change: 0, sessions: 0, changed: 0, failed: [], failed_omitted: 0, cursor: null };
+  const parts: Target[] = 'ids' in target ? slices(target.ids, 1000).map((ids) => ({ ids })) : [target];
+  for (const part of parts) {
+    let cursor: string | null = '';
+    do {
+      const found: Bulk = await ask<Bulk>('/v1/devices/bulk', { method: 'POST', body: { action, ...part, dry_run, cursor } });
+      sum.matched += found.matched;
+      sum.would_change += found.would_change;
+      sum.sessions += found.sessions;
+      sum.changed += found.changed;
+      sum.failed_omitted = (sum.failed_omitted ?? 0) + (found.failed_omitted ?? 0);
+      for (const each of found.failed) {
+        if (sum.failed.length < 100) sum.failed.push(each);
+        else sum.failed_omitted += 1;
+      }
+      cursor = found.cursor;
+      told?.(sum);
+    } while (cursor);
+  }
+  return sum;
+}
+
+function slices<T>(all: T[], size: number): T[][] {
+  const parts: T[][] = [];
+  for (let at = 0; at < all.length; at += size) parts.push(all.slice(at, at + size));
+  return parts;
+}
+
+export function one_device(verb: DeviceVerb, id: string): Promise<Device> {
+  if (verb === 'delete') return ask<Device>(`/v1/devices/${id}`, { method: 'DELETE' });
+  return ask<Device>(`/v1/devices/${id}/${verb === 'approve' ? 'activate' : verb}`, { method: 'POST' });
+}
+
+export interface CutFilter {
+  ids?: string[];
+  filter?: Record<string, string | boolean>;
+}
+
+export async function cut_sessions(what: CutFilter, dry_run: boolean, told?: (cut: number) => void): Promise<{ matched: number; cut: number }> {
+  const sum = { matched: 0, cut: 0 };
+  const parts = what.ids ? slices(what.ids, 1000).map((ids) => ({ ids })) : [what];
+  for (const part of parts) {
+    let cursor: string | null = '';
+    do {
+      const found: { matched: number; cut: number; cursor: string | null } = await ask('/v1/sessions/cut', {
+        method: 'POST',
+        body: { ...part, dry_run, cursor },
+      });
+      sum.matched += found.matched;
+      sum.cut += found.cut;
+      cursor = found.cursor;
+      told?.(sum.cut);
+    } while (cursor);
+  }
+  return sum;
+}

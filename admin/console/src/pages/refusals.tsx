@@ -1,0 +1,252 @@
+// Who was turned away, and why: the decision as a path that ends where it failed, and one click to the remedy.
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { ask, Problem, with_query } from '../api/http';
+import { useAll, useLive, type List } from '../api/live';
+import type { Explanation, Listener, RefusalGroup } from '../api/objects';
+import { asking, go, Link, place } from '../route';
+import { epoch, may_change } from '../session';
+import { texts } from '../texts';
+import { as_problem } from '../ui/act';
+import { Choice, Empty, Loading, Page, Section } from '../ui/page';
+import { DecisionPath } from '../ui/path';
+import { PemField } from '../ui/pem';
+import { ProblemBox } from '../ui/problem';
+import { Status } from '../ui/status';
+import { Table, type Column } from '../ui/table';
+import { Ago, AGES, cn_of, count, Name, utc_ago, visible } from '../ui/words';
+import { act_on_device } from './device-acts';
+
+const FIRST = 30; // of two hundred at most
+
+export function Refusals() {
+  const t = texts.value.refusals;
+  const query = place.value.query;
+  const of = (name: string) => query.get(name) ?? '';
+  const why = of('why');
+  const [shown, set_shown] = useState(FIRST);
+  const age = of('since') || '24h';
+  const filter = { reason: of('reason'), listener: of('listener') };
+  // Fixed when it is chosen: a question that changes by itself would count as a person's.
+  const since = useMemo(() => utc_ago(AGES[age] ?? 86_400), [age]);
+  const list = useLive<List<RefusalGroup>>(with_query('/v1/rejections/groups', { ...filter, since, limit: 200 }), 10);
+  const listeners = useAll<Listener>('/v1/listeners');
+  const set = (name: string) => (value: string) => go(asking({ [name]: value, why: '' }), true);
+  const asked = why ? list.data?.items.find((each) => each.ids.includes(why)) : undefined;
+  const columns: Column<RefusalGroup>[] = [
+    {
+      head: t.reason,
+      class: 'col-name',
+      cell: (one) => (
+        <span class="stack">
+          <Status is="refused" word={texts.value.reasons[one.reason] ?? one.reason} />
+          <code class="quiet">{one.reason}</code>
+        </span>
+      ),
+    },
+    {
+      head: t.who,
+      class: 'col-name',
+      cell: (one) =>
+        one.subject ? (
+          <span class="stack">
+            <span>
+              <Name>{cn_of(one.subject)}</Name>
+              {one.claimed_count > 0 && one.claimed_count === one.count && (
+                <span class="mark" title={t.claimed_says}>
+                  {t.claimed}
+                </span>
+              )}
+            </span>
+            <span class="quiet">
+              {t.issuer}: <Name>{cn_of(one.issuer)}</Name>
+            </span>
+          </span>
+        ) : (
+          <span class="quiet">{t.nobody}</span>
+        ),
+    },
+    { head: t.times, class: 'col-number', cell: (one) => count(one.count) },
+    { head: t.from, cell: (one) => <span class="mono">{t.addresses(one.last_peer, one.peers)}</span> },
+    { head: t.listener, cell: (one) => <bdi>{one.listeners.join(', ')}</bdi> },
+    { head: t.last, cell: (one) => <Ago at={one.last} /> },
+    {
+      head: texts.value.ui.actions,
+      acts: true,
+      cell: (one) => (
+        <button type="button" class="button button-small" aria-label={t.why_of(visible(cn_of(one.subject)) || one.last_peer)} onClick={() => go(asking({ why: one.ids[0] ?? '' }))}>
+          {t.why}
+        </button>
+      ),
+    },
+  ];
+  return (
+    <Page title={t.title} lead={t.lead}>
+      {why && <Why id={why} group={asked} known={list.data !== undefined} />}
+      <div class="filters">
+        <Choice
+          label={t.reason}
+          value={of('reason')}
+          on={set('reason')}
+          options={[['', texts.value.ui.all], ...Object.entries(texts.value.reasons)]}
+        />
+        <Choice label={t.listener} value={of('listener')} on={set('listener')} options={[['', texts.value.ui.all], ...(listeners.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} />
+        <Choice label={t.since} value={age} on={set('since')} options={Object.entries(t.hours)} />
+      </div>
+      {list.problem && <ProblemBox problem={list.problem} retry={list.reload} />}
+      {!list.data && !list.problem && <Loading />}
+      {list.data?.items.length === 0 && <Empty>{t.empty}</Empty>}
+      {list.data && list.data.items.length > 0 && (
+        <>
+          <Table label={t.title} columns={columns} rows={list.data.items.slice(0, shown)} id={(one) => `${one.reason} ${one.fingerprint ?? one.last_peer}`} />
+          {list.data.items.length > shown && (
+            <button type="button" class="button row-after" onClick={() => set_shown(shown + FIRST)}>
+              {texts.value.ui.show_more(Math.min(FIRST, list.data.items.length - shown))}
+            </button>
+          )}
+        </>
+      )}
+      <Section title={t.try_title}>
+        <Try listeners={(listeners.data?.items ?? []).map((each) => each.name)} />
+      </Section>
+    </Page>
+  );
+}
+
+function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined; known: boolean }) {
+  const t = texts.value.refusals;
+  const [told, set_told] = useState<Explanation>();
+  const [problem, set_problem] = useState<Problem>();
+  const grown = epoch.value;
+  useEffect(() => {
+    const stop = new AbortController();
+    set_problem(undefined);
+    ask<Explanation>('/v1/explain', { method: 'POST', body: { refusal: id }, signal: stop.signal }).then(set_told, (error: unknown) => {
+      if (!stop.signal.aborted) set_problem(as_problem(error));
+    });
+    document.getElementById('why')?.scrollIntoView({ block: 'nearest' });
+    return () => stop.abort();
+  }, [id, grown]);
+  const name = visible(cn_of(told?.subject ?? group?.subject ?? '')) || group?.last_peer || id.slice(0, 8);
+  return (
+    <section class="why" id="why" aria-labelledby="why-title">
+      <div class="section-head">
+        <h2 id="why-title">
+          <bdi>{t.why_of(name)}</bdi>
+        </h2>
+        <button type="button" class="button button-small" onClick={() => go(asking({ why: '' }))}>
+          {texts.value.ui.close}
+        </button>
+      </div>
+      {problem && <ProblemBox problem={problem} />}
+      {!told && !problem && <Loading />}
+      {told && (
+        <>
+          <DecisionPath told={told} />
+          <Remedy told={told} group={group ?? null} known={known} />
+        </>
+      )}
+    </section>
+  );
+}
+
+function Remedy({ told, group, known }: { told: Explanation; group: RefusalGroup | null; known: boolean }) {
+  const t = texts.value;
+  const r = t.refusals;
+  if (told.admitted) return <p class="remedy">{r.admitted_now}</p>;
+  const reason = told.reason ?? group?.reason ?? '';
+  if (!known && !reason) return null;
+  return (
+    <div class="remedy">
+      <p>
+        <strong>{r.remedy}:</strong> {t.remedies[reason] ?? told.what_to_do ?? ''}
+      </p>
+      <Go reason={reason} id={told.id} cn={cn_of(told.subject)} issuer={group ? cn_of(group.issuer) : ''} />
+    </div>
+  );
+}
+
+// One click to what helps. A viewer is led to where it can be seen.
+function Go({ reason, id, cn, issuer }: { reason: string; id: string; cn: string; issuer: string }) {
+  const g = texts.value.refusals.go;
+  const may = may_change.value;
+  const link = (to: string, word: string) => (
+    <Link to={to} class="button button-main">
+      {word}
+    </Link>
+  );
+  const device = /^[0-9a-f]{64}$/.test(id);
+  switch (reason) {
+    case 'ca_unknown':
+    case 'bad_signature':
+      return may ? link('/cas/register', g.register_ca) : link(`/cas?q=${encodeURIComponent(issuer)}`, g.see_ca);
+    case 'ca_inactive':
+    case 'bad_chain':
+      return link(`/cas?q=${encodeURIComponent(issuer)}`, g.see_ca);
+    case 'device_inactive':
+    case 'device_pending': {
+      const verb = reason === 'device_pending' ? 'approve' : 'activate';
+      if (!may) return device ? link(`/devices/${id}`, g.see_device) : null;
+      return (
+        <button type="button" class="button button-main" onClick={() => act_on_device(verb, { id, cn })}>
+          {g[verb]}
+        </button>
+      );
+    }
+    case 'device_revoked':
+    case 'serial_conflict':
+      return device ? link(`/devices/${id}`, g.see_device) : null;
+    case 'not_registered':
+      return may ? link('/import', g.register_device) : null;
+    case 'broker_unavailable':
+      return link('/brokers', g.brokers);
+    case 'clone':
+      return link('/sessions?clones=true', g.clones);
+    case 'too_many_sessions':
+    case 'too_many_connections':
+    case 'rate_limited':
+    case 'bad_connect':
+    case 'client_id_mismatch':
+    case 'bad_identity':
+    case 'bad_proxy_header':
+      return link('/settings?q=listener', g.settings);
+    case 'tls_error':
+      return link('/server-certificates', g.server_certificates);
+    default:
+      return null;
+  }
+}
+
+function Try({ listeners }: { listeners: string[] }) {
+  const t = texts.value.refusals;
+  const [chain, set_chain] = useState('');
+  const [listener, set_listener] = useState('');
+  const [told, set_told] = useState<Explanation>();
+  const [problem, set_problem] = useState<Problem>();
+  const run = async () => {
+    set_problem(undefined);
+    set_told(undefined);
+    try {
+      set_told(await ask<Explanation>('/v1/explain', { method: 'POST', body: { chain, ...(listener ? { listener } : {}) } }));
+    } catch (error) {
+      set_problem(as_problem(error));
+    }
+  };
+  return (
+    <div class="try">
+      <PemField label={t.try_title} hint={t.try_lead} value={chain} on={set_chain} />
+      <div class="filters row-after">
+        <Choice label={t.try_listener} value={listener} on={set_listener} options={[['', t.try_any], ...listeners.map((each): [string, string] => [each, each])]} />
+        <button type="button" class="button" disabled={!chain.trim()} onClick={() => void run()}>
+          {t.try_button}
+        </button>
+      </div>
+      {problem && <ProblemBox problem={problem} />}
+      {told && (
+        <div role="status">
+          <DecisionPath told={told} />
+          {!told.admitted && <Remedy told={told} group={null} known />}
+        </div>
+      )}
+    </div>
+  );
+}
