@@ -233,6 +233,7 @@ export const checks = {
     await it.does(it.button('Cut all that match'), { impact: '9 connections are closed.', outcome: '9 sessions cut.' });
     await it.sees('Nothing matches.');
     assert.deepEqual(new Set(await ask({ ended: 'crowd' })), new Set(['close_notify']));
+    await it.button('Clear the filters').click();
     await it.page.getByLabel('Only clones').check();
     await until('both of the pair', async () => (await it.row('meter-0010').count()) === 2);
   },
