@@ -142,7 +142,7 @@ export const checks = {
     await it.page.locator('.chart canvas').first().waitFor();
     assert.equal(await it.page.locator('.chart canvas').count(), 6);
     const says = await it.page.locator('.chart figcaption').first().textContent();
-    assert.match(says, /sessions: now \d+, at most \d+ in the last hour/);
+    assert.match(says, /sessions: now [\d,]+, at most [\d,]+ in the last hour/);
     const since = await it.page.waitForRequest((request) => /\/v1\/samples\?since=/.test(request.url()));
     assert.equal(since.headers()['x-sallyport-background'], '1');
     const middle = await it.page.evaluate(async () => {
