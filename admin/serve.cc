@@ -22,6 +22,7 @@
 
 #include "admin/api/admin_api.h"
 #include "admin/check.h"
+#include "admin/console_server/console_site.h"
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
 #include "admin/operations/caretaker.h"
@@ -313,11 +314,13 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Metrics metrics(config, plane, registrar, warnings, outcomes, log);
   Probes probes(metrics, config.metrics);
   Access access(registrar);
+  ConsoleSessions signed_in(access, log.logger());
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, probes, warnings, outcomes, desk, log, config,
-                running, samples, rejections, feed, [&probes] { return Probes::name_of(probes.phase()); },
+  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, signed_in, probes, warnings, outcomes, desk,
+                log, config, running, samples, rejections, feed, [&probes] { return Probes::name_of(probes.phase()); },
                 [&probes] { probes.ask_to_drain(); }},
                log.logger());
+  ConsoleSite site(api, signed_in, registrar, outcomes, log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
   const HttpLimits http_limits{.connections = descriptors.http_connections};
   HttpServer metrics_server(HttpLimits{.body_bytes = 1024, .connections = descriptors.http_connections}, 1);
@@ -352,7 +355,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   std::string admin_address;
   if (config.admin.address) {
-    const auto bound = network_server.listen_tcp(*config.admin.address, api, config.admin.tls());
+    const auto bound = network_server.listen_tcp(*config.admin.address, site, config.admin.tls());
     if (!bound) return fail(kFailed, "admin.address: " + bound.error().what);
     admin_address = *bound;
     note_admin_certificate(config, outcomes);
@@ -367,7 +370,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   rejections.start();
   admin_server.start();
   if (config.admin.address) network_server.start();
-  Caretaker caretaker(plane, registrar, access, listeners, warnings, samples, main_log);
+  Caretaker caretaker(plane, registrar, access, signed_in, listeners, warnings, samples, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.ready_when);

@@ -32,10 +32,11 @@ proxy/shard       cache/base cache/crypto cache/x509 cache/standing cache/regist
 proxy             cache/base cache/standing cache/registry proxy/config proxy/tls proxy/session proxy/upstream proxy/shard
 admin/http        cache/base cache/crypto proxy/config proxy/tls
 admin/operations  cache/base cache/crypto cache/x509 cache/standing cache/registry proxy/config proxy/tls proxy admin/http
+admin/console_server cache/base cache/registry admin/http admin/operations
 admin/api         cache/base cache/crypto cache/standing cache/registry proxy admin/http admin/operations
 admin/cli         cache/base cache/x509 cache/registry proxy/io proxy/config admin/operations
 admin/docs        cache/base cache/registry proxy/config proxy admin/operations admin/api admin/cli
-admin             cache/crypto cache/standing cache/registry proxy/config proxy/tls proxy admin/http admin/operations admin/api admin/cli
+admin             cache/crypto cache/standing cache/registry proxy/config proxy/tls proxy admin/http admin/operations admin/console_server admin/api admin/cli
 '
 declare -A may_include=()
 while read -r room targets; do

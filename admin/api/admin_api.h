@@ -14,6 +14,7 @@
 #include "admin/api/answers.h"
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
+#include "admin/operations/console_sessions.h"
 #include "admin/operations/import.h"
 #include "admin/operations/kept_rejections.h"
 #include "admin/operations/listener_control.h"
@@ -39,6 +40,7 @@ struct ApiParts {
   DataPlane& plane;
   ListenerControl& listeners;
   Access& access;
+  ConsoleSessions& signed_in;
   HttpHandler& probes;  // /livez, /readyz and /metrics, which the admin socket has too
   const Warnings& warnings;
   Outcomes& outcomes;
@@ -91,6 +93,12 @@ class AdminApi final : public HttpHandler {
     std::string allowed;  // methods this path takes
   };
   static Match match(std::string_view method, std::string_view path);
+  // By its token, by the admin socket, or by the cookie of a sign-in, which may be refused for how it is shown.
+  struct Entry {
+    std::optional<Caller> caller;
+    std::optional<HttpResponse> refused;
+  };
+  Entry entry_of(const HttpRequest& head) const;
   // Null: go on.
   std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
 
@@ -117,7 +125,18 @@ class AdminApi final : public HttpHandler {
   HttpResponse deactivate_device(const Call& call);
   HttpResponse revoke_device(const Call& call);
   HttpResponse delete_device(const Call& call);
+  Answer<DeviceQuery> device_query(const std::function<std::string(const char*)>& value) const;
+  // api_bulk.cc
+  HttpResponse change_devices(const Call& call);
+  HttpResponse cut_sessions(const Call& call);
+  // api_refusals.cc
+  HttpResponse list_rejections(const Call& call);
+  HttpResponse group_rejections(const Call& call);
   HttpResponse explain(const Call& call);
+  HttpResponse explain_kept(const Rejection& refusal);
+  Answer<Rejection> kept_refusal(const std::string& id) const;
+  // api_overview.cc
+  HttpResponse list_attention(const Call& call);
   Json device_json(const DeviceRecord& device, std::uint64_t sessions) const;
   HttpResponse device_answer(const Answer<DeviceRecord>& answer, unsigned status = 200);
   HttpResponse set_device(const Call& call, DeviceStatus status);
@@ -132,6 +151,15 @@ class AdminApi final : public HttpHandler {
   HttpResponse reset_listener(const Call& call);
   HttpResponse list_sessions(const Call& call);
   HttpResponse cut_session(const Call& call);
+  // What a list of sessions, or a cut of many, asks for; empty: any.
+  struct SessionFilter {
+    std::optional<Digest> device, ca;
+    bool clones = false;
+    std::string listener, peer, client_id_part, cn_part;
+    bool fits(const SessionInfo& session, const std::vector<ListenerInfo>& listeners) const;
+  };
+  Answer<SessionFilter> session_filter(const std::function<std::string(const char*)>& value) const;
+  Answer<SessionPage> sessions_that_fit(const SessionFilter& filter, std::size_t limit, std::string token) const;
   HttpResponse listener_answer(const std::string& name, const Answer<void>& done);
   // api_upstreams.cc
   HttpResponse list_upstreams(const Call& call);
@@ -144,7 +172,6 @@ class AdminApi final : public HttpHandler {
   HttpResponse list_samples(const Call& call);
   HttpResponse stream_events(const Call& call);
   // api_server.cc
-  HttpResponse list_rejections(const Call& call);
   HttpResponse list_audit(const Call& call);
   HttpResponse status(const Call& call);
   HttpResponse list_tokens(const Call& call);

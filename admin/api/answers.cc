@@ -79,6 +79,22 @@ Answer<std::string> text_member(const Json& body, const char* key) {
   return text;
 }
 
+Answer<std::vector<Certificate>> certificates_of(const Json& body, const char* key) {
+  std::vector<Certificate> all;
+  const auto found = body.find(key);
+  if (found == body.end() || found->is_null()) return all;
+  const Json list = found->is_array() ? *found : Json::array({*found});
+  for (const Json& each : list) {
+    const auto text = text_member(Json{{key, each}}, key);
+    if (!text) return text.error();
+    auto bundle = Certificate::bundle_from_pem(*text);
+    if (!bundle) return Refusal{Refusal::Kind::Invalid, std::string(key) + ": " + bundle.error().what};
+    for (Certificate& certificate : *bundle) all.push_back(std::move(certificate));
+    if (all.size() > 64) return Refusal{Refusal::Kind::Invalid, std::string(key) + " holds too many certificates"};
+  }
+  return all;
+}
+
 Answer<std::size_t> limit_of(const HttpRequest& request) {
   std::size_t limit = 100;
   const std::string text = query_value(request.query, "limit");
@@ -88,6 +104,14 @@ Answer<std::size_t> limit_of(const HttpRequest& request) {
     return Refusal{Refusal::Kind::Invalid, "limit must be between 1 and 1000"};
   }
   return limit;
+}
+
+Answer<std::int64_t> since_of(const HttpRequest& request) {
+  const std::string text = query_value(request.query, "since");
+  if (text.empty()) return std::int64_t{0};
+  const auto since = parse_utc(text);
+  if (!since) return Refusal{Refusal::Kind::Invalid, "since must be a time such as 2026-11-21T04:13:00Z"};
+  return *since;
 }
 
 HttpResponse page_of(Json all, const char* key, const HttpRequest& request) {

@@ -40,8 +40,14 @@ Answer<Json> json_object(const HttpRequest& request);
 // A member that must be text where it is there; empty where it is not.
 Answer<std::string> text_member(const Json& body, const char* key);
 
+// PEM certificates in a member that is text, or an array of texts.
+Answer<std::vector<Certificate>> certificates_of(const Json& body, const char* key);
+
 // `limit` of a list: 1 to 1000, 100 where it is not given.
 Answer<std::size_t> limit_of(const HttpRequest& request);
+
+// `since`; 0 where it is not given.
+Answer<std::int64_t> since_of(const HttpRequest& request);
 
 Answer<CaRecord> find_ca(const Registrar& registrar, std::string_view text);
 Answer<DeviceRecord> find_device(const Registrar& registrar, std::string_view text);

@@ -1,39 +1,56 @@
 // Devices, and what the gate would say to one.
+#include <algorithm>
 #include <ctime>
 
 #include "admin/api/admin_api.h"
-#include "admin/operations/missing_issuer.h"
-#include "cache/crypto/openssl_ptr.h"
 #include "cache/standing/ca_set.h"
 
 namespace sallyport {
 
-HttpResponse AdminApi::list_devices(const Call& call) {
+Answer<DeviceQuery> AdminApi::device_query(const std::function<std::string(const char*)>& value) const {
   DeviceQuery query;
-  const auto value = [&](std::string_view name) { return query_value(call.request.query, name); };
+  const auto bad = [](const char* what) { return Refusal{Refusal::Kind::Invalid, what}; };
   if (const std::string serial = value("serial"); !serial.empty()) {
     const auto bytes = parse_serial(serial);
-    if (!bytes) return invalid("serial must be hex, up to 128 bytes");
+    if (!bytes) return bad("serial must be hex, up to 128 bytes");
     query.serial = *bytes;
+  }
+  if (std::string digits = lower(value("serial_prefix")); !digits.empty()) {
+    digits.erase(std::remove(digits.begin(), digits.end(), ':'), digits.end());
+    const bool hex = digits.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!hex || digits.empty() || digits.size() > 256) return bad("serial_prefix must be hex, up to 256 digits");
+    query.serial_prefix = std::move(digits);
   }
   if (const std::string ca = value("ca"); !ca.empty()) {
     const auto found = find_ca(parts_.registrar, ca);
-    if (!found) return refused(found.error());
+    if (!found) return found.error();
     query.ca = found->id;
   }
   if (const std::string status = value("status"); !status.empty()) {
     query.status = device_status(status);
-    if (!query.status) return invalid("status must be active, inactive, pending or revoked");
+    if (!query.status) return bad("status must be active, inactive, pending or revoked");
   }
   query.cn_glob = value("cn");
+  query.cn_part = value("cn_part");
   if (const std::string before = value("expires_before"); !before.empty()) {
     query.expires_before = parse_utc(before);
-    if (!query.expires_before) return invalid("expires_before must be a time such as 2026-11-21T04:13:00Z");
+    if (!query.expires_before) return bad("expires_before must be a time such as 2026-11-21T04:13:00Z");
   }
+  if (const std::string after = value("expires_after"); !after.empty()) {
+    query.expires_after = parse_utc(after);
+    if (!query.expires_after) return bad("expires_after must be a time such as 2026-11-21T04:13:00Z");
+  }
+  return query;
+}
+
+HttpResponse AdminApi::list_devices(const Call& call) {
+  auto asked = device_query([&](const char* name) { return query_value(call.request.query, name); });
+  if (!asked) return refused(asked.error());
+  DeviceQuery query = std::move(*asked);
   const auto limit = limit_of(call.request);
   if (!limit) return refused(limit.error());
   query.limit = *limit;
-  query.page_token = value("page_token");
+  query.page_token = query_value(call.request.query, "page_token");
   const auto page = parts_.registrar.devices(query);
   if (!page) return refused(page.error());
   std::vector<Digest> ids;
@@ -43,27 +60,6 @@ HttpResponse AdminApi::list_devices(const Call& call) {
   for (std::size_t i = 0; i < ids.size(); ++i) items.push_back(device_json(page->items[i], sessions[i]));
   return ok({{"items", std::move(items)}, {"next_page_token", page->next_page_token}});
 }
-
-namespace {
-
-// PEM certificates in a member that is text, or an array of texts.
-Answer<std::vector<Certificate>> certificates_of(const Json& body, const char* key) {
-  std::vector<Certificate> all;
-  const auto found = body.find(key);
-  if (found == body.end() || found->is_null()) return all;
-  const Json list = found->is_array() ? *found : Json::array({*found});
-  for (const Json& each : list) {
-    const auto text = text_member(Json{{key, each}}, key);
-    if (!text) return text.error();
-    auto bundle = Certificate::bundle_from_pem(*text);
-    if (!bundle) return Refusal{Refusal::Kind::Invalid, std::string(key) + ": " + bundle.error().what};
-    for (Certificate& certificate : *bundle) all.push_back(std::move(certificate));
-    if (all.size() > 64) return Refusal{Refusal::Kind::Invalid, std::string(key) + " holds too many certificates"};
-  }
-  return all;
-}
-
-}  // namespace
 
 HttpResponse AdminApi::register_device(const Call& call) {
   const auto body = json_object(call.request);
@@ -171,105 +167,6 @@ HttpResponse AdminApi::delete_device(const Call& call) {
   const auto id = parse_digest(call.args[0]);
   if (!id) return refused(needs_full_id());
   return device_answer(parts_.registrar.delete_device(*id, call.caller.actor));
-}
-
-namespace {
-
-class Steps final : public Trace {
- public:
-  void step(int number, std::string_view what, std::string_view found) override {
-    steps.push_back({{"step", number}, {"what", std::string(what)}, {"found", std::string(found)}});
-  }
-  Json steps = Json::array();
-};
-
-// What the broker is told of an admitted device, as far as its certificate says it.
-void explain_identity(const DataPlane::ListenerAdmits& listener, Verdict& verdict, Steps& trace) {
-  struct Use {
-    const IdentityTemplate& made;
-    std::string_view what;
-  };
-  for (const Use& use : {Use{listener.client_id, "the client id it must have"},
-                         Use{listener.broker_username, "the user name the broker is told"},
-                         Use{listener.broker_client_id, "the client id the broker is told"}}) {
-    if (use.made.empty()) continue;
-    const std::string what = std::string(use.what) + ", " + use.made.text();
-    // The client's own id is not known here; what it may not be is the same for every device.
-    constexpr std::string_view kAnyId = "CLIENT-ID";
-    const auto value = use.made.value(*verdict.identity, kAnyId);
-    if (value) {
-      trace.step(9, what,
-                 use.made.uses(IdentityTemplate::Field::ClientId) ? *value + " (CLIENT-ID stands for the one it sends)"
-                                                                  : *value);
-      continue;
-    }
-    trace.step(9, what, value.error().what);
-    verdict.reason = value.error().reason;
-  }
-  if (listener.proxy_protocol) {
-    const auto cn = IdentityTemplate::value_of(IdentityTemplate::Field::Cn, *verdict.identity, {});
-    trace.step(9, "the common name in the broker's PROXY header", cn ? *cn : std::string(cn.error().what));
-    if (!cn) verdict.reason = cn.error().reason;
-  }
-  if (listener.user_properties) {
-    const auto cn = IdentityTemplate::value_of(IdentityTemplate::Field::Cn, *verdict.identity, {});
-    trace.step(9, "the user properties the broker is told, with MQTT 5",
-               "sallyport-device, sallyport-ca" +
-                   (cn ? ", sallyport-cn = " + *cn : "; no sallyport-cn: " + std::string(cn.error().what)));
-  }
-}
-
-}  // namespace
-
-HttpResponse AdminApi::explain(const Call& call) {
-  const auto body = json_object(call.request);
-  if (!body) return refused(body.error());
-  const auto chain = certificates_of(*body, "chain");
-  if (!chain) return refused(chain.error());
-  if (chain->empty()) return invalid("the body must be {\"chain\": PEM, \"listener\"?: NAME, \"at\"?: TIME}");
-  const auto listener = text_member(*body, "listener");
-  if (!listener) return refused(listener.error());
-  const auto at_text = text_member(*body, "at");
-  if (!at_text) return refused(at_text.error());
-  const auto at = at_text->empty() ? std::optional(std::int64_t{std::time(nullptr)}) : parse_utc(*at_text);
-  if (!at) return invalid("at must be a time such as 2026-11-21T04:13:00Z");
-  Steps trace;
-  Admits admits;
-  bool mutual = true;
-  std::optional<DataPlane::ListenerAdmits> settings;
-  if (!listener->empty()) {
-    settings = parts_.plane.listener_admits(*listener);
-    if (!settings) return problem(404, "not-found", "there is no listener '" + *listener + "'");
-    admits.cas = settings->cas;
-    mutual = settings->auth == AuthMode::Mutual;
-  }
-  Verdict verdict;
-  if (mutual) {
-    trace.step(1, "possession of the private key", "proven by TLS in a handshake; not part of a file");
-    const X509StackPtr sent(sk_X509_new_null());
-    for (std::size_t i = 1; i < chain->size(); ++i) sk_X509_push(sent.get(), (*chain)[i].x509());
-    const auto cas = parts_.registrar.ca_set();
-    verdict = parts_.gate.decide({chain->front().x509(), sent.get()}, *cas, admits, *at, &trace);
-    if (settings && verdict.admitted() && verdict.identity) explain_identity(*settings, verdict, trace);
-    if (verdict.admitted() && verdict.pending) verdict.reason = Reason::DevicePending;
-  } else {
-    trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");
-  }
-  if (verdict.reason == Reason::CaUnknown || verdict.reason == Reason::BadSignature) {
-    if (const std::string missing = missing_issuer(*chain, parts_.registrar.cas()); !missing.empty()) {
-      trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(), "what is missing", missing);
-    }
-  }
-  const Certificate& leaf = chain->front();
-  const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
-  return ok({{"admitted", verdict.admitted()},
-             {"reason", verdict.admitted() ? Json(nullptr) : Json(std::string(to_string(verdict.reason)))},
-             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(row_of(verdict.reason).what_to_do))},
-             {"id", to_hex(leaf.fingerprint())},
-             {"subject", leaf.subject()},
-             {"serial", serial_hex({serial, leaf.serial().size()})},
-             {"at", utc(*at)},
-             {"steps", std::move(trace.steps)}});
 }
 
 }  // namespace sallyport

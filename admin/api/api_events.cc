@@ -95,12 +95,15 @@ HttpResponse AdminApi::stream_events(const Call& call) {
       filter.push_back({{"fingerprint", "id"}, {to_hex(found->id)}});
     }
   }
-  // What decides is the token, again and again: it may be revoked, or end.
+  // What decides is the token, or the sign-in, again and again: it may be revoked, or end.
   HttpRequest shown;
   shown.authorization = call.request.authorization;
+  shown.cookie = call.request.cookie;
   shown.peer = call.request.peer;
-  auto events =
-      parts_.feed.subscribe(std::move(filter), [this, shown] { return parts_.access.caller(shown).has_value(); });
+  auto events = parts_.feed.subscribe(std::move(filter), [this, shown] {
+    if (!shown.peer.local && shown.authorization.empty()) return parts_.signed_in.still_signed_in(shown);
+    return parts_.access.caller(shown).has_value();
+  });
   if (!events) {
     return problem(503, "busy", std::to_string(Feed::kSubscribersMax) + " others watch already: end one of them");
   }

@@ -131,23 +131,11 @@ HttpResponse AdminApi::reset_listener(const Call& call) {
 }
 
 HttpResponse AdminApi::list_sessions(const Call& call) {
-  std::optional<Digest> device, ca;
-  if (const std::string wanted = query_value(call.request.query, "device"); !wanted.empty()) {
-    const auto found = find_device(parts_.registrar, wanted);
-    if (!found) return refused(found.error());
-    device = found->id;
-  }
-  if (const std::string wanted = query_value(call.request.query, "ca"); !wanted.empty()) {
-    const auto found = find_ca(parts_.registrar, wanted);
-    if (!found) return refused(found.error());
-    ca = found->id;
-  }
+  const auto filter = session_filter([&](const char* name) { return query_value(call.request.query, name); });
+  if (!filter) return refused(filter.error());
   const auto limit = limit_of(call.request);
   if (!limit) return refused(limit.error());
-  const std::string clones = query_value(call.request.query, "clones");
-  if (!clones.empty() && clones != "true" && clones != "false") return invalid("clones must be true or false");
-  const auto page =
-      parts_.plane.sessions(device, ca, clones == "true", *limit, query_value(call.request.query, "page_token"));
+  const auto page = sessions_that_fit(*filter, *limit, query_value(call.request.query, "page_token"));
   if (!page) return refused(page.error());
   const auto listeners = parts_.plane.listeners();
   Json items = Json::array();

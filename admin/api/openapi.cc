@@ -109,7 +109,43 @@ Json schemas() {
                                  {"complete", "boolean"},
                                  {"failures", "array"},
                                  {"failures_omitted", "integer"}});
-  all["ExplainRequest"] = schema({{"chain", "string"}, {"listener", "string?"}, {"at", "string?"}});
+  all["DeviceBulk"] = schema(
+      {{"action", "string"}, {"ids", "array?"}, {"filter", "object?"}, {"dry_run", "boolean?"}, {"cursor", "string?"}});
+  all["DeviceBulkOutcome"] = schema({{"action", "string"},
+                                     {"dry_run", "boolean"},
+                                     {"looked_at", "integer"},
+                                     {"matched", "integer"},
+                                     {"would_change", "integer"},
+                                     {"sessions", "integer"},
+                                     {"changed", "integer"},
+                                     {"failed", "array"},
+                                     {"failed_omitted", "integer"},
+                                     {"cursor", "string?"}});
+  all["SessionCuts"] =
+      schema({{"ids", "array?"}, {"filter", "object?"}, {"dry_run", "boolean?"}, {"cursor", "string?"}});
+  all["SessionCutsOutcome"] =
+      schema({{"dry_run", "boolean"}, {"matched", "integer"}, {"cut", "integer"}, {"cursor", "string?"}});
+  all["Attention"] = schema(
+      {{"kind", "string"}, {"severity", "string"}, {"what", "string"}, {"count", "integer"}, {"about", "string"}});
+  all["RejectionGroup"] = schema({{"reason", "reason"},
+                                  {"what_to_do", "string"},
+                                  {"fingerprint", "string?"},
+                                  {"subject", "string"},
+                                  {"issuer", "string"},
+                                  {"serial", "string"},
+                                  {"count", "integer"},
+                                  {"claimed_count", "integer"},
+                                  {"peers", "integer"},
+                                  {"last_peer", "string"},
+                                  {"listeners", "array"},
+                                  {"first", "string"},
+                                  {"last", "string"},
+                                  {"ids", "array"}});
+  all["ExplainRequest"] = schema({{"chain", "string?"},
+                                  {"device", "string?"},
+                                  {"refusal", "string?"},
+                                  {"listener", "string?"},
+                                  {"at", "string?"}});
   all["Explanation"] = schema({{"admitted", "boolean"},
                                {"reason", "reason?"},
                                {"what_to_do", "string?"},
@@ -117,8 +153,11 @@ Json schemas() {
                                {"subject", "string"},
                                {"serial", "string"},
                                {"at", "string"},
+                               {"source", "string"},
+                               {"stopped_at", "integer?"},
                                {"steps", "array"}});
-  all["Rejection"] = schema({{"reason", "reason"},
+  all["Rejection"] = schema({{"id", "string"},
+                             {"reason", "reason"},
                              {"listener", "string"},
                              {"peer", "string"},
                              {"via", "string?"},
@@ -227,6 +266,8 @@ Json schemas() {
                                                                   {"CrlList", "Crl"},
                                                                   {"DeviceList", "Device"},
                                                                   {"RejectionList", "Rejection"},
+                                                                  {"RejectionGroupList", "RejectionGroup"},
+                                                                  {"AttentionList", "Attention"},
                                                                   {"AuditList", "AuditRecord"},
                                                                   {"ServerCertificateList", "ServerCertificate"},
                                                                   {"ListenerList", "Listener"},

@@ -168,6 +168,14 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     request_.authorization = std::string(message[http::field::authorization]);
     request_.host = std::string(message[http::field::host]);
     request_.accept = std::string(message[http::field::accept]);
+    request_.accept_encoding = std::string(message[http::field::accept_encoding]);
+    request_.content_type = std::string(message[http::field::content_type]);
+    request_.if_none_match = std::string(message[http::field::if_none_match]);
+    request_.cookie = std::string(message[http::field::cookie]);
+    request_.origin = std::string(message[http::field::origin]);
+    request_.fetch_site = std::string(message["Sec-Fetch-Site"]);
+    request_.csrf = std::string(message["X-Sallyport-CSRF"]);
+    request_.background = message["X-Sallyport-Background"] == "1";
     request_.body.clear();
     HttpPlan plan = handler_.plan(request_);
     if (plan.refused) {
@@ -258,14 +266,20 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     send();
   }
 
+  template <class Message>
+  void set_headers(Message& message) const {
+    if (!answer_.content_type.empty()) message.set(http::field::content_type, answer_.content_type);
+    message.set(http::field::cache_control, "no-store");
+    message.set("X-Content-Type-Options", "nosniff");
+    for (const auto& [name, value] : answer_.headers) message.set(name, value);
+  }
+
   void send() {
     if (answer_.source) return begin_stream();
     response_ = {};
     response_.version(version_);
     response_.result(answer_.status);
-    response_.set(http::field::content_type, answer_.content_type);
-    response_.set(http::field::cache_control, "no-store");
-    response_.set("X-Content-Type-Options", "nosniff");
+    set_headers(response_);
     if (answer_.status == 401) response_.set(http::field::www_authenticate, "Bearer");
     response_.keep_alive(keep_alive_);
     response_.body() = std::move(answer_.body);
@@ -289,9 +303,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     http::response<http::empty_body> head;
     head.version(version_);
     head.result(answer_.status);
-    head.set(http::field::content_type, answer_.content_type);
-    head.set(http::field::cache_control, "no-store");
-    head.set("X-Content-Type-Options", "nosniff");
+    set_headers(head);
     chunked_ = version_ >= 11;
     head.chunked(chunked_);
     head.keep_alive(false);

@@ -1,9 +1,12 @@
 #include "admin/http/http_server.h"
 
+#include <arpa/inet.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <filesystem>
@@ -82,6 +85,7 @@ class Listener {
  private:
   void serve(typename Protocol::socket socket) {
     HttpPeer peer = peer_of(socket);
+    peer.tls = tls_ != nullptr;
     Plain plain(std::move(socket));
     if (tls_ == nullptr) {
       return std::make_shared<Connection<Plain>>(server_, handler_, std::move(peer), std::move(plain))->begin();
@@ -217,6 +221,21 @@ HttpResponse problem(unsigned status, std::string_view type, std::string_view de
   };
   return {status, "application/problem+json",
           steering_escaped(body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) + "\n"};
+}
+
+bool is_foreign_host(std::string_view host) {
+  if (host.starts_with('[')) {
+    const std::size_t end = host.find(']');
+    if (end == std::string_view::npos) return true;
+    host = host.substr(1, end - 1);
+  } else if (std::count(host.begin(), host.end(), ':') == 1) {
+    host = host.substr(0, host.find(':'));
+  }
+  if (host.empty()) return false;  // HTTP/1.0 has none
+  const std::string name(host);
+  in6_addr room{};
+  return ::strcasecmp(name.c_str(), "localhost") != 0 && ::inet_pton(AF_INET, name.c_str(), &room) != 1 &&
+         ::inet_pton(AF_INET6, name.c_str(), &room) != 1;
 }
 
 std::string percent_decoded(std::string_view raw, bool plus_is_space) {

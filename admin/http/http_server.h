@@ -12,6 +12,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cache/base/result.h"
 #include "proxy/config/config.h"
@@ -23,6 +25,7 @@ struct HttpPeer {
   bool local = false;  // the admin socket: whoever may open it is the operator
   std::string name;    // "uid 0" on the socket
   std::string from;    // "socket pid 4711", or the peer's address
+  bool tls = false;
 };
 
 struct HttpRequest {
@@ -30,7 +33,10 @@ struct HttpRequest {
   std::string path;    // without the query, as sent
   std::string query;   // after '?', as sent
   std::string authorization;
-  std::string host, accept;
+  std::string host, accept, accept_encoding, content_type, if_none_match;
+  // What a browser adds: its cookies, from which page the request comes, and what our page says beside it.
+  std::string cookie, origin, fetch_site, csrf;
+  bool background = false;  // asked by the page itself, not by a person
   HttpPeer peer;
   std::string body;  // empty where a BodySink takes it
 };
@@ -51,6 +57,7 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body;
   std::shared_ptr<BodySource> source = nullptr;  // in place of the body: ends when that is over, or its reader is gone
+  std::vector<std::pair<std::string, std::string>> headers = {};  // beside the server's own, or in their place
 };
 
 // Takes a body in pieces, so that its size is no matter of memory. On a worker's thread; may block: then the
@@ -113,6 +120,9 @@ class HttpServer {
 
 // A problem document (RFC 9457).
 HttpResponse problem(unsigned status, std::string_view type, std::string_view detail);
+// Whether this Host header (RFC 9110, section 7.2) is a name that a page of somebody else's may have had resolved to
+// this machine's own address (DNS rebinding): anything but an address and "localhost".
+bool is_foreign_host(std::string_view host);
 // %-escapes decoded; bad ones are kept as they are.
 std::string percent_decoded(std::string_view raw, bool plus_is_space);
 // The decoded value of `name` in a query string; empty when absent. Bad %-escapes are kept as they are.

@@ -66,16 +66,31 @@ std::optional<Caller> Access::caller(const HttpRequest& request) const {
                       std::equal(kScheme.begin(), kScheme.end(), given.begin(),
                                  [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
   if (!bearer) return std::nullopt;
-  const Digest hash = Sha256::of(given.substr(kScheme.size()));
+  const auto found = holder(given.substr(kScheme.size()));
+  if (!found) return std::nullopt;
+  return Caller{{found->name, request.peer.from}, found->operates, false};
+}
+
+std::optional<Access::Holder> Access::holder(std::string_view given) const {
+  const Digest hash = Sha256::of(given);
   const std::int64_t now = std::time(nullptr);
-  std::optional<Caller> found;
+  std::optional<Holder> found;
   const std::lock_guard lock(mutex_);
   // Every token is compared, each in constant time: the answer's delay tells nothing.
   for (auto& [name, token] : tokens_) {
     const bool same = CRYPTO_memcmp(token.row.hash.data(), hash.data(), hash.size()) == 0;
-    if (same && alive(token, now)) found = Caller{{name, request.peer.from}, token.row.operates, false};
+    if (same && alive(token, now)) found = Holder{name, token.row.hash, token.row.operates, token.row.expires_at};
   }
   return found;
+}
+
+std::optional<Access::Holder> Access::still(const std::string& name, const Digest& hash) const {
+  const std::int64_t now = std::time(nullptr);
+  const std::lock_guard lock(mutex_);
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end() || found->second.row.hash != hash || !alive(found->second, now)) return std::nullopt;
+  const TokenRow& row = found->second.row;
+  return Holder{name, row.hash, row.operates, row.expires_at};
 }
 
 Answer<Access::Created> Access::create(const std::string& name, bool operates, std::int64_t ttl_seconds,

@@ -38,6 +38,17 @@ class Access {
   // Nothing: the request shows no token that is valid now.
   std::optional<Caller> caller(const HttpRequest& request) const;
 
+  // Whose token it is; nothing where there is none like it that is valid now. Constant time.
+  struct Holder {
+    std::string name;
+    Digest hash{};
+    bool operates = false;
+    std::int64_t ends_at = 0;  // 0: never
+  };
+  std::optional<Holder> holder(std::string_view token) const;
+  // The same token again, by its name; one that was revoked and made anew under that name is another.
+  std::optional<Holder> still(const std::string& name, const Digest& hash) const;
+
   // The token itself is in the answer and nowhere else.
   struct Created {
     std::string token;

@@ -16,11 +16,12 @@ using Kind = Warnings::Kind;
 
 }  // namespace
 
-Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners,
-                     Warnings& warnings, Samples& samples, Logger& log)
+Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ConsoleSessions& signed_in,
+                     ListenerControl& listeners, Warnings& warnings, Samples& samples, Logger& log)
     : plane_(plane),
       registrar_(registrar),
       access_(access),
+      signed_in_(signed_in),
       listeners_(listeners),
       warnings_(warnings),
       samples_(samples),
@@ -57,6 +58,7 @@ void Caretaker::look() {
 // What a date decides is looked at every second, and all of it where the clock was set.
 void Caretaker::look_at_clock(std::int64_t now) {
   access_.tick(now);
+  signed_in_.tick();
   // Both clocks at one time: where this thread had to wait between the two, the next look tells.
   const std::int64_t before = steady_seconds(), wall = std::time(nullptr), steady = steady_seconds();
   if (const std::int64_t by = steady - before > 1 ? 0 : clock_.set_by(wall, steady); by != 0) {

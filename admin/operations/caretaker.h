@@ -3,6 +3,7 @@
 #pragma once
 
 #include "admin/operations/access.h"
+#include "admin/operations/console_sessions.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/samples.h"
 #include "admin/operations/warnings.h"
@@ -15,8 +16,8 @@ namespace sallyport {
 class Caretaker {
  public:
   // All outlive it.
-  Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ListenerControl& listeners, Warnings& warnings,
-            Samples& samples, Logger& log);
+  Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ConsoleSessions& signed_in,
+            ListenerControl& listeners, Warnings& warnings, Samples& samples, Logger& log);
 
   void look();
 
@@ -28,6 +29,7 @@ class Caretaker {
   DataPlane& plane_;
   Registrar& registrar_;
   Access& access_;
+  ConsoleSessions& signed_in_;
   ListenerControl& listeners_;
   Warnings& warnings_;
   Samples& samples_;

@@ -1,11 +1,7 @@
 #include "admin/operations/metrics.h"
 
-#include <arpa/inet.h>
-#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include <algorithm>
 
 #include "admin/operations/exposition.h"
 #include "admin/operations/metric_table.h"
@@ -47,21 +43,6 @@ std::string Metrics::upstreams_missing(ReadyWhen policy) const {
   }
   const bool ready = policy == ReadyWhen::AnyUpstream ? up > 0 || upstreams.empty() : missing.empty();
   return ready ? "" : "no server is up of upstream " + missing;
-}
-
-bool is_foreign_host(std::string_view host) {
-  if (host.starts_with('[')) {
-    const std::size_t end = host.find(']');
-    if (end == std::string_view::npos) return true;
-    host = host.substr(1, end - 1);
-  } else if (std::count(host.begin(), host.end(), ':') == 1) {
-    host = host.substr(0, host.find(':'));
-  }
-  if (host.empty()) return false;  // HTTP/1.0 has none
-  const std::string name(host);
-  in6_addr room{};
-  return ::strcasecmp(name.c_str(), "localhost") != 0 && ::inet_pton(AF_INET, name.c_str(), &room) != 1 &&
-         ::inet_pton(AF_INET6, name.c_str(), &room) != 1;
 }
 
 Probes::Probes(const Metrics& metrics, const Endpoint& address)

@@ -37,10 +37,6 @@ class Metrics final : public prometheus::Collectable {
   const Log& log_;
 };
 
-// Whether this Host header (RFC 9110, section 7.2) is a name that a page of somebody else's may have had resolved to
-// this machine's own address (DNS rebinding): anything but an address and "localhost".
-bool is_foreign_host(std::string_view host);
-
 // /livez: the process runs. /readyz: the cache is warm and the listeners are open, it is not draining, the disk
 // answers, and the upstreams are there that proxy.ready_when asks for.
 class Probes final : public HttpHandler {

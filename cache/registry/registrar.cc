@@ -326,6 +326,11 @@ Answer<DeviceRecord> Registrar::set_device_status(const Digest& id, DeviceStatus
 Answer<DeviceRecord> Registrar::delete_device(const Digest& id, const Actor& by) {
   return impl_->call<DeviceRecord>([&] { return impl_->delete_device(id, by); });
 }
+Answer<std::vector<DeviceChanged>> Registrar::change_devices(const std::vector<Digest>& ids, DeviceAction action,
+                                                             const Actor& by) {
+  if (ids.size() > kMostChanged) return Refusal{Refusal::Kind::Invalid, "these are too many at once"};
+  return impl_->call<std::vector<DeviceChanged>>([&] { return impl_->change_devices(ids, action, by); });
+}
 Answer<std::vector<Registered>> Registrar::register_devices(std::vector<Registration> devices, const Actor& by) {
   return impl_->call<std::vector<Registered>>([&] { return impl_->register_devices(std::move(devices), by); });
 }

@@ -124,18 +124,34 @@ struct DeviceRecord {
 };
 
 struct DeviceQuery {
-  std::string serial;  // bytes; empty: any
+  std::string serial;         // bytes; empty: any
+  std::string serial_prefix;  // hex digits that its number begins with; empty: any
   std::optional<Digest> ca;
   std::optional<DeviceStatus> status;
-  std::string cn_glob;  // empty: any
-  std::optional<std::int64_t> expires_before;
-  std::string page_token;   // as returned; empty: from the start
-  std::size_t limit = 100;  // 1..1000
+  std::string cn_glob;                                        // empty: any
+  std::string cn_part;                                        // whatever its case; empty: any
+  std::optional<std::int64_t> expires_before, expires_after;  // before the one, at the other or after
+  std::string page_token;                                     // as returned; empty: from the start
+  std::size_t limit = 100;                                    // 1..1000
 };
 template <class T>
 struct Page {
   std::vector<T> items;
   std::string next_page_token;  // empty: the end
+};
+struct DevicePage : Page<DeviceRecord> {
+  std::uint64_t looked_at = 0;  // devices
+};
+
+// What operators do to devices, one or many.
+enum class DeviceAction : std::uint8_t { Activate, Deactivate, Revoke, Delete, Approve };
+DeviceStatus status_after(DeviceAction action);
+// Why a rule stands against it; nothing: none does. `now` in Unix seconds.
+std::optional<Refusal> refusal_of(DeviceAction action, const DeviceRecord& was, std::int64_t now);
+struct DeviceChanged {
+  Digest id{};
+  bool changed = false;  // else it was so already, or it was refused
+  std::optional<Refusal> refused;
 };
 
 struct Code {
@@ -226,6 +242,11 @@ class Registrar {
   Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by = {});
   // Forgets it. A revoked one cannot be forgotten before its notAfter.
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by = {});
+  // Many in one commit; each is refused by itself, and a line of the audit log is its own. At most kMostChanged: others
+  // wait behind it. One refusal for all where the disk is in the way.
+  static constexpr std::size_t kMostChanged = 1000;
+  Answer<std::vector<DeviceChanged>> change_devices(const std::vector<Digest>& ids, DeviceAction action,
+                                                    const Actor& by = {});
   // Devices that the gate admitted for an operator; one commit. In the order given. One alone has a line in the audit
   // log; who registers many writes one of its own behind the last (record()).
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by = {});
@@ -267,7 +288,8 @@ class Registrar {
   std::vector<CrlRecord> newly_overdue(std::int64_t now);
   Answer<DeviceRecord> device(const Digest& id) const;
   Answer<Certificate> device_certificate(const Digest& id) const;
-  Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
+  // A page may be short, and empty, with a token to go on from: what one call looks at is bounded.
+  Answer<DevicePage> devices(const DeviceQuery& query) const;
   // Ids of devices whose id begins with `hex` (>= 8 digits); at most `limit`.
   std::vector<Digest> devices_by_prefix(std::string_view hex, std::size_t limit) const;
   // Devices not revoked whose certificate ends after `from` and before `to`, at day resolution.

@@ -3,6 +3,7 @@
 #include <openssl/x509.h>
 
 #include <algorithm>
+#include <set>
 
 #include "cache/registry/registrar_impl.h"
 
@@ -16,7 +17,46 @@ Refusal no_device(const Digest& id) {
   return {Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
 }
 
+Refusal not_pending() {
+  return {Refusal::Kind::Conflict, "this device does not wait for approval"};
+}
+
+std::optional<Refusal> refusal_of_status(DeviceStatus now_status, RegisteredBy registered_by, DeviceStatus status) {
+  if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
+    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
+  }
+  if (registered_by == RegisteredBy::Crl && status == DeviceStatus::Active) {
+    return Refusal{Refusal::Kind::Conflict,
+                   "a CRL put this serial on hold and nobody has shown its certificate: delete the entry instead"};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+DeviceStatus status_after(DeviceAction action) {
+  switch (action) {
+    case DeviceAction::Activate:
+    case DeviceAction::Approve: return DeviceStatus::Active;
+    case DeviceAction::Deactivate: return DeviceStatus::Inactive;
+    case DeviceAction::Revoke:
+    case DeviceAction::Delete: return DeviceStatus::Revoked;  // deleted: it has none
+  }
+  return DeviceStatus::Revoked;
+}
+
+std::optional<Refusal> refusal_of(DeviceAction action, const DeviceRecord& was, std::int64_t now) {
+  if (action == DeviceAction::Approve && was.status != DeviceStatus::Pending) return not_pending();
+  if (action != DeviceAction::Delete) return refusal_of_status(was.status, was.registered_by, status_after(action));
+  if (was.status == DeviceStatus::Revoked && now <= was.not_after) {
+    return Refusal{Refusal::Kind::Conflict,
+                   was.registered_by == RegisteredBy::Crl
+                       ? "this serial is revoked and must stay so: its certificate's end is not known"
+                       : "this device is revoked: it can be forgotten only after its certificate has ended, or it "
+                         "would register again"};
+  }
+  return std::nullopt;
+}
 
 std::string_view action_of(DeviceStatus status) {
   if (status == DeviceStatus::Active) return "device.activate";
@@ -90,83 +130,151 @@ std::vector<Digest> Registrar::Impl::same_serial_as(const Digest& id) const {
   return same;
 }
 
-Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceStatus status, const Actor& by) {
+// Nothing: it is so already.
+Answer<std::optional<Registrar::Impl::StatusChange>> Registrar::Impl::status_change(const Digest& id,
+                                                                                    DeviceStatus status) const {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
   if (!stored->has_value() || gone(id, **stored)) return no_device(id);
-  DeviceRow row = **stored;
+  const DeviceRow& row = **stored;
   const DeviceKey key = cache_.key(row.name, id);
   const DeviceStatus now_status = status_now(key, row);
-  if (now_status == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
-    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
-  }
-  if (row.registered_by == RegisteredBy::Crl && status == DeviceStatus::Active) {
-    return Refusal{Refusal::Kind::Conflict,
-                   "a CRL put this serial on hold and nobody has shown its certificate: delete the entry instead"};
-  }
+  if (auto refused = refusal_of_status(now_status, row.registered_by, status)) return std::move(*refused);
   const bool proven = status == DeviceStatus::Active || !ledger_.in_doubt();
-  if (now_status == status && row.status == status && proven) return device(id);
+  if (now_status == status && row.status == status && proven) return std::optional<StatusChange>();
   if (now_status == status && ledger_.owes()) return not_durable(ledger_.owed_why());
-  const auto undo = [&, before = row](RegistryStore::Batch& back) { store_.put_device(back, id, before); };
-  row.status = status;
-  row.epoch = cache_.epoch_with(key, slot_state(row));
+  StatusChange change{id, key, row, row, now_status};
+  change.after.status = status;
+  change.after.epoch = cache_.epoch_with(key, slot_state(change.after));
+  return std::optional<StatusChange>(change);
+}
+
+Answer<void> Registrar::Impl::set_statuses(std::span<const StatusChange> changes, DeviceStatus status,
+                                           const Actor& by) {
   RegistryStore::Batch batch;
-  store_.put_device(batch, id, row);
-  ledger_.note(Change::Kind::DeviceStatusSet, id, static_cast<std::uint8_t>(status));
-  ledger_.audit(by, action_of(status), to_hex(id), to_string(now_status), to_string(status));
+  for (const StatusChange& each : changes) {
+    store_.put_device(batch, each.id, each.after);
+    ledger_.note(Change::Kind::DeviceStatusSet, each.id, static_cast<std::uint8_t>(status));
+    ledger_.audit(by, action_of(status), to_hex(each.id), to_string(each.was), to_string(status));
+  }
+  const auto undo = [&](RegistryStore::Batch& back) {
+    for (const StatusChange& each : changes) store_.put_device(back, each.id, each.before);
+  };
   const auto written = status == DeviceStatus::Active ? ledger_.commit(batch, Durable::Answered, undo)
                                                       : ledger_.commit_restriction(batch);
   if (!written && status == DeviceStatus::Active) return written.error();
-  const ChainRecord* chain = chains_.record(row.chain);
-  put_status(key, row, chain != nullptr ? chain->cas.front() : Digest{});
   Notice notice{ledger_.revision(), nullptr, {}};
-  if (status != DeviceStatus::Active) notice.cuts.push_back({Cut::Scope::Device, id, reason_of(status)});
+  for (const StatusChange& each : changes) {
+    const ChainRecord* chain = chains_.record(each.after.chain);
+    put_status(each.key, each.after, chain != nullptr ? chain->cas.front() : Digest{});
+    if (status != DeviceStatus::Active) notice.cuts.push_back({Cut::Scope::Device, each.id, reason_of(status)});
+  }
   put_in_force(notice);
   reclaim();
   if (!written) {
-    log_.error("in-force-not-durable", {{"device", to_hex(id)}, {"why", written.error().what}});
+    log_.error("in-force-not-durable",
+               {{"device", to_hex(changes.front().id)}, {"devices", changes.size()}, {"why", written.error().what}});
     return not_durable(written.error());
   }
+  return {};
+}
+
+Answer<DeviceRecord> Registrar::Impl::set_one_status(const Digest& id, DeviceStatus status, const Actor& by) {
+  const auto change = status_change(id, status);
+  if (!change) return change.error();
+  if (!change->has_value()) return device(id);
+  if (const auto done = set_statuses({&**change, 1}, status, by); !done) return done.error();
   return device(id);
 }
 
-Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Actor& by) {
+Answer<Registrar::Impl::Deletion> Registrar::Impl::deletion(const Digest& id) const {
   const auto stored = store_.device(id);
   if (!stored) return stored.error();
   if (!stored->has_value() || gone(id, **stored)) return no_device(id);
-  const DeviceRow row = **stored;
-  auto was = record_of(id, row);
-  if (!was) return was;
-  if (was->status == DeviceStatus::Revoked && unix_now() <= row.not_after) {
-    return Refusal{Refusal::Kind::Conflict,
-                   row.registered_by == RegisteredBy::Crl
-                       ? "this serial is revoked and must stay so: its certificate's end is not known"
-                       : "this device is revoked: it can be forgotten only after its certificate has ended, or it "
-                         "would register again"};
-  }
-  const auto text = store_.device_text(id);
+  auto was = record_of(id, **stored);
+  if (!was) return was.error();
+  if (auto refused = refusal_of(DeviceAction::Delete, *was, unix_now())) return std::move(*refused);
+  auto text = store_.device_text(id);
   if (!text) return text.error();
+  return Deletion{**stored, std::move(*was), std::move(*text)};
+}
+
+Answer<void> Registrar::Impl::forget(std::span<const Deletion> deletions, const Actor& by) {
   RegistryStore::Batch batch;
-  store_.remove_device(batch, id, was->ca_id, was->serial);
-  ledger_.note(Change::Kind::DeviceDeleted, id, 0);
-  ledger_.audit(by, "device.delete", to_hex(id), to_string(was->status), "");
+  for (const auto& [row, was, text] : deletions) {
+    store_.remove_device(batch, was.id, was.ca_id, was.serial);
+    ledger_.note(Change::Kind::DeviceDeleted, was.id, 0);
+    ledger_.audit(by, "device.delete", to_hex(was.id), to_string(was.status), "");
+  }
   const auto undo = [&](RegistryStore::Batch& back) {
-    store_.put_device(back, id, row);
-    if (text->has_value()) store_.put_device_text(back, id, was->ca_id, **text);
+    for (const auto& [row, was, text] : deletions) {
+      store_.put_device(back, was.id, row);
+      if (text) store_.put_device_text(back, was.id, was.ca_id, *text);
+    }
   };
   if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
-  cache_.remove(cache_.key(row.name, id));
-  count(was->status, was->ca_id, -1);
-  Notice notice{ledger_.revision(), nullptr, {{Cut::Scope::Device, id, Reason::NotRegistered}}};
-  if (row.registered_by == RegisteredBy::Crl) {
-    if (was->status == DeviceStatus::Inactive) --held_unseen_[was->ca_id];
-    end_chains_through_listed(notice);  // it may have been an intermediate's serial
-  } else if (was->status != DeviceStatus::Revoked) {
-    count_expiry(row.not_after, -1);
+  Notice notice{ledger_.revision(), nullptr, {}};
+  bool listed = false;
+  for (const auto& [row, was, text] : deletions) {
+    cache_.remove(cache_.key(row.name, was.id));
+    count(was.status, was.ca_id, -1);
+    notice.cuts.push_back({Cut::Scope::Device, was.id, Reason::NotRegistered});
+    if (row.registered_by == RegisteredBy::Crl) {
+      if (was.status == DeviceStatus::Inactive) --held_unseen_[was.ca_id];
+      listed = true;
+    } else if (was.status != DeviceStatus::Revoked) {
+      count_expiry(row.not_after, -1);
+    }
   }
+  if (listed) end_chains_through_listed(notice);  // one may have been an intermediate's serial
   put_in_force(notice);
   reclaim();
-  return was;
+  return {};
+}
+
+Answer<DeviceRecord> Registrar::Impl::delete_device(const Digest& id, const Actor& by) {
+  const auto found = deletion(id);
+  if (!found) return found.error();
+  if (const auto done = forget({&*found, 1}, by); !done) return done.error();
+  return found->was;
+}
+
+Answer<std::vector<DeviceChanged>> Registrar::Impl::change_devices(const std::vector<Digest>& ids, DeviceAction action,
+                                                                   const Actor& by) {
+  std::vector<DeviceChanged> outcome;
+  std::vector<StatusChange> changes;
+  std::vector<Deletion> deletions;
+  std::set<Digest> taken;
+  const DeviceStatus status = status_after(action);
+  const auto take = [&](const Digest& id) {
+    DeviceChanged one{id, false, std::nullopt};
+    if (!taken.insert(id).second) return one;
+    if (action == DeviceAction::Delete) {
+      auto found = deletion(id);
+      if (!found) return one.refused = found.error(), one;
+      deletions.push_back(std::move(*found));
+      return one.changed = true, one;
+    }
+    const auto found = status_change(id, status);
+    if (!found) return one.refused = found.error(), one;
+    if (action == DeviceAction::Approve && (!found->has_value() || (*found)->was != DeviceStatus::Pending)) {
+      return one.refused = not_pending(), one;
+    }
+    if (!found->has_value()) return one;
+    changes.push_back(**found);
+    return one.changed = true, one;
+  };
+  const bool restricts = status == DeviceStatus::Inactive || status == DeviceStatus::Revoked;
+  for (const Digest& id : ids) {
+    outcome.push_back(take(id));
+    if (!restricts || action == DeviceAction::Delete || outcome.back().refused) continue;
+    for (const Digest& other : same_serial_as(id)) (void)take(other);
+  }
+  Answer<void> done;
+  if (!changes.empty()) done = set_statuses(changes, status, by);
+  if (!deletions.empty()) done = forget(deletions, by);
+  if (!done) return done.error();
+  return outcome;
 }
 
 Answer<std::vector<Registered>> Registrar::Impl::register_devices(std::vector<Registration> devices, const Actor& by) {

@@ -104,6 +104,25 @@ class Registrar::Impl {
   // registrar_devices.cc: on the registrar's thread
   Answer<DeviceRecord> set_device_status(const Digest& id, DeviceStatus status, const Actor& by);
   Answer<DeviceRecord> set_one_status(const Digest& id, DeviceStatus status, const Actor& by);
+  // A change of status that nothing stands against, and a device that may be forgotten.
+  struct StatusChange {
+    Digest id{};
+    DeviceKey key;
+    DeviceRow before, after;
+    DeviceStatus was{};  // in force
+  };
+  struct Deletion {
+    DeviceRow row;
+    DeviceRecord was;
+    std::optional<DeviceText> text;
+  };
+  Answer<std::optional<StatusChange>> status_change(const Digest& id, DeviceStatus status) const;
+  Answer<Deletion> deletion(const Digest& id) const;
+  // In one commit.
+  Answer<void> set_statuses(std::span<const StatusChange> changes, DeviceStatus status, const Actor& by);
+  Answer<void> forget(std::span<const Deletion> deletions, const Actor& by);
+  Answer<std::vector<DeviceChanged>> change_devices(const std::vector<Digest>& ids, DeviceAction action,
+                                                    const Actor& by);
   std::vector<Digest> same_serial_as(const Digest& id) const;
   Answer<DeviceRecord> delete_device(const Digest& id, const Actor& by);
   Answer<std::vector<Registered>> register_devices(std::vector<Registration> devices, const Actor& by);
@@ -114,11 +133,14 @@ class Registrar::Impl {
   void end_chains_through_listed(Notice& notice);
   bool purge_some();  // false: nothing is left to purge
 
+  // registrar_device_list.cc
+  Answer<DevicePage> devices(const DeviceQuery& query) const;
+
   // registrar_reads.cc
   Answer<CaRecord> ca(const Digest& id) const;
   Answer<DeviceRecord> device(const Digest& id) const;
-  Answer<Page<DeviceRecord>> devices(const DeviceQuery& query) const;
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
+  DeviceRecord record_of(const Digest& id, const DeviceRow& row, const DeviceText* text) const;
   bool gone(const Digest& id, const DeviceRow& row) const;
 
   struct Command {

@@ -1,7 +1,5 @@
 // What is asked from any thread: CA records from memory, devices from the store. Nothing here waits for
 // the registrar's thread.
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -10,8 +8,6 @@
 namespace sallyport {
 
 namespace {
-
-constexpr std::size_t kMostLookedAt = 10'000;  // rows in one page of a list
 
 // An odd digit at the end of a hex prefix cannot be compared as bytes: cut it off, and filter later.
 std::string prefix_bytes(std::string_view hex) {
@@ -30,15 +26,19 @@ Answer<CaRecord> Registrar::Impl::ca(const Digest& id) const {
 }
 
 Answer<DeviceRecord> Registrar::Impl::record_of(const Digest& id, const DeviceRow& row) const {
-  auto text = store_.device_text(id);
+  const auto text = store_.device_text(id);
   if (!text) return text.error();
+  return record_of(id, row, text->has_value() ? &**text : nullptr);
+}
+
+DeviceRecord Registrar::Impl::record_of(const Digest& id, const DeviceRow& row, const DeviceText* text) const {
   DeviceRecord record;
   record.id = id;
-  if (text->has_value()) {
-    record.serial = (*text)->serial;
-    record.subject = (*text)->subject;
-    record.cn = (*text)->cn;
-    record.key_type = (*text)->key_type;
+  if (text != nullptr) {
+    record.serial = text->serial;
+    record.subject = text->subject;
+    record.cn = text->cn;
+    record.key_type = text->key_type;
   }
   // The cache is ahead of the disk where a restriction could not be written.
   std::optional<SlotState> slot;
@@ -80,52 +80,6 @@ Answer<DeviceRecord> Registrar::Impl::device(const Digest& id) const {
     return Refusal{Refusal::Kind::NotFound, "no device has the id " + to_hex(id)};
   }
   return record_of(id, **row);
-}
-
-Answer<Page<DeviceRecord>> Registrar::Impl::devices(const DeviceQuery& query) const {
-  std::vector<std::uint8_t> token;
-  if (!parse_hex(query.page_token, token) || (!token.empty() && token.size() != Digest().size())) {
-    return Refusal{Refusal::Kind::Invalid, "the page_token is not one of a list answer"};
-  }
-  const std::string after(token.begin(), token.end());
-  Page<DeviceRecord> page;
-  Answer<void> trouble;
-  std::size_t looked_at = 0;
-  Digest before{};
-  // False ends the scan: the page is full, or the store failed.
-  const auto take = [&](const Digest& id, const DeviceRow& row) {
-    // A filter that nothing passes must not keep one request busy for seconds: the page ends early, with a
-    // token to go on from.
-    if (++looked_at > kMostLookedAt) {
-      page.next_page_token = to_hex(before);
-      return false;
-    }
-    before = id;
-    if (gone(id, row)) return true;
-    if (query.status && row.status != *query.status) return true;
-    if (query.expires_before && row.not_after >= *query.expires_before) return true;
-    auto record = record_of(id, row);
-    if (!record) return trouble = record.error(), false;
-    if (query.ca && record->ca_id != *query.ca) return true;
-    if (!query.cn_glob.empty() && ::fnmatch(query.cn_glob.c_str(), record->cn.c_str(), 0) != 0) return true;
-    if (page.items.size() == query.limit) {
-      page.next_page_token = to_hex(page.items.back().id);
-      return false;
-    }
-    page.items.push_back(std::move(*record));
-    return true;
-  };
-  const auto take_id = [&](const Digest& id) {
-    const auto row = store_.device(id);
-    if (!row) return trouble = row.error(), false;
-    return !row->has_value() || take(id, **row);
-  };
-  const auto read = !query.serial.empty() ? store_.each_id_of_serial(query.serial, after, take_id)
-                    : query.ca            ? store_.each_id_of_ca(*query.ca, after, take_id)
-                                          : store_.each_device("", after, take);
-  if (!read) return read.error();
-  if (!trouble) return trouble.error();
-  return page;
 }
 
 Answer<CaRecord> Registrar::ca(const Digest& id) const {
@@ -179,7 +133,7 @@ Answer<Certificate> Registrar::device_certificate(const Digest& id) const {
   return Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
 }
 
-Answer<Page<DeviceRecord>> Registrar::devices(const DeviceQuery& query) const {
+Answer<DevicePage> Registrar::devices(const DeviceQuery& query) const {
   return impl_->devices(query);
 }
 

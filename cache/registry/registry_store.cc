@@ -158,6 +158,58 @@ Answer<void> RegistryStore::each_id_of_ca(const Digest& owner, std::string_view 
   return each_indexed(*impl_, kByCa, std::string(view(owner)), after, row);
 }
 
+Answer<void> RegistryStore::each_device_with_text(
+    std::string_view after, const std::function<bool(const Digest&, const DeviceRow&, const DeviceText*)>& row) const {
+  // Both families are in the order of their ids: two iterators go side by side, where a look-up each costs thrice as
+  // much.
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;  // certificates would push out what handshakes look for
+  options.readahead_size = 256 * 1024;
+  const std::unique_ptr<rocksdb::Iterator> texts(impl_->db->NewIterator(options, impl_->families[kCertificates]));
+  bool sought = false, good = true;
+  DeviceText text;
+  const auto visit = [&](const Digest& id, const DeviceRow& found) {
+    if (!sought) texts->Seek(slice(view(id)));
+    sought = true;
+    while (texts->Valid() && view(texts->key()) < view(id)) texts->Next();
+    if (!texts->Valid() || view(texts->key()) != view(id)) return row(id, found, nullptr);
+    good = records::decode(view(texts->value()), text);
+    return good && row(id, found, &text);
+  };
+  const auto done = each_device_row(*impl_, "", after, options, visit);
+  if (!texts->status().ok()) return unavailable("the registry cannot be read: " + texts->status().ToString());
+  return good ? done : corrupt("certificate");
+}
+
+Answer<void> RegistryStore::each_id_of_serial_prefix(
+    std::string_view digits, std::string_view after,
+    const std::function<bool(const Digest&, std::string_view key)>& row) const {
+  std::vector<std::uint8_t> bytes;
+  if (!parse_hex(digits.substr(0, digits.size() / 2 * 2), bytes)) return {};
+  const std::string whole(bytes.begin(), bytes.end());
+  const char half = digits.size() % 2 == 0 ? '\0' : digits.back();  // the first digit of the next byte
+  const std::unique_ptr<rocksdb::Iterator> at(
+      impl_->db->NewIterator(rocksdb::ReadOptions(), impl_->families[kBySerial]));
+  // Numbers are in the index by their length first (serial_prefix()).
+  for (std::size_t length = std::max<std::size_t>((digits.size() + 1) / 2, 1); length <= kMostSerialBytes; ++length) {
+    std::string prefix = std::string(1, static_cast<char>(length)) + whole;
+    if (half != '\0') prefix += static_cast<char>((half <= '9' ? half - '0' : half - 'a' + 10) << 4);
+    if (!after.empty() && static_cast<unsigned char>(after.front()) > length) continue;
+    at->Seek(slice(std::max<std::string_view>(prefix, after)));
+    for (; at->Valid(); at->Next()) {
+      const std::string_view key = view(at->key());
+      const bool begins = key.substr(0, whole.size() + 1) == std::string_view(prefix).substr(0, whole.size() + 1);
+      if (!begins || (half != '\0' && (key[whole.size() + 1] & '\xF0') != prefix.back())) break;
+      if (!after.empty() && key <= after) continue;
+      Digest id{};
+      if (key.size() != 1 + length + id.size() || !to_digest(key.substr(1 + length), id)) return corrupt("index entry");
+      if (!row(id, key)) return {};
+    }
+    if (!at->status().ok()) return unavailable("the registry cannot be read: " + at->status().ToString());
+  }
+  return {};
+}
+
 Answer<void> RegistryStore::each_id_of_serial(std::string_view serial, std::string_view after,
                                               const std::function<bool(const Digest&)>& row) const {
   return each_indexed(*impl_, kBySerial, serial_prefix(serial), after, row);

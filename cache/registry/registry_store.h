@@ -221,6 +221,13 @@ class RegistryStore {
   std::uint64_t device_rows() const;
   Answer<void> each_id_of_ca(const Digest& owner, std::string_view after,
                              const std::function<bool(const Digest&)>& row) const;
+  // The devices with their texts (null: it has none), above `after`.
+  Answer<void> each_device_with_text(
+      std::string_view after, const std::function<bool(const Digest&, const DeviceRow&, const DeviceText*)>& row) const;
+  // Devices whose serial number, two digits a byte, begins with these hex digits of lower case: the shorter numbers
+  // first. `key`: what `after` takes to go on behind it.
+  Answer<void> each_id_of_serial_prefix(std::string_view digits, std::string_view after,
+                                        const std::function<bool(const Digest&, std::string_view key)>& row) const;
   Answer<void> each_id_of_serial(std::string_view serial, std::string_view after,
                                  const std::function<bool(const Digest&)>& row) const;
   Answer<void> each_server_cert(const std::function<bool(const Digest&, const ServerCertRow&)>& row) const;

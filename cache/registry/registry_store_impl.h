@@ -60,6 +60,9 @@ inline bool to_digest(std::string_view bytes, Digest& out) {
   return true;
 }
 
+// RFC 5280 has 20 at most; 128 are taken, and one that marks a negative number.
+inline constexpr std::size_t kMostSerialBytes = 129;
+
 inline std::string serial_prefix(std::string_view serial) {
   return std::string(1, static_cast<char>(serial.size())) + std::string(serial);
 }

@@ -40,12 +40,13 @@ class ApiTest : public testing::Test {
     registrar_->start();
     EXPECT_TRUE(registrar_->trust({ca_.certificate}));
     access_ = std::make_unique<Access>(*registrar_);
+    signed_in_ = std::make_unique<ConsoleSessions>(*access_, null_);
     samples_ = std::make_unique<Samples>(plane_, *registrar_);
     listeners_ = std::make_unique<ListenerControl>(config_, plane_, *registrar_, warnings_, null_);
-    api_ = std::make_unique<AdminApi>(
-        ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, probes_, warnings_, outcomes_, desk_, log_,
-                 config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
-        null_);
+    api_ = std::make_unique<AdminApi>(ApiParts{*registrar_, *store_, gate_, plane_, *listeners_, *access_, *signed_in_,
+                                               probes_, warnings_, outcomes_, desk_, log_, config_, running_, *samples_,
+                                               rejections_, feed_, [] { return std::string_view("ready"); }},
+                                      null_);
   }
   ~ApiTest() override {
     env_.thaw();
@@ -94,6 +95,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<RegistryStore> store_;
   std::unique_ptr<Registrar> registrar_;
   std::unique_ptr<Access> access_;
+  std::unique_ptr<ConsoleSessions> signed_in_;
   std::unique_ptr<ListenerControl> listeners_;
   std::unique_ptr<Samples> samples_;
   std::unique_ptr<AdminApi> api_;
