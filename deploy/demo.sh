@@ -18,7 +18,7 @@ die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $DEMO_PACKAGES || die "the packages could not be installed; see above"
+install_packages $BUILD_PACKAGES $CONSOLE_PACKAGES $DEMO_PACKAGES || die "the packages could not be installed; see above"
 
 say "Building Sallyport (release)"
 # Without tests and benchmarks, which need more packages; a tree that was set up for them stays so.

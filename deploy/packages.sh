@@ -4,6 +4,10 @@
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git ca-certificates liburing-dev libssl-dev
   librocksdb-dev prometheus-cpp-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libboost-dev libmimalloc-dev libipsec-mb-dev libsodium-dev libgmp-dev"
+# The console is built by Node.js 18 or newer and npm. NodeSource's package of it has npm inside, and cannot stand beside
+# Debian's npm: where both commands are, none is asked for.
+CONSOLE_PACKAGES=""
+command -v node >/dev/null && command -v npm >/dev/null || CONSOLE_PACKAGES="nodejs npm"
 DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and benchmarks: SALLYPORT_TESTS, SALLYPORT_BENCH
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"

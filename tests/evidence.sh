@@ -26,7 +26,7 @@ done
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $DEVELOP_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES $EVIDENCE_PACKAGES || exit 1
+install_packages $BUILD_PACKAGES $CONSOLE_PACKAGES $DEVELOP_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES $EVIDENCE_PACKAGES || exit 1
 
 jobs=$(nproc)
 logs=$PWD/build/evidence

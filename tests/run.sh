@@ -16,7 +16,7 @@ esac
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $DEVELOP_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES || { echo "tests: packages could not be installed" >&2; exit 1; }
+install_packages $BUILD_PACKAGES $CONSOLE_PACKAGES $DEVELOP_PACKAGES $DEMO_PACKAGES $TEST_PACKAGES || { echo "tests: packages could not be installed" >&2; exit 1; }
 
 jobs=$(nproc)
 tests=$((2 * jobs))  # at a time: half of what a test takes is waiting, for a disk, a timer, a peer; end to end, more

@@ -172,7 +172,8 @@ TEST_F(ManyTest, WhatNeedsAttentionIsListed) {
   (void)registered(1, "meter ");
   const auto kinds = [&] {
     std::set<std::string> all;
-    for (const Json& each : json(ask("GET", "/v1/attention"))["items"]) all.insert(each["kind"]);
+    const Json listed = json(ask("GET", "/v1/attention"));
+    for (const Json& each : listed["items"]) all.insert(each["kind"]);
     return all;
   };
   const auto calm = kinds();

@@ -14,7 +14,7 @@ import pytest
 from harness.admin import Admin
 from harness.authority import Authority, pem
 from harness.clock import Clock
-from harness.device import admitted, refusal
+from harness.device import Device, admitted, refusal
 from harness.server import listener
 from harness.wait import PATIENCE, until
 
@@ -169,7 +169,7 @@ def test_wrong_tokens_are_few(work, broker, site):
                 break
             stranger.status("POST", "/console/session", {"token": "wrong"})
         assert answered == 429
-        assert running.server.metric("sallyport_admin_auth_failures_total") >= len(answers)
+        assert running.server.metric("admin_auth_failures_total") >= len(answers)
     finally:
         running.server.stop()
 
@@ -252,7 +252,8 @@ def test_what_waits_is_approved(admin, operator, tmp_path):
     ca.register(admin.server, "--approve")
     devices = [ca.issue(f"waits-{n}") for n in range(2)]
     for each in devices:
-        refusal(admin.server.port, each)
+        with Device(admin.server.port, each) as device:
+            assert device.connect("waits") == 0x05
     waiting = lambda: operator.ask("GET", f"/v1/devices?status=pending&ca={ca.id}")[2]["items"]  # noqa: E731
     until("both wait", lambda: len(waiting()) == 2)
     assert any(each["kind"] == "pending-devices" for each in operator.ask("GET", "/v1/attention")[2]["items"])
@@ -267,7 +268,7 @@ def test_a_refusal_is_explained(admin, operator, tmp_path):
     stranger = Authority(tmp_path / "stranger", "Nobody's").issue("unknown")
     known = Authority(tmp_path / "known", "Known")
     known.register(admin.server)
-    device = known.issue("known")
+    device = known.issue("walker")
     admitted(admin.server.port, device).close()
     admin.server.registered(device)
     admin.server.cli("device", "deactivate", device.id, "--yes")

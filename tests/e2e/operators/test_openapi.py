@@ -37,6 +37,7 @@ POST   /v1/upstreams/{name}/servers/{server}/drain      POST /v1/upstreams/{name
 GET    /v1/sessions             DELETE /v1/sessions/{id}
 GET    /v1/tokens  POST /v1/tokens  DELETE /v1/tokens  POST /v1/backup
 GET    /v1/config              GET /v1/samples                  GET /v1/events
+POST   /v1/devices/bulk        POST /v1/sessions/cut            GET /v1/rejections/groups   GET /v1/attention
 POST   /v1/drain               POST /v1/ticket-keys/rotate
 """
 PARAMETERS = {"/v1/cas": {"serial", "status", "limit", "page_token"},
@@ -177,7 +178,7 @@ class World:
         root.register(server)
         self.ca, self.doomed = Authority(folder / "ca", "Driven"), Authority(folder / "doomed", "To be deleted")
         self.hosted = shop.server("localhost", kind="rsa")
-        self.device, self.other = root.issue("driven"), root.issue("pre-registered")
+        self.device, self.other = root.issue("driven"), root.issue("pre-registered", not_after=now() + days(9))
         self.live = admitted(server.port, self.device, client_id="driven")
         self.second = admitted(server.port, self.device, client_id="stays")
         server.registered(self.device)
@@ -213,23 +214,29 @@ class World:
         yield "POST", "/v1/cas/{id}/activate", ca, "", None
         yield "DELETE", "/v1/cas/{id}", self.deleted_ca(), "?cascade=false", None
         yield "POST", "/v1/devices", "", "", {"certificate": text_of(self.other), "intermediates": None}
+        yield "GET", "/v1/attention", "", "", None
         yield "POST", "/v1/devices/import", "", "", "".join(pem(self.root.issue(f"bulk {n}").certificate)
                                                             for n in range(3))
-        wanted = f"?ca={self.root.id}&status=active&cn=d*&limit=5&expires_before=2099-01-01T00:00:00Z"
+        wanted = (f"?ca={self.root.id}&status=active&cn=d*&cn_part=RIV&limit=5&expires_before=2099-01-01T00:00:00Z"
+                  f"&expires_after=2020-01-01T00:00:00Z&serial_prefix={self.device.serial[:3]}")
         yield "GET", "/v1/devices", "", wanted, None
         yield "GET", "/v1/devices/{id}", device, "", None
         yield "GET", "/v1/devices/{id}/certificate", device, "", None
-        yield "GET", "/v1/sessions", "", f"?device={device}&ca={self.root.id}&limit=10", None
+        yield "GET", "/v1/sessions", "", f"?device={device}&ca={self.root.id}&listener=mqtts&peer=127.0.0.1&limit=10", None
         yield "DELETE", "/v1/sessions/{id}", self.session, "", None
         yield "POST", "/v1/explain", "", "", {"chain": text_of(self.device), "listener": name,
                                               "at": now().strftime("%Y-%m-%dT%H:%M:%SZ")}
         yield "POST", "/v1/devices/{id}/deactivate", device, "", None
         yield "POST", "/v1/devices/{id}/activate", device, "", None
+        bulk = {"action": "activate", "filter": {"ca": self.root.id, "cn_part": "BULK"}, "dry_run": True, "cursor": ""}
+        yield "POST", "/v1/devices/bulk", "", "", bulk
+        yield "POST", "/v1/sessions/cut", "", "", {"filter": {"device": device, "client_id_part": "driven"}, "dry_run": True}
         yield "POST", "/v1/devices/{id}/revoke", device, "", None
         yield "DELETE", "/v1/devices/{id}", self.other.id, "", None
         yield "POST", "/v1/crls", "", f"?also_under={self.ca.id}", crl_of(self.ca, 4711)
         yield "GET", "/v1/crls", "", "?limit=10", None
         yield "GET", "/v1/rejections", "", "?limit=10&peer=127.0.0.1&issuer=O%3DSallyport+tests,CN%3DStranger&since=2020-01-01T00:00:00Z", None
+        yield "GET", "/v1/rejections/groups", "", "?limit=10&listener=mqtts&reason=ca_unknown&since=2020-01-01T00:00:00Z", None
         yield "GET", "/v1/status", "", "", None
         yield "GET", "/v1/config", "", "", None
         yield "GET", "/v1/events", "", f"?event=began,ended&kind=new&reason=expired&listener=mqtts&device={device}", None
@@ -254,7 +261,7 @@ class World:
         self.server.cli("token", "create", "--name", "by-query", "--role", "operator", "--yes")
         yield "DELETE", "/v1/tokens", "", "?name=by-query", None
         yield "POST", "/v1/backup", "", "", {"dir": str(self.folder / "backup")}
-        yield "GET", "/v1/audit", "", "?limit=10&since=2020-01-01T00:00:00Z", None
+        yield "GET", "/v1/audit", "", "?limit=10&since=2020-01-01T00:00:00Z&target=by-query", None
         yield "PUT", "/v1/log/level", "", "", {"level": "debug"}
         yield "POST", "/v1/reload", "", "", None
         yield "POST", "/v1/ticket-keys/rotate", "", "", None
@@ -297,6 +304,10 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
     assert driven["POST", "/v1/devices/{id}/revoke"]["status"] == "revoked"
     assert driven["POST", "/v1/devices/import"]["registered"] == 3
     assert driven["POST", "/v1/crls"]["not_seen_yet"] == 1
+    assert driven["POST", "/v1/devices/bulk"]["matched"] == 3
+    assert [each["kind"] for each in driven["GET", "/v1/attention"]["items"]] == ["devices-end"]
+    assert driven["GET", "/v1/rejections/groups"]["items"][0]["subject"].endswith("refused")
+    assert {each["target"] for each in driven["GET", "/v1/audit"]["items"]} == {"by-query"}
     assert [each["ca_id"] for each in driven["GET", "/v1/crls"]["items"]] == [world.ca.id]
     assert driven["DELETE", "/v1/sessions/{id}"] == {"id": world.session, "cut": True}
     assert driven["POST", "/v1/explain"]["admitted"] is True
@@ -308,6 +319,7 @@ def test_every_operation_is_what_it_is_documented_to_be(server, document, root, 
 
 # A request that each operation refuses: what replaces its placeholder, query, body.
 BAD = {("GET", "/v1/openapi.json"): None, ("GET", "/v1/status"): None, ("GET", "/v1/config"): None,
+       ("GET", "/v1/attention"): None,
        ("GET", "/v1/samples"): ("", "?since=now", None), ("GET", "/v1/events"): ("", "?reason=none-such", None),
        ("POST", "/v1/drain"): None,
        ("POST", "/v1/ticket-keys/rotate"): None, ("POST", "/v1/reload"): None,
