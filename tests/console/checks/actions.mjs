@@ -66,7 +66,8 @@ export const checks = {
 
   async 'a device is deactivated, its session cut, activated, revoked for good and not deleted before its end'({ open, ask, world }) {
     const it = await open({ at: `/devices/${world.devices.online}` });
-    assert.match(await it.page.locator('svg.chain').getAttribute('aria-label'), /Device meter-0001, Active; Registered CA Fleet CA 2026, Active/);
+    const chain = /Device meter-0001, Active; Registered CA Fleet CA 2026, Active/;
+    await until('the chain is drawn', async () => chain.test((await it.page.locator('svg.chain').getAttribute('aria-label')) ?? ''));
     await it.does(it.button('Deactivate'), { impact: '1 live session is cut at once.', outcome: 'meter-0001: Inactive.' });
     assert.deepEqual(await ask({ ended: 'meter-0001' }), ['close_notify']);
     await it.page.locator('.gate-stopped').getByText('Stopped here').waitFor();
