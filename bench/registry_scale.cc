@@ -27,6 +27,7 @@
 #include "admin/api/admin_api.h"
 #include "admin/cli/http_client.h"
 #include "admin/http/http_server.h"
+#include "admin/operations/console_sessions.h"
 #include "admin/operations/access.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
@@ -151,10 +152,11 @@ class World {
     metrics_.emplace(config_, plane_, *registrar, warnings_, outcomes_, log_);
     probes_.emplace(*metrics_);
     access_.emplace(*registrar);
+    signed_in_.emplace(*access_, log_.logger());
     listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
     samples_.emplace(plane_, *registrar);
     api_.emplace(
-        ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *probes_, warnings_, outcomes_, desk_, log_,
+        ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *signed_in_, *probes_, warnings_, outcomes_, desk_, log_,
                  config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
         log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
@@ -212,6 +214,7 @@ class World {
   RunningConfig running_{"sallyport.toml", {}};
   KeptRejections rejections_{folder_.string(), plane_, log_.logger()};
   Feed feed_;
+  std::optional<ConsoleSessions> signed_in_;
   std::optional<Samples> samples_;
   std::optional<DeviceGate> gate_;
   std::optional<Metrics> metrics_;

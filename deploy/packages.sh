@@ -14,7 +14,7 @@ DEMO_NODES_PACKAGES="postgresql"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
 TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev
-  nodejs npm chromium node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
+  nodejs chromium node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
   prometheus
   golang-go golang-golang-x-crypto-dev golang-golang-x-sys-dev valgrind libgnutls28-dev libwolfssl-dev libmbedtls-dev
   zsh fish

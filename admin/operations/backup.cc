@@ -174,7 +174,7 @@ Answer<BackupInfo> make_backup(const RegistryStore& store, const std::string& di
                          {"made_by", "sallyport " SALLYPORT_VERSION},
                          {"schema", RegistryStore::kSchema},
                          {"created_at", utc(now)},
-                         {"created_at_unix", now},
+                         {"created_at_unix", static_cast<std::uint64_t>(now)},
                          {"revision", meta->revision},
                          {"files", std::move(files)}};
   if (auto written = write_manifest(top / kManifest, manifest.dump(2) + "\n"); !written) return written.error();

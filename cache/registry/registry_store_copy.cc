@@ -1,15 +1,39 @@
 // Online copies of the store, and a look into one without writing to it.
 #include <rocksdb/utilities/checkpoint.h>
 
+#include <filesystem>
+
 #include "cache/registry/registry_store_impl.h"
 
 namespace sallyport {
 
+namespace {
+
+// What a backup may write into another disk before its tables, which are linked or copied: as much as the log has.
+Answer<void> room_for_copy(rocksdb::Env& env, const std::string& dir) {
+  std::filesystem::path there = std::filesystem::absolute(dir);
+  std::error_code failure;
+  while (there.has_parent_path() && there != there.parent_path() && !std::filesystem::exists(there, failure)) {
+    there = there.parent_path();
+  }
+  constexpr std::uint64_t kRoom = 2 * kMostLog;
+  std::uint64_t bytes = 0;
+  if (!env.GetFreeSpace(there.string(), &bytes).ok() || bytes >= kRoom) return {};
+  return unavailable("the backup in " + dir + " cannot be written: No space left on device, or nearly none: " +
+                     there.string() + " needs " + std::to_string(kRoom >> 20) + " MiB free and has " +
+                     std::to_string(bytes >> 20));
+}
+
+}  // namespace
+
+// Debian's RocksDB asserts, and ends the process, where something is written after a write had failed: so nothing is
+// begun on a full disk. Of a registry whose own disk is full the log is copied as it is.
 Answer<void> RegistryStore::checkpoint(const std::string& dir) const {
+  if (auto room = room_for_copy(*impl_->db->GetEnv(), dir); !room) return room;
   rocksdb::Checkpoint* made = nullptr;
   rocksdb::Status status = rocksdb::Checkpoint::Create(impl_->db.get(), &made);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  if (status.ok()) status = checkpoint->CreateCheckpoint(dir);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(dir, impl_->has_room() ? 0 : UINT64_MAX);
   if (!status.ok()) return unavailable("the backup in " + dir + " cannot be written: " + status.ToString());
   return {};
 }

@@ -103,6 +103,22 @@ std::string lost(const std::string& dir, std::uint64_t found, std::uint64_t answ
          logs_in(dir + "/registry") + "). What was revoked or deactivated in between would be let in again";
 }
 
+// Opening makes tables of what the log holds. Debian's RocksDB asserts, and ends the process, where that fails half-way.
+rocksdb::Status room_to_open(const std::string& folder, rocksdb::Env* env) {
+  constexpr std::uint64_t kBesides = 8 << 20;  // files of its own, and of the file system's
+  std::uint64_t needed = kBesides, bytes = 0;
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(folder, failure)) {
+    if (entry.path().extension() == ".log") needed += entry.file_size(failure);
+  }
+  const std::string there = fs::exists(folder, failure) ? folder : fs::path(folder).parent_path().string();
+  if (!(env != nullptr ? env : rocksdb::Env::Default())->GetFreeSpace(there, &bytes).ok() || bytes >= needed) {
+    return rocksdb::Status::OK();
+  }
+  return rocksdb::Status::NoSpace(there + " needs " + std::to_string(needed >> 20) + " MiB free and has " +
+                                  std::to_string(bytes >> 20));
+}
+
 }  // namespace
 
 std::string mark_path(const std::string& dir) {
@@ -110,6 +126,7 @@ std::string mark_path(const std::string& dir) {
 }
 
 rocksdb::Status RegistryStore::Impl::open(const std::string& folder, rocksdb::Env* env, rocksdb::WALRecoveryMode mode) {
+  if (rocksdb::Status room = room_to_open(folder, env); !room.ok()) return room;
   rocksdb::DBOptions options = db_options(env);
   options.wal_recovery_mode = mode;
   // Verified where the log must be whole; to keep what can be read is to do without.

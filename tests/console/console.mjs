@@ -1,5 +1,7 @@
 // The console as a person uses it: by the words, roles and labels that are on the page.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 
 export const PATIENCE = Number(process.env.PATIENCE ?? 20_000);
 
@@ -7,6 +9,7 @@ export class Console {
   static async open(browser, world, { role = 'operator', at = '/', signed_in = true, width = 1280, scheme = 'light', locale = 'en-GB' } = {}) {
     const context = await browser.newContext({ viewport: { width, height: 860 }, colorScheme: scheme, locale, acceptDownloads: true });
     context.setDefaultTimeout(PATIENCE);
+    if (process.env.CONSOLE_DIST) await serve_from(process.env.CONSOLE_DIST, context);
     const page = await context.newPage();
     const made = new Console(world, context, page);
     await page.goto(`${world.url}/console${at}`);
@@ -115,6 +118,19 @@ export class Console {
   api(path) {
     return this.page.evaluate(async (where) => (await fetch(where, { headers: { 'X-Sallyport-Background': '1' } })).json(), path);
   }
+}
+
+// CONSOLE_DIST: the page's files from that folder in place of those in the binary, so that a change of the page is tried
+// without building the server. Its policy is the server's.
+async function serve_from(folder, context) {
+  const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+  const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+  const own = (url) => url.pathname.startsWith('/console') && url.pathname !== '/console/session';
+  await context.route(own, (route) => {
+    const name = new URL(route.request().url()).pathname.slice('/console'.length);
+    const file = path.join(folder, path.extname(name) ? name : 'index.html');
+    return route.fulfill({ body: fs.readFileSync(file), headers: { 'content-type': types[path.extname(file)], 'content-security-policy': policy } });
+  });
 }
 
 export async function until(what, condition) {

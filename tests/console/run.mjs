@@ -1,6 +1,6 @@
 // Runs the console's checks in one browser, each in a context of its own: `node run.mjs WORLD.json checks/a.mjs …`.
 // What only the test's other half can do (restart the server, cut a device off) is asked of it: a line "@{…}" on
-// standard output, answered by a line on standard input. Results are lines "ok NAME SECONDS" and "failed NAME".
+// standard output, answered by a line on standard input. ONLY=words: the checks whose name holds them. Results are lines "ok NAME SECONDS" and "failed NAME".
 import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -31,6 +31,7 @@ let failed = 0;
 for (const file of files) {
   const { checks } = await import(pathToFileURL(path.resolve(file)));
   for (const [name, check] of Object.entries(checks)) {
+    if (process.env.ONLY && !name.includes(process.env.ONLY)) continue;
     const began = Date.now();
     const all = [];
     const open = async (options = {}) => {

@@ -94,4 +94,17 @@ export const checks = {
     await it.page.keyboard.press('Escape');
     assert.equal(await it.page.evaluate(() => window.same_page), true, 'it was not loaded anew');
   },
+
+  // The last one: whoever guesses is kept out for a while, and so is everybody at the same address.
+  async 'who tries too many wrong tokens is told how long to wait'({ open }) {
+    const it = await open({ signed_in: false });
+    await it.page.evaluate(async () => {
+      for (let i = 0; i < 12; i += 1) {
+        await fetch('/console/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ token: `no-${i}` }) });
+      }
+    });
+    await it.page.locator('#token').fill('no');
+    await it.page.keyboard.press('Enter');
+    await it.sees(/Too many attempts\. Try again in \d+ s\./);
+  },
 };

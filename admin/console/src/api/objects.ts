@@ -21,16 +21,6 @@ export interface Ca {
   admitted_through?: string[] | null;
 }
 
-export interface Link {
-  kind: 'device' | 'intermediate' | 'ca';
-  id: string | null;
-  subject: string;
-  serial?: string | null;
-  not_before?: string | null;
-  not_after?: string | null;
-  status: string | null;
-}
-
 export interface LastRefusal {
   reason: string;
   at: string;
@@ -57,7 +47,6 @@ export interface Device {
   last_seen_to: 'day' | 'second' | null;
   last_refusal?: LastRefusal | null;
   sessions: number;
-  chain?: Link[] | null;
 }
 
 export interface Crl {

@@ -3,11 +3,11 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ask, Problem } from '../api/http';
 import { useLive, usePages } from '../api/live';
-import type { Ca, Device as DeviceObject, Explanation, Link as ChainLink, LiveSession } from '../api/objects';
+import type { Ca, Device as DeviceObject, Explanation, LiveSession } from '../api/objects';
 import { Link } from '../route';
 import { epoch, may_change } from '../session';
 import { texts } from '../texts';
-import { Chain } from '../ui/chain';
+import { Chain, type ChainLink } from '../ui/chain';
 import { Download } from '../ui/download';
 import { Empty, Facts, Loading, Page, Pager, Section } from '../ui/page';
 import { DecisionPath } from '../ui/path';
@@ -129,10 +129,9 @@ function remedy_key(effective: string): string {
 }
 
 function ItsChain({ device }: { device: DeviceObject }) {
-  const ca = useLive<Ca>(device.chain?.length ? null : `/v1/cas/${device.ca_id}`);
-  if (device.chain?.length) return <Chain links={device.chain} />;
-  const links: ChainLink[] = [{ kind: 'device', id: device.id, subject: device.subject, not_after: device.not_after, status: device.status }];
-  if (ca.data) links.push({ kind: 'ca', id: ca.data.id, subject: ca.data.subject, not_after: ca.data.not_after, status: ca.data.status });
+  const ca = useLive<Ca>(`/v1/cas/${device.ca_id}`);
+  const links: ChainLink[] = [{ kind: 'device', subject: device.subject, not_after: device.not_after, status: device.status }];
+  if (ca.data) links.push({ kind: 'ca', subject: ca.data.subject, not_after: ca.data.not_after, status: ca.data.status });
   return <Chain links={links} />;
 }
 

@@ -104,7 +104,7 @@ export function Settings() {
       {config.data && (
         <>
           <p>
-            {t.file}: <code>{config.data.file}</code>
+            {t.file}: <code class="breaks">{config.data.file}</code>
           </p>
           {config.data.needs_restart.length > 0 && <p class="note">{t.waits_list(config.data.needs_restart.join(', '))}</p>}
           <div class="filters row-after" role="search">

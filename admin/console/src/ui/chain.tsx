@@ -1,8 +1,14 @@
 // A chain of certificates as a picture: the device at the left, each issuer to its right, a link that is broken where
 // one above is not in good standing.
-import type { Link } from '../api/objects';
 import { texts } from '../texts';
 import { cn_of, day, visible } from './words';
+
+export interface ChainLink {
+  kind: 'device' | 'ca';
+  subject: string;
+  not_after: string | null;
+  status: string | null;
+}
 
 const WIDE = 214;
 const HIGH = 86;
@@ -13,7 +19,7 @@ function cut(text: string, most: number): string {
   return [...shown].length > most ? `${[...shown].slice(0, most - 1).join('')}…` : shown;
 }
 
-export function Chain({ links }: { links: Link[] }) {
+export function Chain({ links }: { links: ChainLink[] }) {
   const t = texts.value;
   const width = links.length * WIDE + (links.length - 1) * GAP;
   const says = links.map((each) => `${t.devices.chain_kinds[each.kind]} ${cn_of(each.subject)}${each.status ? `, ${t.status[each.status] ?? each.status}` : ''}`);

@@ -1,0 +1,83 @@
+"""Do the checks bite? Sabotages the console's sources, one place at a time, builds the page and runs the check that is
+named to notice. One that survives is a missing check. `python3 mutants.py [WORDS]`: those whose name holds them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import runner
+from world import World
+
+SOURCES = runner.HERE.parents[1] / "admin" / "console"
+# name, file, from, to, file of checks, words of the check's name
+MUTANTS = [
+    ("marks reach the page", "ui/words.tsx", "return text.replace(", "return text || text.replace(", "strangers", "marks that turn"),
+    ("a viewer sees every button", "session.ts", "session.value?.role === 'operator'", "session.value !== null", "pages",
+     "a viewer sees every page"),
+    ("polling is a person", "api/http.ts", "if (ask.background) headers", "if (false) headers", "sign-in", "polling says"),
+    ("a stranger's page may ask", "api/http.ts", "headers['X-Sallyport-CSRF'] =", "headers['X-Nothing'] =", "actions",
+     "settings are searched"),
+    ("no word has to be typed", "ui/act.tsx", "(!what.type || typed === what.type)", "true", "actions", "a listener goes one-way"),
+    ("the focus is lost", "ui/act.tsx", "from.current.focus();", "from.current.blur();", "strangers", "the keyboard alone"),
+    ("a session never ends", "api/http.ts", "if (answer.status === 401) session_over('ended');", "", "sign-in",
+     "ends in the middle"),
+    ("the idle end is not said", "app.tsx", "if (left > 60) return null;", "if (left > -1) return null;", "sign-in",
+     "the last minute"),
+    ("a restart is not noticed", "api/http.ts", "    server_lost();\n", "", "sign-in", "a restart in the middle"),
+    ("a word is not translated", "texts/zh.ts", "sessions: '会话',\n    brokers", "sessions: 'Sessions',\n    brokers", "pages",
+     "Chinese is whole"),
+    ("commands are as wide as they like", "style/pages.css", "  grid-template-columns: minmax(0, 1fr);\n  gap: 10px;", "  gap: 10px;",
+     "pages", "nothing is wider than a phone"),
+    ("quiet is too quiet", "style/tokens.css", "--ink-quiet: #586663", "--ink-quiet: #b0bab7", "pages", "every page opens"),
+    ("the path goes on behind its end", "ui/path.tsx", "how = 'ahead'", "how = 'passed'", "actions", "a refusal is explained"),
+]
+
+
+def check(world, dist, file, words):
+    """Whether the named check passes with the page of `dist`."""
+    os.environ.update(CONSOLE_DIST=str(dist), ONLY=words, PATIENCE="9000")
+    try:
+        runner.run(world, file)
+        return True
+    except AssertionError:
+        return False
+
+
+def main(wanted):
+    runner.install()
+    scratch = Path(tempfile.mkdtemp(prefix="console-mutants-", dir="/tmp"))
+    tree = scratch / "console"
+    shutil.copytree(SOURCES, tree, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=tree, check=True, capture_output=True)
+    survived = []
+    for name, file, before, after, checks, words in MUTANTS:
+        if wanted not in name:
+            continue
+        source = tree / "src" / file
+        text = source.read_text()
+        if before not in text:
+            survived.append(f"{name}: NOT APPLIED")
+            continue
+        source.write_text(text.replace(before, after, 1))
+        # Without the types: what they would notice is not what is asked.
+        subprocess.run(["npx", "vite", "build"], cwd=tree, check=True, capture_output=True)
+        source.write_text(text)
+        world = World(scratch / name.replace(" ", "-")[:20])
+        try:
+            passed = check(world, tree / "dist", checks, words)
+        finally:
+            world.stop()
+        print(f"=== {name}: {'SURVIVED' if passed else 'killed'}", flush=True)
+        if passed:
+            survived.append(name)
+    shutil.rmtree(scratch)
+    print(json.dumps({"survived": survived}))
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(" ".join(sys.argv[1:])))
