@@ -341,9 +341,26 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Access access(registrar);
   ConsoleSessions signed_in(access, log.logger());
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
-  AdminApi api({registrar, **store, admin_gate, plane, listeners, access, signed_in, probes, warnings, outcomes, desk,
-                log, config, running, samples, rejections, feed, [&probes] { return Probes::name_of(probes.phase()); },
-                shared_options(config.registry).node, [&probes] { probes.ask_to_drain(); }},
+  AdminApi api({registrar,
+                **store,
+                admin_gate,
+                plane,
+                listeners,
+                access,
+                signed_in,
+                probes,
+                warnings,
+                outcomes,
+                desk,
+                log,
+                config,
+                running,
+                samples,
+                rejections,
+                feed,
+                [&probes] { return Probes::name_of(probes.phase()); },
+                shared_options(config.registry).node,
+                [&probes] { probes.ask_to_drain(); }},
                log.logger());
   ConsoleSite site(api, signed_in, registrar, outcomes, log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());

@@ -27,8 +27,8 @@
 #include "admin/api/admin_api.h"
 #include "admin/cli/http_client.h"
 #include "admin/http/http_server.h"
-#include "admin/operations/console_sessions.h"
 #include "admin/operations/access.h"
+#include "admin/operations/console_sessions.h"
 #include "admin/operations/listener_control.h"
 #include "admin/operations/metrics.h"
 #include "admin/operations/warnings.h"
@@ -155,10 +155,10 @@ class World {
     signed_in_.emplace(*access_, log_.logger());
     listeners_.emplace(config_, plane_, *registrar, warnings_, log_.logger());
     samples_.emplace(plane_, *registrar);
-    api_.emplace(
-        ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *signed_in_, *probes_, warnings_, outcomes_, desk_, log_,
-                 config_, running_, *samples_, rejections_, feed_, [] { return std::string_view("ready"); }},
-        log_.logger());
+    api_.emplace(ApiParts{*registrar, *store, *gate_, plane_, *listeners_, *access_, *signed_in_, *probes_, warnings_,
+                          outcomes_, desk_, log_, config_, running_, *samples_, rejections_, feed_,
+                          [] { return std::string_view("ready"); }},
+                 log_.logger());
     must(static_cast<bool>(server_.listen_unix(socket(), *api_)), "the socket cannot be opened");
     server_.start();
   }

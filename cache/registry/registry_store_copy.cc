@@ -9,27 +9,31 @@ namespace sallyport {
 
 namespace {
 
-// What a backup may write into another disk before its tables, which are linked or copied: as much as the log has.
-Answer<void> room_for_copy(rocksdb::Env& env, const std::string& dir) {
-  std::filesystem::path there = std::filesystem::absolute(dir);
+// What a backup writes into a disk besides its tables, which are linked or copied: a list of files, and the log.
+// ext4 counts up to 16 MiB as free that nobody can have.
+constexpr std::uint64_t kLeastHere = 32 << 20, kLeastThere = 2 * kMostLog;
+
+Answer<void> room_on(rocksdb::Env& env, const std::string& path, std::uint64_t least, const std::string& backup) {
+  std::filesystem::path there = std::filesystem::absolute(path);
   std::error_code failure;
   while (there.has_parent_path() && there != there.parent_path() && !std::filesystem::exists(there, failure)) {
     there = there.parent_path();
   }
-  constexpr std::uint64_t kRoom = 2 * kMostLog;
   std::uint64_t bytes = 0;
-  if (!env.GetFreeSpace(there.string(), &bytes).ok() || bytes >= kRoom) return {};
-  return unavailable("the backup in " + dir + " cannot be written: No space left on device, or nearly none: " +
-                     there.string() + " needs " + std::to_string(kRoom >> 20) + " MiB free and has " +
-                     std::to_string(bytes >> 20));
+  if (!env.GetFreeSpace(there.string(), &bytes).ok() || bytes >= least) return {};
+  return unavailable("the backup in " + backup +
+                     " cannot be written: No space left on device, or nearly none: " + there.string() + " needs " +
+                     std::to_string(least >> 20) + " MiB free and has " + std::to_string(bytes >> 20));
 }
 
 }  // namespace
 
 // Debian's RocksDB asserts, and ends the process, where something is written after a write had failed: so nothing is
-// begun on a full disk. Of a registry whose own disk is full the log is copied as it is.
+// begun on a full disk. Of a registry whose own disk is nearly full the log is copied as it is.
 Answer<void> RegistryStore::checkpoint(const std::string& dir) const {
-  if (auto room = room_for_copy(*impl_->db->GetEnv(), dir); !room) return room;
+  rocksdb::Env& env = *impl_->db->GetEnv();
+  if (auto room = room_on(env, dir, kLeastThere, dir); !room) return room;
+  if (auto room = room_on(env, impl_->db->GetName(), kLeastHere, dir); !room) return room;
   rocksdb::Checkpoint* made = nullptr;
   rocksdb::Status status = rocksdb::Checkpoint::Create(impl_->db.get(), &made);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);

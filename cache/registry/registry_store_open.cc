@@ -103,9 +103,10 @@ std::string lost(const std::string& dir, std::uint64_t found, std::uint64_t answ
          logs_in(dir + "/registry") + "). What was revoked or deactivated in between would be let in again";
 }
 
-// Opening makes tables of what the log holds. Debian's RocksDB asserts, and ends the process, where that fails half-way.
+// Opening makes tables of what the log holds. Debian's RocksDB asserts, and ends the process, where that fails
+// half-way.
 rocksdb::Status room_to_open(const std::string& folder, rocksdb::Env* env) {
-  constexpr std::uint64_t kBesides = 8 << 20;  // files of its own, and of the file system's
+  constexpr std::uint64_t kBesides = 32 << 20;  // its other files, and what ext4 keeps for itself
   std::uint64_t needed = kBesides, bytes = 0;
   std::error_code failure;
   for (const auto& entry : fs::directory_iterator(folder, failure)) {

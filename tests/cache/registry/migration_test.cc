@@ -279,7 +279,7 @@ class LongMigration : public Migration {
 
 TEST_F(LongMigration, AFullDiskRefusesAndTheNextStartGoesOn) {
   CountingEnv env(env_);
-  env.asked = [&](int times) { env_.free_bytes = times < 3 ? 1ULL << 40 : 1 << 20; };
+  env.asked = [&](int times) { env_.free_bytes = times < 4 ? 1ULL << 40 : 1 << 20; };
   const auto refused = RegistryStore::open(state(), &env);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what, HasSubstr("was not brought to schema 3"));
@@ -297,7 +297,7 @@ TEST_F(LongMigration, AFullDiskRefusesAndTheNextStartGoesOn) {
 }
 
 TEST_F(LongMigration, CutShortItIsNeverHalf) {
-  for (int batch = 1; batch <= 4; ++batch) {
+  for (int batch = 2; batch <= 5; ++batch) {
     CountingEnv env(env_);
     env.asked = [&](int times) { env_.crashed = times >= batch; };  // from here on nothing reaches the disk
     { const auto lost = RegistryStore::open(state(), &env); }

@@ -1,13 +1,14 @@
 """A disk that is full: the state folder is a loop mount without room."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 from harness.admin import Admin
 from harness.authority import der
 from harness.device import Device, admitted
 from harness.disk import is_refused, timed
-from harness.server import listener
+from harness.server import BINARY, listener
 from harness.wait import until
 
 
@@ -73,3 +74,34 @@ def test_a_reload_is_all_or_nothing(disk, serve_once, broker, site, shop, root, 
     with Device(server.port) as device:
         assert device.tls.getpeercert(binary_form=True) == der(second.certificate)
     assert [each["id"] for each in server.json("ca", "list")] == [root.id]
+
+
+def test_a_backup_and_a_start_on_a_full_disk(disk, serve_once, broker, site, root, tmp_path):
+    """RocksDB ends its process where a write fails half-way. A backup to a full disk, and one of a registry whose own disk
+    has not a byte left, are refused with why; where there is a little left it is made, and is whole. The server serves on,
+    drains, and a start on the full disk says what it needs."""
+    server = serve_once([listener(site)], broker, state_dir=str(disk.mount / "state"))
+    root.register(server)
+    known = root.issue("known")
+    admitted(server.port, known).close()
+    server.registered(known)
+    disk.fill_up()
+    for folder in (disk.mount / "copy", tmp_path / "copy"):
+        refused = server.cli("backup", str(folder), status=1)
+        assert "No space left on device" in refused.stderr, refused
+    disk.free()
+    disk.fill()
+    made = server.cli("backup", str(tmp_path / "again"), status=1)
+    assert "done, but its line in the audit log is NOT durable" in made.stderr, made
+    disk.fill_up()
+    admitted(server.port, known).close()
+    server.cli("drain", "--yes", status=1)
+    assert server.wait(60) == 0, "it drains, though its line in the audit log is not durable"
+    started = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=60)
+    assert started.returncode == 1 and "No space left on device" in started.stderr + started.stdout, started
+    restored = subprocess.run([BINARY, "restore", tmp_path / "again", "--state-dir", tmp_path / "other"],
+                              capture_output=True, text=True, timeout=60)
+    assert restored.returncode == 0, restored
+    disk.free()
+    server.start()
+    admitted(server.port, known).close()

@@ -1,5 +1,6 @@
 """A file system of a test's own, which it may freeze and fill. Needs root."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -34,6 +35,14 @@ class Disk:
         about = os.statvfs(self.mount)
         with (self.mount / "fills").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, about.f_bavail * about.f_bsize - 65536)
+
+    def fill_up(self):
+        """Not a byte is left, also for root."""
+        with (self.mount / "fills").open("ab", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(b"x" * size):
+                        pass
 
     def free(self):
         (self.mount / "fills").unlink()
