@@ -1,9 +1,14 @@
 // Every action: what it says it will hit, what it does, and what is shown where the server refuses.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { until } from '../console.mjs';
 
-const choose = (it, label, file) => it.page.locator('main').getByLabel(`Choose a file: ${label}`).setInputFiles(file);
+// The page reads a file after the choice: what it `says` then is waited for.
+async function choose(it, label, file, says = `Read from ${path.basename(file)}`) {
+  await it.page.locator('main').getByLabel(`Choose a file: ${label}`).setInputFiles(file);
+  await it.sees(says);
+}
 
 export const checks = {
   async 'a CA is registered by the wizard, and what is wrong is said where it is wrong'({ open, ask }) {
@@ -27,8 +32,7 @@ export const checks = {
     await fault(made.ca, made.wrong_code, 'The code is not right', 'letter for letter');
     await fault(made.ca, made.wrong_key, 'The proof is not signed by this CA', 'of the very CA you hand in');
     await fault(made.leaf, made.proof, 'This is not a CA certificate that can be used', 'not a device’s');
-    await choose(it, 'CA certificate', made.key);
-    await it.sees('This holds a private key. It was not sent.', 'main .fault');
+    await choose(it, 'CA certificate', made.key, 'This holds a private key. It was not sent.');
     await fault(made.text, made.proof, 'The file cannot be read', 'PEM');
     await choose(it, 'CA certificate', made.ca);
     await it.page.getByLabel('New devices wait for approval').check();
@@ -153,7 +157,7 @@ export const checks = {
 
   async 'a bundle is imported with progress, and its faults are named by their line'({ open, world }) {
     const it = await open({ at: '/import' });
-    await choose(it, 'Bundle', world.files.bundle);
+    await choose(it, 'Bundle', world.files.bundle, 'bundle.pem, ');
     await it.does(it.button('Import'), { impact: 'No session is cut.', outcome: 'Working…' });
     await it.sees('40 registered, 0 were there already, 2 refused.');
     const row = it.row('Its CA is not registered');

@@ -1,5 +1,5 @@
-"""The console in a real browser (tests/console): every action, done and refused, signing in and out, the end of a session
-and of the server in the middle.
+"""The console in a real browser (tests/console): every action, what it says it will hit, what it does, and what is shown
+where the server refuses.
 """
 
 import sys
@@ -23,6 +23,6 @@ def world(work, request):
     made.stop()
 
 
-@pytest.mark.parametrize("name", ["actions", "sign-in"])
+@pytest.mark.parametrize("name", ["actions"])
 def test_actions_of_the_console(world, name):
     runner.run(world, name)

@@ -12,13 +12,18 @@ export async function bulk(
   target: Target,
   dry_run: boolean,
   told?: (sum: Bulk) => void,
+  stop?: AbortSignal,
 ): Promise<Bulk> {
   const sum: Bulk = { matched: 0, would_change: 0, sessions: 0, changed: 0, failed: [], failed_omitted: 0, cursor: null };
   const parts: Target[] = 'ids' in target ? slices(target.ids, 1000).map((ids) => ({ ids })) : [target];
   for (const part of parts) {
     let cursor: string | null = '';
     do {
-      const found: Bulk = await ask<Bulk>('/v1/devices/bulk', { method: 'POST', body: { action, ...part, dry_run, cursor } });
+      const found: Bulk = await ask<Bulk>('/v1/devices/bulk', {
+        method: 'POST',
+        body: { action, ...part, dry_run, cursor },
+        ...(stop ? { signal: stop } : {}),
+      });
       sum.matched += found.matched;
       sum.would_change += found.would_change;
       sum.sessions += found.sessions;

@@ -95,6 +95,17 @@ export function usePages<T>(
     const what = `${key} ${token}`;
     const background = shown.current === what;
     if (!background) set_state({ items: [], next: '', loading: true });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const began = performance.now();
+    let pause = every_seconds * 1000;
+    // What the server has to search long for is asked for again by itself less often: a tenth of the time at most.
+    const again = () => {
+      if (every_seconds === 0) return;
+      timer = setTimeout(() => {
+        if (document.hidden || lost.peek()) again();
+        else set_turn((n) => n + 1);
+      }, pause);
+    };
     const load = async () => {
       let items: T[] = [];
       let next = token;
@@ -108,19 +119,18 @@ export function usePages<T>(
         } while (next && items.length < size && !stopped.current);
         shown.current = what;
         set_state({ items, next, loading: false });
+        pause = Math.max(pause, 10 * (performance.now() - began));
+        again();
       } catch (error) {
         if (stop.signal.aborted || !(error instanceof Problem)) return;
         if (error.status === 0) set_state((before) => ({ ...before, loading: false }));
-        else set_state({ items, next: '', loading: false, problem: error });
+        else {
+          set_state({ items, next: '', loading: false, problem: error });
+          again();
+        }
       }
     };
     void load();
-    const timer =
-      every_seconds > 0
-        ? setTimeout(() => {
-            if (!document.hidden && !lost.peek()) set_turn((n) => n + 1);
-          }, every_seconds * 1000)
-        : 0;
     return () => {
       stop.abort();
       clearTimeout(timer);

@@ -78,8 +78,8 @@ export function act_on_many(verb: DeviceVerb, target: Target, done?: () => void)
     verb: t[verb],
     danger: DANGER.includes(verb),
     ...(verb === 'revoke' || everything ? { type: t.act.word[verb] ?? t[verb] } : {}),
-    impact: async () => {
-      const found = await bulk(verb, target, true);
+    impact: async (stop) => {
+      const found = await bulk(verb, target, true, undefined, stop);
       would = found.would_change;
       const cuts = verb === 'deactivate' || verb === 'revoke' || verb === 'delete';
       return (

@@ -12,7 +12,7 @@ export interface Act {
   title: string;
   verb: string;
   danger?: boolean;
-  impact: () => Promise<ComponentChildren>; // asked for when the dialog opens
+  impact: (stop: AbortSignal) => Promise<ComponentChildren>; // asked for when the dialog opens, until it is closed
   run: (progress: (done: number, all: number) => void) => Promise<ComponentChildren>; // what was done, in words
   type?: string; // a word to be typed first: for what cannot be taken back
   possible?: () => boolean; // asked after the impact is known
@@ -50,21 +50,21 @@ function Opened({ what }: { what: Act }) {
 
   useEffect(() => {
     dialog.current?.showModal();
-    let gone = false;
-    what.impact().then(
+    const stop = new AbortController();
+    what.impact(stop.signal).then(
       (found) => {
-        if (gone) return;
+        if (stop.signal.aborted) return;
         set_impact(found);
         set_stage('asking');
       },
       (error: unknown) => {
-        if (gone) return;
+        if (stop.signal.aborted) return;
         set_problem(as_problem(error));
         set_stage('done');
       },
     );
     return () => {
-      gone = true;
+      stop.abort();
       if (open.peek() === what) open.value = null; // the session is over: it must not come back after the next sign-in
     };
   }, []);
