@@ -1,21 +1,16 @@
 #include "admin/serve.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <functional>
-#include <initializer_list>
 #include <iostream>
 #include <memory>
 #include <thread>
@@ -39,6 +34,7 @@
 #include "admin/operations/successor.h"
 #include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
+#include "admin/signals.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
@@ -81,42 +77,6 @@ std::uint64_t raise_open_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
   ::getrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
-}
-
-// Every thread started later inherits the mask: signals come to the main thread alone.
-sigset_t block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) sigaddset(&signals, signal);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  return signals;
-}
-
-// The signals, all of them blocked, as something that can be polled beside others.
-class Signals {
- public:
-  explicit Signals(const sigset_t& which) : fd_(::signalfd(-1, &which, SFD_CLOEXEC | SFD_NONBLOCK)) {}
-  ~Signals() { ::close(fd_); }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-
-  // Waits for one, or for one of `others` to have something to read, or for the time to pass: 0.
-  int wait(std::chrono::milliseconds most, std::initializer_list<int> others = {}) {
-    std::array<pollfd, 4> polled{{{fd_, POLLIN, 0}}};
-    std::size_t count = 1;
-    for (const int fd : others) polled.at(count++) = {fd, POLLIN, 0};
-    ::poll(polled.data(), count, static_cast<int>(most.count()));
-    signalfd_siginfo info{};
-    return ::read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
-  }
-
- private:
-  const int fd_;
-};
-
-bool ends(int signal) {
-  return signal == SIGTERM || signal == SIGINT;
 }
 
 bool asked(int event_fd) {

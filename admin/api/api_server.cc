@@ -112,7 +112,8 @@ HttpResponse AdminApi::set_log_level(const Call& call) {
 HttpResponse AdminApi::drain(const Call& call) {
   std::uint64_t sessions = 0;
   for (const ShardInfo& shard : parts_.plane.shard_info()) sessions += shard.sessions;
-  // Noted first: once it drains there may be nobody left to write. A disk that takes no line keeps nobody from draining.
+  // Noted first: once it drains there may be nobody left to write. A disk that takes no line keeps nobody from
+  // draining.
   const auto noted = parts_.registrar.record(call.caller.actor, "drain", "-", std::to_string(sessions) + " sessions");
   if (parts_.drain) parts_.drain();
   if (!noted) return refused(noted.error());

@@ -97,6 +97,7 @@ def test_a_backup_and_a_start_on_a_full_disk(disk, serve_once, broker, site, roo
     admitted(server.port, known).close()
     server.cli("drain", "--yes", status=1)
     assert server.wait(60) == 0, "it drains, though its line in the audit log is not durable"
+    disk.fill_up()  # also what the log had reserved
     started = subprocess.run([BINARY, "serve", "--config", server.config], capture_output=True, text=True, timeout=60)
     assert started.returncode == 1 and "No space left on device" in started.stderr + started.stdout, started
     restored = subprocess.run([BINARY, "restore", tmp_path / "again", "--state-dir", tmp_path / "other"],
