@@ -73,7 +73,7 @@ inside() {
   # shellcheck disable=SC2016  # expanded by the inner shell
   contained --pid --fork --kill-child timeout --foreground -k 10 "${minutes}m" bash -c '
     root=$1; shift
-    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" &&
+    mount --bind "$root" "$root" && mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" &&
       mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" || exit 1
     chroot "$root" "$@"
     exit $?' bash "$root" \
