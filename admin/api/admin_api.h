@@ -110,6 +110,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse register_ca(const Call& call);
   HttpResponse show_ca(const Call& call);
   HttpResponse ca_certificate(const Call& call);
+  HttpResponse change_ca(const Call& call);
   HttpResponse activate_ca(const Call& call);
   HttpResponse deactivate_ca(const Call& call);
   HttpResponse delete_ca(const Call& call);

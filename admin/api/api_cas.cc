@@ -55,6 +55,18 @@ HttpResponse AdminApi::list_cas(const Call& call) {
   return ok({{"items", std::move(items)}, {"next_page_token", next}});
 }
 
+namespace {
+
+// A member that is true, false, or not there.
+Answer<std::optional<bool>> flag_member(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end()) return std::optional<bool>();
+  if (!found->is_boolean()) return Refusal{Refusal::Kind::Invalid, std::string(key) + " must be true or false"};
+  return std::optional<bool>(found->get<bool>());
+}
+
+}  // namespace
+
 HttpResponse AdminApi::register_ca(const Call& call) {
   const auto body = json_object(call.request);
   if (!body) return refused(body.error());
@@ -62,24 +74,20 @@ HttpResponse AdminApi::register_ca(const Call& call) {
   if (!certificate_text) return refused(certificate_text.error());
   const auto verification_text = text_member(*body, "verification_certificate");
   if (!verification_text) return refused(verification_text.error());
-  const auto flag = [&](const char* key) -> std::optional<bool> {
-    if (!body->contains(key) || !(*body)[key].is_boolean()) return std::nullopt;
-    return (*body)[key].get<bool>();
-  };
   if (certificate_text->empty() || verification_text->empty()) {
     return invalid(
         "the body must be {\"certificate\": PEM, \"verification_certificate\": PEM, \"auto_register\"?, "
         "\"approve\"?}");
   }
-  for (const char* key : {"auto_register", "approve"}) {
-    if (body->contains(key) && !(*body)[key].is_boolean()) return invalid(std::string(key) + " must be true or false");
-  }
+  const auto auto_register = flag_member(*body, "auto_register"), approve = flag_member(*body, "approve");
+  if (!auto_register) return refused(auto_register.error());
+  if (!approve) return refused(approve.error());
   auto certificate = Certificate::from_pem(*certificate_text);
   if (!certificate) return invalid("certificate: " + certificate.error().what);
   auto verification = Certificate::from_pem(*verification_text);
   if (!verification) return invalid("verification_certificate: " + verification.error().what);
-  const CaRegistration registration{std::move(*certificate), std::move(*verification), flag("auto_register"),
-                                    flag("approve").value_or(false)};
+  const CaRegistration registration{std::move(*certificate), std::move(*verification), *auto_register,
+                                    approve->value_or(false)};
   const auto ca = parts_.registrar.register_ca(registration, call.caller.actor);
   return ca ? ok(to_json(*ca), 201) : refused(ca.error());
 }
@@ -104,6 +112,19 @@ HttpResponse AdminApi::show_ca(const Call& call) {
 HttpResponse AdminApi::ca_certificate(const Call& call) {
   const auto ca = find_ca(parts_.registrar, call.args[0]);
   return ca ? HttpResponse{200, "application/x-pem-file", ca->certificate.pem()} : refused(ca.error());
+}
+
+HttpResponse AdminApi::change_ca(const Call& call) {
+  const auto id = parse_digest(call.args[0]);
+  if (!id) return refused(needs_full_id());
+  const auto body = json_object(call.request);
+  if (!body) return refused(body.error());
+  const auto auto_register = flag_member(*body, "auto_register"), approve = flag_member(*body, "approve");
+  if (!auto_register) return refused(auto_register.error());
+  if (!approve) return refused(approve.error());
+  if (!*auto_register && !*approve)
+    return invalid("the body must be {\"auto_register\"?, \"approve\"?}, one of them at least");
+  return ca_answer(parts_.registrar.set_ca_joining(*id, *auto_register, *approve, call.caller.actor));
 }
 
 HttpResponse AdminApi::set_ca(const Call& call, CaStatus status) {

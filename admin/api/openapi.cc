@@ -52,6 +52,7 @@ Json schemas() {
                                   {"verification_certificate", "string"},
                                   {"auto_register", "boolean?"},
                                   {"approve", "boolean?"}});
+  all["CaJoining"] = schema({{"auto_register", "boolean?"}, {"approve", "boolean?"}});
   all["Ca"] = schema({{"id", "string"},
                       {"serial", "string"},
                       {"subject", "string"},

@@ -11,45 +11,13 @@
 #include "admin/cli/completion.h"
 #include "admin/cli/offline.h"
 #include "admin/cli/operator.h"
+#include "admin/cli/parsed.h"
 #include "admin/cli/say.h"
 #include "admin/cli/words.h"
 
 namespace sallyport {
 
 namespace {
-
-constexpr const char* kDefaultConfig = "/etc/sallyport/sallyport.toml";
-
-// The one command that was chosen; CLI11's callbacks set it, so that nothing runs before all is parsed.
-using Chosen = std::function<int()>;
-
-struct Parsed {
-  OperatorOptions options;
-  std::string output = "table";
-  std::string config = kDefaultConfig;
-  bool default_config = false;
-  std::string ttl = "24h";
-  std::string reference;
-  CaRegisterOptions registration;
-  CaListOptions ca_filter;
-  DeviceListOptions device_filter;
-  Target target;
-  bool cascade = false;
-  bool clones = false;
-  std::vector<std::string> files;
-  std::vector<std::string> also_under;
-  std::string first, second;  // the plain arguments of commands that have no more to say
-  ExplainOptions explain;
-  RejectionOptions rejections;
-  TokenOptions token;
-  TopOptions top;
-  TailOptions tail;
-  std::string last;
-  std::string state_dir;
-  bool accept_loss = false, take_over = false;
-  bool keep = false, discard = false;
-  Chosen chosen;
-};
 
 Operator speaker(const Parsed& parsed) {
   OperatorOptions options = parsed.options;
@@ -162,6 +130,17 @@ void add_ca_commands(CLI::App& app, Parsed& parsed) {
                   [&parsed](Operator& speaking) { return speaking.ca_show(parsed.reference); });
   reading_command(*ca, parsed, "download", "print its certificate (PEM)",
                   [&parsed](Operator& speaking) { return speaking.download("cas", parsed.reference); });
+  CLI::App& set =
+      client_command(*ca, parsed, "set", "say how its devices join from now on", [&parsed](Operator& speaking) {
+        return speaking.ca_set(parsed.reference, parsed.auto_register, parsed.approve);
+      });
+  set.add_option("ID", parsed.reference, "the id, a prefix of at least 8 digits, or the serial")->required();
+  set.add_option("--auto-register", parsed.auto_register, "whether they register themselves when they first connect")
+      ->check(CLI::IsMember({"on", "off"}));
+  set.add_option("--approve", parsed.approve, "whether new ones wait until an operator activates them")
+      ->check(CLI::IsMember({"on", "off"}));
+  set.require_option(2, 4);
+  set.add_flag("--yes", parsed.options.yes, "do not ask");
   changing_command(*ca, parsed, "activate", "let its devices in again", false);
   changing_command(*ca, parsed, "deactivate", "refuse its devices and cut their sessions", false);
   changing_command(*ca, parsed, "delete", "forget it and its devices; revoked ones stay revoked", false)

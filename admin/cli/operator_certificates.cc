@@ -59,6 +59,29 @@ int Operator::ca_show(const std::string& reference) {
   return print_one(get("/v1/cas/" + percent_encoded(reference)));
 }
 
+// What somebody who is not registered yet meets from now on; who is registered stays as it is.
+int Operator::ca_set(const std::string& reference, const std::string& auto_register, const std::string& approve) {
+  const Reply found = get("/v1/cas/" + percent_encoded(reference));
+  if (!found.ok()) return found.failed;
+  const std::string id = text(found.json, "id");
+  Json wanted = Json::object();
+  if (!auto_register.empty()) wanted["auto_register"] = auto_register == "on";
+  if (!approve.empty()) wanted["approve"] = approve == "on";
+  std::string what;
+  if (wanted.value("auto_register", false)) what += ": new devices register themselves";
+  if (auto_register == "off") what += ": devices that are not registered are refused";
+  if (!approve.empty())
+    what += (what.empty() ? ": " : "; ") +
+            std::string(approve == "on" ? "new ones wait for approval" : "new ones do not wait for approval");
+  if (!agreed("changing CA " + short_id(id) + "… (" + text(found.json, "cn") + ")" + what)) return kFailed;
+  const Reply reply = send("PATCH", "/v1/cas/" + id, dump(wanted));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << id << " auto-register " << (reply.json.value("auto_register", false) ? "on" : "off") << ", approve "
+            << (reply.json.value("approve", false) ? "on" : "off") << '\n';
+  return kDone;
+}
+
 int Operator::ca_change(const std::string& action, const Target& target, bool cascade) {
   const Reply found = resolve("cas", target);
   if (!found.ok()) return found.failed;

@@ -357,6 +357,10 @@ Answer<Code> Registrar::issue_code(std::int64_t ttl_seconds, const Actor& by) {
 Answer<CaRecord> Registrar::register_ca(const CaRegistration& registration, const Actor& by) {
   return impl_->call<CaRecord>([&] { return impl_->register_ca(registration, by); });
 }
+Answer<CaRecord> Registrar::set_ca_joining(const Digest& id, std::optional<bool> auto_register,
+                                           std::optional<bool> approve, const Actor& by) {
+  return impl_->call<CaRecord>([&] { return impl_->set_ca_joining(id, auto_register, approve, by); });
+}
 Answer<CaRecord> Registrar::set_ca_status(const Digest& id, CaStatus status, const Actor& by) {
   return impl_->call<CaRecord>([&] { return impl_->set_ca_status(id, status, by); });
 }

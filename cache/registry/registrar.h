@@ -245,6 +245,9 @@ class Registrar {
   Answer<Code> issue_code(std::int64_t ttl_seconds, const Actor& by = {});
   Answer<CaRecord> register_ca(const CaRegistration& registration, const Actor& by = {});
   Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by = {});
+  // Of devices that come from now on; what is unset stays as it is. Durable on return, or nothing has changed.
+  Answer<CaRecord> set_ca_joining(const Digest& id, std::optional<bool> auto_register, std::optional<bool> approve,
+                                  const Actor& by = {});
   // Refused while it is active or has active devices, unless `cascade`. Returns it as it was. Its devices are
   // registered no more; those that are revoked stay so until their notAfter.
   Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by = {});

@@ -322,6 +322,37 @@ Answer<CaRecord> Registrar::Impl::set_ca_status(const Digest& id, CaStatus statu
   return ca(id);
 }
 
+namespace {
+
+std::string joining_of(const CaRecord& ca) {
+  return std::string("auto_register ") + (ca.auto_register ? "on" : "off") + ", approve " + (ca.approve ? "on" : "off");
+}
+
+}  // namespace
+
+Answer<CaRecord> Registrar::Impl::set_ca_joining(const Digest& id, std::optional<bool> auto_register,
+                                                 std::optional<bool> approve, const Actor& by) {
+  const auto found = cas_.find(id);
+  if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};
+  CaRecord record = found->second;
+  record.auto_register = auto_register.value_or(record.auto_register);
+  record.approve = approve.value_or(record.approve);
+  if (joining_of(record) == joining_of(found->second)) return ca(id);
+  RegistryStore::Batch batch;
+  store_.put_ca(batch, id, row_of(record));
+  ledger_.note(Change::Kind::SettingChanged, id, 0);
+  ledger_.audit(by, "ca.joining", to_hex(id), joining_of(found->second), joining_of(record));
+  const auto undo = [&](RegistryStore::Batch& back) { store_.put_ca(back, id, row_of(found->second)); };
+  if (const auto written = ledger_.commit(batch, Durable::Answered, undo); !written) return written.error();
+  {
+    const std::lock_guard lock(mutex_);
+    found->second.auto_register = record.auto_register;
+    found->second.approve = record.approve;
+  }
+  put_cas_in_force(unix_now());
+  return ca(id);
+}
+
 Answer<CaRecord> Registrar::Impl::delete_ca(const Digest& id, bool cascade, const Actor& by) {
   const auto found = cas_.find(id);
   if (found == cas_.end()) return Refusal{Refusal::Kind::NotFound, "no CA has the id " + to_hex(id)};

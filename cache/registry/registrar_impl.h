@@ -108,6 +108,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void clock_was_set(std::int64_t now);
   void end_codes(std::int64_t now);
   Answer<CaRecord> set_ca_status(const Digest& id, CaStatus status, const Actor& by);
+  Answer<CaRecord> set_ca_joining(const Digest& id, std::optional<bool> auto_register, std::optional<bool> approve,
+                                  const Actor& by);
   Answer<CaRecord> delete_ca(const Digest& id, bool cascade, const Actor& by);
   Answer<void> set_server_keys(std::vector<Digest> spki_hashes);
 

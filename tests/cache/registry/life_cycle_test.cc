@@ -734,6 +734,30 @@ TEST_F(LifeCycle, AnAuditLineOfWhatDidNotHappenIsNotWritten) {
   EXPECT_EQ(audit().size(), before + 1) << "and it does not turn up with the next one";
 }
 
+TEST_F(LifeCycle, HowDevicesOfACaJoinCanBeChanged) {
+  ASSERT_TRUE(enroll(root_));
+  const Digest id = root_.certificate.fingerprint();
+  const Identity509 known = on_line("known", root_);
+  const Certificate stranger = make_device("stranger", root_).certificate;
+  ASSERT_TRUE(registrar_->set_ca_joining(id, false, {}));
+  EXPECT_EQ(ask(stranger).reason, Reason::NotRegistered);
+  EXPECT_EQ(refused(known.certificate), Reason::None) << "who is registered stays";
+  restart();
+  EXPECT_EQ(ask(stranger).reason, Reason::NotRegistered) << "it is on disk";
+  ASSERT_TRUE(registrar_->set_ca_joining(id, true, true));
+  EXPECT_TRUE(ask(stranger).pending);
+  env_.disk_full = true;
+  EXPECT_FALSE(registrar_->set_ca_joining(id, {}, false));
+  EXPECT_TRUE(ask(stranger).pending) << "what is not durable has not happened";
+  env_.disk_full = false;
+  ASSERT_TRUE(eventually([&] { return static_cast<bool>(registrar_->set_ca_joining(id, {}, false)); }));
+  EXPECT_TRUE(ask(stranger).admitted());
+  EXPECT_FALSE(registrar_->set_ca_joining(known.certificate.fingerprint(), {}, false)) << "no CA";
+  const auto lines = audit();
+  EXPECT_THAT(lines.front(), HasSubstr("ca.joining"));
+  EXPECT_THAT(lines.front(), HasSubstr("auto_register on, approve on > auto_register on, approve off"));
+}
+
 TEST_F(LifeCycle, TwoOperatorsAtOnceLeaveOneTruth) {
   ASSERT_TRUE(enroll(root_));
   const Identity509 device = on_line("device", root_);

@@ -40,12 +40,11 @@ export const checks = {
     await it.sees('Line 7 CA is registered and active.');
     await it.page.getByRole('link', { name: 'See the CA' }).click();
     await it.sees('Line 7 CA');
-    await it.sees('Chosen when the CA was registered.');
     const [ca] = (await it.api('/v1/cas?limit=1000')).items.filter((each) => each.cn === 'Line 7 CA');
     assert.deepEqual([ca.status, ca.auto_register, ca.approve], ['active', true, true]);
   },
 
-  async 'a CA is deactivated with its sessions named and cut, activated, downloaded, and deleted with all it has'({ open, ask, world }) {
+  async 'a CA is deactivated with its sessions named and cut, activated, switched, and deleted with all it has'({ open, ask, world }) {
     const it = await open({ at: `/cas/${world.cas.spare}` });
     await it.sees('2 sessions of 2 devices');
     await it.does(it.button('Deactivate'), {
@@ -55,6 +54,10 @@ export const checks = {
     });
     assert.deepEqual(await ask({ ended: 'spare' }), ['close_notify', 'close_notify']);
     await it.does(it.button('Activate'), { impact: 'those that are active by themselves, 3 of them', outcome: 'Spare CA is active.' });
+    const approve = it.page.getByRole('switch', { name: 'New devices wait for approval' });
+    assert.equal(await approve.getAttribute('aria-checked'), 'false');
+    await it.does(approve, { impact: 'A new device is stored and refused until an operator approves it.', outcome: 'and wait for approval' });
+    await until('it is on', async () => (await approve.getAttribute('aria-checked')) === 'true');
     const text = fs.readFileSync(await (await Promise.all([it.page.waitForEvent('download'), it.button('Download').click()]))[0].path(), 'utf8');
     assert.match(text, /^-----BEGIN CERTIFICATE-----/);
     await it.is_refused(it.button('Delete'), { type: 'delete', refusal: 'active', remedy: 'Remove what stands in the way' });

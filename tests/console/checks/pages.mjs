@@ -55,10 +55,11 @@ export const checks = {
       await it.go(path);
       await settled(it, heading);
       assert.equal(await it.page.locator('main .problem').count(), 0, path);
-      const buttons = await it.page.locator('main button, main a.button, main input[type=file]').evaluateAll((all) => all.map((each) => each.textContent?.trim() || each.getAttribute('aria-label') || each.tagName));
+      const buttons = await it.page.locator('main button, main a.button, main [role=switch], main input[type=file]').evaluateAll((all) => all.map((each) => each.textContent?.trim() || each.getAttribute('aria-label') || each.tagName));
       shown += buttons.length;
       const bad = buttons.filter((each) => CHANGES.includes(each));
       assert.deepEqual(bad, [], path);
+      assert.equal(await it.page.locator('main [role=switch]').count(), 0, path);
     }
     assert.ok(shown > 5, 'there are buttons that a viewer may press');
     // And what is hidden is refused as well.

@@ -95,6 +95,27 @@ export function delete_ca(ca: Ca, away?: string): void {
   });
 }
 
+export function switch_ca(ca: Ca, change: { auto_register: boolean } | { approve: boolean }): void {
+  const t = texts.peek().cas;
+  const says =
+    'auto_register' in change
+      ? change.auto_register
+        ? t.act.auto_on
+        : t.act.auto_off
+      : change.approve
+        ? t.act.approve_on
+        : t.act.approve_off;
+  act({
+    title: t.act.switch_title(name_of(ca)),
+    verb: t.change,
+    impact: () => Promise.resolve(<p class="impact">{says}</p>),
+    run: async () => {
+      const done = await ask<Ca>(`/v1/cas/${ca.id}`, { method: 'PATCH', body: change });
+      return <p>{t.act.done.switch(done.auto_register, done.approve)}</p>;
+    },
+  });
+}
+
 export function CaActs({ ca, away }: { ca: Ca; away?: string }) {
   const t = texts.value.cas;
   const small = away ? '' : ' button-small'; // in a table; large in the head of its own page

@@ -10,7 +10,7 @@ import { ProblemBox } from '../ui/problem';
 import { Status } from '../ui/status';
 import { Ago, Day, Ends, Name, Whole } from '../ui/words';
 import { History } from './audit';
-import { CaActs } from './ca-acts';
+import { CaActs, switch_ca } from './ca-acts';
 import { CrlTable } from './crls';
 import { DeviceTable } from './devices';
 
@@ -66,18 +66,32 @@ export function Ca({ id }: { id: string }) {
       </p>
       <Facts rows={facts} />
       <Section title={t.switches}>
-        <Facts
-          rows={[
-            [t.auto_register, <strong>{ca.auto_register ? texts.value.ui.yes : texts.value.ui.no}</strong>],
-            [t.approve, <strong>{ca.approve ? texts.value.ui.yes : texts.value.ui.no}</strong>],
-          ]}
-        />
-        <p class="hint row-after">{t.chosen_then}</p>
+        <Switch label={t.auto_register} on={ca.auto_register} change={() => switch_ca(ca, { auto_register: !ca.auto_register })} />
+        <Switch label={t.approve} on={ca.approve} change={() => switch_ca(ca, { approve: !ca.approve })} />
       </Section>
       <ItsDevices ca={ca} />
       <ItsCrls ca={ca} />
       <History target={ca.id} />
     </Page>
+  );
+}
+
+function Switch({ label, on, change }: { label: string; on: boolean; change: () => void }) {
+  const t = texts.value.cas;
+  if (!may_change.value)
+    return (
+      <p class="switch-line">
+        <span>{label}</span> <strong>{on ? t.switch_on : t.switch_off}</strong>
+      </p>
+    );
+  return (
+    <p class="switch-line">
+      <button type="button" role="switch" aria-checked={on} aria-label={label} class="switch" onClick={change}>
+        <span class="switch-knob" aria-hidden="true" />
+      </button>
+      <span>{label}</span>
+      <span class="quiet">{on ? t.switch_on : t.switch_off}</span>
+    </p>
   );
 }
 
