@@ -57,24 +57,52 @@ Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& prese
   return {};
 }
 
-}  // namespace
-
-Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const RegistryStore& present) {
-  RestrictedSince since;
+// Revoked and inactive ones also where the backup does not know them: they would register themselves once more.
+Answer<void> compare_devices(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
   Answer<void> trouble;
   const auto read = present.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
     if (row.status != DeviceStatus::Revoked && row.status != DeviceStatus::Inactive) return true;
     const auto then = backup.device(id);
     if (!then) return trouble = then.error(), false;
-    if (row.status == DeviceStatus::Inactive) {
-      if (*then && (*then)->status == DeviceStatus::Active) since.inactive.push_back(id);
-    } else if (!*then || (*then)->status != DeviceStatus::Revoked) {
-      since.devices.push_back(id);
-    }
+    if (*then && ((*then)->status == row.status || (*then)->status == DeviceStatus::Revoked)) return true;
+    (row.status == DeviceStatus::Revoked ? since.devices : since.inactive).push_back(id);
     return true;
   });
-  if (!read) return read.error();
-  if (!trouble) return trouble.error();
+  return read ? trouble : read;
+}
+
+Answer<void> keep_devices(RegistryStore& restored, const RegistryStore& present, const std::vector<Digest>& ids,
+                          DeviceStatus status, const std::map<std::uint64_t, ChainRow>& chains) {
+  for (std::size_t at = 0; at < ids.size();) {
+    RegistryStore::Batch batch;
+    for (const std::size_t end = std::min(at + kRowsOfABatch, ids.size()); at < end; ++at) {
+      const Digest& id = ids[at];
+      const auto row = present.device(id);
+      const auto known = restored.device(id);
+      if (!row) return row.error();
+      if (!known) return known.error();
+      if (!*row) continue;
+      DeviceRow kept = *known ? **known : **row;
+      kept.status = status;
+      restored.put_device(batch, id, kept);
+      if (*known) continue;
+      // It was registered after the backup: its certificate and its place under its CA come along.
+      const auto text = present.device_text(id);
+      if (!text) return text.error();
+      const auto chain = chains.find(kept.chain);
+      if (*text && chain != chains.end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
+    }
+    if (batch.empty()) continue;
+    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  }
+  return {};
+}
+
+}  // namespace
+
+Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const RegistryStore& present) {
+  RestrictedSince since;
+  if (auto devices = compare_devices(backup, present, since); !devices) return devices.error();
   if (auto cas = compare_cas(backup, present, since); !cas) return cas.error();
   const auto then = token_names(backup), now = token_names(present);
   if (!then) return then.error();
@@ -107,38 +135,9 @@ Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& prese
     restored.put_meta(batch, meta);
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
-  for (std::size_t at = 0; at < since.devices.size();) {
-    RegistryStore::Batch batch;
-    for (const std::size_t end = std::min(at + kRowsOfABatch, since.devices.size()); at < end; ++at) {
-      const Digest& id = since.devices[at];
-      const auto row = present.device(id);
-      const auto known = restored.device(id);
-      if (!row) return row.error();
-      if (!known) return known.error();
-      if (!*row) continue;
-      DeviceRow kept = *known ? **known : **row;
-      kept.status = DeviceStatus::Revoked;
-      restored.put_device(batch, id, kept);
-      if (*known) continue;
-      // It was registered after the backup: its certificate and its place under its CA come along.
-      const auto text = present.device_text(id);
-      if (!text) return text.error();
-      const auto chain = chains->find(kept.chain);
-      if (*text && chain != chains->end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
-    }
-    if (batch.empty()) continue;
-    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
-  }
-  for (std::size_t at = 0; at < since.inactive.size();) {
-    RegistryStore::Batch batch;
-    for (const std::size_t end = std::min(at + kRowsOfABatch, since.inactive.size()); at < end; ++at) {
-      auto row = restored.device(since.inactive[at]);
-      if (!row) return row.error();
-      if (!*row) continue;
-      (*row)->status = DeviceStatus::Inactive;
-      restored.put_device(batch, since.inactive[at], **row);
-    }
-    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  for (const auto& [ids, status] :
+       {std::pair(&since.devices, DeviceStatus::Revoked), std::pair(&since.inactive, DeviceStatus::Inactive)}) {
+    if (auto kept = keep_devices(restored, present, *ids, status, *chains); !kept) return kept;
   }
   // Rows that came along have the names of the registry that they were in.
   const auto older = present.older_schema();

@@ -13,9 +13,9 @@
 namespace sallyport {
 
 struct RestrictedSince {
-  std::vector<Digest> devices;      // revoked; in the order of their ids
-  std::vector<std::string> tokens;  // revoked, by name
-  std::vector<Digest> inactive, inactive_cas;
+  std::vector<Digest> devices, inactive;  // revoked; deactivated, or on hold; in the order of their ids
+  std::vector<std::string> tokens;        // revoked, by name
+  std::vector<Digest> inactive_cas;
   std::vector<Digest> deleted_cas;  // that the backup lets in
 };
 

@@ -3,6 +3,7 @@
 #include "admin/operations/restore.h"
 
 #include <fcntl.h>
+#include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +41,35 @@ class RestoreTest : public ApiTest {
     leaf.cn = code->code;
     leaf.version1 = true;  // as the guides' commands make it
     return static_cast<bool>(registrar_->register_ca({ca.certificate, make(leaf, &ca).certificate, {}, false}));
+  }
+  // A list of `ca_` that has this certificate on hold.
+  Answer<CrlOutcome> put_on_hold(const Certificate& held) {
+    const std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>> made(X509_CRL_new());
+    X509_CRL_set_version(made.get(), X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(ca_.certificate.x509()));
+    ASN1_TIME* when = ASN1_TIME_set(nullptr, std::time(nullptr));
+    X509_CRL_set1_lastUpdate(made.get(), when);
+    X509_REVOKED* entry = X509_REVOKED_new();
+    X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(held.x509()));
+    X509_REVOKED_set_revocationDate(entry, when);
+    ASN1_ENUMERATED* reason = ASN1_ENUMERATED_new();
+    ASN1_ENUMERATED_set(reason, CRL_REASON_CERTIFICATE_HOLD);
+    X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0);
+    ASN1_ENUMERATED_free(reason);
+    X509_CRL_add0_revoked(made.get(), entry);
+    X509_CRL_set1_nextUpdate(made.get(), ASN1_TIME_set(when, std::time(nullptr) + 3600));
+    ASN1_TIME_free(when);
+    ASN1_INTEGER* number = ASN1_INTEGER_new();
+    ASN1_INTEGER_set(number, 1);
+    X509_CRL_add1_ext_i2d(made.get(), NID_crl_number, number, 0, 0);
+    ASN1_INTEGER_free(number);
+    X509_CRL_sign(made.get(), ca_.key.get(), EVP_sha256());
+    unsigned char* der = nullptr;
+    const int length = i2d_X509_CRL(made.get(), &der);
+    const auto list = Crl::parse({reinterpret_cast<char*>(der), static_cast<std::size_t>(length)}, std::time(nullptr));
+    OPENSSL_free(der);
+    if (!list) return list.error();
+    return registrar_->import_crl(*list);
   }
   // A copy of the present registry, as a killed process leaves it.
   std::string killed() {
@@ -156,6 +186,43 @@ TEST_F(RestoreTest, WhatWasDeactivatedSinceStaysInactiveAndWhatWasDeletedIsNamed
   EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
   ASSERT_TRUE(restore(copy, state, false, true));
   EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
+}
+
+// A stolen device that came after the backup would register itself once more, as would one whose serial a CRL holds.
+TEST_F(RestoreTest, WhatIsInactiveAndCameAfterTheBackupComesAlongInactive) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const Identity509 stolen = make_device("stolen", ca_), held = make_device("held", ca_),
+                    fine = make_device("fine", ca_);
+  const Digest device = on_line(stolen);
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Inactive));
+  on_line(fine);
+  ASSERT_TRUE(put_on_hold(held.certificate));
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->devices, 0U);
+  EXPECT_EQ(restored->inactive, 2U) << "the device and the serial that is on hold";
+  EXPECT_THAT(restored->some_inactive, testing::Contains(HasSubstr("CN stolen")));
+
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(status_in(**store, device), DeviceStatus::Inactive);
+  EXPECT_FALSE(*(*store)->device(fine.certificate.fingerprint())) << "it registers itself again";
+  StatusCache cache;
+  ChainTable chains;
+  Registrar registrar(**store, cache, chains, plane_, RegistrarOptions{}, null_);
+  ASSERT_TRUE(registrar.warm());
+  EXPECT_EQ(registrar.device(device)->ca_id, ca_.certificate.fingerprint());
+  DeviceGate gate(cache, chains, DeviceGate::AskedBy::Others);
+  const X509StackPtr none(sk_X509_new_null());
+  const auto reason = [&](const Identity509& of) {
+    return gate.decide({of.certificate.x509(), none.get()}, *registrar.ca_set(), {}, std::time(nullptr)).reason;
+  };
+  EXPECT_EQ(reason(stolen), Reason::DeviceInactive);
+  EXPECT_EQ(reason(held), Reason::DeviceInactive);
+  EXPECT_EQ(reason(fine), Reason::None);
 }
 
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
