@@ -21,6 +21,10 @@ std::string what_was_deactivated(const RestoreReport& report) {
   return counted(report.inactive, "device") + " and " + counted(report.inactive_cas, "CA");
 }
 
+std::string what_was_narrowed(const RestoreReport& report) {
+  return counted(report.narrowed_tokens.size(), "token");
+}
+
 void list(std::ostream& out, const char* what, const std::vector<std::string>& some, std::uint64_t all) {
   for (const std::string& each : some) out << "  " << what << ' ' << escaped(each) << '\n';
   if (all > some.size()) out << "  and " << counted(all - some.size(), what) << " more\n";
@@ -34,6 +38,10 @@ void list_revoked(std::ostream& out, const RestoreReport& report) {
 void list_deactivated(std::ostream& out, const RestoreReport& report) {
   list(out, "device", report.some_inactive, report.inactive);
   list(out, "CA", report.some_inactive_cas, report.inactive_cas);
+}
+
+void list_narrowed(std::ostream& out, const RestoreReport& report) {
+  list(out, "token", report.narrowed_tokens, report.narrowed_tokens.size());
 }
 
 void say_migration(bool loud, const std::string& what) {
@@ -53,8 +61,10 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     }
     list_revoked(std::cerr, report);
     list_deactivated(std::cerr, report);
+    list_narrowed(std::cerr, report);
     return agreed("restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
-                      " that were revoked, " + what_was_deactivated(report) + " that were deactivated",
+                      " that were revoked, " + what_was_deactivated(report) + " that were deactivated, " +
+                      what_was_narrowed(report) + " with a lower role or an earlier end",
                   yes);
   };
   const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
@@ -79,6 +89,11 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     std::cout << what_was_deactivated(*restored)
               << " deactivated since the backup: " << (discard_revocations ? "active again\n" : "they stay inactive\n");
     if (!discard_revocations) list_deactivated(std::cout, *restored);
+  }
+  if (!restored->narrowed_tokens.empty()) {
+    std::cout << what_was_narrowed(*restored) << " with a lower role or an earlier end since the backup: "
+              << (discard_revocations ? "as in the backup\n" : "it stays so\n");
+    if (!discard_revocations) list_narrowed(std::cout, *restored);
   }
   if (restored->deleted_cas > 0) {
     std::cout

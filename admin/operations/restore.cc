@@ -155,6 +155,7 @@ class Restore {
     }
     report_.devices = since.devices.size();
     report_.tokens = since.tokens;
+    for (const auto& [name, row] : since.narrowed) report_.narrowed_tokens.push_back(name);
     report_.inactive = since.inactive.size();
     report_.inactive_cas = since.inactive_cas.size();
     report_.deleted_cas = since.deleted_cas.size();
@@ -173,6 +174,7 @@ class Restore {
     return "revoked since and kept so: devices " + std::to_string(since.devices.size()) + ", tokens " +
            std::to_string(since.tokens.size()) + "; inactive since and kept so: devices " +
            std::to_string(since.inactive.size()) + ", CAs " + std::to_string(since.inactive_cas.size()) +
+           "; narrowed since and kept so: tokens " + std::to_string(since.narrowed.size()) +
            (report_.lost()
                 ? "; what was revoked after revision " + std::to_string(report_.present_revision) + " could not be read"
                 : "");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <set>
 
 namespace sallyport {
 
@@ -11,14 +10,14 @@ namespace {
 
 constexpr std::size_t kRowsOfABatch = 4096;
 
-Answer<std::set<std::string>> token_names(const RegistryStore& store) {
-  std::set<std::string> names;
-  const auto read = store.each_token([&](std::string_view name, const TokenRow&) {
-    names.emplace(name);
+Answer<std::map<std::string, TokenRow>> tokens_of(const RegistryStore& store) {
+  std::map<std::string, TokenRow> tokens;
+  const auto read = store.each_token([&](std::string_view name, const TokenRow& row) {
+    tokens.emplace(name, row);
     return true;
   });
   if (!read) return read.error();
-  return names;
+  return tokens;
 }
 
 Answer<std::map<std::uint64_t, ChainRow>> chains_of(const RegistryStore& store) {
@@ -53,6 +52,34 @@ Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& prese
     } else if (found->second.status != CaStatus::Active) {
       since.inactive_cas.push_back(id);
     }
+  }
+  return {};
+}
+
+// With the role and the end of whichever has less of it.
+TokenRow narrower(const TokenRow& then, const TokenRow& now) {
+  TokenRow row = then;
+  row.operates = then.operates && now.operates;
+  if (now.expires_at != 0 && (then.expires_at == 0 || now.expires_at < then.expires_at))
+    row.expires_at = now.expires_at;
+  return row;
+}
+
+// A token is its hash: one that leaked, was revoked and was made anew under its name is not the same one.
+Answer<void> compare_tokens(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  const auto then = tokens_of(backup), now = tokens_of(present);
+  if (!then) return then.error();
+  if (!now) return now.error();
+  std::map<Digest, TokenRow> valid;
+  for (const auto& [name, row] : *now) valid.emplace(row.hash, row);
+  for (const auto& [name, row] : *then) {
+    if (const auto same = valid.find(row.hash); same != valid.end()) {
+      const TokenRow kept = narrower(row, same->second);
+      if (kept.operates != row.operates || kept.expires_at != row.expires_at) since.narrowed.emplace_back(name, kept);
+      continue;
+    }
+    since.tokens.push_back(name);
+    if (const auto successor = now->find(name); successor != now->end()) since.successors.push_back(*successor);
   }
   return {};
 }
@@ -104,10 +131,7 @@ Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const Regi
   RestrictedSince since;
   if (auto devices = compare_devices(backup, present, since); !devices) return devices.error();
   if (auto cas = compare_cas(backup, present, since); !cas) return cas.error();
-  const auto then = token_names(backup), now = token_names(present);
-  if (!then) return then.error();
-  if (!now) return now.error();
-  std::set_difference(then->begin(), then->end(), now->begin(), now->end(), std::back_inserter(since.tokens));
+  if (auto tokens = compare_tokens(backup, present, since); !tokens) return tokens.error();
   return since;
 }
 
@@ -125,6 +149,8 @@ Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& prese
       if (id >= then->next_chain) restored.put_chain(batch, id, row);
     }
     for (const std::string& name : since.tokens) restored.remove_token(batch, name);
+    for (const auto& [name, row] : since.successors) restored.put_token(batch, name, row);
+    for (const auto& [name, row] : since.narrowed) restored.put_token(batch, name, row);
     auto cas = cas_of(restored);
     if (!cas) return cas.error();
     for (const Digest& id : since.inactive_cas) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/base/result.h"
@@ -14,7 +15,10 @@ namespace sallyport {
 
 struct RestrictedSince {
   std::vector<Digest> devices, inactive;  // revoked; deactivated, or on hold; in the order of their ids
-  std::vector<std::string> tokens;        // revoked, by name
+  // By name: of the backup, and no token's hash any more. Another token may have the name now: that row comes along.
+  std::vector<std::string> tokens;
+  std::vector<std::pair<std::string, TokenRow>> successors;
+  std::vector<std::pair<std::string, TokenRow>> narrowed;  // their role or their end; as they are to be
   std::vector<Digest> inactive_cas;
   std::vector<Digest> deleted_cas;  // that the backup lets in
 };

@@ -225,6 +225,48 @@ TEST_F(RestoreTest, WhatIsInactiveAndCameAfterTheBackupComesAlongInactive) {
   EXPECT_EQ(reason(fine), Reason::None);
 }
 
+// One that leaked and was replaced under its name does not come back; its successor stays.
+TEST_F(RestoreTest, ATokenIsItsHashAndNotItsName) {
+  const auto leaked = access_->create("grafana", true, 0, {});
+  ASSERT_TRUE(leaked && access_->create("gone", true, 0, {}) && access_->create("same", true, 3600, {}));
+  const auto lower = access_->create("lower", true, 0, {}), shorter = access_->create("shorter", true, 0, {});
+  ASSERT_TRUE(lower && shorter);
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const char* name : {"grafana", "gone"}) ASSERT_TRUE(access_->revoke(name, {}));
+  const auto successor = access_->create("grafana", false, 0, {});
+  ASSERT_TRUE(successor && access_->create("later", true, 0, {}));
+  std::int64_t end = 0;
+  const auto tokens = registrar_->tokens();
+  for (auto [name, row] : *tokens) {
+    if (name == "lower") row.operates = false;
+    if (name == "shorter") row.expires_at = end = row.created_at + 60;
+    ASSERT_TRUE(registrar_->put_token(name, row, {}));
+  }
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->tokens, (std::vector<std::string>{"gone", "grafana"}));
+  EXPECT_EQ(restored->narrowed_tokens, (std::vector<std::string>{"lower", "shorter"}));
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<std::string, TokenRow> rows;
+  ASSERT_TRUE((*store)->each_token([&](std::string_view name, const TokenRow& row) {
+    rows.emplace(name, row);
+    return true;
+  }));
+  EXPECT_EQ(tokens_in(**store), (std::vector<std::string>{"grafana", "lower", "same", "shorter"}));
+  EXPECT_EQ(rows["grafana"].hash, Sha256::of(successor->token)) << "and not the one that leaked";
+  EXPECT_FALSE(rows["grafana"].operates);
+  EXPECT_FALSE(rows["lower"].operates);
+  EXPECT_EQ(rows["shorter"].expires_at, end);
+  EXPECT_TRUE(rows["shorter"].operates && rows["same"].operates);
+  fs::remove_all(state);
+  ASSERT_TRUE(killed() == state);
+  EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+}
+
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
 TEST_F(RestoreTest, WhatTheDamagedRegistryRevokedLastIsSaidToBeUnknown) {
   const Digest first = on_line(make_device("first", ca_)), last = on_line(make_device("last", ca_));
