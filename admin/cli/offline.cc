@@ -21,10 +21,6 @@ std::string what_was_deactivated(const RestoreReport& report) {
   return counted(report.inactive, "device") + " and " + counted(report.inactive_cas, "CA");
 }
 
-std::string what_was_narrowed(const RestoreReport& report) {
-  return counted(report.narrowed_tokens.size(), "token");
-}
-
 void list(std::ostream& out, const char* what, const std::vector<std::string>& some, std::uint64_t all) {
   for (const std::string& each : some) out << "  " << what << ' ' << escaped(each) << '\n';
   if (all > some.size()) out << "  and " << counted(all - some.size(), what) << " more\n";
@@ -40,8 +36,22 @@ void list_deactivated(std::ostream& out, const RestoreReport& report) {
   list(out, "CA", report.some_inactive_cas, report.inactive_cas);
 }
 
-void list_narrowed(std::ostream& out, const RestoreReport& report) {
-  list(out, "token", report.narrowed_tokens, report.narrowed_tokens.size());
+// What admits less than in the backup, each kind with the first of it.
+struct Narrowed {
+  std::string words;  // "1 token with a lower role or an earlier end"
+  const char* what;
+  const std::vector<std::string>& some;
+  std::uint64_t all;
+};
+
+std::vector<Narrowed> narrowed(const RestoreReport& report) {
+  std::vector<Narrowed> kinds;
+  const auto add = [&](const char* what, const char* how, const std::vector<std::string>& some, std::uint64_t all) {
+    if (all > 0) kinds.push_back({counted(all, what) + how, what, some, all});
+  };
+  add("token", " with a lower role or an earlier end", report.narrowed_tokens, report.narrowed_tokens.size());
+  add("listener", " taken back from one-way", report.listeners, report.listeners.size());
+  return kinds;
 }
 
 void say_migration(bool loud, const std::string& what) {
@@ -61,11 +71,13 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     }
     list_revoked(std::cerr, report);
     list_deactivated(std::cerr, report);
-    list_narrowed(std::cerr, report);
-    return agreed("restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
-                      " that were revoked, " + what_was_deactivated(report) + " that were deactivated, " +
-                      what_was_narrowed(report) + " with a lower role or an earlier end",
-                  yes);
+    std::string words = "restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
+                        " that were revoked, " + what_was_deactivated(report) + " that were deactivated";
+    for (const Narrowed& kind : narrowed(report)) {
+      list(std::cerr, kind.what, kind.some, kind.all);
+      words += ", " + kind.words;
+    }
+    return agreed(words, yes);
   };
   const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
   const auto restored = restore_backup(dir, state_dir, options, discard);
@@ -90,10 +102,9 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
               << " deactivated since the backup: " << (discard_revocations ? "active again\n" : "they stay inactive\n");
     if (!discard_revocations) list_deactivated(std::cout, *restored);
   }
-  if (!restored->narrowed_tokens.empty()) {
-    std::cout << what_was_narrowed(*restored) << " with a lower role or an earlier end since the backup: "
-              << (discard_revocations ? "as in the backup\n" : "it stays so\n");
-    if (!discard_revocations) list_narrowed(std::cout, *restored);
+  for (const Narrowed& kind : narrowed(*restored)) {
+    std::cout << kind.words << " since the backup: " << (discard_revocations ? "as in the backup\n" : "kept so\n");
+    if (!discard_revocations) list(std::cout, kind.what, kind.some, kind.all);
   }
   if (restored->deleted_cas > 0) {
     std::cout

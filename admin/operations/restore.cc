@@ -18,12 +18,16 @@
 #include "cache/registry/restore.h"
 #include "cache/registry/revision_mark.h"
 #include "cache/x509/certificate.h"
+#include "proxy/config/config.h"
 
 namespace sallyport {
 
 namespace {
 
 namespace fs = std::filesystem;
+
+static_assert(kAuthMutual == static_cast<std::uint8_t>(AuthMode::Mutual));
+static_assert(kAuthOneWay == static_cast<std::uint8_t>(AuthMode::OneWay));
 
 constexpr std::size_t kShown = 20;
 constexpr std::size_t kIdDigits = 16;  // enough to name one by
@@ -156,6 +160,9 @@ class Restore {
     report_.devices = since.devices.size();
     report_.tokens = since.tokens;
     for (const auto& [name, row] : since.narrowed) report_.narrowed_tokens.push_back(name);
+    for (const auto& [name, row] : since.listeners) {
+      report_.listeners.push_back(name + (row.auth ? ": mutual" : ": as the configuration file says"));
+    }
     report_.inactive = since.inactive.size();
     report_.inactive_cas = since.inactive_cas.size();
     report_.deleted_cas = since.deleted_cas.size();
@@ -174,7 +181,8 @@ class Restore {
     return "revoked since and kept so: devices " + std::to_string(since.devices.size()) + ", tokens " +
            std::to_string(since.tokens.size()) + "; inactive since and kept so: devices " +
            std::to_string(since.inactive.size()) + ", CAs " + std::to_string(since.inactive_cas.size()) +
-           "; narrowed since and kept so: tokens " + std::to_string(since.narrowed.size()) +
+           "; narrowed since and kept so: tokens " + std::to_string(since.narrowed.size()) + ", listeners " +
+           std::to_string(since.listeners.size()) +
            (report_.lost()
                 ? "; what was revoked after revision " + std::to_string(report_.present_revision) + " could not be read"
                 : "");

@@ -20,6 +20,16 @@ Answer<std::map<std::string, TokenRow>> tokens_of(const RegistryStore& store) {
   return tokens;
 }
 
+Answer<std::map<std::string, OverrideRow>> overrides_of(const RegistryStore& store) {
+  std::map<std::string, OverrideRow> overrides;
+  const auto read = store.each_override([&](std::string_view listener, const OverrideRow& row) {
+    overrides.emplace(listener, row);
+    return true;
+  });
+  if (!read) return read.error();
+  return overrides;
+}
+
 Answer<std::map<std::uint64_t, ChainRow>> chains_of(const RegistryStore& store) {
   std::map<std::uint64_t, ChainRow> chains;
   const auto read = store.each_chain([&](std::uint64_t id, const ChainRow& row) {
@@ -84,6 +94,28 @@ Answer<void> compare_tokens(const RegistryStore& backup, const RegistryStore& pr
   return {};
 }
 
+// The configuration is not known here. Where nothing is chosen it may ask for a certificate, or may not: so a choice
+// that asks for one stays, and one that asks for none does not come back where it was taken away. A hosted certificate
+// stays that of the backup, which has its key.
+Answer<void> compare_listeners(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  auto to_be = overrides_of(backup);
+  const auto now = overrides_of(present);
+  if (!to_be) return to_be.error();
+  if (!now) return now.error();
+  for (const auto& [listener, row] : *now) {
+    if (row.auth == kAuthMutual) to_be->try_emplace(listener);
+  }
+  for (auto& [listener, row] : *to_be) {
+    const auto found = now->find(listener);
+    const auto auth = found == now->end() ? std::optional<std::uint8_t>() : found->second.auth;
+    const bool opens = row.auth == kAuthOneWay ? auth != kAuthOneWay : !row.auth && auth == kAuthMutual;
+    if (!opens) continue;
+    row.auth = auth;
+    since.listeners.emplace_back(listener, row);
+  }
+  return {};
+}
+
 // Revoked and inactive ones also where the backup does not know them: they would register themselves once more.
 Answer<void> compare_devices(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
   Answer<void> trouble;
@@ -132,6 +164,7 @@ Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const Regi
   if (auto devices = compare_devices(backup, present, since); !devices) return devices.error();
   if (auto cas = compare_cas(backup, present, since); !cas) return cas.error();
   if (auto tokens = compare_tokens(backup, present, since); !tokens) return tokens.error();
+  if (auto listeners = compare_listeners(backup, present, since); !listeners) return listeners.error();
   return since;
 }
 
@@ -151,6 +184,13 @@ Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& prese
     for (const std::string& name : since.tokens) restored.remove_token(batch, name);
     for (const auto& [name, row] : since.successors) restored.put_token(batch, name, row);
     for (const auto& [name, row] : since.narrowed) restored.put_token(batch, name, row);
+    for (const auto& [listener, row] : since.listeners) {
+      if (row.auth || row.certificate) {
+        restored.put_override(batch, listener, row);
+      } else {
+        restored.remove_override(batch, listener);
+      }
+    }
     auto cas = cas_of(restored);
     if (!cas) return cas.error();
     for (const Digest& id : since.inactive_cas) {

@@ -13,6 +13,7 @@
 #include <map>
 
 #include "cache/base/file.h"
+#include "cache/registry/restore.h"
 #include "tests/admin/api_world.h"
 
 namespace sallyport::test {
@@ -265,6 +266,45 @@ TEST_F(RestoreTest, ATokenIsItsHashAndNotItsName) {
   fs::remove_all(state);
   ASSERT_TRUE(killed() == state);
   EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+}
+
+// Who shows no certificate must not get in by a choice that was taken back, and no revoked device beside him.
+TEST_F(RestoreTest, AListenerThatAsksForCertificatesStillDoes) {
+  const Digest hosted = Sha256::of("of the backup");
+  const auto choose = [&](const char* listener, std::optional<std::uint8_t> auth,
+                          std::optional<Digest> certificate = {}) {
+    ASSERT_TRUE(registrar_->put_override(listener, {auth, certificate}, "listener.auth", "", "", {}));
+  };
+  for (const char* listener : {"closed", "reset", "still-open"}) choose(listener, kAuthOneWay);
+  choose("closed-and-hosted", kAuthOneWay, hosted);
+  choose("hosted", {}, hosted);
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const char* listener : {"closed", "closed-and-hosted", "new-mutual"}) choose(listener, kAuthMutual);
+  choose("hosted", kAuthMutual, Sha256::of("came later"));
+  choose("reset", {});
+  choose("new-one-way", kAuthOneWay);
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_THAT(restored->listeners, testing::ElementsAre("closed: mutual", "closed-and-hosted: mutual", "hosted: mutual",
+                                                        "new-mutual: mutual", "reset: as the configuration file says"));
+  EXPECT_TRUE(restored->undoes());
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<std::string, OverrideRow> rows;
+  ASSERT_TRUE((*store)->each_override([&](std::string_view listener, const OverrideRow& row) {
+    rows.emplace(listener, row);
+    return true;
+  }));
+  EXPECT_EQ(rows.size(), 5U) << "nothing is left of `reset`, and new-one-way was not in the backup";
+  EXPECT_EQ(rows["still-open"].auth, kAuthOneWay);
+  for (const char* mutual : {"closed", "closed-and-hosted", "hosted", "new-mutual"}) {
+    EXPECT_EQ(rows[mutual].auth, kAuthMutual) << mutual;
+  }
+  EXPECT_EQ(rows["closed-and-hosted"].certificate, hosted);
+  EXPECT_EQ(rows["hosted"].certificate, hosted) << "the backup does not have the other's key";
 }
 
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
