@@ -51,6 +51,8 @@ std::vector<Narrowed> narrowed(const RestoreReport& report) {
   };
   add("token", " with a lower role or an earlier end", report.narrowed_tokens, report.narrowed_tokens.size());
   add("listener", " taken back from one-way", report.listeners, report.listeners.size());
+  add("CA", " that asks for approval, or registers no device by itself,", report.some_narrowed_cas,
+      report.narrowed_cas);
   return kinds;
 }
 

@@ -165,6 +165,7 @@ class Restore {
     }
     report_.inactive = since.inactive.size();
     report_.inactive_cas = since.inactive_cas.size();
+    report_.narrowed_cas = since.narrowed_cas.size();
     report_.deleted_cas = since.deleted_cas.size();
     if (readable) {
       report_.some_devices = some(since.devices, [&](const Digest& id) { return described(**present, id); });
@@ -190,14 +191,16 @@ class Restore {
 
   Answer<void> name_cas(const RegistryStore& restored, const RestrictedSince& since) {
     std::map<Digest, std::string> names;
-    const auto read = restored.each_ca([&](const Digest& id, const CaRow& row) {
+    const auto add = [&](const Digest& id, const CaRow& row) {
       const auto parsed =
           Certificate::from_der({reinterpret_cast<const std::uint8_t*>(row.der.data()), row.der.size()});
       names[id] = to_hex(id).substr(0, kIdDigits) + "  " + (parsed ? parsed->subject() : "");
       return true;
-    });
-    if (!read) return read.error();
+    };
+    if (const auto read = restored.each_ca(add); !read) return read.error();
+    for (const auto& [id, row] : since.cas) add(id, row);  // some came after the backup
     const auto name = [&](const Digest& id) { return names[id]; };
+    report_.some_narrowed_cas = some(since.narrowed_cas, name);
     report_.some_inactive_cas = some(since.inactive_cas, name);
     report_.some_deleted_cas = some(since.deleted_cas, name);
     return {};

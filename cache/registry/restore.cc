@@ -55,13 +55,25 @@ Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& prese
   if (!then) return then.error();
   if (!now) return now.error();
   for (const auto& [id, row] : *then) {
-    if (row.status != CaStatus::Active) continue;
     const auto found = now->find(id);
     if (found == now->end()) {
-      since.deleted_cas.push_back(id);
-    } else if (found->second.status != CaStatus::Active) {
-      since.inactive_cas.push_back(id);
+      if (row.status == CaStatus::Active) since.deleted_cas.push_back(id);
+      continue;
     }
+    CaRow kept = row;
+    kept.auto_register = row.auto_register && found->second.auto_register;
+    kept.approve = row.approve || found->second.approve;
+    if (found->second.status != CaStatus::Active) kept.status = CaStatus::Inactive;
+    const bool narrowed = kept.auto_register != row.auto_register || kept.approve != row.approve;
+    if (narrowed) since.narrowed_cas.push_back(id);
+    if (kept.status != row.status) since.inactive_cas.push_back(id);
+    if (narrowed || kept.status != row.status) since.cas.emplace_back(id, kept);
+  }
+  // One that came after the backup and is in `trusted_cas` would be registered, and active, at the next start.
+  for (const auto& [id, row] : *now) {
+    if (row.status == CaStatus::Active || then->count(id) != 0) continue;
+    since.inactive_cas.push_back(id);
+    since.cas.emplace_back(id, row);
   }
   return {};
 }
@@ -191,13 +203,7 @@ Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& prese
         restored.remove_override(batch, listener);
       }
     }
-    auto cas = cas_of(restored);
-    if (!cas) return cas.error();
-    for (const Digest& id : since.inactive_cas) {
-      CaRow& row = (*cas)[id];
-      row.status = CaStatus::Inactive;
-      restored.put_ca(batch, id, row);
-    }
+    for (const auto& [id, row] : since.cas) restored.put_ca(batch, id, row);
     restored.put_meta(batch, meta);
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }

@@ -24,8 +24,10 @@ struct RestrictedSince {
   std::vector<std::pair<std::string, TokenRow>> narrowed;  // their role or their end; as they are to be
   // Choices for listeners that let in without a certificate who is refused without one now; as they are to be.
   std::vector<std::pair<std::string, OverrideRow>> listeners;
-  std::vector<Digest> inactive_cas;
-  std::vector<Digest> deleted_cas;  // that the backup lets in
+  // Inactive where the backup has them active, or not at all; with auto-registration off, or approval asked for, since.
+  std::vector<Digest> inactive_cas, narrowed_cas;
+  std::vector<std::pair<Digest, CaRow>> cas;  // both, as they are to be
+  std::vector<Digest> deleted_cas;            // that the backup lets in
 };
 
 // What `present` refuses and `backup` does not.

@@ -1,107 +1,18 @@
 // Backups, and what putting one back undoes: what was revoked after it was made stays revoked, unless somebody says
 // otherwise and is asked.
-#include "admin/operations/restore.h"
-
 #include <fcntl.h>
-#include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "cache/base/file.h"
-#include "cache/registry/restore.h"
-#include "tests/admin/api_world.h"
+#include "tests/admin/restore_world.h"
 
 namespace sallyport::test {
 namespace {
-
-namespace fs = std::filesystem;
-
-class RestoreTest : public ApiTest {
- protected:
-  static Answer<RestoreReport> restore(const std::string& copy, const std::string& state, bool keep = true,
-                                       bool agreed = false) {
-    return restore_backup(copy, state, {keep, {"alice", "test"}}, [=](const RestoreReport&) { return agreed; });
-  }
-  Digest on_line(const Identity509& device) {
-    const X509StackPtr none(sk_X509_new_null());
-    const Verdict verdict =
-        gate_.decide({device.certificate.x509(), none.get()}, *registrar_->ca_set(), {}, std::time(nullptr));
-    EXPECT_TRUE(verdict.admitted());
-    EXPECT_TRUE(registrar_->register_devices({{verdict.leaf_der, *verdict.identity, *verdict.path, false}}));
-    return device.certificate.fingerprint();
-  }
-  bool registered(const Identity509& ca) {
-    const auto code = registrar_->issue_code(600);
-    if (!code) return false;
-    Leaf leaf;
-    leaf.cn = code->code;
-    leaf.version1 = true;  // as the guides' commands make it
-    return static_cast<bool>(registrar_->register_ca({ca.certificate, make(leaf, &ca).certificate, {}, false}));
-  }
-  // A list of `ca_` that has this certificate on hold.
-  Answer<CrlOutcome> put_on_hold(const Certificate& held) {
-    const std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>> made(X509_CRL_new());
-    X509_CRL_set_version(made.get(), X509_CRL_VERSION_2);
-    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(ca_.certificate.x509()));
-    ASN1_TIME* when = ASN1_TIME_set(nullptr, std::time(nullptr));
-    X509_CRL_set1_lastUpdate(made.get(), when);
-    X509_REVOKED* entry = X509_REVOKED_new();
-    X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(held.x509()));
-    X509_REVOKED_set_revocationDate(entry, when);
-    ASN1_ENUMERATED* reason = ASN1_ENUMERATED_new();
-    ASN1_ENUMERATED_set(reason, CRL_REASON_CERTIFICATE_HOLD);
-    X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0);
-    ASN1_ENUMERATED_free(reason);
-    X509_CRL_add0_revoked(made.get(), entry);
-    X509_CRL_set1_nextUpdate(made.get(), ASN1_TIME_set(when, std::time(nullptr) + 3600));
-    ASN1_TIME_free(when);
-    ASN1_INTEGER* number = ASN1_INTEGER_new();
-    ASN1_INTEGER_set(number, 1);
-    X509_CRL_add1_ext_i2d(made.get(), NID_crl_number, number, 0, 0);
-    ASN1_INTEGER_free(number);
-    X509_CRL_sign(made.get(), ca_.key.get(), EVP_sha256());
-    unsigned char* der = nullptr;
-    const int length = i2d_X509_CRL(made.get(), &der);
-    const auto list = Crl::parse({reinterpret_cast<char*>(der), static_cast<std::size_t>(length)}, std::time(nullptr));
-    OPENSSL_free(der);
-    if (!list) return list.error();
-    return registrar_->import_crl(*list);
-  }
-  // A copy of the present registry, as a killed process leaves it.
-  std::string killed() {
-    const std::string state = dir_.path() + "/killed";
-    fs::copy(dir_.path() + "/state", state, fs::copy_options::recursive);
-    fs::remove(state + "/registry/LOCK");
-    return state;
-  }
-  static DeviceStatus status_in(const RegistryStore& store, const Digest& id) {
-    const auto row = store.device(id);
-    EXPECT_TRUE(row && *row);
-    return row && *row ? (*row)->status : DeviceStatus::Pending;
-  }
-  static CaStatus ca_in(const RegistryStore& store, const Identity509& ca) {
-    std::optional<CaStatus> status;
-    EXPECT_TRUE(store.each_ca([&](const Digest& id, const CaRow& row) {
-      if (id == ca.certificate.fingerprint()) status = row.status;
-      return true;
-    }));
-    EXPECT_TRUE(status);
-    return status.value_or(CaStatus::Active);
-  }
-  static std::vector<std::string> tokens_in(const RegistryStore& store) {
-    std::vector<std::string> names;
-    EXPECT_TRUE(store.each_token([&](std::string_view name, const TokenRow&) {
-      names.emplace_back(name);
-      return true;
-    }));
-    return names;
-  }
-};
 
 // One that the backup has, one that was registered after it, under an intermediate of which it knows nothing.
 TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
@@ -305,6 +216,46 @@ TEST_F(RestoreTest, AListenerThatAsksForCertificatesStillDoes) {
   }
   EXPECT_EQ(rows["closed-and-hosted"].certificate, hosted);
   EXPECT_EQ(rows["hosted"].certificate, hosted) << "the backup does not have the other's key";
+}
+
+// `trusted_cas` registers a CA that is not there; one that is there and inactive it leaves alone.
+TEST_F(RestoreTest, ACaStaysAsStrictAsItIsNow) {
+  const Identity509 approving = make_ca("Approving"), listed = make_ca("Listed only"), late = make_ca("Late");
+  for (const Identity509* ca : {&approving, &listed}) ASSERT_TRUE(registered(*ca));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const Identity509* ca : {&approving, &listed}) {
+    const Digest id = ca->certificate.fingerprint();
+    ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive) && registrar_->delete_ca(id, true));
+    ASSERT_TRUE(registered(*ca, ca != &listed, ca == &approving));
+  }
+  ASSERT_TRUE(registrar_->trust({ca_.certificate, late.certificate}));
+  ASSERT_TRUE(registrar_->set_ca_status(late.certificate.fingerprint(), CaStatus::Inactive));
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_THAT(restored->some_inactive_cas, testing::ElementsAre(HasSubstr("Late")));
+  EXPECT_THAT(restored->some_narrowed_cas,
+              testing::UnorderedElementsAre(HasSubstr("Approving"), HasSubstr("Listed only")));
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<Digest, CaRow> rows;
+  ASSERT_TRUE((*store)->each_ca([&](const Digest& id, const CaRow& row) {
+    rows.emplace(id, row);
+    return true;
+  }));
+  EXPECT_TRUE(rows[approving.certificate.fingerprint()].approve);
+  EXPECT_FALSE(rows[listed.certificate.fingerprint()].auto_register);
+  EXPECT_FALSE(rows[ca_.certificate.fingerprint()].approve || !rows[ca_.certificate.fingerprint()].auto_register);
+  StatusCache cache;
+  ChainTable chains;
+  Registrar registrar(**store, cache, chains, plane_, RegistrarOptions{}, null_);
+  ASSERT_TRUE(registrar.warm());
+  registrar.start();
+  ASSERT_TRUE(registrar.trust({ca_.certificate, late.certificate}));
+  registrar.stop();
+  EXPECT_EQ(ca_in(**store, late), CaStatus::Inactive) << "as the next start reads trusted_cas";
 }
 
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
