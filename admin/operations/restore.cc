@@ -102,7 +102,8 @@ class Restore {
       return Refusal{Refusal::Kind::Conflict,
                      state_dir_.string() +
                          " is not empty and holds no registry: restore into a new folder, then "
-                         "point state_dir to it"};
+                         "point state_dir to it; what was revoked or deactivated after the backup is "
+                         "valid again there: repeat it"};
     }
     made_state_dir_ = fs::create_directories(state_dir_, failure);
     if (!failure) fs::permissions(state_dir_, fs::perms::owner_all, failure);
