@@ -36,6 +36,26 @@ void list_deactivated(std::ostream& out, const RestoreReport& report) {
   list(out, "CA", report.some_inactive_cas, report.inactive_cas);
 }
 
+// What admits less than in the backup, each kind with the first of it.
+struct Narrowed {
+  std::string words;  // "1 token with a lower role or an earlier end"
+  const char* what;
+  const std::vector<std::string>& some;
+  std::uint64_t all;
+};
+
+std::vector<Narrowed> narrowed(const RestoreReport& report) {
+  std::vector<Narrowed> kinds;
+  const auto add = [&](const char* what, const char* how, const std::vector<std::string>& some, std::uint64_t all) {
+    if (all > 0) kinds.push_back({counted(all, what) + how, what, some, all});
+  };
+  add("token", " with a lower role or an earlier end", report.narrowed_tokens, report.narrowed_tokens.size());
+  add("listener", " taken back from one-way", report.listeners, report.listeners.size());
+  add("CA", " that asks for approval, or registers no device by itself,", report.some_narrowed_cas,
+      report.narrowed_cas);
+  return kinds;
+}
+
 void say_migration(bool loud, const std::string& what) {
   if (loud) std::cerr << "sallyport: migration: " << escaped(what) << '\n';
 }
@@ -53,9 +73,13 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     }
     list_revoked(std::cerr, report);
     list_deactivated(std::cerr, report);
-    return agreed("restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
-                      " that were revoked, " + what_was_deactivated(report) + " that were deactivated",
-                  yes);
+    std::string words = "restoring makes valid again what was refused since the backup: " + what_was_revoked(report) +
+                        " that were revoked, " + what_was_deactivated(report) + " that were deactivated";
+    for (const Narrowed& kind : narrowed(report)) {
+      list(std::cerr, kind.what, kind.some, kind.all);
+      words += ", " + kind.words;
+    }
+    return agreed(words, yes);
   };
   const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
   const auto restored = restore_backup(dir, state_dir, options, discard);
@@ -79,6 +103,10 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
     std::cout << what_was_deactivated(*restored)
               << " deactivated since the backup: " << (discard_revocations ? "active again\n" : "they stay inactive\n");
     if (!discard_revocations) list_deactivated(std::cout, *restored);
+  }
+  for (const Narrowed& kind : narrowed(*restored)) {
+    std::cout << kind.words << " since the backup: " << (discard_revocations ? "as in the backup\n" : "kept so\n");
+    if (!discard_revocations) list(std::cout, kind.what, kind.some, kind.all);
   }
   if (restored->deleted_cas > 0) {
     std::cout

@@ -18,12 +18,16 @@
 #include "cache/registry/restore.h"
 #include "cache/registry/revision_mark.h"
 #include "cache/x509/certificate.h"
+#include "proxy/config/config.h"
 
 namespace sallyport {
 
 namespace {
 
 namespace fs = std::filesystem;
+
+static_assert(kAuthMutual == static_cast<std::uint8_t>(AuthMode::Mutual));
+static_assert(kAuthOneWay == static_cast<std::uint8_t>(AuthMode::OneWay));
 
 constexpr std::size_t kShown = 20;
 constexpr std::size_t kIdDigits = 16;  // enough to name one by
@@ -98,7 +102,8 @@ class Restore {
       return Refusal{Refusal::Kind::Conflict,
                      state_dir_.string() +
                          " is not empty and holds no registry: restore into a new folder, then "
-                         "point state_dir to it"};
+                         "point state_dir to it; what was revoked or deactivated after the backup is "
+                         "valid again there: repeat it"};
     }
     made_state_dir_ = fs::create_directories(state_dir_, failure);
     if (!failure) fs::permissions(state_dir_, fs::perms::owner_all, failure);
@@ -155,8 +160,13 @@ class Restore {
     }
     report_.devices = since.devices.size();
     report_.tokens = since.tokens;
+    for (const auto& [name, row] : since.narrowed) report_.narrowed_tokens.push_back(name);
+    for (const auto& [name, row] : since.listeners) {
+      report_.listeners.push_back(name + (row.auth ? ": mutual" : ": as the configuration file says"));
+    }
     report_.inactive = since.inactive.size();
     report_.inactive_cas = since.inactive_cas.size();
+    report_.narrowed_cas = since.narrowed_cas.size();
     report_.deleted_cas = since.deleted_cas.size();
     if (readable) {
       report_.some_devices = some(since.devices, [&](const Digest& id) { return described(**present, id); });
@@ -173,6 +183,8 @@ class Restore {
     return "revoked since and kept so: devices " + std::to_string(since.devices.size()) + ", tokens " +
            std::to_string(since.tokens.size()) + "; inactive since and kept so: devices " +
            std::to_string(since.inactive.size()) + ", CAs " + std::to_string(since.inactive_cas.size()) +
+           "; narrowed since and kept so: tokens " + std::to_string(since.narrowed.size()) + ", listeners " +
+           std::to_string(since.listeners.size()) +
            (report_.lost()
                 ? "; what was revoked after revision " + std::to_string(report_.present_revision) + " could not be read"
                 : "");
@@ -180,14 +192,16 @@ class Restore {
 
   Answer<void> name_cas(const RegistryStore& restored, const RestrictedSince& since) {
     std::map<Digest, std::string> names;
-    const auto read = restored.each_ca([&](const Digest& id, const CaRow& row) {
+    const auto add = [&](const Digest& id, const CaRow& row) {
       const auto parsed =
           Certificate::from_der({reinterpret_cast<const std::uint8_t*>(row.der.data()), row.der.size()});
       names[id] = to_hex(id).substr(0, kIdDigits) + "  " + (parsed ? parsed->subject() : "");
       return true;
-    });
-    if (!read) return read.error();
+    };
+    if (const auto read = restored.each_ca(add); !read) return read.error();
+    for (const auto& [id, row] : since.cas) add(id, row);  // some came after the backup
     const auto name = [&](const Digest& id) { return names[id]; };
+    report_.some_narrowed_cas = some(since.narrowed_cas, name);
     report_.some_inactive_cas = some(since.inactive_cas, name);
     report_.some_deleted_cas = some(since.deleted_cas, name);
     return {};

@@ -20,14 +20,20 @@ struct RestoreReport {
   std::uint64_t answered_revision = 0;  // the last that its mark says was answered; 0: not known
   // Revoked after the backup was made.
   std::uint64_t devices = 0;
-  std::vector<std::string> some_devices;  // the first of them, for a person to read
-  std::vector<std::string> tokens;
-  // Deactivated after it was made, and CAs deleted after it that it lets in. Of each the first, for a person to read.
-  std::uint64_t inactive = 0, inactive_cas = 0, deleted_cas = 0;
-  std::vector<std::string> some_inactive, some_inactive_cas, some_deleted_cas;
+  std::vector<std::string> some_devices;     // the first of them, for a person to read
+  std::vector<std::string> tokens;           // also those whose name another token has now
+  std::vector<std::string> narrowed_tokens;  // they had a higher role or a later end in the backup
+  std::vector<std::string> listeners;        // that ask for a certificate, by the backup for none; as they are
+  // Deactivated after it was made, CAs that register fewer devices by themselves since, and CAs deleted after it that
+  // it lets in. Of each the first, for a person to read.
+  std::uint64_t inactive = 0, inactive_cas = 0, narrowed_cas = 0, deleted_cas = 0;
+  std::vector<std::string> some_inactive, some_inactive_cas, some_narrowed_cas, some_deleted_cas;
   std::string aside;  // where the registry that was there is now; empty: there was none
 
-  bool undoes() const { return devices != 0 || !tokens.empty() || inactive != 0 || inactive_cas != 0; }
+  bool undoes() const {
+    return devices != 0 || !tokens.empty() || inactive != 0 || inactive_cas != 0 || !narrowed_tokens.empty() ||
+           !listeners.empty() || narrowed_cas != 0;
+  }
   // Something that was answered cannot be read: what it revoked is not known.
   bool lost() const { return answered_revision > present_revision; }
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <set>
 
 namespace sallyport {
 
@@ -11,14 +10,24 @@ namespace {
 
 constexpr std::size_t kRowsOfABatch = 4096;
 
-Answer<std::set<std::string>> token_names(const RegistryStore& store) {
-  std::set<std::string> names;
-  const auto read = store.each_token([&](std::string_view name, const TokenRow&) {
-    names.emplace(name);
+Answer<std::map<std::string, TokenRow>> tokens_of(const RegistryStore& store) {
+  std::map<std::string, TokenRow> tokens;
+  const auto read = store.each_token([&](std::string_view name, const TokenRow& row) {
+    tokens.emplace(name, row);
     return true;
   });
   if (!read) return read.error();
-  return names;
+  return tokens;
+}
+
+Answer<std::map<std::string, OverrideRow>> overrides_of(const RegistryStore& store) {
+  std::map<std::string, OverrideRow> overrides;
+  const auto read = store.each_override([&](std::string_view listener, const OverrideRow& row) {
+    overrides.emplace(listener, row);
+    return true;
+  });
+  if (!read) return read.error();
+  return overrides;
 }
 
 Answer<std::map<std::uint64_t, ChainRow>> chains_of(const RegistryStore& store) {
@@ -46,13 +55,116 @@ Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& prese
   if (!then) return then.error();
   if (!now) return now.error();
   for (const auto& [id, row] : *then) {
-    if (row.status != CaStatus::Active) continue;
     const auto found = now->find(id);
     if (found == now->end()) {
-      since.deleted_cas.push_back(id);
-    } else if (found->second.status != CaStatus::Active) {
-      since.inactive_cas.push_back(id);
+      if (row.status == CaStatus::Active) since.deleted_cas.push_back(id);
+      continue;
     }
+    CaRow kept = row;
+    kept.auto_register = row.auto_register && found->second.auto_register;
+    kept.approve = row.approve || found->second.approve;
+    if (found->second.status != CaStatus::Active) kept.status = CaStatus::Inactive;
+    const bool narrowed = kept.auto_register != row.auto_register || kept.approve != row.approve;
+    if (narrowed) since.narrowed_cas.push_back(id);
+    if (kept.status != row.status) since.inactive_cas.push_back(id);
+    if (narrowed || kept.status != row.status) since.cas.emplace_back(id, kept);
+  }
+  // One that came after the backup and is in `trusted_cas` would be registered, and active, at the next start.
+  for (const auto& [id, row] : *now) {
+    if (row.status == CaStatus::Active || then->count(id) != 0) continue;
+    since.inactive_cas.push_back(id);
+    since.cas.emplace_back(id, row);
+  }
+  return {};
+}
+
+// With the role and the end of whichever has less of it.
+TokenRow narrower(const TokenRow& then, const TokenRow& now) {
+  TokenRow row = then;
+  row.operates = then.operates && now.operates;
+  if (now.expires_at != 0 && (then.expires_at == 0 || now.expires_at < then.expires_at))
+    row.expires_at = now.expires_at;
+  return row;
+}
+
+// A token is its hash: one that leaked, was revoked and was made anew under its name is not the same one.
+Answer<void> compare_tokens(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  const auto then = tokens_of(backup), now = tokens_of(present);
+  if (!then) return then.error();
+  if (!now) return now.error();
+  std::map<Digest, TokenRow> valid;
+  for (const auto& [name, row] : *now) valid.emplace(row.hash, row);
+  for (const auto& [name, row] : *then) {
+    if (const auto same = valid.find(row.hash); same != valid.end()) {
+      const TokenRow kept = narrower(row, same->second);
+      if (kept.operates != row.operates || kept.expires_at != row.expires_at) since.narrowed.emplace_back(name, kept);
+      continue;
+    }
+    since.tokens.push_back(name);
+    if (const auto successor = now->find(name); successor != now->end()) since.successors.push_back(*successor);
+  }
+  return {};
+}
+
+// The configuration is not known here. Where nothing is chosen it may ask for a certificate, or may not: so a choice
+// that asks for one stays, and one that asks for none does not come back where it was taken away. A hosted certificate
+// stays that of the backup, which has its key.
+Answer<void> compare_listeners(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  auto to_be = overrides_of(backup);
+  const auto now = overrides_of(present);
+  if (!to_be) return to_be.error();
+  if (!now) return now.error();
+  for (const auto& [listener, row] : *now) {
+    if (row.auth == kAuthMutual) to_be->try_emplace(listener);
+  }
+  for (auto& [listener, row] : *to_be) {
+    const auto found = now->find(listener);
+    const auto auth = found == now->end() ? std::optional<std::uint8_t>() : found->second.auth;
+    const bool opens = row.auth == kAuthOneWay ? auth != kAuthOneWay : !row.auth && auth == kAuthMutual;
+    if (!opens) continue;
+    row.auth = auth;
+    since.listeners.emplace_back(listener, row);
+  }
+  return {};
+}
+
+// Revoked and inactive ones also where the backup does not know them: they would register themselves once more.
+Answer<void> compare_devices(const RegistryStore& backup, const RegistryStore& present, RestrictedSince& since) {
+  Answer<void> trouble;
+  const auto read = present.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
+    if (row.status != DeviceStatus::Revoked && row.status != DeviceStatus::Inactive) return true;
+    const auto then = backup.device(id);
+    if (!then) return trouble = then.error(), false;
+    if (*then && ((*then)->status == row.status || (*then)->status == DeviceStatus::Revoked)) return true;
+    (row.status == DeviceStatus::Revoked ? since.devices : since.inactive).push_back(id);
+    return true;
+  });
+  return read ? trouble : read;
+}
+
+Answer<void> keep_devices(RegistryStore& restored, const RegistryStore& present, const std::vector<Digest>& ids,
+                          DeviceStatus status, const std::map<std::uint64_t, ChainRow>& chains) {
+  for (std::size_t at = 0; at < ids.size();) {
+    RegistryStore::Batch batch;
+    for (const std::size_t end = std::min(at + kRowsOfABatch, ids.size()); at < end; ++at) {
+      const Digest& id = ids[at];
+      const auto row = present.device(id);
+      const auto known = restored.device(id);
+      if (!row) return row.error();
+      if (!known) return known.error();
+      if (!*row) continue;
+      DeviceRow kept = *known ? **known : **row;
+      kept.status = status;
+      restored.put_device(batch, id, kept);
+      if (*known) continue;
+      // It was registered after the backup: its certificate and its place under its CA come along.
+      const auto text = present.device_text(id);
+      if (!text) return text.error();
+      const auto chain = chains.find(kept.chain);
+      if (*text && chain != chains.end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
+    }
+    if (batch.empty()) continue;
+    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
   return {};
 }
@@ -61,25 +173,10 @@ Answer<void> compare_cas(const RegistryStore& backup, const RegistryStore& prese
 
 Answer<RestrictedSince> restricted_since(const RegistryStore& backup, const RegistryStore& present) {
   RestrictedSince since;
-  Answer<void> trouble;
-  const auto read = present.each_device("", "", [&](const Digest& id, const DeviceRow& row) {
-    if (row.status != DeviceStatus::Revoked && row.status != DeviceStatus::Inactive) return true;
-    const auto then = backup.device(id);
-    if (!then) return trouble = then.error(), false;
-    if (row.status == DeviceStatus::Inactive) {
-      if (*then && (*then)->status == DeviceStatus::Active) since.inactive.push_back(id);
-    } else if (!*then || (*then)->status != DeviceStatus::Revoked) {
-      since.devices.push_back(id);
-    }
-    return true;
-  });
-  if (!read) return read.error();
-  if (!trouble) return trouble.error();
+  if (auto devices = compare_devices(backup, present, since); !devices) return devices.error();
   if (auto cas = compare_cas(backup, present, since); !cas) return cas.error();
-  const auto then = token_names(backup), now = token_names(present);
-  if (!then) return then.error();
-  if (!now) return now.error();
-  std::set_difference(then->begin(), then->end(), now->begin(), now->end(), std::back_inserter(since.tokens));
+  if (auto tokens = compare_tokens(backup, present, since); !tokens) return tokens.error();
+  if (auto listeners = compare_listeners(backup, present, since); !listeners) return listeners.error();
   return since;
 }
 
@@ -97,48 +194,22 @@ Answer<void> keep_restricted(RegistryStore& restored, const RegistryStore& prese
       if (id >= then->next_chain) restored.put_chain(batch, id, row);
     }
     for (const std::string& name : since.tokens) restored.remove_token(batch, name);
-    auto cas = cas_of(restored);
-    if (!cas) return cas.error();
-    for (const Digest& id : since.inactive_cas) {
-      CaRow& row = (*cas)[id];
-      row.status = CaStatus::Inactive;
-      restored.put_ca(batch, id, row);
+    for (const auto& [name, row] : since.successors) restored.put_token(batch, name, row);
+    for (const auto& [name, row] : since.narrowed) restored.put_token(batch, name, row);
+    for (const auto& [listener, row] : since.listeners) {
+      if (row.auth || row.certificate) {
+        restored.put_override(batch, listener, row);
+      } else {
+        restored.remove_override(batch, listener);
+      }
     }
+    for (const auto& [id, row] : since.cas) restored.put_ca(batch, id, row);
     restored.put_meta(batch, meta);
     if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
   }
-  for (std::size_t at = 0; at < since.devices.size();) {
-    RegistryStore::Batch batch;
-    for (const std::size_t end = std::min(at + kRowsOfABatch, since.devices.size()); at < end; ++at) {
-      const Digest& id = since.devices[at];
-      const auto row = present.device(id);
-      const auto known = restored.device(id);
-      if (!row) return row.error();
-      if (!known) return known.error();
-      if (!*row) continue;
-      DeviceRow kept = *known ? **known : **row;
-      kept.status = DeviceStatus::Revoked;
-      restored.put_device(batch, id, kept);
-      if (*known) continue;
-      // It was registered after the backup: its certificate and its place under its CA come along.
-      const auto text = present.device_text(id);
-      if (!text) return text.error();
-      const auto chain = chains->find(kept.chain);
-      if (*text && chain != chains->end()) restored.put_device_text(batch, id, chain->second.cas.front(), **text);
-    }
-    if (batch.empty()) continue;
-    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
-  }
-  for (std::size_t at = 0; at < since.inactive.size();) {
-    RegistryStore::Batch batch;
-    for (const std::size_t end = std::min(at + kRowsOfABatch, since.inactive.size()); at < end; ++at) {
-      auto row = restored.device(since.inactive[at]);
-      if (!row) return row.error();
-      if (!*row) continue;
-      (*row)->status = DeviceStatus::Inactive;
-      restored.put_device(batch, since.inactive[at], **row);
-    }
-    if (const auto written = restored.commit(batch, Durable::Answered); !written) return written;
+  for (const auto& [ids, status] :
+       {std::pair(&since.devices, DeviceStatus::Revoked), std::pair(&since.inactive, DeviceStatus::Inactive)}) {
+    if (auto kept = keep_devices(restored, present, *ids, status, *chains); !kept) return kept;
   }
   // Rows that came along have the names of the registry that they were in.
   const auto older = present.older_schema();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/base/result.h"
@@ -12,11 +13,21 @@
 
 namespace sallyport {
 
+// OverrideRow::auth of a listener that asks for a client's certificate, and of one that does not. The data plane's.
+inline constexpr std::uint8_t kAuthMutual = 0, kAuthOneWay = 1;
+
 struct RestrictedSince {
-  std::vector<Digest> devices;      // revoked; in the order of their ids
-  std::vector<std::string> tokens;  // revoked, by name
-  std::vector<Digest> inactive, inactive_cas;
-  std::vector<Digest> deleted_cas;  // that the backup lets in
+  std::vector<Digest> devices, inactive;  // revoked; deactivated, or on hold; in the order of their ids
+  // By name: of the backup, and no token's hash any more. Another token may have the name now: that row comes along.
+  std::vector<std::string> tokens;
+  std::vector<std::pair<std::string, TokenRow>> successors;
+  std::vector<std::pair<std::string, TokenRow>> narrowed;  // their role or their end; as they are to be
+  // Choices for listeners that let in without a certificate who is refused without one now; as they are to be.
+  std::vector<std::pair<std::string, OverrideRow>> listeners;
+  // Inactive where the backup has them active, or not at all; with auto-registration off, or approval asked for, since.
+  std::vector<Digest> inactive_cas, narrowed_cas;
+  std::vector<std::pair<Digest, CaRow>> cas;  // both, as they are to be
+  std::vector<Digest> deleted_cas;            // that the backup lets in
 };
 
 // What `present` refuses and `backup` does not.

@@ -1,76 +1,18 @@
 // Backups, and what putting one back undoes: what was revoked after it was made stays revoked, unless somebody says
 // otherwise and is asked.
-#include "admin/operations/restore.h"
-
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "cache/base/file.h"
-#include "tests/admin/api_world.h"
+#include "tests/admin/restore_world.h"
 
 namespace sallyport::test {
 namespace {
-
-namespace fs = std::filesystem;
-
-class RestoreTest : public ApiTest {
- protected:
-  static Answer<RestoreReport> restore(const std::string& copy, const std::string& state, bool keep = true,
-                                       bool agreed = false) {
-    return restore_backup(copy, state, {keep, {"alice", "test"}}, [=](const RestoreReport&) { return agreed; });
-  }
-  Digest on_line(const Identity509& device) {
-    const X509StackPtr none(sk_X509_new_null());
-    const Verdict verdict =
-        gate_.decide({device.certificate.x509(), none.get()}, *registrar_->ca_set(), {}, std::time(nullptr));
-    EXPECT_TRUE(verdict.admitted());
-    EXPECT_TRUE(registrar_->register_devices({{verdict.leaf_der, *verdict.identity, *verdict.path, false}}));
-    return device.certificate.fingerprint();
-  }
-  bool registered(const Identity509& ca) {
-    const auto code = registrar_->issue_code(600);
-    if (!code) return false;
-    Leaf leaf;
-    leaf.cn = code->code;
-    leaf.version1 = true;  // as the guides' commands make it
-    return static_cast<bool>(registrar_->register_ca({ca.certificate, make(leaf, &ca).certificate, {}, false}));
-  }
-  // A copy of the present registry, as a killed process leaves it.
-  std::string killed() {
-    const std::string state = dir_.path() + "/killed";
-    fs::copy(dir_.path() + "/state", state, fs::copy_options::recursive);
-    fs::remove(state + "/registry/LOCK");
-    return state;
-  }
-  static DeviceStatus status_in(const RegistryStore& store, const Digest& id) {
-    const auto row = store.device(id);
-    EXPECT_TRUE(row && *row);
-    return row && *row ? (*row)->status : DeviceStatus::Pending;
-  }
-  static CaStatus ca_in(const RegistryStore& store, const Identity509& ca) {
-    std::optional<CaStatus> status;
-    EXPECT_TRUE(store.each_ca([&](const Digest& id, const CaRow& row) {
-      if (id == ca.certificate.fingerprint()) status = row.status;
-      return true;
-    }));
-    EXPECT_TRUE(status);
-    return status.value_or(CaStatus::Active);
-  }
-  static std::vector<std::string> tokens_in(const RegistryStore& store) {
-    std::vector<std::string> names;
-    EXPECT_TRUE(store.each_token([&](std::string_view name, const TokenRow&) {
-      names.emplace_back(name);
-      return true;
-    }));
-    return names;
-  }
-};
 
 // One that the backup has, one that was registered after it, under an intermediate of which it knows nothing.
 TEST_F(RestoreTest, WhatWasRevokedSinceTheBackupStaysRevoked) {
@@ -156,6 +98,164 @@ TEST_F(RestoreTest, WhatWasDeactivatedSinceStaysInactiveAndWhatWasDeletedIsNamed
   EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
   ASSERT_TRUE(restore(copy, state, false, true));
   EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
+}
+
+// A stolen device that came after the backup would register itself once more, as would one whose serial a CRL holds.
+TEST_F(RestoreTest, WhatIsInactiveAndCameAfterTheBackupComesAlongInactive) {
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  const Identity509 stolen = make_device("stolen", ca_), held = make_device("held", ca_),
+                    fine = make_device("fine", ca_);
+  const Digest device = on_line(stolen);
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Inactive));
+  on_line(fine);
+  ASSERT_TRUE(put_on_hold(held.certificate));
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->devices, 0U);
+  EXPECT_EQ(restored->inactive, 2U) << "the device and the serial that is on hold";
+  EXPECT_THAT(restored->some_inactive, testing::Contains(HasSubstr("CN stolen")));
+
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(status_in(**store, device), DeviceStatus::Inactive);
+  EXPECT_FALSE(*(*store)->device(fine.certificate.fingerprint())) << "it registers itself again";
+  StatusCache cache;
+  ChainTable chains;
+  Registrar registrar(**store, cache, chains, plane_, RegistrarOptions{}, null_);
+  ASSERT_TRUE(registrar.warm());
+  EXPECT_EQ(registrar.device(device)->ca_id, ca_.certificate.fingerprint());
+  DeviceGate gate(cache, chains, DeviceGate::AskedBy::Others);
+  const X509StackPtr none(sk_X509_new_null());
+  const auto reason = [&](const Identity509& of) {
+    return gate.decide({of.certificate.x509(), none.get()}, *registrar.ca_set(), {}, std::time(nullptr)).reason;
+  };
+  EXPECT_EQ(reason(stolen), Reason::DeviceInactive);
+  EXPECT_EQ(reason(held), Reason::DeviceInactive);
+  EXPECT_EQ(reason(fine), Reason::None);
+}
+
+// One that leaked and was replaced under its name does not come back; its successor stays.
+TEST_F(RestoreTest, ATokenIsItsHashAndNotItsName) {
+  const auto leaked = access_->create("grafana", true, 0, {});
+  ASSERT_TRUE(leaked && access_->create("gone", true, 0, {}) && access_->create("same", true, 3600, {}));
+  const auto lower = access_->create("lower", true, 0, {}), shorter = access_->create("shorter", true, 0, {});
+  ASSERT_TRUE(lower && shorter);
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const char* name : {"grafana", "gone"}) ASSERT_TRUE(access_->revoke(name, {}));
+  const auto successor = access_->create("grafana", false, 0, {});
+  ASSERT_TRUE(successor && access_->create("later", true, 0, {}));
+  std::int64_t end = 0;
+  const auto tokens = registrar_->tokens();
+  for (auto [name, row] : *tokens) {
+    if (name == "lower") row.operates = false;
+    if (name == "shorter") row.expires_at = end = row.created_at + 60;
+    ASSERT_TRUE(registrar_->put_token(name, row, {}));
+  }
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_EQ(restored->tokens, (std::vector<std::string>{"gone", "grafana"}));
+  EXPECT_EQ(restored->narrowed_tokens, (std::vector<std::string>{"lower", "shorter"}));
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<std::string, TokenRow> rows;
+  ASSERT_TRUE((*store)->each_token([&](std::string_view name, const TokenRow& row) {
+    rows.emplace(name, row);
+    return true;
+  }));
+  EXPECT_EQ(tokens_in(**store), (std::vector<std::string>{"grafana", "lower", "same", "shorter"}));
+  EXPECT_EQ(rows["grafana"].hash, Sha256::of(successor->token)) << "and not the one that leaked";
+  EXPECT_FALSE(rows["grafana"].operates);
+  EXPECT_FALSE(rows["lower"].operates);
+  EXPECT_EQ(rows["shorter"].expires_at, end);
+  EXPECT_TRUE(rows["shorter"].operates && rows["same"].operates);
+  fs::remove_all(state);
+  ASSERT_TRUE(killed() == state);
+  EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+}
+
+// Who shows no certificate must not get in by a choice that was taken back, and no revoked device beside him.
+TEST_F(RestoreTest, AListenerThatAsksForCertificatesStillDoes) {
+  const Digest hosted = Sha256::of("of the backup");
+  const auto choose = [&](const char* listener, std::optional<std::uint8_t> auth,
+                          std::optional<Digest> certificate = {}) {
+    ASSERT_TRUE(registrar_->put_override(listener, {auth, certificate}, "listener.auth", "", "", {}));
+  };
+  for (const char* listener : {"closed", "reset", "still-open"}) choose(listener, kAuthOneWay);
+  choose("closed-and-hosted", kAuthOneWay, hosted);
+  choose("hosted", {}, hosted);
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const char* listener : {"closed", "closed-and-hosted", "new-mutual"}) choose(listener, kAuthMutual);
+  choose("hosted", kAuthMutual, Sha256::of("came later"));
+  choose("reset", {});
+  choose("new-one-way", kAuthOneWay);
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_THAT(restored->listeners, testing::ElementsAre("closed: mutual", "closed-and-hosted: mutual", "hosted: mutual",
+                                                        "new-mutual: mutual", "reset: as the configuration file says"));
+  EXPECT_TRUE(restored->undoes());
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<std::string, OverrideRow> rows;
+  ASSERT_TRUE((*store)->each_override([&](std::string_view listener, const OverrideRow& row) {
+    rows.emplace(listener, row);
+    return true;
+  }));
+  EXPECT_EQ(rows.size(), 5U) << "nothing is left of `reset`, and new-one-way was not in the backup";
+  EXPECT_EQ(rows["still-open"].auth, kAuthOneWay);
+  for (const char* mutual : {"closed", "closed-and-hosted", "hosted", "new-mutual"}) {
+    EXPECT_EQ(rows[mutual].auth, kAuthMutual) << mutual;
+  }
+  EXPECT_EQ(rows["closed-and-hosted"].certificate, hosted);
+  EXPECT_EQ(rows["hosted"].certificate, hosted) << "the backup does not have the other's key";
+}
+
+// `trusted_cas` registers a CA that is not there; one that is there and inactive it leaves alone.
+TEST_F(RestoreTest, ACaStaysAsStrictAsItIsNow) {
+  const Identity509 approving = make_ca("Approving"), listed = make_ca("Listed only"), late = make_ca("Late");
+  for (const Identity509* ca : {&approving, &listed}) ASSERT_TRUE(registered(*ca));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  for (const Identity509* ca : {&approving, &listed}) {
+    const Digest id = ca->certificate.fingerprint();
+    ASSERT_TRUE(registrar_->set_ca_status(id, CaStatus::Inactive) && registrar_->delete_ca(id, true));
+    ASSERT_TRUE(registered(*ca, ca != &listed, ca == &approving));
+  }
+  ASSERT_TRUE(registrar_->trust({ca_.certificate, late.certificate}));
+  ASSERT_TRUE(registrar_->set_ca_status(late.certificate.fingerprint(), CaStatus::Inactive));
+  const std::string state = killed();
+
+  const auto restored = restore(copy, state);
+  ASSERT_TRUE(restored) << restored.error().what;
+  EXPECT_THAT(restored->some_inactive_cas, testing::ElementsAre(HasSubstr("Late")));
+  EXPECT_THAT(restored->some_narrowed_cas,
+              testing::UnorderedElementsAre(HasSubstr("Approving"), HasSubstr("Listed only")));
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  std::map<Digest, CaRow> rows;
+  ASSERT_TRUE((*store)->each_ca([&](const Digest& id, const CaRow& row) {
+    rows.emplace(id, row);
+    return true;
+  }));
+  EXPECT_TRUE(rows[approving.certificate.fingerprint()].approve);
+  EXPECT_FALSE(rows[listed.certificate.fingerprint()].auto_register);
+  EXPECT_FALSE(rows[ca_.certificate.fingerprint()].approve || !rows[ca_.certificate.fingerprint()].auto_register);
+  StatusCache cache;
+  ChainTable chains;
+  Registrar registrar(**store, cache, chains, plane_, RegistrarOptions{}, null_);
+  ASSERT_TRUE(registrar.warm());
+  registrar.start();
+  ASSERT_TRUE(registrar.trust({ca_.certificate, late.certificate}));
+  registrar.stop();
+  EXPECT_EQ(ca_in(**store, late), CaStatus::Inactive) << "as the next start reads trusted_cas";
 }
 
 // The registry is put back because its log was damaged: what cannot be read any more is said, not passed over.
@@ -278,7 +378,9 @@ TEST_F(RestoreTest, BackupsAreVerifiedAndRestoredIntoNothing) {
   const std::string other = dir_.path() + "/other-things";
   std::filesystem::create_directories(other);
   dir_.write("other-things/letter", "x");
-  EXPECT_THAT(restore(copy, other).error().what, HasSubstr("holds no registry"));
+  const std::string why = restore(copy, other).error().what;
+  EXPECT_THAT(why, HasSubstr("holds no registry"));
+  EXPECT_THAT(why, HasSubstr("what was revoked or deactivated after the backup is valid again there"));
   // Over the network only into admin.backup_dir.
   const auto token = access_->create("ci", true, 0, {});
   EXPECT_EQ(ask("POST", "/v1/backup", Json{{"dir", dir_.path() + "/other"}}.dump(), token->token).status, 403U);

@@ -118,7 +118,7 @@ TEST_F(SharedLimits, ADeviceRevokedHereAndDeletedThereStaysRevoked) {
   add(2);
   const std::vector<Certificate> devices = known(3);
   postgres_.kill9();
-  for (int i = 0; i < 2; ++i) {
+  for (std::size_t i = 0; i < 2; ++i) {
     ASSERT_TRUE(node(0)->restrict_device_here(devices[i].fingerprint(), DeviceStatus::Revoked, {"me", "here"}));
   }
   node(0).close();
@@ -139,7 +139,7 @@ TEST_F(SharedLimits, ADeviceRevokedHereAndDeletedThereStaysRevoked) {
   ASSERT_TRUE(node(1)->register_ca({ca_->certificate, make(leaf, &*ca_).certificate, {}, false}));
   ASSERT_TRUE(eventually([&] { return settled(); }));
   for (std::size_t at = 0; at < 2; ++at) {
-    for (int i = 0; i < 2; ++i) {
+    for (std::size_t i = 0; i < 2; ++i) {
       EXPECT_EQ(status(at, devices[i]), DeviceStatus::Revoked) << "node " << at << ", device " << i;
       EXPECT_FALSE(node(at).ask(devices[i]).admitted()) << "node " << at << ", device " << i;
     }
