@@ -86,10 +86,12 @@ build release all && {
   say "release: unit, simulation, house rules"
   run release -LE e2e -j "$tests"
   say "release: end to end"
-  run release -L e2e -j $((3 * jobs))
-  if [ "$quick" = no ]; then
+  if [ "$quick" = yes ]; then
+    run release -L e2e -LE browser -j $((3 * jobs))
+  else
+    run release -L e2e -j $((3 * jobs))
     say "release: end to end, by epoll"
-    SALLYPORT_TEST_IO=epoll run release -L e2e -j $((3 * jobs))
+    SALLYPORT_TEST_IO=epoll run release -L e2e -LE once -j $((3 * jobs))
   fi
 }
 if [ "$quick" = no ]; then
