@@ -102,6 +102,24 @@ void reading_command(CLI::App& parent, Parsed& parsed, const std::string& name, 
       ->required();
 }
 
+void add_ca_set(CLI::App& ca, Parsed& parsed) {
+  CLI::App* set = ca.add_subcommand("set", "say how its devices join from now on");
+  CLI::Option* id = set->add_option("ID", parsed.target.id, "the full id, 64 hex digits");
+  set->add_option("--serial", parsed.target.serial, "its serial, in place of the id")->excludes(id);
+  const CLI::IsMember either({"on", "off"});
+  set->add_option("--auto-register", parsed.auto_register, "whether they register themselves when they first connect")
+      ->check(either);
+  set->add_option("--approve", parsed.approve, "whether new ones wait until an operator activates them")->check(either);
+  set->add_flag("--yes", parsed.options.yes, "do not ask");
+  set->callback([&parsed] {
+    if (parsed.target.id.empty() && parsed.target.serial.empty()) throw CLI::RequiredError("ID, or --serial");
+    if (parsed.auto_register.empty() && parsed.approve.empty()) {
+      throw CLI::RequiredError("--auto-register on|off, or --approve on|off,");
+    }
+    parsed.chosen = [&parsed] { return speaker(parsed).ca_set(parsed.target, parsed.auto_register, parsed.approve); };
+  });
+}
+
 void add_ca_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* ca = app.add_subcommand("ca", "registered CAs")->require_subcommand(1);
   CLI::App& code = client_command(*ca, parsed, "code", "print a registration code, alone on one line",
@@ -130,17 +148,7 @@ void add_ca_commands(CLI::App& app, Parsed& parsed) {
                   [&parsed](Operator& speaking) { return speaking.ca_show(parsed.reference); });
   reading_command(*ca, parsed, "download", "print its certificate (PEM)",
                   [&parsed](Operator& speaking) { return speaking.download("cas", parsed.reference); });
-  CLI::App& set =
-      client_command(*ca, parsed, "set", "say how its devices join from now on", [&parsed](Operator& speaking) {
-        return speaking.ca_set(parsed.reference, parsed.auto_register, parsed.approve);
-      });
-  set.add_option("ID", parsed.reference, "the id, a prefix of at least 8 digits, or the serial")->required();
-  set.add_option("--auto-register", parsed.auto_register, "whether they register themselves when they first connect")
-      ->check(CLI::IsMember({"on", "off"}));
-  set.add_option("--approve", parsed.approve, "whether new ones wait until an operator activates them")
-      ->check(CLI::IsMember({"on", "off"}));
-  set.require_option(2, 4);
-  set.add_flag("--yes", parsed.options.yes, "do not ask");
+  add_ca_set(*ca, parsed);
   changing_command(*ca, parsed, "activate", "let its devices in again", false);
   changing_command(*ca, parsed, "deactivate", "refuse its devices and cut their sessions", false);
   changing_command(*ca, parsed, "delete", "forget it and its devices; revoked ones stay revoked", false)

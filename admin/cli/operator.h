@@ -86,7 +86,7 @@ class Operator {
   int ca_show(const std::string& reference);
   // Each of `target`'s objects; goes on where one is refused. The worst exit status.
   int change_all(const std::string& kind, const std::string& action, const Target& target, bool cascade);
-  int ca_set(const std::string& reference, const std::string& auto_register, const std::string& approve);
+  int ca_set(const Target& target, const std::string& auto_register, const std::string& approve);
   int ca_change(const std::string& action, const Target& target, bool cascade);
   int device_list(const DeviceListOptions& filter);
   int device_register(const std::vector<std::string>& files);

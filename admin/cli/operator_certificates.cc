@@ -60,8 +60,8 @@ int Operator::ca_show(const std::string& reference) {
 }
 
 // What somebody who is not registered yet meets from now on; who is registered stays as it is.
-int Operator::ca_set(const std::string& reference, const std::string& auto_register, const std::string& approve) {
-  const Reply found = get("/v1/cas/" + percent_encoded(reference));
+int Operator::ca_set(const Target& target, const std::string& auto_register, const std::string& approve) {
+  const Reply found = resolve("cas", target);
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
   Json wanted = Json::object();

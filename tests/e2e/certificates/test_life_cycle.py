@@ -227,6 +227,8 @@ def test_changing_a_ca_takes_the_full_id_or_its_serial(server, ca):
         assert "64 hex digits" in refused(server, "ca", action, ca.id[:16])
         method, target = ("DELETE", "") if action == "delete" else ("POST", "/" + action)
         assert api(server, method, f"/v1/cas/{ca.id[:16]}{target}")[0] == 400
+    assert "64 hex digits" in refused(server, "ca", "set", ca.id[:16], "--approve", "on")
+    assert api(server, "PATCH", f"/v1/cas/{ca.id[:16]}", {"approve": True})[0] == 400
     assert server.json("ca", "show", ca.id)["status"] == "active"
     server.cli("ca", "deactivate", "--serial", spelled(ca.identity.serial))
     assert server.json("ca", "show", ca.id)["status"] == "inactive"
@@ -250,6 +252,27 @@ def test_no_auto_register_waits_for_the_operator(server, work):
     server.cli("device", "delete", identity.id)
     with server.refuses("not_registered", serial=identity.serial):
         refusal(server.port, identity)
+
+
+def test_how_devices_join_is_changed(server, work):
+    """`ca set`: what is said before, what is in force afterwards, by id or serial; registered devices stay as they are."""
+    ca = Authority(work / "joining", "Joining")
+    ca.register(server)
+    known_one, newcomer = ca.issue("known one"), ca.issue("newcomer")
+    known(server, known_one)
+    done = server.cli("ca", "set", ca.id, "--auto-register", "off")
+    assert "devices that are not registered are refused" in done.stderr
+    assert done.stdout == f"{ca.id} auto-register off, approve off\n"
+    with server.refuses("not_registered", serial=newcomer.serial):
+        assert refusal(server.port, newcomer) == "certificate_unknown"
+    admitted(server.port, known_one).close()
+    server.cli("ca", "set", "--serial", spelled(ca.identity.serial), "--auto-register", "on", "--approve", "on")
+    with server.refuses("device_pending", serial=newcomer.serial), Device(server.port, newcomer) as device:
+        assert device.connect("newcomer") == 5
+    for missing in ((), ("--yes",), ("--approve", "perhaps")):
+        assert len(server.cli("ca", "set", ca.id, *missing, status=2).stderr.splitlines()) == 1
+    line = server.json("audit")[0]
+    assert (line["action"], line["after"]) == ("ca.joining", "auto_register on, approve on"), line
 
 
 def test_approval_is_the_operators(server, work):

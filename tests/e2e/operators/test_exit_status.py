@@ -17,7 +17,7 @@ from harness.server import BINARY
 PAGE = (Path(__file__).resolve().parents[3] / "admin/docs/commands.md").read_text()
 # What speaks to no server, or looks at more than it.
 OF_THIS_MACHINE = {"serve", "check", "doctor", "config", "completion", "version", "restore", "registry"}
-NEEDED = {"token create": ["--name", "n", "--role", "viewer"]}
+NEEDED = {"token create": ["--name", "n", "--role", "viewer"], "ca set": ["--approve", "on"]}
 
 
 def commands():
