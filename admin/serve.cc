@@ -84,7 +84,7 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
-constexpr std::string_view kServing = "serving", kDraining = "draining";  // to systemd
+constexpr std::string_view kServes = "serving", kDraining = "draining";  // to systemd
 
 enum class Ending : std::uint8_t { Asked, TakenOver };
 
@@ -106,7 +106,7 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
       systemd.reloading();
       const ReloadOutcome outcome = reload.run(by);
       if (wanted) desk.done(outcome);
-      systemd.ready(kServing);
+      systemd.ready(kServes);
     }
     if (signal == SIGUSR2) start_successor();
     if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
@@ -396,7 +396,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   const Systemd systemd = Systemd::from_environment();
-  systemd.ready(kServing);
+  systemd.ready(kServes);
   const auto time_to_drain = [&config] { return config.drain_delay + config.drain + 30s; };  // and for the registry
   Signals wanted(signals);
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
