@@ -104,6 +104,7 @@ Json schemas() {
                           {"last_seen", "string?"},
                           {"last_seen_to", "string?"},
                           {"last_refusal", "object?"},
+                          {"chain", "array?"},
                           {"sessions", "integer"},
                           {"nodes", "object?"}});
   all["ImportOutcome"] = schema({{"registered", "integer"},

@@ -19,6 +19,7 @@ std::string utc(std::int64_t unix_seconds);  // RFC 3339, "2026-11-21T04:13:00Z"
 std::optional<std::int64_t> parse_utc(const std::string& text);
 Json to_json(const CaRecord& ca);
 Json to_json(const DeviceRecord& device, std::uint64_t sessions);
+Json to_json(const ChainMember& member);
 Json to_json(const ListenerInfo& listener);
 Json to_json(const UpstreamInfo& upstream);
 Json to_json(const DeviceCounts& counts);

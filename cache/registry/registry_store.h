@@ -210,6 +210,7 @@ class RegistryStore {
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
+  Answer<std::optional<ChainRow>> chain(std::uint64_t id) const;
   Answer<void> each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const;
   Answer<void> each_code(const std::function<bool(const CodeRow&)>& row) const;
   // Devices whose id begins with `prefix` and is above `after` (both may be empty).
