@@ -101,7 +101,11 @@ class AdminApi final : public HttpHandler {
   };
   Entry entry_of(const HttpRequest& head) const;
   // Null: go on.
-  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
+  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller,
+                                          bool showed_token) const;
+  // Whether the token or the sign-in of this request is still valid: asked again and again by what goes on for long,
+  // since either may be revoked, or end. Any thread.
+  std::function<bool()> still(const HttpRequest& head) const;
 
   HttpResponse describe(const Call& call);
   // api_cas.cc

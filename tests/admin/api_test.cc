@@ -13,7 +13,10 @@ namespace {
 TEST_F(ApiTest, StrangersLearnNothing) {
   for (const char* path : {"/v1/status", "/v1/devices", "/v1/nothing", "/metrics", "/livez", "/"}) {
     EXPECT_EQ(ask("GET", path, "", "-").status, 401U) << path;
-    EXPECT_EQ(ask("GET", path, "", "wrong").status, 401U) << path;
+    EXPECT_THAT(ask("GET", path, "", "-").body, HasSubstr("show a token")) << path;
+    const HttpResponse wrong = ask("GET", path, "", "wrong");
+    EXPECT_EQ(wrong.status, 401U) << path;
+    EXPECT_THAT(wrong.body, HasSubstr("this token is unknown, revoked or has ended")) << path;
   }
 }
 
@@ -207,6 +210,38 @@ TEST_F(ImportTest, ABombIsBounded) {
   EXPECT_GE(outcome["failed"], 20'000);
   EXPECT_EQ(outcome["failures"].size(), Importer::kFailuresKept);
   EXPECT_GT(outcome["failures_omitted"], 0);
+}
+
+// A stream may be kept open for as long as its sender likes: what decides is the token as it is now.
+TEST_F(ImportTest, ARevokedTokenRegistersNothingMore) {
+  const auto made = access_->create("ci", true, 0, {});
+  ASSERT_TRUE(made);
+  HttpRequest head;
+  head.method = "POST";
+  head.path = "/v1/devices/import";
+  head.peer = {false, "", "192.0.2.1:5"};
+  head.authorization = "Bearer " + made->token;
+  const std::string pem = fleet(2);
+  for (const bool piece_after : {true, false}) {  // the next piece finds it out, or the end of the body does
+    HttpPlan plan = api_->plan(head);
+    ASSERT_TRUE(plan.sink);
+    EXPECT_TRUE(plan.sink->take(pem));
+    ASSERT_TRUE(access_->revoke("ci", {}));
+    if (piece_after) {
+      EXPECT_FALSE(plan.sink->take("\n"));
+    }
+    const HttpResponse answer = plan.sink->finish(true);
+    EXPECT_EQ(answer.status, 401U);
+    EXPECT_THAT(answer.body, HasSubstr("revoked or has ended while the body came"));
+    EXPECT_THAT(answer.body, HasSubstr("0 registered"));
+    EXPECT_EQ(registrar_->stats().devices.active, 0U);
+    EXPECT_THAT(ask("GET", "/v1/audit").body, HasSubstr("then its token was revoked or ended"));
+    // Another of the same name is another token.
+    const auto again = access_->create("ci", true, 0, {});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(api_->plan(head).refused->status, 401U);
+    head.authorization = "Bearer " + again->token;
+  }
 }
 
 TEST_F(ImportTest, OnlyTwoAtOnce) {
