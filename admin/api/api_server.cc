@@ -7,6 +7,7 @@
 
 #include "admin/api/admin_api.h"
 #include "admin/operations/backup.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/text.h"
 
 namespace sallyport {
@@ -221,6 +222,8 @@ HttpResponse AdminApi::status(const Call&) {
        {"registrations_refused_late", stats.refused},
        {"store_errors", stats.store_errors},
        {"store_stalled", stats.stalled},
+       {"store_free_bytes", free_bytes(parts_.config.state_dir)},
+       {"restrictions_not_durable", stats.not_durable},
        {"upstreams", std::move(upstreams)},
        {"reload", {{"at", utc(reload.at)}, {"refused", reload.refused.empty() ? Json(nullptr) : Json(reload.refused)}}},
        {"warnings", std::move(warnings)},

@@ -204,6 +204,8 @@ Json schemas() {
                           {"registrations_refused_late", "integer"},
                           {"store_errors", "integer"},
                           {"store_stalled", "boolean"},
+                          {"store_free_bytes", "integer"},
+                          {"restrictions_not_durable", "integer"},
                           {"upstreams", "array"},
                           {"reload", "object"},
                           {"warnings", "array"},

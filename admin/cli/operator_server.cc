@@ -6,6 +6,7 @@
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 
@@ -293,6 +294,14 @@ int Operator::status() {
                                               away);
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
+  if (const std::uint64_t free = json["store_free_bytes"].get<std::uint64_t>(); free < kRegistryNeedsBytes) {
+    pairs.emplace_back("disk", std::to_string(free >> 20) +
+                                   " MiB free for state_dir: below 128 MiB the registry may take no change; free some");
+  }
+  if (const std::uint64_t owed = json["restrictions_not_durable"].get<std::uint64_t>(); owed > 0) {
+    pairs.emplace_back("not durable", with_thousands(owed) + (owed == 1 ? " restriction is" : " restrictions are") +
+                                          " in force and not on the disk yet: a restart would take them back");
+  }
   for (const Json& upstream : json["upstreams"]) {
     std::string servers;
     for (const Json& server : upstream["servers"]) {

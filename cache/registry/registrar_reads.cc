@@ -168,6 +168,8 @@ RegistrarStats Registrar::stats() const {
   stats.store_errors = commits.store_errors;
   stats.commits = commits.commits;
   stats.stalled = commits.stalled;
+  stats.not_durable = commits.not_durable;
+  stats.owes = commits.owes;
   stats.commit_seconds_sum = commits.seconds_sum;
   stats.commit_seconds_buckets = commits.seconds_buckets;
   stats.queued = impl_->queued_.load(std::memory_order_relaxed);

@@ -72,12 +72,16 @@ TEST_F(ApiTest, ATokenRevokedWhileTheDiskIsFullStaysRevokedAndIsWrittenLater) {
     EXPECT_EQ(refused.status, 503U);
     EXPECT_THAT(refused.body, HasSubstr("in force, NOT durable yet"));
     EXPECT_EQ(ask("GET", "/v1/status", "", made->token).status, 401U);
+    EXPECT_EQ(json(ask("GET", "/v1/status"))["restrictions_not_durable"], 1);
+    EXPECT_TRUE(registrar_->stats().owes);
   }
   EXPECT_EQ(ask("POST", "/v1/tokens", R"({"name": "ci", "role": "operator"})").status, 503U);
   env_.disk_full = false;
   unsigned status = 503;
   ASSERT_TRUE(eventually([&] { return (status = ask("DELETE", "/v1/tokens/ci").status) != 503; }));
   EXPECT_EQ(status / 100, 2U) << status;
+  EXPECT_EQ(json(ask("GET", "/v1/status"))["restrictions_not_durable"], 0);
+  EXPECT_FALSE(registrar_->stats().owes);
   EXPECT_EQ(ask("DELETE", "/v1/tokens/ci").status, 404U);
   EXPECT_TRUE(registrar_->tokens()->empty());
   EXPECT_EQ(ask("POST", "/v1/tokens", R"({"name": "ci", "role": "operator"})").status, 201U);
