@@ -478,7 +478,7 @@ int run_command_line(int argc, char** argv, const ServerCommands& server) {
   }
   // Libraries' exceptions stop here, above all those of an answer that is not what it should be.
   try {
-    return parsed.chosen();
+    return written(parsed.chosen());
   } catch (const std::exception& error) {
     return complain(std::string("this should not have happened: ") + error.what());
   }

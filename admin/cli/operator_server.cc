@@ -186,9 +186,17 @@ int Operator::token_create(const TokenOptions& token) {
   }
   const Reply reply = send("POST", "/v1/tokens", dump(body));
   if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  std::cerr << "this is shown once:\n";
-  std::cout << text(reply.json, "token") << '\n';
+  if (options_.json) {
+    print_json(reply.json);
+  } else {
+    std::cerr << "this is shown once:\n";
+    std::cout << text(reply.json, "token") << '\n';
+  }
+  std::cout.flush();
+  // It is shown once: without a reader it is a token that nobody has and that opens all the same.
+  if (!std::cout) {
+    return complain("token " + token.name + " was made and could not be shown: revoke it, then make it anew");
+  }
   return kDone;
 }
 

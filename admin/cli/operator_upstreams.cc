@@ -77,19 +77,21 @@ int Operator::upstream_show(const std::string& name) {
 int Operator::upstream_drain(const std::string& name, const std::string& server) {
   const Reply now = get("/v1/upstreams/" + percent_encoded(name));
   if (!now.ok()) return now.failed;
-  std::string sessions, known;
-  bool another = false;
+  std::string known;
+  std::uint64_t sessions = 0;
+  bool another = false, known_server = false;
   for (const Json& each : now.json["servers"]) {
     known += (known.empty() ? "" : ", ") + text(each, "server");
     if (text(each, "server") == server) {
-      sessions = text(each, "sessions");
+      known_server = true;
+      sessions = each["sessions"].get<std::uint64_t>();
     } else if (text(each, "state") == "up") {
       another = true;
     }
   }
-  if (sessions.empty()) return complain("upstream " + name + " has no server " + server + "; it has " + known);
-  std::string impact = "draining " + server + " of upstream " + name + ": no new session goes there, its " + sessions +
-                       " sessions go on";
+  if (!known_server) return complain("upstream " + name + " has no server " + server + "; it has " + known);
+  std::string impact = "draining " + server + " of upstream " + name + ": no new session goes there, its " +
+                       counted(sessions, "session") + (sessions == 1 ? " goes on" : " go on");
   if (!another) impact += "; no other server of it is up, so new sessions will be refused";
   if (!agreed(impact)) return kFailed;
   return change_server(name, server, "drain");

@@ -356,6 +356,34 @@ def test_json_is_the_apis_own_objects(server, root):
     assert status["devices"]["active"] == 1 and status["cas"]["active"] == 1
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["device", "list"], ["status", "-o", "json"], ["version"]])
+def test_output_that_cannot_be_written_is_exit_1(server, arguments):
+    """A script that reads a file on a full disk must not go on with half an answer."""
+    socket = [] if arguments == ["version"] else ["--socket", server.socket]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *arguments, *socket], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1, done
+    assert "could not be written" in done.stderr and len(done.stderr.splitlines()) == 1, done
+
+
+def test_a_token_that_could_not_be_shown_is_named(server):
+    """It is shown once: whoever did not get it is told that it is there, and opens."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, "token", "create", "--name", "lost", "--role", "viewer", "--socket",
+                               server.socket], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1, done
+    assert "token lost was made and could not be shown: revoke it" in done.stderr, done
+    server.cli("token", "revoke", "lost", "--yes")
+
+
+def test_an_address_is_not_told_to_be_a_socket(config, site):
+    """What a listener cannot take is not offered to it."""
+    for name, words in (("address", {"address": "127.0.0.1"}), ("address", {"address": "unix:/tmp/mqtt"})):
+        done = run("check", "--config", config([{**listener(site), **words}]))
+        assert done.returncode == 2 and name in done.stderr, done
+        assert '"host:port"' in done.stderr and '"unix:/path"' not in done.stderr, done
+
+
 @pytest.mark.parametrize("arguments", [["device", "show", "00" * 32], ["ca", "show", "00" * 32],
                                        ["device", "deactivate", "00" * 32], ["ca", "activate", "00" * 32],
                                        ["device", "show", "abc"], ["device", "deactivate", "00112233"],
