@@ -314,10 +314,12 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       ->add_flag("--discard-revocations", parsed.discard,
                  "what was revoked or deactivated since the backup is valid again")
       ->excludes(keep);
+  restore->add_flag("--accept-loss", parsed.accept_loss,
+                    "go on where the last changes of the registry cannot be read: what can be read is kept");
   restore->add_flag("--yes", parsed.options.yes, "do not ask");
   restore->callback([&parsed] {
     parsed.chosen = [&parsed] {
-      return restore_offline(parsed.first, parsed.state_dir, parsed.discard, parsed.options.yes);
+      return restore_offline(parsed.first, parsed.state_dir, {parsed.discard, parsed.accept_loss, parsed.options.yes});
     };
   });
   client_command(app, parsed, "reload",
