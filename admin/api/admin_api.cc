@@ -113,6 +113,7 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
   Entry entry = entry_of(head);
   const auto& caller = entry.caller;
+  if (caller) plan.holder = caller->actor.who;
   const Match found = match(head.method, head.path);
   plan.refused = entry.refused ? std::move(entry.refused)
                                : refusal_for(found, head.query, caller ? &*caller : nullptr, Access::shows_token(head));

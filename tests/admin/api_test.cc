@@ -42,7 +42,15 @@ TEST_F(ApiTest, ATokenHasARoleAndAnEnd) {
     const bool reads = route.method == "GET" || route.path == "/v1/explain";
     EXPECT_EQ(route.role != AdminApi::Role::Operator, reads) << route.method << " " << route.path;
   }
+  // Whose place on the server it takes.
+  HttpRequest head;
+  head.method = "GET";
+  head.path = "/v1/openapi.json";
+  EXPECT_EQ(api_->plan(head).holder, "") << "a stranger's";
+  head.authorization = "Bearer " + viewer->token;
+  EXPECT_EQ(api_->plan(head).holder, "watcher");
   ASSERT_TRUE(access_->revoke("watcher", {}));
+  EXPECT_EQ(api_->plan(head).holder, "");
   EXPECT_EQ(ask("GET", "/v1/status", "", viewer->token).status, 401U);
   EXPECT_FALSE(access_->revoke("watcher", {}));
   EXPECT_FALSE(access_->create("ci", true, 0, {})) << "the name is taken";
