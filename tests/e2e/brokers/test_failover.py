@@ -1,5 +1,7 @@
 """Brokers that fail: devices do not notice where another one serves, and are told honestly where none does."""
 
+import contextlib
+import json
 import signal
 import time
 
@@ -154,6 +156,29 @@ def test_a_hung_broker_is_let_back_by_an_answer_alone(serve_once, brokers, site,
     one.process.send_signal(signal.SIGCONT)
     until("it answers a check, and is used", lambda: server.metric("upstream_up", server=one.address) == 1)
     assert server.rejections() == {}
+
+
+def test_devices_whose_connects_are_refused_take_no_broker_from_the_others(serve_once, brokers, site, root):
+    """Client ids that a broker does not like, sent by more devices than one: it closes on them, or says that it is
+    unavailable, and serves all the others. It stays in use."""
+    two = brokers(), brokers()
+    server = serve_once([listener(site)], upstreams=[{
+        "name": "broker", "servers": [each.address for each in two], "balance": "round-robin"}])
+    root.register(server)
+    good, bad = root.issue("good"), [root.issue(f"bad-{i}") for i in range(4)]
+    until("both are up", lambda: server.metric("upstream_up") == 2)
+    for _ in range(2):
+        admitted(server.port, good).close()
+    for i in range(24):
+        with Device(server.port, bad[i % 4]) as each:
+            each.send(packet.connect(b"a\nb"))
+            with contextlib.suppress(Ended, AssertionError):
+                each.expect(packet.CONNACK)
+    assert server.metric("upstream_failures_total") >= 12, "each of them has met both"
+    assert not server.lines("upstream-down")
+    assert server.metric("upstream_up") == 2
+    for _ in range(4):
+        admitted(server.port, good).close()
 
 
 def test_a_device_returns_to_its_broker(serve_once, brokers, site, root):
