@@ -51,9 +51,10 @@ struct ApiParts {
   const Samples& samples;
   const KeptRejections& rejections;
   Feed& feed;
-  std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
-  std::string node = {};                    // this machine's name in a shared registry
-  std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
+  std::function<std::string_view()> state;      // Probes::name_of() the phase it is in
+  std::string node = {};                        // this machine's name in a shared registry
+  std::function<void()> drain = {};             // asks the main thread for it; as often as anybody likes
+  std::function<std::string()> not_ready = {};  // Probes::why_not_ready()
 };
 
 // A request that was matched and let in.

@@ -195,10 +195,12 @@ HttpResponse AdminApi::status(const Call&) {
   for (const UpstreamInfo& upstream : parts_.plane.upstreams()) upstreams.push_back(to_json(upstream));
   const std::vector<CrlRecord> crls = parts_.registrar.crls();
   const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
+  const std::string not_ready = parts_.not_ready ? parts_.not_ready() : "";
   return ok(
       {{"version", SALLYPORT_VERSION},
        {"uptime_seconds", uptime.count()},
        {"state", std::string(parts_.state())},
+       {"not_ready", not_ready.empty() ? Json(nullptr) : Json(not_ready)},
        {"io", std::string(parts_.plane.io_name())},
        {"sessions", sessions},
        {"sessions_closing", closing},

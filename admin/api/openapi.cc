@@ -185,6 +185,7 @@ Json schemas() {
   all["Status"] = schema({{"version", "string"},
                           {"uptime_seconds", "integer"},
                           {"state", "string"},
+                          {"not_ready", "string?"},
                           {"io", "string"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},

@@ -267,7 +267,9 @@ int Operator::status() {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"version", text(json, "version")},
       {"up", text(json, "uptime_seconds") + " s"},
-      {"state", text(json, "state")},
+      {"state", text(json, "state") == "ready" && !json["not_ready"].is_null()
+                    ? "not ready: " + escaped(text(json, "not_ready"))
+                    : text(json, "state")},
       {"shards speak to the kernel by", text(json, "io")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},

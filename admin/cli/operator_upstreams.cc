@@ -52,8 +52,13 @@ int Operator::upstream_show(const std::string& name) {
                           {"health", text(reply.json, "health")}});
   Table table({"SERVER", "ADDRESS", "STATE", "SLOW START", "SESSIONS"});
   Table failures({"SERVER", "FAILURE", "COUNT"});
-  bool failed = false;
+  Table last({"SERVER", "LAST FAILURE", "WHAT"});
+  bool failed = false, has_failed = false;
   for (const Json& server : reply.json["servers"]) {
+    if (const Json& why = server["last_failure"]; !why.is_null()) {
+      last.add({text(server, "server"), text(why, "at"), text(why, "why")});
+      has_failed = true;
+    }
     const bool drained = server.value("drained", false);
     for (const Json& address : server["addresses"]) {
       table.add({text(server, "server"), text(address, "address"),
@@ -71,6 +76,7 @@ int Operator::upstream_show(const std::string& name) {
   }
   table.print(std::cout);
   if (failed) failures.print(std::cout);
+  if (has_failed) last.print(std::cout);
   return kDone;
 }
 

@@ -282,5 +282,23 @@ def test_ready_when(serve_once, brokers, site):
     until("one asks for all", lambda: ready() == (200, 200, 503))
     other.kill()
     until("one asks for any", lambda: ready() == (200, 503, 503))
+    # What /readyz says, `status` and `doctor` say, too, with the why.
+    for each, is_ready in ((always, True), (any_up, False), (all_up, False)):
+        why = each.json("status")["not_ready"]
+        shown = each.cli("status").stdout
+        found = json.loads(each.cli("doctor", "--config", each.config, "-o", "json", status=None).stdout)
+        (about,) = [finding for finding in found if finding["about"] == "server"]
+        if is_ready:
+            assert why is None and "not ready" not in shown and about["grade"] == "ok", (shown, about)
+            continue
+        assert "no server is up of upstream" in why and f"not ready: {why}" in shown, (why, shown)
+        assert about["grade"] == "warning" and why in about["what"], about
+    # And why the brokers are down, also after a start in which they were.
+    always.stop()
+    always.start()
+    until("the start has asked", lambda: state(always, one.address, "one")["last_failure"])
+    why = state(always, one.address, "one")["last_failure"]
+    assert "Connection refused (errno 111)" in why["why"] and why["at"].endswith("Z"), why
+    assert "Connection refused (errno 111)" in always.cli("upstream", "show", "one").stdout
     one.start()
     until("one is enough for it", lambda: ready() == (200, 200, 503))

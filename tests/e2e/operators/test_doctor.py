@@ -36,6 +36,7 @@ def test_doctor_finds_what_is_wrong_and_says_what_to_do(serve_once, broker, site
     for about in ("kernel", "open files", "listen queue", "disk", "configuration", "server"):
         assert any(name == about for name, _ in found), (about, found)
     assert ("configuration", "problem") not in found and ("broker", "warning") not in found
+    assert ("configuration", "warning") not in found, "that its folder is in use is as it should be"
     table = doctor(server).stdout
     assert "kernel: Linux" in table and "problem:" not in table
 
