@@ -22,6 +22,7 @@ namespace {
 // Everything that can be found out without serving.
 ConfigReport checked(const std::string& config_path) {
   ConfigReport report = load_config(config_path);
+  if (report.unread) return report;  // the defaults are not its
   // With providers that cannot do it nothing else could be looked at: check_files() says so.
   const bool alone = report.config.tls_engine == TlsMadeBy::Openssl && check_tls_engines(report.config);
   keep_to_openssl(alone);
@@ -35,7 +36,7 @@ ConfigReport checked(const std::string& config_path) {
 
 std::vector<Finding> examine(const std::string& config_path) {
   const ConfigReport report = checked(config_path);
-  std::vector<Finding> found = examine_machine(report.config);
+  std::vector<Finding> found = examine_machine(report.config, !report.unread);
   for (const ConfigProblem& each : report.warnings) {
     found.push_back({Finding::Grade::Warning, "configuration", to_string(each, config_path), ""});
   }

@@ -117,7 +117,7 @@ Finding judge_clock(bool synchronized) {
           "run a time service: systemd-timesyncd, chrony or ntpd"};
 }
 
-std::vector<Finding> examine_machine(const Config& config) {
+std::vector<Finding> examine_machine(const Config& config, bool known) {
   std::vector<Finding> found;
   utsname kernel{};
   ::uname(&kernel);
@@ -143,7 +143,7 @@ std::vector<Finding> examine_machine(const Config& config) {
   }
   struct statvfs disk {};
   const std::string dir = existing(config.state_dir);
-  if (::statvfs(dir.c_str(), &disk) == 0) {
+  if (known && ::statvfs(dir.c_str(), &disk) == 0) {
     const auto block = static_cast<double>(disk.f_frsize);
     found.push_back(judge_disk(static_cast<double>(disk.f_bavail) * block, static_cast<double>(disk.f_blocks) * block,
                                config.state_dir));
