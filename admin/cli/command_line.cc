@@ -25,6 +25,12 @@ Operator speaker(const Parsed& parsed) {
   return Operator(std::move(options));
 }
 
+void add_output(CLI::App& command, Parsed& parsed) {
+  command.add_option("-o,--output", parsed.output, "how to print")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
 void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--socket", parsed.options.socket, "admin socket of the running server")
       ->envname("SALLYPORT_SOCKET")
@@ -34,9 +40,7 @@ void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--token-file", parsed.options.token_file, "file with the token for --url (or $SALLYPORT_TOKEN)");
   command.add_option("--cacert", parsed.options.cacert, "who may have signed the certificate of --url, PEM")
       ->envname("SALLYPORT_CACERT");
-  command.add_option("-o,--output", parsed.output, "how to print")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  add_output(command, parsed);
 }
 
 CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& name, const std::string& help,
@@ -365,7 +369,9 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
-  check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });
+  add_output(*check_command, parsed);
+  check_command->callback(
+      [&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config, parsed.output == "json"); }; });
   CLI::App& doctor = client_command(
       app, parsed, "doctor", "this machine, the configuration and the server: findings, each with its remedy",
       [&parsed, &server](Operator& speaking) { return speaking.doctor(server.examine(parsed.config)); });

@@ -137,3 +137,10 @@ def test_top_shows_rates(serve_once, broker, site, root):
     assert "1 sessions" in shown and "refused" in shown, shown
     assert re.search(r"^mqtts +1 +\d+\.\d +\d+\.\d$", shown, re.M), shown
     assert re.search(rf"^broker +{re.escape(broker.address)} +up +1$", shown, re.M), shown
+    done = subprocess.run([BINARY, "top", "--every", "1", "--times", "2", "--socket", server.socket, "-o", "json"],
+                          capture_output=True, text=True, timeout=60)
+    looks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(looks) == 2, done
+    for look in looks:
+        assert look["listeners"][0]["name"] == "mqtts" and look["listeners"][0]["handshakes_per_second"] == 0
+        assert look["bytes_per_second"]["to_broker"] == 0 and look["upstreams"][0]["servers"][0]["state"] == "up"
