@@ -304,7 +304,12 @@ HttpResponse AdminApi::backup(const Call& call) {
   if (!one_at_a_time) return problem(409, "conflict", "a backup is being made: ask again when it is done");
   const auto made = make_backup(parts_.store, target);
   parts_.outcomes.backed_up(static_cast<bool>(made));
-  if (!made) return refused(made.error());
+  if (!made) {
+    // Who asked may be a timer that keeps no answers.
+    const std::lock_guard lock(log_mutex_);
+    log_.error("backup", {{"dir", target}, {"why", made.error().what}, {"by", call.caller.actor.who}});
+    return refused(made.error());
+  }
   if (const auto noted = parts_.registrar.record(call.caller.actor, "backup", made->path, "made and verified");
       !noted) {
     return refused(noted.error());

@@ -568,6 +568,9 @@ def test_backup_while_devices_connect_and_restore(serve_once, broker, site, root
     target, count = tmp_path / "backup", len(connected)
     done = server.cli("backup", str(target), "--yes")
     assert "verified" in done.stdout and str(target) in done.stdout
+    refused = server.cli("backup", str(target), "--yes", status=1)
+    line = server.line("backup")
+    assert line.level == "error" and "is not empty" in line.fields["why"] and line.fields["why"] in refused.stderr, line
     until("and connect on", lambda: failures or len(connected) > count + 10)
     stop.set()
     thread.join(20)
