@@ -110,8 +110,8 @@ int Operator::change_server(const std::string& name, const std::string& server, 
   if (options_.json) return print_json(reply.json), kDone;
   for (const Json& each : reply.json["servers"]) {
     if (text(each, "server") != server) continue;
-    std::cout << server << " of upstream " << name << ": " << text(each, "state") << ", " << text(each, "sessions")
-              << " sessions\n";
+    std::cout << server << " of upstream " << name << ": " << text(each, "state") << ", "
+              << counted(each["sessions"].get<std::uint64_t>(), "session") << '\n';
   }
   return kDone;
 }
