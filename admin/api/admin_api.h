@@ -51,9 +51,10 @@ struct ApiParts {
   const Samples& samples;
   const KeptRejections& rejections;
   Feed& feed;
-  std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
-  std::string node = {};                    // this machine's name in a shared registry
-  std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
+  std::function<std::string_view()> state;      // Probes::name_of() the phase it is in
+  std::string node = {};                        // this machine's name in a shared registry
+  std::function<void()> drain = {};             // asks the main thread for it; as often as anybody likes
+  std::function<std::string()> not_ready = {};  // Probes::why_not_ready()
 };
 
 // A request that was matched and let in.
@@ -101,7 +102,11 @@ class AdminApi final : public HttpHandler {
   };
   Entry entry_of(const HttpRequest& head) const;
   // Null: go on.
-  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
+  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller,
+                                          bool showed_token) const;
+  // Whether the token or the sign-in of this request is still valid: asked again and again by what goes on for long,
+  // since either may be revoked, or end. Any thread.
+  std::function<bool()> still(const HttpRequest& head) const;
 
   HttpResponse describe(const Call& call);
   // api_cas.cc

@@ -25,6 +25,12 @@ Operator speaker(const Parsed& parsed) {
   return Operator(std::move(options));
 }
 
+void add_output(CLI::App& command, Parsed& parsed) {
+  command.add_option("-o,--output", parsed.output, "how to print")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+}
+
 void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--socket", parsed.options.socket, "admin socket of the running server")
       ->envname("SALLYPORT_SOCKET")
@@ -34,9 +40,7 @@ void add_client_options(CLI::App& command, Parsed& parsed) {
   command.add_option("--token-file", parsed.options.token_file, "file with the token for --url (or $SALLYPORT_TOKEN)");
   command.add_option("--cacert", parsed.options.cacert, "who may have signed the certificate of --url, PEM")
       ->envname("SALLYPORT_CACERT");
-  command.add_option("-o,--output", parsed.output, "how to print")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->capture_default_str();
+  add_output(command, parsed);
 }
 
 CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& name, const std::string& help,
@@ -314,10 +318,12 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
       ->add_flag("--discard-revocations", parsed.discard,
                  "what was revoked or deactivated since the backup is valid again")
       ->excludes(keep);
+  restore->add_flag("--accept-loss", parsed.accept_loss,
+                    "go on where the last changes of the registry cannot be read: what can be read is kept");
   restore->add_flag("--yes", parsed.options.yes, "do not ask");
   restore->callback([&parsed] {
     parsed.chosen = [&parsed] {
-      return restore_offline(parsed.first, parsed.state_dir, parsed.discard, parsed.options.yes);
+      return restore_offline(parsed.first, parsed.state_dir, {parsed.discard, parsed.accept_loss, parsed.options.yes});
     };
   });
   client_command(app, parsed, "reload",
@@ -363,7 +369,9 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   });
   CLI::App* check_command = app.add_subcommand("check", "validate everything serve would need, bind nothing");
   check_command->add_option("--config", parsed.config, "the configuration file")->capture_default_str();
-  check_command->callback([&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config); }; });
+  add_output(*check_command, parsed);
+  check_command->callback(
+      [&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config, parsed.output == "json"); }; });
   CLI::App& doctor = client_command(
       app, parsed, "doctor", "this machine, the configuration and the server: findings, each with its remedy",
       [&parsed, &server](Operator& speaking) { return speaking.doctor(server.examine(parsed.config)); });
@@ -478,7 +486,7 @@ int run_command_line(int argc, char** argv, const ServerCommands& server) {
   }
   // Libraries' exceptions stop here, above all those of an answer that is not what it should be.
   try {
-    return parsed.chosen();
+    return written(parsed.chosen());
   } catch (const std::exception& error) {
     return complain(std::string("this should not have happened: ") + error.what());
   }

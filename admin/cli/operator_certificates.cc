@@ -174,7 +174,7 @@ int Operator::device_change(const std::string& action, const Target& target) {
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
   const std::string name = " device " + short_id(id) + "… (" + text(found.json, "cn") + ")";
-  const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) + " live sessions";
+  const std::string cuts = " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session");
   if (action == "deactivate" && !agreed("deactivating" + name + cuts)) return kFailed;
   if (action == "revoke" && !may_be_final("revoking" + name)) return kUsage;
   if (action == "revoke" && !agreed("revoking" + name + cuts + " and is final")) return kFailed;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <system_error>
 
 #include "cache/base/text.h"
 
@@ -24,6 +25,15 @@ std::string_view name_of(RegisteredBy by) {
 // Null where there is no such moment.
 Json utc_or_null(std::int64_t at) {
   return at == 0 || at == INT64_MAX ? Json(nullptr) : Json(utc(at));
+}
+
+// Null where nothing has gone wrong since the start.
+Json last_failure(const LastTrouble::Said& said) {
+  if (said.why.empty()) return nullptr;
+  const std::string error = said.error == 0 ? ""
+                                            : ": " + std::string(std::generic_category().message(said.error)) +
+                                                  " (errno " + std::to_string(said.error) + ")";
+  return {{"at", utc(said.at)}, {"why", said.why + error}};
 }
 
 }  // namespace
@@ -153,6 +163,7 @@ Json to_json(const UpstreamInfo& upstream) {
                        {"sessions", server.sessions},
                        {"addresses", std::move(addresses)},
                        {"failures", std::move(failures)},
+                       {"last_failure", last_failure(server.last_trouble)},
                        {"name_error", server.trouble.empty() ? Json(nullptr) : Json(server.trouble)}});
   }
   return {{"name", upstream.name},

@@ -190,6 +190,8 @@ struct RegistrarStats {
   double commit_seconds_sum = 0;
   std::vector<std::uint64_t> commit_seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
   bool stalled = false;                               // the disk has not answered a write for a second or more
+  std::uint64_t not_durable = 0;                      // restrictions in force that a restart would take back
+  bool owes = false;                                  // these, or what the disk has not answered
   DeviceCounts devices;
   std::uint64_t cas_active = 0, cas_inactive = 0;
   double warmup_seconds = 0;

@@ -58,7 +58,9 @@ DeviceRecord Registrar::Impl::record_of(const Digest& id, const DeviceRow& row, 
     record.ca_id = chain->cas.front();
     record.standing = cas_now()->standing_of(record.ca_id, now);
     if (record.standing == Reason::None) record.standing = chain->standing_between(*cas_now(), now);
-    if (record.standing == Reason::None && !chains_.alive(row.chain, now)) record.standing = Reason::Expired;
+    if (record.standing == Reason::None && !chains_.alive(row.chain, now)) {
+      record.standing = revoked_between(*chain) ? Reason::CaInactive : Reason::Expired;
+    }
   } else {
     if (chain != nullptr) record.ca_id = chain->cas.front();
     record.standing = Reason::CaUnknown;
@@ -66,6 +68,14 @@ DeviceRecord Registrar::Impl::record_of(const Digest& id, const DeviceRow& row, 
   if (now > row.not_after) record.standing = Reason::Expired;
   if (now < row.not_before) record.standing = Reason::NotYetValid;
   return record;
+}
+
+// Whether a CRL revoked one of the intermediates that its devices send, or holds it.
+bool Registrar::Impl::revoked_between(const ChainRecord& chain) const {
+  const StatusCache::Visitor visitor(&cache_);
+  return std::any_of(chain.intermediate_names.begin(), chain.intermediate_names.end(), [&](const auto& named) {
+    return serial_listed(cache_, chains_, named.name, named.serial, named.issuing_key);
+  });
 }
 
 // Of a deleted CA and not revoked, neither on disk nor in force: the row is only waiting to be removed.
@@ -205,6 +215,8 @@ RegistrarStats Registrar::stats() const {
   stats.store_errors = commits.store_errors;
   stats.commits = commits.commits;
   stats.stalled = commits.stalled;
+  stats.not_durable = commits.not_durable;
+  stats.owes = commits.owes;
   stats.commit_seconds_sum = commits.seconds_sum;
   stats.commit_seconds_buckets = commits.seconds_buckets;
   stats.queued = impl_->queued_.load(std::memory_order_relaxed);

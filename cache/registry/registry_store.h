@@ -13,6 +13,7 @@
 
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/registry/revision_mark.h"
 #include "cache/shared/shared_entry.h"
 #include "cache/standing/change.h"
 #include "cache/standing/status_cache.h"
@@ -203,6 +204,8 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
+  // Of whatever has had a mark beside it, which says what was answered: made with the mark, never changed.
+  Answer<std::optional<StoreId>> store_id() const;
   // Which registry this is, and what it holds by now: any other write, by whichever version, makes it another one, and
   // opening it does not. Nothing where that cannot be told.
   std::optional<std::string> state() const;

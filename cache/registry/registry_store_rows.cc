@@ -47,6 +47,10 @@ void RegistryStore::put_meta(Batch& batch, const MetaRow& row) {
   batch.impl_->revision = row.revision;
 }
 
+Answer<std::optional<StoreId>> RegistryStore::store_id() const {
+  return impl_->store_id();
+}
+
 Answer<MetaRow> RegistryStore::meta() const {
   const auto row = impl_->get<MetaRow>(kMeta, kMetaKey, "meta record");
   if (!row) return row.error();
