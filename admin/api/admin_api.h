@@ -101,6 +101,8 @@ class AdminApi final : public HttpHandler {
     std::optional<HttpResponse> refused;
   };
   Entry entry_of(const HttpRequest& head) const;
+  // kRefusedLines of them a second at most; the next line counts what was left out.
+  void log_refused(const HttpRequest& head, unsigned status, const std::string& who);
   // Null: go on.
   std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller,
                                           bool showed_token) const;
@@ -173,6 +175,8 @@ class AdminApi final : public HttpHandler {
     std::optional<Digest> device, ca;
     bool clones = false;
     std::string listener, peer, client_id_part, cn_part;
+    // What the shards do not look at.
+    bool looks() const { return !listener.empty() || !peer.empty() || !client_id_part.empty() || !cn_part.empty(); }
     bool fits(const SessionInfo& session, const std::vector<ListenerInfo>& listeners) const;
   };
   Answer<SessionFilter> session_filter(const std::function<std::string(const char*)>& value) const;
@@ -206,6 +210,9 @@ class AdminApi final : public HttpHandler {
   std::mutex backup_mutex_;
   Logger& log_;  // guarded by log_mutex_: several workers, one producer
   std::mutex log_mutex_;
+  // Of requests that were refused: a stranger must not fill the disk. Guarded by log_mutex_.
+  std::int64_t refused_second_ = 0;
+  std::uint64_t refused_told_ = 0, refused_left_out_ = 0;
 };
 
 }  // namespace sallyport

@@ -113,12 +113,18 @@ Json schemas() {
                                  {"complete", "boolean"},
                                  {"failures", "array"},
                                  {"failures_omitted", "integer"}});
-  all["DeviceBulk"] = schema(
-      {{"action", "string"}, {"ids", "array?"}, {"filter", "object?"}, {"dry_run", "boolean?"}, {"cursor", "string?"}});
+  all["DeviceBulk"] = schema({{"action", "string"},
+                              {"ids", "array?"},
+                              {"filter", "object?"},
+                              {"dry_run", "boolean?"},
+                              {"cursor", "string?"},
+                              {"as_of", "string?"}});
   all["DeviceBulkOutcome"] = schema({{"action", "string"},
                                      {"dry_run", "boolean"},
                                      {"looked_at", "integer"},
                                      {"matched", "integer"},
+                                     {"came_since", "integer"},
+                                     {"as_of", "string"},
                                      {"would_change", "integer"},
                                      {"sessions", "integer"},
                                      {"changed", "integer"},
