@@ -54,6 +54,8 @@ struct ApiParts {
   std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
   std::string node = {};                    // this machine's name in a shared registry
   std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
+  // Why this node does not share its ticket keys with the others; empty: it does.
+  std::function<std::string()> ticket_keys_trouble = {};
 };
 
 // A request that was matched and let in.

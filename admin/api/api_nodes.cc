@@ -85,6 +85,7 @@ HttpResponse AdminApi::with_nodes(HttpResponse response, const HowToChange& how)
 Json AdminApi::registry_status() const {
   const auto shared = parts_.registrar.shared_state();
   if (!shared) return nullptr;
+  const std::string why = parts_.ticket_keys_trouble ? parts_.ticket_keys_trouble() : std::string();
   return {{"node", parts_.node},
           {"connected", shared->connected},
           {"server", shared->server},
@@ -94,6 +95,7 @@ Json AdminApi::registry_status() const {
           {"nodes", shared->nodes.nodes.size()},
           {"snapshots", shared->snapshots},
           {"stale", shared->stale},
+          {"ticket_keys", why.empty() ? Json("shared") : Json("its own: " + why)},
           {"synchronous_standby", shared->synchronous ? Json(*shared->synchronous) : Json()}};
 }
 

@@ -291,6 +291,7 @@ int Operator::status() {
                                               count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
                                               (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
                                               away);
+    pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
   for (const Json& upstream : json["upstreams"]) {

@@ -184,6 +184,11 @@ bool Follower::follow() {
   using Follows = SharedNews::Follows;
   if (news->follows != Follows::Yes) return take_snapshot(news->follows == Follows::Elsewhere);
   const bool more = news->more;
+  {
+    const auto here = std::chrono::system_clock::now().time_since_epoch();
+    const std::lock_guard lock(mutex_);
+    state_.clock_ahead_us = news->now_us - std::chrono::duration_cast<std::chrono::microseconds>(here).count();
+  }
   if (news->now.revision > position.revision) {
     if (const auto taken = host_.take(std::move(*news)); !taken) {
       if (!stopping_ && not_applied_ != taken.error().what) {

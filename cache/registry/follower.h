@@ -39,6 +39,7 @@ struct SharedState {
   std::uint64_t revision = 0;       // in force here
   SharedNodes nodes;                // as of the last look, a second ago at most while connected
   std::uint64_t snapshots = 0;      // taken since the start
+  std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
   std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
 };
 

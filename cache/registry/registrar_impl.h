@@ -33,7 +33,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
  public:
   Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink, RegistrarOptions options,
        Logger& log);
-  ~Impl() override { stop(); }
+  ~Impl() override;
 
   // A registration that was checked and waits for its batch.
   struct Accepted {
@@ -170,6 +170,23 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void look_at_outbox() override;
   std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
   void drop_writer();
+
+  // registrar_epochs.cc: what nodes have in common so that devices resume anywhere
+  bool complete(RegistryStore::Batch& batch, std::span<const SharedEntry> entries) override;
+  void epochs_committed();
+  void mark_losses();
+  void take_epochs(const SharedEpochs& epochs);
+  void settle_losses();
+  Answer<std::vector<TicketKeyRow>> ticket_keys() const;  // any thread
+  Answer<bool> rotate_ticket_keys(const TicketRotation& rotation);
+  Answer<void> drop_ticket_keys(const Actor& by);
+  void owe_drop(std::uint32_t below, const Actor& by);
+  Answer<void> read_owed_drop();
+  Answer<void> write_drop();
+  void settle_drop();
+  void tell_settings();
+
+  // registrar_shared.cc, again
   void set_position(const SharedPosition& position);
   Answer<void> catch_up(SharedNews news);
   Refusal away() const;
@@ -334,8 +351,17 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::map<std::uint64_t, ChainRow> chains_before_;  // of the history that this node knew
   bool recount_ = false;
   std::optional<Stale> stale_;                      // what is refused, because nobody knows what was changed meanwhile
-  std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates
-  std::atomic<std::int64_t> audit_from_us_{0};      // what is older was cut from the audit log here
+  std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates, ticket keys
+  const int settings_fd_;                           // rung with it
+  std::optional<SharedEpochs> epochs_;              // as the registry has them; none: each node has its own
+  std::atomic<bool> epochs_shared_{false};          // whether there are any
+  std::optional<SharedEpochs> coming_;              // of the commit that is being made
+  std::vector<DeviceKey> losing_;                   // devices that lose their standing with it
+  std::uint32_t losing_in_ = 0;                     // once it is committed
+  bool applying_ = false;                           // what others committed: epochs rise when all of it is in force
+  std::atomic<std::uint32_t> drop_below_{0};        // ticket keys of epochs before this are to go
+  Actor drop_by_;
+  std::atomic<std::int64_t> audit_from_us_{0};  // what is older was cut from the audit log here
 };
 
 // What a restriction is answered with where the disk refused it: it holds, and is written once the disk takes it.

@@ -182,6 +182,7 @@ Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<
                        : "not done: " + taken.error().what};
   }
   set_position(*taken);
+  epochs_committed();
   follower_->wake();
   return taken;
 }
@@ -202,6 +203,8 @@ void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
         writer_ = std::move(writer);
         has_writer_ = true;
         settle_outbox();
+        settle_drop();
+        settle_losses();
         bring_back();
         return {};
       },
@@ -215,6 +218,8 @@ void Registrar::Impl::look_at_outbox() {
       [&]() -> Answer<void> {
         if (!writer_ || snapshot_) return {};
         settle_outbox();
+        settle_drop();
+        settle_losses();
         bring_back();
         return {};
       },

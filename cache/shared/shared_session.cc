@@ -19,8 +19,9 @@ constexpr std::uint64_t kForgottenAtOnce = 4096;
 // The head, and the stamp that the registry has for the revision a node says it is at.
 PgStatement head_of(const SharedPosition& from) {
   return {
-      "select r.id, r.revision, r.stamp, r.horizon, c.stamp, (extract(epoch from clock_timestamp()) * 1000000)::bigint "
-      "from sallyport.registry r "
+      "select r.id, r.revision, r.stamp, r.horizon, c.stamp, (extract(epoch from clock_timestamp()) * "
+      "1000000)::bigint, "
+      "r.schema, r.oldest from sallyport.registry r "
       "left join sallyport.commit c on c.revision = $1::bigint",
       {PgValue::number(from.revision)}};
 }
@@ -121,6 +122,8 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
   news.now.revision = static_cast<std::uint64_t>(registry.number(0, 1));
   news.now.stamp = std::string(registry.bytes(0, 2));
   news.now_us = registry.number(0, 5);
+  schema_ = registry.number(0, 6);
+  if (const auto usable = usable_schema(schema_, registry.number(0, 7)); !usable) return usable.error();
   const auto horizon = static_cast<std::uint64_t>(registry.number(0, 3));
   if (from.registry.empty()) {
     news.follows = SharedNews::Follows::Behind;
@@ -132,13 +135,14 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
     news.follows = SharedNews::Follows::Elsewhere;
   }
   if (news.follows != SharedNews::Follows::Yes) return news;
-  std::size_t paged = 0;
+  std::size_t paged = 0, epochs = SIZE_MAX;
   std::uint64_t last = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (!known(entries.number(i, 0))) return strange();
     const auto family = static_cast<SharedFamily>(entries.number(i, 0));
     SharedEntry entry{family, std::string(entries.bytes(i, 1)), std::nullopt};
     if (!entries.null(i, 2)) entry.value = std::string(entries.bytes(i, 2));
+    if (family == SharedFamily::Meta && entry.key == kSharedEpochs) epochs = i;
     news.entries.push_back(std::move(entry));
     if (family != SharedFamily::Certificate && family != SharedFamily::Device && family != SharedFamily::Audit) {
       continue;
@@ -154,6 +158,10 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
   news.now.revision = last;
   news.now.stamp = std::string(stamp->front().bytes(0, 0));
   news.more = true;
+  // Verdicts of an epoch know all that was lost up to it: it comes behind the devices that were.
+  if (epochs != SIZE_MAX && static_cast<std::uint64_t>(entries.number(epochs, 3)) > last) {
+    news.entries.erase(news.entries.begin() + static_cast<std::ptrdiff_t>(epochs));
+  }
   return news;
 }
 
@@ -172,8 +180,10 @@ Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::ui
   in_doubt_ = true;
   const auto rows = connection_->run(
       {written(revision, entries),
-       {"insert into sallyport.commit (revision, stamp, node) "
-        "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))",
+       {schema_ == 1 ? "insert into sallyport.commit (revision, stamp, node) "
+                       "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))"
+                     : "insert into sallyport.commit (revision, stamp, node, schema) "
+                       "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'), 2)",
         {PgValue::number(revision), PgValue::bytes(now.stamp), PgValue::bytes(node_)}},
        // Refused by the table itself where the revision does not rise.
        {"update sallyport.registry set revision = $1::bigint, stamp = $2::bytea where revision < $1::bigint",

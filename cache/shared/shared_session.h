@@ -33,8 +33,9 @@ struct SharedNodes {
 
 class SharedSession {
  public:
-  // The schemas this program can work with: it has migrated to kSchema, and a later one may still admit it.
-  static constexpr int kSchema = 1;
+  // The schemas this program can work with: from the oldest, of nodes that are not upgraded yet, to kSchema; and a
+  // later one that still admits it.
+  static constexpr int kOldestSchema = 1, kSchema = 2;
   static constexpr std::size_t kBatch = 4096;  // entries of devices in one go
   // A node that was not heard of for so long is listed no more, and nobody waits for it.
   static constexpr std::chrono::hours kNodeForgotten{24};
@@ -89,6 +90,7 @@ class SharedSession {
   std::unique_ptr<PgConnection> connection_;
   std::string node_;
   bool in_doubt_ = false;
+  std::int64_t schema_ = kOldestSchema;  // as of the last look
 };
 
 }  // namespace sallyport
