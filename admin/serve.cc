@@ -385,6 +385,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     return fail(kFailed, started.error().what);
   }
   kept.serves = true;
+  registrar.answer_with([&api](const std::string& request) { return api.answer_other(request); });
   rejections.start();
   admin_server.start();
   if (config.admin.address) network_server.start();
@@ -415,6 +416,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
   desk.close();
+  registrar.answer_with({});
   rejections.stop();  // while there are shards to ask
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon

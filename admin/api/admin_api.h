@@ -25,6 +25,7 @@
 #include "admin/operations/warnings.h"
 #include "cache/base/feed.h"
 #include "cache/registry/registrar.h"
+#include "cache/shared/shared_session.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/data_plane.h"
 
@@ -71,6 +72,8 @@ class AdminApi final : public HttpHandler {
 
   HttpPlan plan(const HttpRequest& head) override;
   HttpResponse handle(const HttpRequest& request) override;
+  // What another node asks for one of its operators.
+  std::string answer_other(const std::string& request);
 
   enum class Role : std::uint8_t { Anyone, Viewer, Operator };
   static std::string_view name_of(Role role);  // "anyone" | "viewer" | "operator"
@@ -153,7 +156,12 @@ class AdminApi final : public HttpHandler {
   static Answer<HowToChange> how_to_change(const Call& call);
   HttpResponse with_nodes(HttpResponse response, const HowToChange& how);
   HttpResponse list_nodes(const Call& call);
+  HttpResponse forget_node(const Call& call);
   Json registry_status() const;
+  // api_elsewhere.cc
+  std::optional<HttpResponse> elsewhere(const Call& call, const Route& route);
+  HttpResponse ask_node(const Call& call, const std::string& node, const std::string& query);
+  HttpResponse ask_all(const Call& call, const Route& route);
   // api_listeners.cc
   HttpResponse list_server_certificates(const Call& call);
   HttpResponse add_server_certificate(const Call& call);

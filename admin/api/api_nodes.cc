@@ -41,6 +41,13 @@ HttpResponse AdminApi::list_nodes(const Call& call) {
   return page_of(std::move(items), "name", call.request);
 }
 
+HttpResponse AdminApi::forget_node(const Call& call) {
+  if (const auto done = parts_.registrar.forget_node(call.args[0], call.caller.actor); !done) {
+    return refused(done.error());
+  }
+  return ok({{"name", call.args[0]}, {"forgotten", true}});
+}
+
 Answer<AdminApi::HowToChange> AdminApi::how_to_change(const Call& call) {
   HowToChange how;
   const std::string local = query_value(call.request.query, "local"), wait = query_value(call.request.query, "wait");

@@ -343,7 +343,7 @@ void Registrar::look_at_dates(std::int64_t now) {
         impl_->look_at_dates(now);
         return {};
       },
-      Impl::Turn::WritesNothing);
+      Impl::Turn::Urgent);
 }
 std::vector<Certificate> Registrar::passed_over() const {
   const std::lock_guard lock(impl_->mutex_);
@@ -355,7 +355,7 @@ void Registrar::clock_was_set(std::int64_t now) {
         impl_->clock_was_set(now);
         return {};
       },
-      Impl::Turn::WritesNothing);
+      Impl::Turn::Urgent);
 }
 std::set<Digest> Registrar::trusted() const {
   const std::lock_guard lock(impl_->mutex_);

@@ -313,6 +313,13 @@ class Registrar {
   std::uint64_t settings_changed() const;
   int settings_fd() const;
 
+  // Another node is asked, and what it says; what others ask of this one is answered by `answers`, on the follower's
+  // thread, until it is taken away again. Any thread but the registrar's; waits.
+  Answer<std::string> ask(const std::string& node, const std::string& request, std::chrono::milliseconds limit);
+  void answer_with(std::function<std::string(const std::string&)> answers);
+  // One that is gone for good is waited for and listed no more. Refused where it is there.
+  Answer<void> forget_node(const std::string& name, const Actor& by);
+
   // registrar_epochs.cc. Whether what a ticket is worth is said in the shared registry, so that it may be honoured at
   // any node: its schema is 2 or later. Any thread.
   bool shares_epochs() const;

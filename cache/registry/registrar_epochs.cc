@@ -213,7 +213,7 @@ Answer<bool> Registrar::rotate_ticket_keys(const TicketRotation& rotation) {
   return impl_->call<bool>([&] { return impl_->rotate_ticket_keys(rotation); });
 }
 Answer<void> Registrar::drop_ticket_keys(const Actor& by) {
-  return impl_->call<void>([&] { return impl_->drop_ticket_keys(by); }, Impl::Turn::WritesNothing);
+  return impl_->call<void>([&] { return impl_->drop_ticket_keys(by); }, Impl::Turn::Urgent);
 }
 
 }  // namespace sallyport

@@ -65,14 +65,17 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void seen(const Digest& device);
   // Runs `change` on the registrar's thread and waits; before start() and after stop() on the caller's.
   // With a shared registry a change has its turn: it sees all that others committed, and nobody else writes meanwhile.
-  enum class Turn : std::uint8_t { Writes, WritesNothing };
+  // Urgent: it writes nothing over there, and a turn that waits for PostgreSQL is given up for it.
+  enum class Turn : std::uint8_t { Writes, WritesNothing, Urgent };
   template <class T>
   Answer<T> call(std::function<Answer<T>()> change, Turn turn = Turn::Writes) {
     auto promise = std::make_shared<std::promise<Answer<T>>>();
     auto future = promise->get_future();
+    if (turn == Turn::Urgent) ++urgent_;
     Command command{[this, promise, turn, change = std::move(change)](bool running) {
+      if (turn == Turn::Urgent) --urgent_;
       if (!running) return promise->set_value(Refusal{Refusal::Kind::Unavailable, "sallyport is stopping"});
-      if (turn == Turn::WritesNothing || !follower_) return promise->set_value(change());
+      if (turn != Turn::Writes || !follower_) return promise->set_value(change());
       if (auto begun = begin_turn(); !begun) return promise->set_value(begun.error());
       auto answer = change();
       end_turn();
@@ -170,6 +173,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void look_at_outbox() override;
   std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
   void drop_writer();
+  void have_writer(std::unique_ptr<SharedSession> writer);
 
   // registrar_epochs.cc: what nodes have in common so that devices resume anywhere
   bool complete(RegistryStore::Batch& batch, std::span<const SharedEntry> entries) override;
@@ -341,6 +345,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::unique_ptr<Follower> follower_;
   std::unique_ptr<SharedSession> writer_;
   std::atomic<bool> has_writer_{false};
+  std::atomic<std::uint32_t> urgent_{0};  // commands that do not wait for PostgreSQL, and what waits for it
+  std::atomic<bool> in_a_hurry_{false};   // this turn is asked for only to see whether it would be given
   bool in_turn_ = false;
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_

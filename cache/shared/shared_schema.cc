@@ -50,6 +50,17 @@ const std::vector<Step>& steps() {
         // Above every epoch of a process alone.
         "insert into sallyport.entry (family, key, value, revision) select 5, 'epochs'::bytea, "
         "decode('001000000000000000000000', 'hex'), revision from sallyport.registry",
+        // What nodes ask each other; of a moment alone, so that it needs neither a log nor a revision.
+        "create unlogged table sallyport.ask (id bigint generated always as identity primary key, node text not null, "
+        "request bytea not null, asked_by text not null, at timestamptz not null default clock_timestamp())",
+        "create index ask_node on sallyport.ask (node)",
+        "create unlogged table sallyport.answer (ask bigint primary key references sallyport.ask on delete cascade, "
+        "reply bytea not null)",
+        // To those who may read and write the rest.
+        "do $do$ declare each text; begin for each in select distinct grantee from "
+        "information_schema.role_table_grants where table_schema = 'sallyport' and table_name = 'entry' and "
+        "privilege_type = 'INSERT' and grantee <> current_user loop execute format('grant select, insert, update, "
+        "delete on sallyport.ask, sallyport.answer to %I', each); end loop; end $do$",
         "select pg_notify('sallyport', '')"}}};
   return all;
 }

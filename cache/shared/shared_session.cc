@@ -58,6 +58,14 @@ bool known(std::int64_t family) {
   return family >= 1 && family <= kSharedFamilies;
 }
 
+std::vector<SharedAsk> asks_of(const PgRows& rows) {
+  std::vector<SharedAsk> all;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    all.push_back({static_cast<std::uint64_t>(rows.number(i, 0)), std::string(rows.bytes(i, 1))});
+  }
+  return all;
+}
+
 Refusal no_random() {
   return {Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
 }
@@ -285,6 +293,75 @@ Answer<SharedNodes> SharedSession::nodes() {
                          found.number(i, 3), found.number(i, 4), std::string(found.bytes(i, 5))});
   }
   return all;
+}
+
+// One that lives tells that it does twice a second; it comes back with its next heartbeat.
+Answer<bool> SharedSession::forget_node(const std::string& name) {
+  const auto rows =
+      connection_->run({{"delete from sallyport.node where name = convert_from($1::bytea, 'UTF8') and "
+                         "seen_at < clock_timestamp() - interval '10 seconds'",
+                         {PgValue::bytes(name)}}});
+  if (!rows) return rows.error();
+  return rows->front().affected() == 1;
+}
+
+Answer<std::uint64_t> SharedSession::ask(const std::string& node, const std::string& request) {
+  const auto rows = connection_->run(
+      {{"insert into sallyport.ask (node, request, asked_by) values (convert_from($1::bytea, 'UTF8'), $2::bytea, "
+        "convert_from($3::bytea, 'UTF8')) returning id",
+        {PgValue::bytes(node), PgValue::bytes(request), PgValue::bytes(node_)}},
+       {"select pg_notify('sallyport', '')"}});
+  if (!rows) return rows.error();
+  if (rows->front().size() != 1) return strange();
+  return static_cast<std::uint64_t>(rows->front().number(0, 0));
+}
+
+Answer<std::vector<SharedAsk>> SharedSession::asked_of_me() {
+  const auto rows = connection_->run(
+      {{"select a.id, a.request from sallyport.ask a where a.node = convert_from($1::bytea, 'UTF8') and a.at > "
+        "clock_timestamp() - interval '" +
+            std::to_string(kAskLives.count()) + " seconds' and length(a.request) <= " + std::to_string(kMostAsk) +
+            " and not exists (select from sallyport.answer r where r.ask = a.id) order by a.id limit " +
+            std::to_string(kAsksAtOnce),
+        {PgValue::bytes(node_)}}});
+  if (!rows) return rows.error();
+  return asks_of(rows->front());
+}
+
+Answer<void> SharedSession::answer(std::uint64_t ask, const std::string& reply) {
+  const auto rows = connection_->run(
+      {{"insert into sallyport.answer (ask, reply) select id, $2::bytea from sallyport.ask where id = $1::bigint "
+        "for key share on conflict do nothing",
+        {PgValue::number(ask), PgValue::bytes(reply)}},
+       {"select pg_notify('sallyport', '')"}});
+  return rows ? Answer<void>() : Answer<void>(rows.error());
+}
+
+Answer<std::vector<SharedAsk>> SharedSession::answers(std::span<const std::uint64_t> asks) {
+  std::vector<PgStatement> statements;
+  for (const std::uint64_t ask : asks) {
+    statements.push_back({"select ask, reply from sallyport.answer where ask = $1::bigint and length(reply) <= " +
+                              std::to_string(kMostAnswer),
+                          {PgValue::number(ask)}});
+  }
+  const auto rows = connection_->run(std::move(statements));
+  if (!rows) return rows.error();
+  std::vector<SharedAsk> all;
+  for (const PgRows& each : *rows) {
+    for (SharedAsk& found : asks_of(each)) all.push_back(std::move(found));
+  }
+  return all;
+}
+
+Answer<void> SharedSession::end_asks(std::span<const std::uint64_t> asks) {
+  std::vector<PgStatement> statements;
+  for (const std::uint64_t ask : asks) {
+    statements.push_back({"delete from sallyport.ask where id = $1::bigint", {PgValue::number(ask)}});
+  }
+  statements.push_back({"delete from sallyport.ask where at < clock_timestamp() - interval '" +
+                        std::to_string(6 * kAskLives.count()) + " seconds'"});
+  const auto rows = connection_->run(std::move(statements));
+  return rows ? Answer<void>() : Answer<void>(rows.error());
 }
 
 // By the commits, the oldest first, each found by its index: the whole of an index is looked through by nobody while
