@@ -115,7 +115,7 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
 HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
   std::vector<std::string> names;
   for (const SharedNode& each : parts_.registrar.shared_state()->nodes.nodes) {
-    if (each.seen_ms_ago <= kHeardOfMs || each.name == parts_.node) names.push_back(each.name);
+    names.push_back(each.name);
   }
   std::sort(names.begin(), names.end());
   if (names.empty()) names.push_back(parts_.node);

@@ -212,6 +212,12 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> snapshot_ends(const SharedPosition& position) override;
   void keep_restrictions(const std::vector<SharedEntry>& entries);
 
+  // registrar_kept.cc: settings that another history would undo
+  bool undoes(const SharedEntry& here, const std::optional<std::string>& there) const;
+  void keep_settings(std::vector<SharedEntry>& entries);
+  Answer<void> read_kept();
+  void settle_kept();
+
   // registrar_outbox.cc: what waits to be written over there
   Answer<void> read_outbox();  // at the start
   bool put_aside();            // registrations that wait; false: the disk does not take them
@@ -351,6 +357,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
+  std::map<std::string, SharedEntry> kept_;          // settings that are not to be undone, by family and key
   std::set<Digest> settle_said_;                     // of them: those that were named as not written yet
   std::set<Digest> aside_;                           // devices in the outbox, counted in queued_
   bool snapshot_ = false, elsewhere_ = false;        // one is being taken in; of another history

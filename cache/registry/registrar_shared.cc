@@ -212,6 +212,7 @@ void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
       [&]() -> Answer<void> {
         have_writer(std::move(writer));
         settle_outbox();
+        settle_kept();
         settle_drop();
         settle_losses();
         bring_back();
@@ -227,6 +228,7 @@ void Registrar::Impl::look_at_outbox() {
       [&]() -> Answer<void> {
         if (!writer_ || snapshot_) return {};
         settle_outbox();
+        settle_kept();
         settle_drop();
         settle_losses();
         bring_back();

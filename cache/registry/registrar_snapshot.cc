@@ -55,7 +55,10 @@ Answer<void> Registrar::Impl::snapshot_part(std::vector<SharedEntry> entries) {
   return call<void>(
       [&]() -> Answer<void> {
         settle(true);
-        if (elsewhere_) keep_restrictions(entries);
+        if (elsewhere_) {
+          keep_restrictions(entries);
+          keep_settings(entries);
+        }
         return apply(std::move(entries), std::nullopt);
       },
       Turn::WritesNothing);
@@ -136,6 +139,7 @@ Answer<void> Registrar::Impl::snapshot_ends(const SharedPosition& position) {
         put_cas_in_force(unix_now());
         if (writer_) {
           settle_outbox();
+          settle_kept();
           settle_drop();
           settle_losses();
           bring_back();

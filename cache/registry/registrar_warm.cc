@@ -34,6 +34,7 @@ Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
     cache_.begin(last.epoch);
   }
   if (auto read = read_owed_drop(); !read) return read;
+  if (auto read = read_kept(); !read) return read;
   if (auto read = ledger_.warm(); !read) return read;
   if (auto read = read_outbox(); !read) return read;
   const auto resync = store_.resync();

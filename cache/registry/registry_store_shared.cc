@@ -125,6 +125,14 @@ void RegistryStore::put_entry(Batch& batch, const SharedEntry& entry) {
   }
 }
 
+Answer<std::optional<std::string>> RegistryStore::entry(SharedFamily family, std::string_view key) const {
+  std::string value;
+  const auto read = impl_->db->Get(rocksdb::ReadOptions(), impl_->families[family_of(family)], slice(key), &value);
+  if (read.IsNotFound()) return std::optional<std::string>();
+  if (!read.ok()) return unavailable("the registry cannot be read: " + read.ToString());
+  return std::optional(shared_value(family, value, impl_->epochs_shared));
+}
+
 void RegistryStore::put_serial(Batch& batch, const Digest& id, std::string_view serial) {
   batch.impl_->batch.Put(impl_->families[kBySerial], serial_prefix(serial) + std::string(view(id)), "");
 }
