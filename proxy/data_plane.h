@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 namespace sallyport {
 
 class Registrar;
+struct TicketKey;
 
 struct ListenerInfo {
   std::string name;

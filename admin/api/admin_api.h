@@ -25,7 +25,6 @@
 #include "admin/operations/warnings.h"
 #include "cache/base/feed.h"
 #include "cache/registry/registrar.h"
-#include "cache/shared/shared_session.h"
 #include "cache/standing/device_gate.h"
 #include "proxy/data_plane.h"
 

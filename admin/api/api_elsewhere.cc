@@ -2,17 +2,35 @@
 // session. The request goes to that node as a row in PostgreSQL, and its own API answers it there. Bounded: one page, a
 // few questions at once, a few seconds.
 #include <algorithm>
+#include <cctype>
 
 #include "admin/api/admin_api.h"
 #include "cache/base/text.h"
+#include "cache/registry/follower.h"
 
 namespace sallyport {
 
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{3000};
-constexpr std::int64_t kHeardOfMs = 10'000;  // of a node that is asked at all
+constexpr std::size_t kMostAnswer = 1 << 20;  // what a row of PostgreSQL takes of it
+constexpr std::int64_t kHeardOfMs = 10'000;   // of a node that is asked at all
 constexpr std::string_view kAll = "*";
+
+// For one value of a query.
+std::string encoded(std::string_view value) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
+      out += c;
+    } else {
+      out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return out;
+}
 
 // The query without `node`, and with `token` for the page's.
 std::string query_for(std::string_view query, const std::string& token) {
@@ -25,7 +43,7 @@ std::string query_for(std::string_view query, const std::string& token) {
     const std::string_view name = pair.substr(0, pair.find('='));
     if (!pair.empty() && name != "node" && name != "page_token") add(pair);
   }
-  if (!token.empty()) add("page_token=" + percent_encoded(token));
+  if (!token.empty()) add("page_token=" + encoded(token));
   return kept;
 }
 
@@ -49,7 +67,7 @@ std::string AdminApi::answer_other(const std::string& request) {
   const auto said = [](const HttpResponse& response) {
     Json body = Json::parse(response.body, nullptr, false);
     std::string text = dump({{"status", response.status}, {"body", std::move(body)}});
-    if (text.size() <= SharedSession::kMostAnswer) return text;
+    if (text.size() <= kMostAnswer) return text;
     return dump(
         {{"status", 503},
          {"body", {{"title", "service-unavailable"}, {"detail", "the answer is too long: ask for less with limit"}}}});

@@ -55,15 +55,6 @@ void add_quiet(CLI::App& list, Parsed& parsed) {
   list.add_flag("-q,--quiet", parsed.options.quiet, "ids alone, one a line");
 }
 
-// What is seen at another node of a shared registry, or at all of them.
-void add_node(CLI::App& list, Parsed& parsed) {
-  CLI::Option* one =
-      list.add_option("--node", parsed.node, "at this node of the shared registry, as `node list` shows it");
-  list.add_flag_callback(
-          "--all-nodes", [&parsed] { parsed.node = "*"; }, "at every node of the shared registry")
-      ->excludes(one);
-}
-
 // A command that changes something: IDs, or --serial SN --ca ID; and --yes.
 CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& action, const std::string& help,
                            bool device) {
@@ -279,7 +270,7 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
   sessions.add_option("--device", parsed.first, "only those of this device: id, prefix or serial");
   sessions.add_option("--ca", parsed.second, "only those below this CA: id, prefix or serial");
   sessions.add_flag("--clones", parsed.clones, "only those whose certificate is used from two addresses or client ids");
-  add_node(sessions, parsed);
+  add_node_options(sessions, parsed.node);
   CLI::App& cut =
       plain_command(*session, parsed, "cut", "end one session", {{"SESSION", "its id, as the list shows it"}},
                     [&parsed](Operator& speaking) { return speaking.session_cut(parsed.first, parsed.node); });
@@ -297,7 +288,7 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
                      "only of certificates of this issuer, as the list shows its name, or a part of it such as CN=...");
   refused.add_option("--listener", parsed.rejections.listener, "only at this listener");
   refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
-  add_node(refused, parsed);
+  add_node_options(refused, parsed.node);
   CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);
   CLI::App& create = client_command(*token, parsed, "create", "make a token; it is printed once",
                                     [&parsed](Operator& speaking) { return speaking.token_create(parsed.token); });

@@ -7,13 +7,15 @@
 #include <cstring>
 #include <utility>
 
+#include "cache/registry/follower.h"
 #include "cache/x509/certificate.h"
 
 namespace sallyport {
 
 namespace {
 
-constexpr std::int64_t kRetrySeconds = 10;  // after a key file that cannot be read, or a turn that was not given
+constexpr std::int64_t kRetrySeconds = 10;  // after a key file that cannot be read
+constexpr std::int64_t kTurnSeconds = 2;    // after a turn that was not given
 
 // What the sealed key is bound to: it opens tickets under this name alone.
 std::string bound_to(const std::array<std::uint8_t, 16>& name) {
@@ -115,7 +117,7 @@ std::string SharedTicketKeys::take(std::int64_t now, std::int64_t clock_ahead) {
 }
 
 std::string SharedTicketKeys::make_next(std::int64_t now, std::int64_t clock_ahead) {
-  next_try_ = now + kRetrySeconds;
+  next_try_ = now + kTurnSeconds;
   const auto make = [&](std::int64_t made_at) -> Answer<TicketKeyRow> {
     TicketKey key;
     const bool drawn = RAND_bytes(key.name.data(), static_cast<int>(key.name.size())) == 1 &&

@@ -23,6 +23,12 @@ std::string name_of(const SharedEntry& entry) {
   return std::string(1, static_cast<char>(entry.family)) + entry.key;
 }
 
+std::string_view kind_of(const SharedEntry& entry) {
+  return entry.family == SharedFamily::Token ? "a token that was revoked"
+         : is(entry, kCode)                  ? "a registration code that was used"
+                                             : "the number of a revocation list";
+}
+
 std::optional<CrlKey> crl_key_of(std::string_view key) {
   key.remove_prefix(kCrl.size());
   CrlKey found;
@@ -75,10 +81,8 @@ void Registrar::Impl::keep_settings(std::vector<SharedEntry>& entries) {
     if (const auto written = ledger_.keep_here(batch); !written) {
       log_.error("setting-kept", {{"what", "in memory alone"}, {"why", written.error().what}});
     }
-    log_.warn("setting-kept", {{"what", here.family == SharedFamily::Token ? "a token that was revoked"
-                                        : is(here, kCode)                  ? "a registration code that was used"
-                                                                           : "the number of a revocation list"},
-                               {"means", "the shared registry has lost it: it is written there again"}});
+    log_.warn("setting-kept",
+              {{"what", kind_of(here)}, {"means", "the shared registry has lost it: it is written there again"}});
     kept_[name_of(here)] = std::move(here);
     return true;
   };

@@ -36,7 +36,8 @@ class SharedKept : public SharedTest {
   std::string backup() const { return postgres_.data() + ".backup"; }
   std::vector<std::string> tokens(std::size_t at) {
     std::vector<std::string> names;
-    for (const auto& [name, row] : *node(at)->tokens()) names.push_back(name);
+    const auto all = node(at)->tokens();
+    for (const auto& [name, row] : *all) names.push_back(name);
     return names;
   }
   static TokenRow token(std::uint8_t digit) {

@@ -80,7 +80,7 @@ def test_pages_go_on_from_node_to_node(edge, fleet):
         for _ in range(20):
             page = got(edge.nodes[1], f"/v1/sessions?node=*&limit=2&device={device.id}&page_token={token}")
             assert len({each["node"] for each in page["items"]}) <= 1
-            seen += [each["id"] for each in page["items"]]
+            seen += [(each["node"], each["id"]) for each in page["items"]]
             token = page["next_page_token"]
             if not token:
                 break

@@ -50,6 +50,14 @@ def resumes(node, context, session):
         return device.tls.session_reused
 
 
+def ticket_for_all(edge, node, identity, tls):
+    """A ticket of `node` that every node honours, once all have its key."""
+    def honoured():
+        ticket = first_ticket(node, identity, tls)
+        return ticket if all(resumes(each, *ticket) for each in edge.nodes) else None
+    return until("all have the new key", honoured, 20, pause=0.2)
+
+
 @pytest.fixture(scope="module", params=["auto", "openssl"])
 def edge(work, broker, site, request):
     running = Edge(work / f"tickets-{request.param}", broker, site, nodes=0, key_file=key_file(work))
@@ -132,8 +140,7 @@ def test_rotating_drops_them_everywhere(edge, fleet, tls):
         until("it has dropped them", lambda n=node: not resumes(n, *before), 5)
     until("there is a new one", lambda: len(key_rows(edge)) == 1)
     new = key_rows(edge)
-    before = first_ticket(second, device, tls)
-    until("all have the new one", lambda: resumes(first, *before) and resumes(third, *before), 5)
+    before = ticket_for_all(edge, second, device, tls)
     edge.postgres.kill9()
     try:
         refused = third.cli("ticket-keys", "rotate", "--yes", status=1)
@@ -148,8 +155,7 @@ def test_rotating_drops_them_everywhere(edge, fleet, tls):
     until("the others have dropped them", lambda: not resumes(first, *before) and not resumes(second, *before), 20)
     until("there is a new one", lambda: key_rows(edge) not in ([], new))
     edge.heal()
-    again = first_ticket(third, device, tls)
-    until("all have it", lambda: all(resumes(node, *again) for node in edge.nodes), 5)
+    ticket_for_all(edge, third, device, tls)
     assert [line["action"] for line in second.json("audit")].count("ticket-keys.rotate") >= 2
 
 
@@ -161,7 +167,7 @@ def test_a_node_without_the_key_file_says_so(edge, fleet, work):
         assert without.json("status")["registry"]["ticket_keys"] == "its own: registry.key_file is not set"
         assert "ticket keys" in without.cli("status").stdout
         until("it says so", lambda: "another one than the other nodes'" in other.json("status")["registry"]["ticket_keys"])
-        assert "resumes at the node alone" in without.json("status")["warnings"][0]["what"]
+        assert any("resumes at the node alone" in each["what"] for each in without.json("status")["warnings"])
         device = known(edge, fleet, "stays")
         for node in (without, other):
             ticket = first_ticket(node, device, "1.3")
@@ -178,7 +184,8 @@ def test_a_rolling_upgrade_across_a_schema(work, broker, site, root):
     and from then on a program of schema 1 writes nothing any more."""
     edge = Edge(work / "upgrade", broker, site, nodes=0, key_file=key_file(work))
     try:
-        edge.postgres.sql("alter table sallyport.commit drop column schema; delete from sallyport.entry; "
+        edge.postgres.sql("alter table sallyport.commit drop column schema; drop table sallyport.answer, "
+                          "sallyport.ask; delete from sallyport.entry; "
                           "update sallyport.registry set schema = 1, oldest = 1")
         first, second = edge.add(), edge.add()
         assert "schema 1" in first.json("status")["registry"]["ticket_keys"]
@@ -192,8 +199,7 @@ def test_a_rolling_upgrade_across_a_schema(work, broker, site, root):
         assert "1 to 2" in edge.command("migrate").stdout.replace("schema ", "")
         for node in edge.nodes:
             until("it shares its keys", lambda n=node: shares(n))
-        ticket = first_ticket(first, device, "1.3")
-        until("it resumes at the other", lambda: resumes(second, *ticket), 5)
+        ticket_for_all(edge, first, device, "1.3")
         assert second.cli("device", "deactivate", device.id, "--yes").returncode == 0
         assert json.loads(edge.command("status", "-o", "json").stdout)["schema"] == 2
         with contextlib.suppress(AssertionError):
