@@ -167,7 +167,8 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
     return std::move(*refusal);
   static const Caller kNobody{};
   const Call call{request, caller ? *caller : kNobody, std::move(found.args)};
-  HttpResponse response = (this->*found.route->handler)(call);
+  auto other = elsewhere(call, *found.route);
+  HttpResponse response = other ? std::move(*other) : (this->*found.route->handler)(call);
   if (request.method != "GET") {
     const std::lock_guard lock(log_mutex_);
     log_.info("admin", {{"method", request.method},

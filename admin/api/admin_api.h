@@ -55,6 +55,8 @@ struct ApiParts {
   std::string node = {};                        // this machine's name in a shared registry
   std::function<void()> drain = {};             // asks the main thread for it; as often as anybody likes
   std::function<std::string()> not_ready = {};  // Probes::why_not_ready()
+  // Why this node does not share its ticket keys with the others; empty: it does.
+  std::function<std::string()> ticket_keys_trouble = {};
 };
 
 // A request that was matched and let in.
@@ -70,6 +72,8 @@ class AdminApi final : public HttpHandler {
 
   HttpPlan plan(const HttpRequest& head) override;
   HttpResponse handle(const HttpRequest& request) override;
+  // What another node asks for one of its operators.
+  std::string answer_other(const std::string& request);
 
   enum class Role : std::uint8_t { Anyone, Viewer, Operator };
   static std::string_view name_of(Role role);  // "anyone" | "viewer" | "operator"
@@ -158,7 +162,12 @@ class AdminApi final : public HttpHandler {
   static Answer<HowToChange> how_to_change(const Call& call);
   HttpResponse with_nodes(HttpResponse response, const HowToChange& how);
   HttpResponse list_nodes(const Call& call);
+  HttpResponse forget_node(const Call& call);
   Json registry_status() const;
+  // api_elsewhere.cc
+  std::optional<HttpResponse> elsewhere(const Call& call, const Route& route);
+  HttpResponse ask_node(const Call& call, const std::string& node, const std::string& query);
+  HttpResponse ask_all(const Call& call, const Route& route);
   // api_listeners.cc
   HttpResponse list_server_certificates(const Call& call);
   HttpResponse add_server_certificate(const Call& call);

@@ -258,6 +258,7 @@ Json schemas() {
                            {"resumed", "boolean"},
                            {"state", "string"},
                            {"since", "string"}});
+  all["NodeForgotten"] = schema({{"name", "string"}, {"forgotten", "boolean"}});
   all["Cut"] = schema({{"id", "string"}, {"cut", "boolean"}});
   all["TokenRequest"] = schema({{"name", "string"}, {"role", "string"}, {"ttl_seconds", "integer?"}});
   all["Token"] = schema({{"name", "string"},
