@@ -82,6 +82,11 @@ export function Overview() {
           </ul>
         )}
       </Section>
+      {at && at.cas.active + at.cas.inactive === 0 && (
+        <p class="note row-after">
+          {texts.value.cas.empty} <Link to="/cas/register">{texts.value.cas.register}</Link>
+        </p>
+      )}
       {at && <Ledger at={at} />}
       <Section title={t.hour} aside={<p class="quiet">{t.hour_lead}</p>}>
         {!samples && <Loading />}
