@@ -117,9 +117,6 @@ function Create() {
       <div class="field">
         <label for="token-name">{t.name}</label>
         <input id="token-name" type="text" autocomplete="off" value={name} placeholder="" aria-describedby="token-name-hint" onInput={(event) => set_name(event.currentTarget.value)} />
-        <span class="hint" id="token-name-hint">
-          {t.name_hint}
-        </span>
       </div>
       <Choice
         label={t.role}
@@ -131,6 +128,9 @@ function Create() {
       <button type="submit" class="button button-main" disabled={!name.trim()}>
         {t.create}
       </button>
+      <p class="hint hint-whole" id="token-name-hint">
+        {t.name}: {t.name_hint}
+      </p>
     </form>
   );
 }

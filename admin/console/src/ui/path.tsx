@@ -42,7 +42,8 @@ export function gates_of(told: Explanation, possession: Possession): Gate[] {
     else if (notes.length === 0) [how, word] = ['open', r.not_needed];
     else if (flaw || GOES_ON.test(notes[notes.length - 1]?.found ?? '')) [how, word] = ['open', r.goes_on];
     if (step === 1 && how !== 'stopped' && !one_way) notes = [];
-    if (told.source === 'refusal' && step !== stop) notes = [];
+    // Of a kept refusal the title says what was looked at, and the verdict that it was refused.
+    if (told.source === 'refusal') notes = step === stop ? notes.filter((each) => !each.found.endsWith('certificate was refused')).map((each) => ({ ...each, what: '' })) : [];
     gates.push({ step, how, word, notes });
   }
   return gates;
