@@ -14,6 +14,7 @@
 #include <iostream>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "admin/api/admin_api.h"
 #include "admin/check.h"
@@ -31,6 +32,7 @@
 #include "admin/operations/samples.h"
 #include "admin/operations/shard_watch.h"
 #include "admin/operations/shared_options.h"
+#include "admin/operations/shared_ticket_keys.h"
 #include "admin/operations/successor.h"
 #include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
@@ -84,7 +86,7 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
-constexpr std::string_view kServing = "serving", kDraining = "draining";  // to systemd
+constexpr std::string_view kServes = "serving", kDraining = "draining";  // to systemd
 
 enum class Ending : std::uint8_t { Asked, TakenOver };
 
@@ -112,7 +114,9 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
   ShardWatch watch(log);
   const auto why_not = [&registrar] { return why_not_handed_over(registrar); };
   for (;;) {
-    const int signal = signals.wait(1000ms, {probes.drain_asked(), desk.asked(), offer.asked()});
+    const int signal =
+        signals.wait(1000ms, {probes.drain_asked(), desk.asked(), registrar.settings_fd(), offer.asked()});
+    (void)asked(registrar.settings_fd());
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     Actor by{"SIGHUP", "-"};
     const bool wanted = desk.take(by);
@@ -120,7 +124,7 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
       systemd.reloading();
       const ReloadOutcome outcome = reload.run(by);
       if (wanted) desk.done(outcome);
-      systemd.ready(kServing);
+      systemd.ready(kServes);
     }
     if (signal == SIGUSR2) start_successor();
     if (offer.accepted(plane.shards(), state_dir, why_not, log)) return Ending::TakenOver;
@@ -235,7 +239,10 @@ struct NoWaitForTheDisk {
 // A planned end. Nobody writes any more.
 void settle_registry(const Config& config, DataPlane& plane, const Registrar& registrar, RegistryStore& store,
                      Logger& log) {
-  keep_ticket_keys(config, plane.ticket_keys(), registrar, store, std::time(nullptr), log);
+  // Those of a shared registry are in it.
+  if (!registrar.shares_epochs()) {
+    keep_ticket_keys(config, plane.ticket_keys(), registrar, store, std::time(nullptr), log);
+  }
   if (const auto flushed = store.flush(); !flushed) log.warn("not-flushed", {{"what", flushed.error().what}});
 }
 
@@ -315,6 +322,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Access access(registrar);
   ConsoleSessions signed_in(access, log.logger());
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
+  SharedTicketKeys ticket_keys(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar,
                 **store,
                 admin_gate,
@@ -335,7 +343,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
                 [&probes] { return Probes::name_of(probes.phase()); },
                 shared_options(config.registry).node,
                 [&probes] { probes.ask_to_drain(); },
-                [&probes] { return probes.why_not_ready(); }},
+                [&probes] { return probes.why_not_ready(); },
+                [&ticket_keys] { return ticket_keys.trouble(); }},
                log.logger());
   ConsoleSite site(api, signed_in, registrar, outcomes, log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
@@ -354,6 +363,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     keys_taken = kept->keys.size();
   }  // here the only other copy of the keys goes
   if (const auto warmed = registrar.warm(epochs); !warmed) return fail(kFailed, warmed.error().what);
+  if (registrar.shares_epochs() && std::exchange(keys_taken, 0) != 0) {
+    plane.ticket_keys().drop(std::time(nullptr));  // they were of a registry whose epochs were this node's own
+  }
   // Before it serves nobody has a ticket that the next start could not honour.
   KeptUntilItServes kept{config, plane, registrar, **store, main_log};
   registrar.start();
@@ -380,6 +392,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     admin_address = *bound;
     note_admin_certificate(config, outcomes);
   }
+  ticket_keys.look(std::time(nullptr));  // those that are on this node's disk: before anybody comes with a ticket
   const auto capacity = Capacity::of(open_files, plane.shards(), descriptors.reserved);
   std::vector<ListeningSocket> taken;
   if (predecessor) taken = predecessor->take();
@@ -387,10 +400,11 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     return fail(kFailed, started.error().what);
   }
   kept.serves = true;
+  registrar.answer_with([&api](const std::string& request) { return api.answer_other(request); });
   rejections.start();
   admin_server.start();
   if (config.admin.address) network_server.start();
-  Caretaker caretaker(plane, registrar, access, signed_in, listeners, warnings, samples, main_log);
+  Caretaker caretaker(plane, registrar, access, signed_in, listeners, warnings, samples, ticket_keys, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.ready_when);
@@ -411,12 +425,13 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   const Systemd systemd = Systemd::from_environment();
-  systemd.ready(kServing);
+  systemd.ready(kServes);
   const auto time_to_drain = [&config] { return config.drain_delay + config.drain + 30s; };  // and for the registry
   Signals wanted(signals);
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
   desk.close();
+  registrar.answer_with({});
   rejections.stop();  // while there are shards to ask
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon

@@ -1,7 +1,9 @@
 #include "admin/api/admin_api.h"
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
+#include <utility>
 
 #include "cache/base/text.h"
 
@@ -9,7 +11,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kLoggedBytes = 128;  // of what a stranger chose
+constexpr std::uint64_t kRefusedLines = 20;  // a second
+constexpr std::size_t kLoggedBytes = 128;    // of what a stranger chose
 
 std::vector<std::string_view> segments(std::string_view path) {
   std::vector<std::string_view> all;
@@ -108,6 +111,26 @@ std::function<bool()> AdminApi::still(const HttpRequest& head) const {
   };
 }
 
+void AdminApi::log_refused(const HttpRequest& head, unsigned status, const std::string& who) {
+  const std::lock_guard lock(log_mutex_);
+  const auto steady = std::chrono::steady_clock::now().time_since_epoch();
+  const std::int64_t second = std::chrono::duration_cast<std::chrono::seconds>(steady).count();
+  if (second != refused_second_) {
+    refused_second_ = second;
+    refused_told_ = 0;
+  }
+  if (refused_told_++ >= kRefusedLines) {
+    ++refused_left_out_;
+    return;
+  }
+  log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
+                              {"path", head.path.substr(0, kLoggedBytes)},
+                              {"status", status},
+                              {"who", who},
+                              {"from", head.peer.from},
+                              {"left_out", std::exchange(refused_left_out_, 0)}});
+}
+
 HttpPlan AdminApi::plan(const HttpRequest& head) {
   HttpPlan plan;
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
@@ -119,12 +142,7 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
                                : refusal_for(found, head.query, caller ? &*caller : nullptr, Access::shows_token(head));
   if (plan.refused) {
     if (!caller) parts_.outcomes.auth_failed();
-    const std::lock_guard lock(log_mutex_);
-    log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
-                                {"path", head.path.substr(0, kLoggedBytes)},
-                                {"status", plan.refused->status},
-                                {"who", caller ? caller->actor.who : "-"},
-                                {"from", head.peer.from}});
+    log_refused(head, plan.refused->status, caller ? caller->actor.who : "-");
     return plan;
   }
   plan.body_bytes = found.route->body_bytes;
@@ -149,7 +167,8 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
     return std::move(*refusal);
   static const Caller kNobody{};
   const Call call{request, caller ? *caller : kNobody, std::move(found.args)};
-  HttpResponse response = (this->*found.route->handler)(call);
+  auto other = elsewhere(call, *found.route);
+  HttpResponse response = other ? std::move(*other) : (this->*found.route->handler)(call);
   if (request.method != "GET") {
     const std::lock_guard lock(log_mutex_);
     log_.info("admin", {{"method", request.method},

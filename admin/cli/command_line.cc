@@ -246,8 +246,11 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                     [&parsed](Operator& speaking) { return speaking.listener_auth(parsed.first, parsed.second); });
   auth.get_option("MODE")->check(CLI::IsMember({"mutual", "one-way"}));
   CLI::App* node = app.add_subcommand("node", "the machines that share the registry")->require_subcommand(1);
-  client_command(*node, parsed, "list", "each node, its lag, and when it was last heard of",
-                 [](Operator& speaking) { return speaking.node_list(); });
+  add_quiet(client_command(*node, parsed, "list", "each node, its lag, and when it was last heard of",
+                           [](Operator& speaking) { return speaking.node_list(); }),
+            parsed);
+  plain_command(*node, parsed, "forget", "list no more, and wait no more for, one that is gone for good",
+                {{"NAME", "the node"}}, [&parsed](Operator& speaking) { return speaking.node_forget(parsed.first); });
   CLI::App* keys = app.add_subcommand("ticket-keys", "the keys of TLS tickets")->require_subcommand(1);
   plain_command(*keys, parsed, "rotate", "drop them: no ticket issued before is honoured any more, on any shard", {},
                 [](Operator& speaking) { return speaking.ticket_keys_rotate(); });
@@ -265,20 +268,23 @@ void add_listener_commands(CLI::App& app, Parsed& parsed) {
                 [&parsed](Operator& speaking) { return speaking.upstream_undrain(parsed.first, parsed.second); });
   CLI::App* session = app.add_subcommand("session", "live sessions")->require_subcommand(1);
   CLI::App& sessions = client_command(*session, parsed, "list", "list live sessions", [&parsed](Operator& speaking) {
-    return speaking.session_list(parsed.first, parsed.second, parsed.clones);
+    return speaking.session_list(parsed.first, parsed.second, parsed.clones, parsed.node);
   });
   add_quiet(sessions, parsed);
   sessions.add_option("--device", parsed.first, "only those of this device: id, prefix or serial");
   sessions.add_option("--ca", parsed.second, "only those below this CA: id, prefix or serial");
   sessions.add_flag("--clones", parsed.clones, "only those whose certificate is used from two addresses or client ids");
-  plain_command(*session, parsed, "cut", "end one session", {{"SESSION", "its id, as the list shows it"}},
-                [&parsed](Operator& speaking) { return speaking.session_cut(parsed.first); });
+  add_node_options(sessions, parsed.node);
+  CLI::App& cut =
+      plain_command(*session, parsed, "cut", "end one session", {{"SESSION", "its id, as the list shows it"}},
+                    [&parsed](Operator& speaking) { return speaking.session_cut(parsed.first, parsed.node); });
+  cut.add_option("--node", parsed.node, "at this node of the shared registry, as the list shows it");
 }
 
 void add_watching_commands(CLI::App& app, Parsed& parsed) {
   CLI::App& refused =
       client_command(app, parsed, "rejections", "the last refusal of each certificate and address, for each reason",
-                     [&parsed](Operator& speaking) { return speaking.rejections(parsed.rejections); });
+                     [&parsed](Operator& speaking) { return speaking.rejections(parsed.rejections, parsed.node); });
   refused.add_option("--serial", parsed.rejections.serial, "only of this serial");
   refused.add_option("--peer", parsed.rejections.peer, "only of this address");
   refused.add_option("--reason", parsed.rejections.reason, "only for this reason, as reasons.md has them");
@@ -286,6 +292,7 @@ void add_watching_commands(CLI::App& app, Parsed& parsed) {
                      "only of certificates of this issuer, as the list shows its name, or a part of it such as CN=...");
   refused.add_option("--listener", parsed.rejections.listener, "only at this listener");
   refused.add_option("--last", parsed.rejections.last, "only within, for example 1h");
+  add_node_options(refused, parsed.node);
   CLI::App* token = app.add_subcommand("token", "tokens for the network address")->require_subcommand(1);
   CLI::App& create = client_command(*token, parsed, "create", "make a token; it is printed once",
                                     [&parsed](Operator& speaking) { return speaking.token_create(parsed.token); });

@@ -61,6 +61,9 @@ int Operator::each_page(const std::string& target, const std::function<void(cons
     const Reply reply = get(one);
     if (!reply.ok()) return reply.failed;
     page(reply.json["items"]);
+    for (const Json& node : reply.json.value("silent", Json::array())) {
+      std::cerr << "node " << escaped(node.get<std::string>()) << " did not answer: what it has is not here\n";
+    }
     page_token = reply.json.value("next_page_token", "");
   } while (!page_token.empty() && std::cout);
   return kDone;

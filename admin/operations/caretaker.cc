@@ -17,7 +17,8 @@ using Kind = Warnings::Kind;
 }  // namespace
 
 Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ConsoleSessions& signed_in,
-                     ListenerControl& listeners, Warnings& warnings, Samples& samples, Logger& log)
+                     ListenerControl& listeners, Warnings& warnings, Samples& samples, SharedTicketKeys& ticket_keys,
+                     Logger& log)
     : plane_(plane),
       registrar_(registrar),
       access_(access),
@@ -25,18 +26,24 @@ Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, Con
       listeners_(listeners),
       warnings_(warnings),
       samples_(samples),
+      ticket_keys_(ticket_keys),
       log_(log),
       clock_(std::time(nullptr), steady_seconds()) {}
 
-void Caretaker::look() {
-  const std::int64_t now = std::time(nullptr);
-  plane_.tick(now);
-  registrar_.look_at_shared();
+void Caretaker::look_at_settings() {
   if (const std::uint64_t settings = registrar_.settings_changed(); settings != settings_seen_) {
     settings_seen_ = settings;
     if (const auto taken = access_.follow_others(); !taken) log_.error("access", {{"why", taken.error().what}});
     listeners_.follow_others();
   }
+  ticket_keys_.look(std::time(nullptr));
+}
+
+void Caretaker::look() {
+  const std::int64_t now = std::time(nullptr);
+  plane_.tick(now);
+  registrar_.look_at_shared();
+  look_at_settings();
   samples_.look(std::chrono::steady_clock::now(), now);
   look_at_clock(now);
   listeners_.look_at_files();

@@ -205,6 +205,12 @@ void check_shared(const RegistryConfig& registry, Findings& found) {
   } else if (const std::string weak = PgConnection::weakness(registry.shared); !weak.empty()) {
     found.warning("registry.shared", "'registry.shared': " + weak);
   }
+  if (registry.key_file.empty()) {
+    found.warning(
+        "registry.key_file",
+        "'registry.key_file' is not set: nodes of the shared registry share no ticket keys, and a device resumes "
+        "at the node alone that gave it its ticket");
+  }
   if (registry.stale != WhenStale::Serve && registry.stale_after.count() == 0) {
     found.problem("registry.stale", "'registry.stale' needs 'registry.stale_after', which is 0s: never");
   }

@@ -116,6 +116,36 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
   return json;
 }
 
+Json parse_json(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kDeepestJson) return Json(Json::value_t::discarded);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return Json::parse(text, nullptr, false);
+}
+
+Json to_json(const ChainMember& member) {
+  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(member.serial.data()), member.serial.size());
+  return {{"id", to_hex(member.id)},
+          {"subject", member.subject},
+          {"serial", serial_hex(serial)},
+          {"not_before", utc_or_null(member.not_before)},
+          {"not_after", utc_or_null(member.not_after)},
+          {"registered", member.registered},
+          {"standing", member.standing == Reason::None ? "active" : std::string(to_string(member.standing))}};
+}
+
 Json to_json(const ListenerInfo& listener) {
   Json certificates = Json::array();
   for (const Digest& id : listener.certificates) certificates.push_back(to_hex(id));

@@ -169,7 +169,9 @@ Answer<void> Ledger::commit_shared(RegistryStore::Batch& batch, Durable durable)
     return why;
   };
   if (owed_bytes_ + batch.bytes() > kMostOwed) return refuse(owed_why_);
-  const auto entries = store_.shared_entries(batch);
+  auto entries = store_.shared_entries(batch);
+  if (!entries) return refuse(entries.error());
+  if (record_->complete(batch, *entries)) entries = store_.shared_entries(batch);
   if (!entries) return refuse(entries.error());
   if (changes.empty()) ++meta_.revision;
   const auto taken = record_->write(meta_.revision, *entries);

@@ -135,6 +135,43 @@ Answer<DeviceRecord> Registrar::device(const Digest& id) const {
   return impl_->device(id);
 }
 
+Answer<std::vector<ChainMember>> Registrar::chain_of(const Digest& device) const {
+  const auto row = impl_->store_.device(device);
+  if (!row) return row.error();
+  std::vector<ChainMember> members;
+  const auto chain = row->has_value() ? impl_->store_.chain((*row)->chain) : std::optional<ChainRow>();
+  if (!chain) return chain.error();
+  if (!chain->has_value()) return members;
+  const auto set = impl_->cas_now();
+  const ChainRecord* record = impl_->chains_.record((*row)->chain);
+  const std::int64_t now = unix_now();
+  const auto take = [&](const Certificate& certificate, bool registered, Reason standing) {
+    if (now < certificate.not_before()) standing = Reason::NotYetValid;
+    if (now > certificate.not_after()) standing = Reason::Expired;
+    members.push_back({certificate.fingerprint(), certificate.subject(), certificate.serial(), certificate.not_before(),
+                       certificate.not_after(), registered, standing});
+  };
+  for (std::size_t i = 0; i < (*chain)->intermediates.size(); ++i) {
+    const std::string& der = (*chain)->intermediates[i];
+    const auto sent = Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
+    if (!sent) return sent.error();
+    Reason standing = set->standing_of_sent(sent->subject_name(), sent->spki_hash(), now);
+    if (record != nullptr && i < record->intermediate_names.size()) {
+      const ChainRecord::Named& named = record->intermediate_names[i];
+      const StatusCache::Visitor visitor(&impl_->cache_);
+      if (serial_listed(impl_->cache_, impl_->chains_, named.name, named.serial, named.issuing_key)) {
+        standing = Reason::CaInactive;
+      }
+    }
+    take(*sent, false, standing);
+  }
+  for (const Digest& id : (*chain)->cas) {
+    const auto ca = impl_->ca(id);
+    if (ca) take(ca->certificate, true, set->standing_of(id, now));
+  }
+  return members;
+}
+
 Answer<Certificate> Registrar::device_certificate(const Digest& id) const {
   const auto text = impl_->store_.device_text(id);
   if (!text) return text.error();

@@ -74,6 +74,10 @@ Answer<void> RegistryStore::each_ca(const std::function<bool(const Digest&, cons
   return good ? done : corrupt("CA");
 }
 
+Answer<std::optional<ChainRow>> RegistryStore::chain(std::uint64_t id) const {
+  return impl_->get<ChainRow>(kChains, number_key(id), "chain");
+}
+
 Answer<void> RegistryStore::each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const {
   bool good = true;
   const auto done = impl_->scan(kChains, "", "", [&](std::string_view key, std::string_view value) {

@@ -323,6 +323,8 @@ Reason DeviceGate::standing_since(Verdict& verdict, std::uint64_t chain_id, std:
   if (const Reason own = reason_of(static_cast<DeviceStatus>(slot->status)); own != Reason::None) return own;
   // Lost since, whatever it is now.
   if (slot->epoch > epoch || epoch >= StatusCache::kLastEpoch) return Reason::DeviceInactive;
+  // Of another node, which knows of losses that this one has not heard of yet.
+  if (epoch > cache_.epoch()) return Reason::DeviceInactive;
   if (chain_id != 0 && slot->chain != chain_id) return Reason::BadChain;
   if (!known_and_alive(verdict, *slot, cas, admits, now)) return Reason::CaInactive;
   // The epoch behind alive(): whoever sees a chain that is alive again sees the epoch in which it was not.
