@@ -132,9 +132,8 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
 // answer is named, and passed over.
 HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
   std::vector<std::string> names;
-  for (const SharedNode& each : parts_.registrar.shared_state()->nodes.nodes) {
-    names.push_back(each.name);
-  }
+  const auto shared = parts_.registrar.shared_state();
+  for (const SharedNode& each : shared->nodes.nodes) names.push_back(each.name);
   std::sort(names.begin(), names.end());
   if (names.empty()) names.push_back(parts_.node);
   const std::string token = query_value(call.request.query, "page_token");
