@@ -242,24 +242,36 @@ struct KeptUntilItServes {
   }
 };
 
+// SIGTERM or SIGINT waits to be looked at.
+bool is_to_end() {
+  sigset_t pending{};
+  return ::sigpending(&pending) == 0 && (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
+}
+
 // A node that has been here before serves what it knows where the shared registry cannot be reached, and says so; a new
 // one knows nothing, and waits for nobody's devices.
 Answer<void> follow_shared(const RegistryConfig& config, const RegistryStore& store, Registrar& registrar,
                            Logger& log) {
   if (config.shared.empty()) return {};
   if (registrar.follow(kFirstSync)) return {};
-  const auto position = store.position();
+  auto position = store.position();
+  if (position && position->registry.empty()) {
+    // No limit where it gets on: there may be millions of devices to take in.
+    while (registrar.shared_state()->in_snapshot && !is_to_end()) {
+      if (registrar.follows(kFirstSync)) return {};
+    }
+    position = store.position();
+  }
   if (!position) return position.error();
-  const auto state = registrar.shared_state();
   if (!position->registry.empty()) {
     log.warn("shared-registry-behind",
              {{"what", "this node serves what it knew when it stopped: it does not follow the shared registry yet"},
-              {"why", state ? state->why : ""}});
+              {"why", registrar.shared_state()->why}});
     return {};
   }
-  return Refusal{Refusal::Kind::Unavailable,
-                 "registry.shared: this node is new and cannot read the shared registry: " +
-                     (state && !state->why.empty() ? state->why : std::string("it takes too long"))};
+  const std::string why = registrar.shared_state()->why;
+  return Refusal{Refusal::Kind::Unavailable, "registry.shared: this node is new and cannot read the shared registry: " +
+                                                 (why.empty() ? std::string("it takes too long") : why)};
 }
 
 // From here on everything is durable state, threads and sockets; what fails names itself.

@@ -166,6 +166,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> take(SharedNews news) override;
   bool needs_writer() const override;  // any thread
   void take_writer(std::unique_ptr<SharedSession> writer) override;
+  void lose_writer() override;
   void set_stale(bool stale) override;
   void look_at_outbox() override;
   std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
@@ -325,6 +326,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::unique_ptr<SharedSession> writer_;
   std::atomic<bool> has_writer_{false};
   bool in_turn_ = false;
+  bool takes_no_writes_ = false;  // the last commit was refused over there: it is read-only, or its disk is full
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
