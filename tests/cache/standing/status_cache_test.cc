@@ -188,9 +188,9 @@ TEST(StatusCache, NoVerdictOfBeforeALossSaysTheEpochBehindIt) {
   for (std::uint64_t reader = 0; reader < 3; ++reader) {
     readers.emplace_back([&, reader] {
       for (std::uint64_t n = reader; !stop; n = (n * 7 + 3) % kDevices) {
-        const std::uint64_t before = losses[n].load();
         const std::uint32_t epoch = cache.epoch();
         const auto then = cache.find(key_of(cache, n));
+        const std::uint64_t before = losses[n].load();  // last: a loss of before it may be in what was read
         if (!then || then->status != kActive) continue;
         std::this_thread::yield();
         // A ticket of that verdict comes back, some losses later.
