@@ -57,11 +57,14 @@ class Wire:
             self._selector.register(here, selectors.EVENT_READ)
 
     def _carry(self, here):
-        there = self._ends[here]
+        there = self._ends.get(here)
+        if there is None:  # its other end was closed a moment ago
+            return
         try:
             data = here.recv(1 << 16)
             if data:
-                return there.sendall(data)
+                there.sendall(data)
+                return
         except OSError:
             pass
         for each in (here, there):

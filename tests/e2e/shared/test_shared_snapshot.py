@@ -143,7 +143,7 @@ def test_a_node_killed_while_it_takes_in_a_large_batch_comes_back_equal(edge, fl
         update sallyport.registry set revision = (select max(revision) from sallyport.commit), stamp = 'sixteen bytes ok';
         commit""")
     chance = random.Random(22)
-    for _ in range(6):
+    for _ in range(4):
         process = subprocess.Popen([BINARY, "serve", "--config", second.config], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(0.05, 0.8))
