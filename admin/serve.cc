@@ -14,6 +14,7 @@
 #include <iostream>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "admin/api/admin_api.h"
 #include "admin/check.h"
@@ -23,6 +24,7 @@
 #include "admin/operations/caretaker.h"
 #include "admin/operations/check_config.h"
 #include "admin/operations/descriptors.h"
+#include "admin/operations/first_sync.h"
 #include "admin/operations/kept_rejections.h"
 #include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/listener_control.h"
@@ -31,6 +33,7 @@
 #include "admin/operations/samples.h"
 #include "admin/operations/shard_watch.h"
 #include "admin/operations/shared_options.h"
+#include "admin/operations/shared_ticket_keys.h"
 #include "admin/operations/successor.h"
 #include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
@@ -55,7 +58,6 @@ using namespace std::chrono_literals;
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kConfig = 2;
-constexpr auto kFirstSync = 6s;
 
 int fail(int status, const std::string& what) {
   std::cerr << "sallyport: " << what << '\n';
@@ -84,9 +86,24 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
-constexpr std::string_view kServing = "serving", kDraining = "draining";  // to systemd
+constexpr std::string_view kServes = "serving", kDraining = "draining";  // to systemd
 
 enum class Ending : std::uint8_t { Asked, TakenOver };
+
+// What is in force and not on the disk would be gone with this process: a device that was revoked would be let in by
+// the next one. It is less than a word of the takeover's (takeover.cc).
+std::string why_not_handed_over(const Registrar& registrar) {
+  const RegistrarStats stats = registrar.stats();
+  if (stats.stalled) return "the disk of its state_dir does not answer; try again when it does";
+  if (!stats.owes) return {};
+  const std::string what = stats.not_durable == 0 ? "it has changes"
+                           : stats.not_durable == 1
+                               ? "1 restriction is in force there"
+                               : std::to_string(stats.not_durable) + " restrictions are in force there";
+  return what +
+         " that are not on the disk yet, and a new process would not know them; free some of the disk of "
+         "state_dir, and try again once `sallyport status` has no \"not durable\" any more";
+}
 
 // Until somebody asks for the end: reloads on SIGHUP, starts a successor on SIGUSR2, and looks every second at what
 // changes by itself, and at the shards.
@@ -95,10 +112,11 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
                     ReloadDesk& desk, const Systemd& systemd, const std::function<void()>& start_successor,
                     Logger& log) {
   ShardWatch watch(log);
+  const auto why_not = [&registrar] { return why_not_handed_over(registrar); };
   for (;;) {
-    // What a disk that hangs does not take could be given up with the process alone.
-    const bool may_go = !registrar.stalled();
-    const int signal = signals.wait(1000ms, {probes.drain_asked(), desk.asked(), may_go ? offer.asked() : -1});
+    const int signal =
+        signals.wait(1000ms, {probes.drain_asked(), desk.asked(), registrar.settings_fd(), offer.asked()});
+    (void)asked(registrar.settings_fd());
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     Actor by{"SIGHUP", "-"};
     const bool wanted = desk.take(by);
@@ -106,10 +124,10 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
       systemd.reloading();
       const ReloadOutcome outcome = reload.run(by);
       if (wanted) desk.done(outcome);
-      systemd.ready(kServing);
+      systemd.ready(kServes);
     }
     if (signal == SIGUSR2) start_successor();
-    if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
+    if (offer.accepted(plane.shards(), state_dir, why_not, log)) return Ending::TakenOver;
     caretaker.look();
     if (watch.all_turn(plane.shard_info(), std::chrono::steady_clock::now())) systemd.feed_watchdog();
   }
@@ -221,7 +239,10 @@ struct NoWaitForTheDisk {
 // A planned end. Nobody writes any more.
 void settle_registry(const Config& config, DataPlane& plane, const Registrar& registrar, RegistryStore& store,
                      Logger& log) {
-  keep_ticket_keys(config, plane.ticket_keys(), registrar, store, std::time(nullptr), log);
+  // Those of a shared registry are in it.
+  if (!registrar.shares_epochs()) {
+    keep_ticket_keys(config, plane.ticket_keys(), registrar, store, std::time(nullptr), log);
+  }
   if (const auto flushed = store.flush(); !flushed) log.warn("not-flushed", {{"what", flushed.error().what}});
 }
 
@@ -241,38 +262,6 @@ struct KeptUntilItServes {
     if (!registrar.stalled()) settle_registry(config, plane, registrar, store, log);
   }
 };
-
-// SIGTERM or SIGINT waits to be looked at.
-bool is_to_end() {
-  sigset_t pending{};
-  return ::sigpending(&pending) == 0 && (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
-}
-
-// A node that has been here before serves what it knows where the shared registry cannot be reached, and says so; a new
-// one knows nothing, and waits for nobody's devices.
-Answer<void> follow_shared(const RegistryConfig& config, const RegistryStore& store, Registrar& registrar,
-                           Logger& log) {
-  if (config.shared.empty()) return {};
-  if (registrar.follow(kFirstSync)) return {};
-  auto position = store.position();
-  if (position && position->registry.empty()) {
-    // No limit where it gets on: there may be millions of devices to take in.
-    while (registrar.shared_state()->in_snapshot && !is_to_end()) {
-      if (registrar.follows(kFirstSync)) return {};
-    }
-    position = store.position();
-  }
-  if (!position) return position.error();
-  if (!position->registry.empty()) {
-    log.warn("shared-registry-behind",
-             {{"what", "this node serves what it knew when it stopped: it does not follow the shared registry yet"},
-              {"why", registrar.shared_state()->why}});
-    return {};
-  }
-  const std::string why = registrar.shared_state()->why;
-  return Refusal{Refusal::Kind::Unavailable, "registry.shared: this node is new and cannot read the shared registry: " +
-                                                 (why.empty() ? std::string("it takes too long") : why)};
-}
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,
@@ -313,6 +302,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   Access access(registrar);
   ConsoleSessions signed_in(access, log.logger());
   ListenerControl listeners(config, plane, registrar, warnings, log.logger());
+  SharedTicketKeys ticket_keys(config, plane, registrar, warnings, log.logger());
   AdminApi api({registrar,
                 **store,
                 admin_gate,
@@ -332,7 +322,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
                 feed,
                 [&probes] { return Probes::name_of(probes.phase()); },
                 shared_options(config.registry).node,
-                [&probes] { probes.ask_to_drain(); }},
+                [&probes] { probes.ask_to_drain(); },
+                [&probes] { return probes.why_not_ready(); },
+                [&ticket_keys] { return ticket_keys.trouble(); }},
                log.logger());
   ConsoleSite site(api, signed_in, registrar, outcomes, log.logger());
   const Descriptors descriptors = Descriptors::of(open_files, config, plane.shards());
@@ -351,6 +343,9 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     keys_taken = kept->keys.size();
   }  // here the only other copy of the keys goes
   if (const auto warmed = registrar.warm(epochs); !warmed) return fail(kFailed, warmed.error().what);
+  if (registrar.shares_epochs() && std::exchange(keys_taken, 0) != 0) {
+    plane.ticket_keys().drop(std::time(nullptr));  // they were of a registry whose epochs were this node's own
+  }
   // Before it serves nobody has a ticket that the next start could not honour.
   KeptUntilItServes kept{config, plane, registrar, **store, main_log};
   registrar.start();
@@ -377,6 +372,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     admin_address = *bound;
     note_admin_certificate(config, outcomes);
   }
+  ticket_keys.look(std::time(nullptr));  // those that are on this node's disk: before anybody comes with a ticket
   const auto capacity = Capacity::of(open_files, plane.shards(), descriptors.reserved);
   std::vector<ListeningSocket> taken;
   if (predecessor) taken = predecessor->take();
@@ -384,10 +380,11 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     return fail(kFailed, started.error().what);
   }
   kept.serves = true;
+  registrar.answer_with([&api](const std::string& request) { return api.answer_other(request); });
   rejections.start();
   admin_server.start();
   if (config.admin.address) network_server.start();
-  Caretaker caretaker(plane, registrar, access, signed_in, listeners, warnings, samples, main_log);
+  Caretaker caretaker(plane, registrar, access, signed_in, listeners, warnings, samples, ticket_keys, main_log);
   caretaker.look();
   say_what_runs(config, plane, open_files, registrar, admin_address, main_log);
   probes.set(config.ready_when);
@@ -408,12 +405,13 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   const Systemd systemd = Systemd::from_environment();
-  systemd.ready(kServing);
+  systemd.ready(kServes);
   const auto time_to_drain = [&config] { return config.drain_delay + config.drain + 30s; };  // and for the registry
   Signals wanted(signals);
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,
                                      systemd, start_next, main_log);
   desk.close();
+  registrar.answer_with({});
   rejections.stop();  // while there are shards to ask
   if (ending == Ending::TakenOver) {
     // What the new process needs: the addresses of the API, and the registry. Whoever comes meanwhile is decided upon

@@ -23,7 +23,7 @@ Signals::~Signals() {
 }
 
 int Signals::wait(std::chrono::milliseconds most, std::initializer_list<int> others) {
-  std::array<pollfd, 4> polled{{{fd_, POLLIN, 0}}};
+  std::array<pollfd, 5> polled{{{fd_, POLLIN, 0}}};
   std::size_t count = 1;
   for (const int fd : others) polled.at(count++) = {fd, POLLIN, 0};
   ::poll(polled.data(), count, static_cast<int>(most.count()));

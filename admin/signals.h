@@ -20,7 +20,7 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // Waits for one, or for one of `others`, of which there are three at most, to have something to read, or for the time
+  // Waits for one, or for one of `others`, of which there are four at most, to have something to read, or for the time
   // to pass: 0.
   int wait(std::chrono::milliseconds most, std::initializer_list<int> others = {});
 

@@ -350,6 +350,12 @@ void DataPlane::drop_ticket_keys(std::int64_t now) {
   put_in_force(Notice{});  // every shard has ended what it had begun with one of them
 }
 
+void DataPlane::share_ticket_keys(std::span<const TicketKey> keys, std::int64_t now) {
+  if (!impl_->tickets.share(keys, now)) return;
+  if (impl_->elsewhere != nullptr) impl_->elsewhere->end_sessions();
+  put_in_force(Notice{});
+}
+
 void DataPlane::tick(std::int64_t now) {
   impl_->tickets.rotate(now);
   const std::lock_guard lock(impl_->changing);

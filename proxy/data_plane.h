@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 namespace sallyport {
 
 class Registrar;
+struct TicketKey;
 
 struct ListenerInfo {
   std::string name;
@@ -129,6 +131,8 @@ class DataPlane final : public ChangeSink {
   TicketKeys& ticket_keys();
   // No ticket that was issued before is honoured any more, on any shard, when it returns.
   void drop_ticket_keys(std::int64_t now);
+  // Those that nodes have in common, the newest first. Where one is gone, tickets of it end as above.
+  void share_ticket_keys(std::span<const TicketKey> keys, std::int64_t now);
   // About every second: rotates the ticket keys, and asks for the names of brokers that are due. The main thread.
   void tick(std::int64_t now);
   std::vector<std::string> unresolved() const;  // "upstream NAME: HOST:PORT" of each

@@ -41,6 +41,13 @@ HttpResponse AdminApi::list_nodes(const Call& call) {
   return page_of(std::move(items), "name", call.request);
 }
 
+HttpResponse AdminApi::forget_node(const Call& call) {
+  if (const auto done = parts_.registrar.forget_node(call.args[0], call.caller.actor); !done) {
+    return refused(done.error());
+  }
+  return ok({{"name", call.args[0]}, {"forgotten", true}});
+}
+
 Answer<AdminApi::HowToChange> AdminApi::how_to_change(const Call& call) {
   HowToChange how;
   const std::string local = query_value(call.request.query, "local"), wait = query_value(call.request.query, "wait");
@@ -85,6 +92,7 @@ HttpResponse AdminApi::with_nodes(HttpResponse response, const HowToChange& how)
 Json AdminApi::registry_status() const {
   const auto shared = parts_.registrar.shared_state();
   if (!shared) return nullptr;
+  const std::string why = parts_.ticket_keys_trouble ? parts_.ticket_keys_trouble() : std::string();
   return {{"node", parts_.node},
           {"connected", shared->connected},
           {"server", shared->server},
@@ -94,6 +102,7 @@ Json AdminApi::registry_status() const {
           {"nodes", shared->nodes.nodes.size()},
           {"snapshots", shared->snapshots},
           {"stale", shared->stale},
+          {"ticket_keys", why.empty() ? Json("shared") : Json("its own: " + why)},
           {"synchronous_standby", shared->synchronous ? Json(*shared->synchronous) : Json()}};
 }
 

@@ -38,4 +38,11 @@ void add_registry_commands(CLI::App& app, const std::string& default_config, con
       ->required();
 }
 
+void add_node_options(CLI::App& list, std::string& node) {
+  CLI::Option* one = list.add_option("--node", node, "at this node of the shared registry, as `node list` shows it");
+  list.add_flag_callback(
+          "--all-nodes", [&node] { node = "*"; }, "at every node of the shared registry")
+      ->excludes(one);
+}
+
 }  // namespace sallyport

@@ -14,4 +14,7 @@ namespace sallyport {
 void add_registry_commands(CLI::App& app, const std::string& default_config, const std::string& output,
                            std::function<int()>& chosen);
 
+// Of a list: what is seen at another node of a shared registry, or at all of them, which is "*".
+void add_node_options(CLI::App& list, std::string& node);
+
 }  // namespace sallyport

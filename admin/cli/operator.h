@@ -109,9 +109,10 @@ class Operator {
   int upstream_show(const std::string& name);
   int upstream_drain(const std::string& name, const std::string& server);
   int upstream_undrain(const std::string& name, const std::string& server);
-  int session_list(const std::string& device, const std::string& ca, bool clones);
-  int session_cut(const std::string& id);
-  int rejections(const RejectionOptions& filter);
+  // `node`: of another one of the shared registry; "*": of all; empty: of this.
+  int session_list(const std::string& device, const std::string& ca, bool clones, const std::string& node);
+  int session_cut(const std::string& id, const std::string& node);
+  int rejections(const RejectionOptions& filter, const std::string& node);
   int token_create(const TokenOptions& token);
   int token_list();
   int token_revoke(const std::string& name);
@@ -128,6 +129,7 @@ class Operator {
   int log_level(const std::string& level);
   int ticket_keys_rotate();
   int node_list();
+  int node_forget(const std::string& name);
 
  private:
   struct Reply {

@@ -30,6 +30,15 @@ int Operator::node_list() {
       "name");
 }
 
+int Operator::node_forget(const std::string& name) {
+  if (!agreed("forgetting node " + name + "; it is listed again when it comes back")) return kFailed;
+  const Reply reply = send("DELETE", "/v1/nodes/" + percent_encoded(name));
+  if (!reply.ok()) return reply.failed;
+  if (options_.json) return print_json(reply.json), kDone;
+  std::cout << name << " forgotten\n";
+  return kDone;
+}
+
 std::optional<std::string> Operator::how_to_change(const std::string& first) const {
   std::string query = first;
   const auto add = [&](const std::string& parameter) { query += (query.empty() ? "" : "&") + parameter; };

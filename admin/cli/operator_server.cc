@@ -6,6 +6,7 @@
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 
@@ -131,46 +132,60 @@ int Operator::ticket_keys_rotate() {
   return kDone;
 }
 
-int Operator::session_list(const std::string& device, const std::string& ca, bool clones) {
-  return list(
-      "/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) + (clones ? "&clones=true" : ""),
-      {"ID", "DEVICE", "CN", "CLIENT ID", "LISTENER", "SERVER", "PEER", "VIA", "TLS", "MQTT", "STATE", "SINCE"},
-      [](const Json& each) {
-        return std::vector<std::string>{text(each, "id"),           text(each, "device_id"), text(each, "cn"),
-                                        text(each, "client_id"),    text(each, "listener"),  text(each, "server"),
-                                        text(each, "peer"),         text(each, "via"),       text(each, "tls_version"),
-                                        text(each, "mqtt_version"), text(each, "state"),     text(each, "since")};
-      },
-      "id", {1});
+int Operator::session_list(const std::string& device, const std::string& ca, bool clones, const std::string& node) {
+  const std::string at_node = node.empty() ? "" : "&node=" + percent_encoded(node);
+  std::vector<std::string> header = {"ID",   "DEVICE", "CN",  "CLIENT ID", "LISTENER", "SERVER",
+                                     "PEER", "VIA",    "TLS", "MQTT",      "STATE",    "SINCE"};
+  if (!node.empty()) header.insert(header.begin() + 1, "NODE");
+  return list("/v1/sessions?device=" + percent_encoded(device) + "&ca=" + percent_encoded(ca) +
+                  (clones ? "&clones=true" : "") + at_node,
+              std::move(header),
+              [&node](const Json& each) {
+                std::vector<std::string> row = {
+                    text(each, "id"),          text(each, "device_id"),    text(each, "cn"),    text(each, "client_id"),
+                    text(each, "listener"),    text(each, "server"),       text(each, "peer"),  text(each, "via"),
+                    text(each, "tls_version"), text(each, "mqtt_version"), text(each, "state"), text(each, "since")};
+                if (!node.empty()) row.insert(row.begin() + 1, text(each, "node"));
+                return row;
+              },
+              "id", {node.empty() ? std::size_t{1} : std::size_t{2}});
 }
 
-int Operator::session_cut(const std::string& id) {
+int Operator::session_cut(const std::string& id, const std::string& node) {
   if (!agreed("cutting session " + id + "; its device may connect again")) return kFailed;
-  const Reply reply = send("DELETE", "/v1/sessions/" + percent_encoded(id));
+  const std::string at_node = node.empty() ? "" : "?node=" + percent_encoded(node);
+  const Reply reply = send("DELETE", "/v1/sessions/" + percent_encoded(id) + at_node);
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << id << " cut\n";
   return kDone;
 }
 
-int Operator::rejections(const RejectionOptions& filter) {
-  std::string target = "/v1/rejections?limit=1000&serial=" + percent_encoded(filter.serial) +
+int Operator::rejections(const RejectionOptions& filter, const std::string& node) {
+  std::string target = "/v1/rejections?serial=" + percent_encoded(filter.serial) +
                        "&peer=" + percent_encoded(filter.peer) + "&reason=" + percent_encoded(filter.reason) +
                        "&listener=" + percent_encoded(filter.listener) + "&issuer=" + percent_encoded(filter.issuer);
+  if (!node.empty()) target += "&node=" + percent_encoded(node);
   if (!filter.last.empty()) {
     const std::int64_t within = seconds(filter.last);
     if (within == 0) return complain("--last takes a duration such as 10m, 1h or 7d"), kUsage;
     target += "&since=" + percent_encoded(utc(std::time(nullptr) - within));
   }
-  const Reply reply = get(target);
+  const Reply reply = all_pages(target);
   if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json["items"]), kDone;
-  Table table(
-      {"LAST", "COUNT", "REASON", "LISTENER", "PEER", "CLAIMED", "SERIAL", "SUBJECT", "ISSUER", "FIRST", "WHAT"});
-  for (const Json& each : reply.json["items"]) {
-    table.add({text(each, "last"), text(each, "count"), text(each, "reason"), text(each, "listener"),
-               text(each, "peer"), each.value("claimed", false) ? "yes" : "no", text(each, "serial"),
-               text(each, "subject"), text(each, "issuer"), text(each, "first"), text(each, "what")});
+  if (options_.json) return print_json(reply.json), kDone;
+  std::vector<std::string> header = {"LAST",   "COUNT",   "REASON", "LISTENER", "PEER", "CLAIMED",
+                                     "SERIAL", "SUBJECT", "ISSUER", "FIRST",    "WHAT"};
+  if (!node.empty()) header.insert(header.begin(), "NODE");
+  Table table(std::move(header));
+  for (const Json& each : reply.json) {
+    std::vector<std::string> row = {
+        text(each, "last"),     text(each, "count"),   text(each, "reason"),
+        text(each, "listener"), text(each, "peer"),    each.value("claimed", false) ? "yes" : "no",
+        text(each, "serial"),   text(each, "subject"), text(each, "issuer"),
+        text(each, "first"),    text(each, "what")};
+    if (!node.empty()) row.insert(row.begin(), text(each, "node"));
+    table.add(std::move(row));
   }
   table.print(std::cout);
   return kDone;
@@ -185,9 +200,17 @@ int Operator::token_create(const TokenOptions& token) {
   }
   const Reply reply = send("POST", "/v1/tokens", dump(body));
   if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  std::cerr << "this is shown once:\n";
-  std::cout << text(reply.json, "token") << '\n';
+  if (options_.json) {
+    print_json(reply.json);
+  } else {
+    std::cerr << "this is shown once:\n";
+    std::cout << text(reply.json, "token") << '\n';
+  }
+  std::cout.flush();
+  // It is shown once: without a reader it is a token that nobody has and that opens all the same.
+  if (!std::cout) {
+    return complain("token " + token.name + " was made and could not be shown: revoke it, then make it anew");
+  }
   return kDone;
 }
 
@@ -258,7 +281,9 @@ int Operator::status() {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"version", text(json, "version")},
       {"up", text(json, "uptime_seconds") + " s"},
-      {"state", text(json, "state")},
+      {"state", text(json, "state") == "ready" && !json["not_ready"].is_null()
+                    ? "not ready: " + escaped(text(json, "not_ready"))
+                    : text(json, "state")},
       {"shards speak to the kernel by", text(json, "io")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},
@@ -291,8 +316,17 @@ int Operator::status() {
                                               count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
                                               (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
                                               away);
+    pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
+  if (const std::uint64_t free = json["store_free_bytes"].get<std::uint64_t>(); free < kRegistryNeedsBytes) {
+    pairs.emplace_back("disk", std::to_string(free >> 20) +
+                                   " MiB free for state_dir: below 128 MiB the registry may take no change; free some");
+  }
+  if (const std::uint64_t owed = json["restrictions_not_durable"].get<std::uint64_t>(); owed > 0) {
+    pairs.emplace_back("not durable", with_thousands(owed) + (owed == 1 ? " restriction is" : " restrictions are") +
+                                          " in force and not on the disk yet: a restart would take them back");
+  }
   for (const Json& upstream : json["upstreams"]) {
     std::string servers;
     for (const Json& server : upstream["servers"]) {

@@ -28,6 +28,7 @@ struct Parsed {
   Target target;
   bool cascade = false;
   bool clones = false;
+  std::string node;  // of a shared registry; "*": all of them; empty: the one that is asked
   std::vector<std::string> files;
   std::vector<std::string> also_under;
   std::string first, second;  // the plain arguments of commands that have no more to say

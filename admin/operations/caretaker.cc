@@ -17,7 +17,8 @@ using Kind = Warnings::Kind;
 }  // namespace
 
 Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, ConsoleSessions& signed_in,
-                     ListenerControl& listeners, Warnings& warnings, Samples& samples, Logger& log)
+                     ListenerControl& listeners, Warnings& warnings, Samples& samples, SharedTicketKeys& ticket_keys,
+                     Logger& log)
     : plane_(plane),
       registrar_(registrar),
       access_(access),
@@ -25,23 +26,30 @@ Caretaker::Caretaker(DataPlane& plane, Registrar& registrar, Access& access, Con
       listeners_(listeners),
       warnings_(warnings),
       samples_(samples),
+      ticket_keys_(ticket_keys),
       log_(log),
       clock_(std::time(nullptr), steady_seconds()) {}
 
-void Caretaker::look() {
-  const std::int64_t now = std::time(nullptr);
-  plane_.tick(now);
-  registrar_.look_at_shared();
+void Caretaker::look_at_settings() {
   if (const std::uint64_t settings = registrar_.settings_changed(); settings != settings_seen_) {
     settings_seen_ = settings;
     if (const auto taken = access_.follow_others(); !taken) log_.error("access", {{"why", taken.error().what}});
     listeners_.follow_others();
   }
+  ticket_keys_.look(std::time(nullptr));
+}
+
+void Caretaker::look() {
+  const std::int64_t now = std::time(nullptr);
+  plane_.tick(now);
+  registrar_.look_at_shared();
+  look_at_settings();
   samples_.look(std::chrono::steady_clock::now(), now);
   look_at_clock(now);
   listeners_.look_at_files();
   warn_of_clock(now);
   warn_of_certificates(now);
+  warn_of_listener_cas();
   for (const CrlRecord& crl : registrar_.newly_overdue(now)) {
     log_.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
                               {"scope", crl.scope},
@@ -101,6 +109,23 @@ void Caretaker::warn_of_certificates(std::int64_t now) {
     }
   }
   warnings_.say_all(Kind::ServerCertificate, found);
+}
+
+// A slip in an id keeps every device out, or its CA may be registered after the file was written: both are told until
+// it is there.
+void Caretaker::warn_of_listener_cas() {
+  Found found;
+  for (const ListenerInfo& listener : plane_.listeners()) {
+    const auto admits = plane_.listener_admits(listener.name);
+    if (!admits) continue;
+    for (const Digest& id : admits->cas) {
+      if (registrar_.ca(id)) continue;
+      found.emplace_back(
+          "listener " + listener.name + ": " + to_hex(id),
+          "its cas names a CA that is not registered: it lets nobody in; `sallyport ca list` has the ids");
+    }
+  }
+  warnings_.say_all(Kind::ListenerCas, found);
 }
 
 }  // namespace sallyport

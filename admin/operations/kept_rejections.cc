@@ -79,7 +79,7 @@ Answer<std::vector<Rejection>> decoded(std::string_view text, std::set<std::stri
   if (text.size() < kHashDigits + 1 || text.back() != '\n') return damaged;
   const std::string_view body = text.substr(0, text.size() - kHashDigits - 1);
   if (text.substr(body.size(), kHashDigits) != hash_of(body)) return damaged;
-  const Json all = Json::parse(body, nullptr, false);
+  const Json all = parse_json(body);
   if (!all.is_object() || all.value("format", 0) != kFormat || !all.contains("items")) {
     return Refusal{Refusal::Kind::Invalid, "it is of another version"};
   }

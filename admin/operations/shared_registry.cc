@@ -47,7 +47,7 @@ Answer<SharedCopy> import_into_shared(const std::string& url, const std::string&
   if (!session) return session.error();
   const auto status = shared_status((*session)->connection());
   if (!status) return status.error();
-  if (status->entries != 0 || status->revision != 0) {
+  if (status->entries != 0 || status->revision > 1) {  // 1: `init`
     return Refusal{Refusal::Kind::Conflict, "the shared registry is not empty: an import would mix two registries"};
   }
   const auto meta = (*store)->meta();
@@ -69,6 +69,7 @@ Answer<SharedCopy> import_into_shared(const std::string& url, const std::string&
   // Above every revision of the embedded registry: none is given out twice.
   const std::uint64_t revision = std::max(position->revision + 1, meta->revision + 1);
   while (auto entry = cursor->next()) {
+    if (of_running_nodes(*entry)) continue;
     tally(*entry, copy);
     part.push_back(std::move(*entry));
     if (part.size() < kAtOnce) continue;
@@ -105,6 +106,7 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   if (auto marked = (*store)->commit(batch, Durable::Synced); !marked) return marked.error();
   batch = RegistryStore::Batch();
   const auto take = [&](SharedEntry&& entry) {
+    if (of_running_nodes(entry)) return true;
     tally(entry, copy);
     (*store)->put_entry(batch, entry);
     if (entry.family == SharedFamily::Chain) {

@@ -82,7 +82,7 @@ void Follower::rest(std::chrono::milliseconds most) {
   bool watched;
   {
     const std::lock_guard lock(mutex_);
-    watched = watchers_ > 0;
+    watched = watchers_ > 0 || !asks_.empty();
   }
   if (watched) most = std::min(most, std::chrono::milliseconds(20));
   std::array<pollfd, 2> polled{{{wake_fd_, POLLIN, 0}, {session_ ? session_->connection().socket() : -1, POLLIN, 0}}};
@@ -197,6 +197,11 @@ bool Follower::follow() {
   using Follows = SharedNews::Follows;
   if (news->follows != Follows::Yes) return take_snapshot(news->follows == Follows::Elsewhere);
   const bool more = news->more;
+  {
+    const auto here = std::chrono::system_clock::now().time_since_epoch();
+    const std::lock_guard lock(mutex_);
+    state_.clock_ahead_us = news->now_us - std::chrono::duration_cast<std::chrono::microseconds>(here).count();
+  }
   if (news->now.revision > position.revision) {
     if (const auto taken = host_.take(std::move(*news)); !taken) {
       if (!stopping_ && not_applied_ != taken.error().what) {
@@ -227,7 +232,7 @@ bool Follower::follow() {
   }
   changed_.notify_all();
   look_at_age();
-  return beat() && look_at_nodes() && keep_house();
+  return beat() && look_at_nodes() && pass_on_asks() && answer_others() && keep_house();
 }
 
 // What nobody waits for.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,6 +41,7 @@ struct SharedState {
   SharedNodes nodes;                // as of the last look, a second ago at most while connected
   std::uint64_t snapshots = 0;      // taken since the start
   bool in_snapshot = false;         // one is being taken
+  std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
   std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
 };
 
@@ -85,6 +87,12 @@ class Follower {
   // Whether this node has not heard of it for too long. Asked for by others, too, because this thread may be held up by
   // the resolver. Any thread but the registrar's, for which it waits.
   void look_at_age();
+  // Asks another node, and waits for what it says; any thread but the registrar's. Few at once: else it is refused.
+  Answer<std::string> ask(const std::string& node, const std::string& request, std::chrono::milliseconds limit);
+  // Who answers what others ask of this node: on the follower's thread, and it must not wait for it. Empty: nobody.
+  void answer_with(std::function<std::string(const std::string&)> answers);
+  // Takes a node that is gone off the list. Any thread but the registrar's; waits.
+  Answer<void> forget_node(const std::string& name);
   const SharedOptions& options() const { return options_; }
   // A node that is to refuse what it cannot know refuses it from the first moment.
   static bool begins_stale(const SharedOptions& options) {
@@ -94,6 +102,7 @@ class Follower {
 
   static constexpr std::chrono::milliseconds kPoll{150}, kRetry{500}, kBeat{1000}, kBeatAtMost{50};
   static constexpr std::chrono::hours kKeepDeletes{7 * 24};
+  static constexpr std::size_t kMostAsks = 8;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -105,6 +114,8 @@ class Follower {
   bool merge_snapshot(bool elsewhere);
   void lost(const Refusal& why);
   void cannot_write(const Refusal& why);
+  bool answer_others();
+  bool pass_on_asks();
   bool beat();
   bool look_at_nodes();
   bool look_at_standby();
@@ -135,6 +146,18 @@ class Follower {
   std::uint64_t looks_ = 0;                  // at the nodes
   std::size_t watchers_ = 0;
   bool synced_ = false;
+  // What this node asks of others, and of PostgreSQL by this thread: the caller waits for `done`.
+  struct Ask {
+    std::string node, request;
+    bool forgets = false;  // the node is taken off the list
+    std::uint64_t id = 0;
+    std::optional<Answer<std::string>> done;
+  };
+  Answer<std::string> wait_for(const std::shared_ptr<Ask>& ask, std::chrono::milliseconds limit);
+  std::vector<std::shared_ptr<Ask>> asks_;
+  std::vector<std::uint64_t> ended_;  // whose rows are to go
+  std::mutex answers_mutex_;          // held while one is asked: who takes it away waits for that
+  std::function<std::string(const std::string&)> answers_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -34,12 +34,16 @@ struct CommitFigures {
   double seconds_sum = 0;
   std::vector<std::uint64_t> seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
   bool stalled = false;                        // the disk has not answered a write for a second or more
+  std::uint64_t not_durable = 0;               // restrictions that are in force and owed to the disk
+  bool owes = false;                           // these, or what is in doubt
 };
 
 // The registry that this one is a replica of. Called by the registrar's thread alone.
 class SystemOfRecord {
  public:
   virtual ~SystemOfRecord() = default;
+  // Before it is written: puts into the batch what goes with what is in it. True: something was put there.
+  virtual bool complete(RegistryStore::Batch& batch, std::span<const SharedEntry> entries) = 0;
   // Durable over there on return. A refusal: it did not happen, as far as anybody knows.
   virtual Answer<SharedPosition> write(std::uint64_t revision, std::span<const SharedEntry> entries) = 0;
 };
@@ -65,6 +69,7 @@ class Ledger {
   Answer<void> keep_here(RegistryStore::Batch& batch);
   // Lines of the audit log carry the time of the shared registry, where there is one: machines' clocks disagree.
   void set_time(std::int64_t now_us) { now_us_ = now_us; }
+  std::int64_t time_us() const { return now_us_; }
   void saw_audit(std::int64_t at_us) { last_audit_us_ = std::max(last_audit_us_, at_us); }
   // Ids of chains that nobody else gives out.
   void reserve_chains(std::uint64_t first, std::uint64_t count);

@@ -1,5 +1,8 @@
 #include "cache/registry/registrar.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -36,7 +39,13 @@ Registrar::Impl::Impl(RegistryStore& store, StatusCache& cache, ChainTable& chai
       queue_(options.queue),
       log_(log),
       ledger_(store, log, [this] { return commands_waiting_ > 0; }),
-      book_(chains, cache, store, ledger_, log) {}
+      book_(chains, cache, store, ledger_, log),
+      settings_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Registrar::Impl::~Impl() {
+  stop();
+  if (settings_fd_ >= 0) ::close(settings_fd_);
+}
 
 void Registrar::Impl::start() {
   started_ = true;
@@ -247,7 +256,8 @@ void Registrar::Impl::commit_seen(const std::vector<Digest>& seen) {
 
 // Tickets of what lost its standing are worthless from the raised epoch on.
 void Registrar::Impl::put_in_force(const Notice& notice) {
-  cache_.raise_epoch();
+  mark_losses();
+  if (!applying_) cache_.raise_epoch();
   sink_.put_in_force(notice);
 }
 
@@ -333,7 +343,7 @@ void Registrar::look_at_dates(std::int64_t now) {
         impl_->look_at_dates(now);
         return {};
       },
-      Impl::Turn::WritesNothing);
+      Impl::Turn::Urgent);
 }
 std::vector<Certificate> Registrar::passed_over() const {
   const std::lock_guard lock(impl_->mutex_);
@@ -345,7 +355,7 @@ void Registrar::clock_was_set(std::int64_t now) {
         impl_->clock_was_set(now);
         return {};
       },
-      Impl::Turn::WritesNothing);
+      Impl::Turn::Urgent);
 }
 std::set<Digest> Registrar::trusted() const {
   const std::lock_guard lock(impl_->mutex_);

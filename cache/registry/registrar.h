@@ -19,6 +19,7 @@
 #include "cache/base/log.h"
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/registry/registry_store.h"
 #include "cache/standing/change.h"
 #include "cache/standing/device_gate.h"
 #include "cache/x509/certificate.h"
@@ -127,6 +128,16 @@ struct DeviceRecord {
   std::int64_t last_seen = 0;  // Unix seconds at day resolution; 0: never
 };
 
+// One certificate above a device's, as its chain was verified.
+struct ChainMember {
+  Digest id{};
+  std::string subject;
+  std::string serial;  // bytes, as Certificate::serial()
+  std::int64_t not_before = 0, not_after = 0;
+  bool registered = false;         // as a CA; else it came with the device
+  Reason standing = Reason::None;  // None: it lets the device in; else why not
+};
+
 struct DeviceQuery {
   std::string serial;         // bytes; empty: any
   std::string serial_prefix;  // hex digits that its number begins with; empty: any
@@ -180,6 +191,8 @@ struct RegistrarStats {
   double commit_seconds_sum = 0;
   std::vector<std::uint64_t> commit_seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
   bool stalled = false;                               // the disk has not answered a write for a second or more
+  std::uint64_t not_durable = 0;                      // restrictions in force that a restart would take back
+  bool owes = false;                                  // these, or what the disk has not answered
   DeviceCounts devices;
   std::uint64_t cas_active = 0, cas_inactive = 0;
   double warmup_seconds = 0;
@@ -189,6 +202,13 @@ struct RegistrarStats {
 struct StandingEpochs {
   std::uint32_t epoch = 0;
   std::uint32_t of_chains = 0;  // the last one in which any chain was lost
+};
+
+// A new key of TLS tickets for all nodes of a shared registry, where the newest is older than `every`; what is older
+// than `keep` goes. In seconds.
+struct TicketRotation {
+  std::int64_t every = 0, keep = 0;
+  std::function<Answer<TicketKeyRow>(std::int64_t made_at)> make;  // on the registrar's thread
 };
 
 class Registrar {
@@ -303,8 +323,26 @@ class Registrar {
   std::optional<InForce> in_force(std::chrono::milliseconds limit);
   // What time alone decides: whether too much of it has passed since the shared registry was followed. Any thread.
   void look_at_shared();
-  // Rises with each setting that another node changed.
+  // Rises with each setting that another node changed, and with each ticket key; and a descriptor that is rung with it.
   std::uint64_t settings_changed() const;
+  int settings_fd() const;
+
+  // Another node is asked, and what it says; what others ask of this one is answered by `answers`, on the follower's
+  // thread, until it is taken away again. Any thread but the registrar's; waits.
+  Answer<std::string> ask(const std::string& node, const std::string& request, std::chrono::milliseconds limit);
+  void answer_with(std::function<std::string(const std::string&)> answers);
+  // One that is gone for good is waited for and listed no more. Refused where it is there.
+  Answer<void> forget_node(const std::string& name, const Actor& by);
+
+  // registrar_epochs.cc. Whether what a ticket is worth is said in the shared registry, so that it may be honoured at
+  // any node: its schema is 2 or later. Any thread.
+  bool shares_epochs() const;
+  // Of all nodes, the newest first; without those that were dropped here and are still to be dropped there. Any thread.
+  Answer<std::vector<TicketKeyRow>> ticket_keys() const;
+  // False: another node has made one meanwhile.
+  Answer<bool> rotate_ticket_keys(const TicketRotation& rotation);
+  // All of them, here at once and everywhere. The refusal says that the others still have them.
+  Answer<void> drop_ticket_keys(const Actor& by);
 
   // Reading; any thread, from the store, does not wait for the registrar.
   Answer<CaRecord> ca(const Digest& id) const;
@@ -313,6 +351,8 @@ class Registrar {
   // Those that are overdue since the last call that named them, once each.
   std::vector<CrlRecord> newly_overdue(std::int64_t now);
   Answer<DeviceRecord> device(const Digest& id) const;
+  // From the one that signed the device's upwards. Empty where it is not known any more.
+  Answer<std::vector<ChainMember>> chain_of(const Digest& device) const;
   Answer<Certificate> device_certificate(const Digest& id) const;
   // A page may be short, and empty, with a token to go on from: what one call looks at is bounded.
   Answer<DevicePage> devices(const DeviceQuery& query) const;

@@ -33,7 +33,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
  public:
   Impl(RegistryStore& store, StatusCache& cache, ChainTable& chains, ChangeSink& sink, RegistrarOptions options,
        Logger& log);
-  ~Impl() override { stop(); }
+  ~Impl() override;
 
   // A registration that was checked and waits for its batch.
   struct Accepted {
@@ -65,14 +65,17 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void seen(const Digest& device);
   // Runs `change` on the registrar's thread and waits; before start() and after stop() on the caller's.
   // With a shared registry a change has its turn: it sees all that others committed, and nobody else writes meanwhile.
-  enum class Turn : std::uint8_t { Writes, WritesNothing };
+  // Urgent: it writes nothing over there, and a turn that waits for PostgreSQL is given up for it.
+  enum class Turn : std::uint8_t { Writes, WritesNothing, Urgent };
   template <class T>
   Answer<T> call(std::function<Answer<T>()> change, Turn turn = Turn::Writes) {
     auto promise = std::make_shared<std::promise<Answer<T>>>();
     auto future = promise->get_future();
+    if (turn == Turn::Urgent) ++urgent_;
     Command command{[this, promise, turn, change = std::move(change)](bool running) {
+      if (turn == Turn::Urgent) --urgent_;
       if (!running) return promise->set_value(Refusal{Refusal::Kind::Unavailable, "sallyport is stopping"});
-      if (turn == Turn::WritesNothing || !follower_) return promise->set_value(change());
+      if (turn != Turn::Writes || !follower_) return promise->set_value(change());
       if (auto begun = begin_turn(); !begun) return promise->set_value(begun.error());
       auto answer = change();
       end_turn();
@@ -154,6 +157,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
   DeviceRecord record_of(const Digest& id, const DeviceRow& row, const DeviceText* text) const;
   bool gone(const Digest& id, const DeviceRow& row) const;
+  bool revoked_between(const ChainRecord& chain) const;
 
   // registrar_shared.cc: a registry that is a replica. On the registrar's thread, but where it says otherwise.
   Answer<void> share(const SharedOptions& options, Logger& log);  // before warm()
@@ -171,6 +175,24 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void look_at_outbox() override;
   std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
   void drop_writer();
+  void have_writer(std::unique_ptr<SharedSession> writer);
+
+  // registrar_epochs.cc: what nodes have in common so that devices resume anywhere
+  bool complete(RegistryStore::Batch& batch, std::span<const SharedEntry> entries) override;
+  void epochs_committed();
+  void mark_losses();
+  void take_epochs(const SharedEpochs& epochs);
+  void settle_losses();
+  Answer<std::vector<TicketKeyRow>> ticket_keys() const;  // any thread
+  Answer<bool> rotate_ticket_keys(const TicketRotation& rotation);
+  Answer<void> drop_ticket_keys(const Actor& by);
+  void owe_drop(std::uint32_t below, const Actor& by);
+  Answer<void> read_owed_drop();
+  Answer<void> write_drop();
+  void settle_drop();
+  void tell_settings();
+
+  // registrar_shared.cc, again
   void set_position(const SharedPosition& position);
   Answer<void> catch_up(SharedNews news);
   Refusal away() const;
@@ -191,6 +213,12 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> snapshot_part(std::vector<SharedEntry> entries) override;
   Answer<void> snapshot_ends(const SharedPosition& position) override;
   void keep_restrictions(const std::vector<SharedEntry>& entries);
+
+  // registrar_kept.cc: settings that another history would undo
+  bool undoes(const SharedEntry& here, const std::optional<std::string>& there) const;
+  void keep_settings(std::vector<SharedEntry>& entries);
+  Answer<void> read_kept();
+  void settle_kept();
 
   // registrar_outbox.cc: what waits to be written over there
   Answer<void> read_outbox();  // at the start
@@ -325,19 +353,31 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::unique_ptr<Follower> follower_;
   std::unique_ptr<SharedSession> writer_;
   std::atomic<bool> has_writer_{false};
+  std::atomic<std::uint32_t> urgent_{0};  // commands that do not wait for PostgreSQL, and what waits for it
+  std::atomic<bool> in_a_hurry_{false};   // this turn is asked for only to see whether it would be given
   bool in_turn_ = false;
   bool takes_no_writes_ = false;  // the last commit was refused over there: it is read-only, or its disk is full
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
+  std::map<std::string, SharedEntry> kept_;          // settings that are not to be undone, by family and key
   std::set<Digest> settle_said_;                     // of them: those that were named as not written yet
   std::set<Digest> aside_;                           // devices in the outbox, counted in queued_
   bool snapshot_ = false, elsewhere_ = false;        // one is being taken in; of another history
   std::map<std::uint64_t, ChainRow> chains_before_;  // of the history that this node knew
   bool recount_ = false;
   std::optional<Stale> stale_;                      // what is refused, because nobody knows what was changed meanwhile
-  std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates
-  std::atomic<std::int64_t> audit_from_us_{0};      // what is older was cut from the audit log here
+  std::atomic<std::uint64_t> settings_changed_{0};  // by others: tokens, overrides, server certificates, ticket keys
+  const int settings_fd_;                           // rung with it
+  std::optional<SharedEpochs> epochs_;              // as the registry has them; none: each node has its own
+  std::atomic<bool> epochs_shared_{false};          // whether there are any
+  std::optional<SharedEpochs> coming_;              // of the commit that is being made
+  std::vector<DeviceKey> losing_;                   // devices that lose their standing with it
+  std::uint32_t losing_in_ = 0;                     // once it is committed
+  bool applying_ = false;                           // what others committed: epochs rise when all of it is in force
+  std::atomic<std::uint32_t> drop_below_{0};        // ticket keys of epochs before this are to go
+  Actor drop_by_;
+  std::atomic<std::int64_t> audit_from_us_{0};  // what is older was cut from the audit log here
 };
 
 // What a restriction is answered with where the disk refused it: it holds, and is written once the disk takes it.

@@ -128,7 +128,10 @@ Answer<void> Registrar::Impl::restrict_here(const Digest& id, const LocalRestric
   if (!follower_) {
     return Refusal{Refusal::Kind::Invalid, "--local is for a shared registry (registry.shared), and there is none"};
   }
-  if (auto turn = begin_turn(); turn) {
+  in_a_hurry_ = true;
+  const auto turn = begin_turn();
+  in_a_hurry_ = false;
+  if (turn) {
     end_turn();
     if (!takes_no_writes_) return here_alone("");
   }
@@ -268,11 +271,10 @@ void Registrar::Impl::settle_outbox() {
 }
 
 Answer<DeviceRecord> Registrar::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
-  return impl_->call<DeviceRecord>([&] { return impl_->restrict_device_here(id, status, by); },
-                                   Impl::Turn::WritesNothing);
+  return impl_->call<DeviceRecord>([&] { return impl_->restrict_device_here(id, status, by); }, Impl::Turn::Urgent);
 }
 Answer<CaRecord> Registrar::deactivate_ca_here(const Digest& id, const Actor& by) {
-  return impl_->call<CaRecord>([&] { return impl_->restrict_ca_here(id, by); }, Impl::Turn::WritesNothing);
+  return impl_->call<CaRecord>([&] { return impl_->restrict_ca_here(id, by); }, Impl::Turn::Urgent);
 }
 
 }  // namespace sallyport

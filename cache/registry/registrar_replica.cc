@@ -61,6 +61,7 @@ struct Registrar::Impl::Arrival {
   std::vector<Device> devices;
   std::vector<std::pair<Digest, std::optional<CodeRow>>> codes;
   std::vector<std::pair<CrlKey, std::optional<CrlRow>>> crls;
+  std::optional<SharedEpochs> epochs;
   bool cas_changed = false, listed_changed = false, settings_changed = false;
   std::string broken;  // what could not be read
 };
@@ -100,8 +101,10 @@ void Registrar::Impl::prepare_device(Arrival& arrival, const SharedEntry& entry,
   DeviceRow row;
   if (!records::decode(*entry.value, row)) return void(arrival.broken = "device");
   device.owner = owner_of(row.chain);
-  row.epoch = cache_.epoch_with(cache_.key(row.name, *id), slot_state(row));
-  if (device.before) row.epoch = std::max(row.epoch, device.before->epoch);
+  if (!epochs_) {
+    row.epoch = std::max(row.epoch, cache_.epoch_with(cache_.key(row.name, *id), slot_state(row)));
+    if (device.before) row.epoch = std::max(row.epoch, device.before->epoch);
+  }
   store_.put_device(batch, *id, row);
   if (device.before && device.owner_before != device.owner) store_.remove_owner(batch, *id, device.owner_before);
   store_.put_owner(batch, *id, device.owner);
@@ -154,7 +157,11 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
       case SharedFamily::Meta: {
         store_.put_entry(batch, entry);
         const std::string_view key = entry.key;
-        if (key.starts_with(kOverride)) arrival.settings_changed = true;
+        if (key.starts_with(kOverride) || key.starts_with(kSharedTicketKey)) arrival.settings_changed = true;
+        if (key == kSharedEpochs) {
+          arrival.epochs = entry.value ? epochs_of(*entry.value) : std::nullopt;
+          if (!arrival.epochs) return void(arrival.broken = "epoch");
+        }
         if (key.starts_with(kCode)) {
           const auto hash = digest_of(key.substr(kCode.size()));
           CodeRow row;
@@ -303,7 +310,10 @@ void Registrar::Impl::publish_devices(Arrival& arrival) {
     }
     DeviceRow in_force = *device.now;
     in_force.status = held_status(device.id, in_force.status);
+    // The row says in which epoch it was lost last, also where it was lost and regained since this node looked.
+    cache_.lost_in(key, device.now->epoch);
     cache_.put(key, slot_state(in_force));
+    cache_.lost_in(key, device.now->epoch);
     if (counted(in_force.chain, in_force.status)) count(in_force.status, device.owner, +1);
     if (unseen && in_force.status == DeviceStatus::Inactive) ++held_unseen_[device.owner];
     if (!unseen && in_force.status != DeviceStatus::Revoked) count_expiry(in_force.not_after, +1);
@@ -352,6 +362,8 @@ Answer<void> Registrar::Impl::apply(std::vector<SharedEntry> entries, const std:
   }
   if (auto adopted = ledger_.adopt(batch, position); !adopted) return adopted;
   if (position) set_position(*position);
+  applying_ = true;
+  if (arrival.epochs) take_epochs(*arrival.epochs);
   publish_cas(arrival);
   for (const auto& [hash, row] : arrival.codes) {
     auto hashes = std::make_shared<std::set<Digest>>(*code_hashes_);
@@ -379,7 +391,9 @@ Answer<void> Registrar::Impl::apply(std::vector<SharedEntry> entries, const std:
   // Devices that lost their standing first, then what else follows from CAs and chains.
   publish_devices(arrival);
   if (arrival.cas_changed) put_cas_in_force(unix_now());
-  if (arrival.settings_changed) ++settings_changed_;
+  applying_ = false;
+  cache_.raise_epoch();
+  if (arrival.settings_changed) tell_settings();
   if (!snapshot_ && std::exchange(recount_, false)) recount();
   reclaim();
   return {};

@@ -14,6 +14,8 @@ constexpr std::uint64_t kChainsAtOnce = 64;  // ids reserved in one go
 constexpr int kMostRounds = 64;              // of catching up within a turn
 constexpr std::int64_t kAtOnceMs = 500;
 constexpr std::chrono::milliseconds kReopen{1000};
+// For how long a turn waits for PostgreSQL while a local command waits behind it, and one that is only tried.
+constexpr std::chrono::milliseconds kWhileUrgent{400}, kTried{300};
 
 }  // namespace
 
@@ -74,6 +76,15 @@ bool Registrar::Impl::needs_writer() const {
   return !has_writer_;
 }
 
+void Registrar::Impl::have_writer(std::unique_ptr<SharedSession> writer) {
+  writer_ = std::move(writer);
+  writer_->connection().set_patience([this](std::chrono::milliseconds waited) {
+    if (in_a_hurry_ && waited >= kTried) return false;
+    return waited < kWhileUrgent || urgent_ == 0;
+  });
+  has_writer_ = true;
+}
+
 void Registrar::Impl::drop_writer() {
   writer_.reset();
   has_writer_ = false;
@@ -112,11 +123,10 @@ Answer<void> Registrar::Impl::begin_turn() {
   // PostgreSQL was started anew, and this connection is of the one before: nothing was written by it. To that server
   // alone, and not for long: this thread has more to do.
   const PgPlace place = follower_->place();
-  if (begun || has_writer_ || steady_ms() - asked_ms > kAtOnceMs || place.host.empty()) return begun;
+  if (begun || has_writer_ || steady_ms() - asked_ms > kAtOnceMs || place.host.empty() || urgent_ != 0) return begun;
   auto again = SharedSession::open(follower_->options().url, follower_->options().node, kReopen, place);
   if (!again) return begun;
-  writer_ = std::move(*again);
-  has_writer_ = true;
+  have_writer(std::move(*again));
   return ask_for_turn();
 }
 
@@ -183,6 +193,7 @@ Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<
                        : "not done: " + taken.error().what};
   }
   set_position(*taken);
+  epochs_committed();
   follower_->wake();
   return taken;
 }
@@ -200,9 +211,11 @@ Answer<void> Registrar::Impl::take(SharedNews news) {
 void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
   (void)call<void>(
       [&]() -> Answer<void> {
-        writer_ = std::move(writer);
-        has_writer_ = true;
+        have_writer(std::move(writer));
         settle_outbox();
+        settle_kept();
+        settle_drop();
+        settle_losses();
         bring_back();
         return {};
       },
@@ -220,6 +233,9 @@ void Registrar::Impl::look_at_outbox() {
       [&]() -> Answer<void> {
         if (!writer_ || snapshot_) return {};
         settle_outbox();
+        settle_kept();
+        settle_drop();
+        settle_losses();
         bring_back();
         return {};
       },
@@ -237,7 +253,7 @@ void Registrar::Impl::set_stale(bool stale) {
         put_cas_in_force(unix_now());
         return {};
       },
-      Turn::WritesNothing);
+      Turn::Urgent);
 }
 
 Answer<void> Registrar::share(const SharedOptions& options, Logger& log) {
@@ -257,6 +273,27 @@ std::optional<SharedState> Registrar::shared_state() const {
 std::optional<InForce> Registrar::in_force(std::chrono::milliseconds limit) {
   if (!impl_->follower_) return std::nullopt;
   return impl_->follower_->in_force(impl_->position().revision, limit);
+}
+namespace {
+
+Refusal of_its_own() {
+  return {Refusal::Kind::NotFound, "there is no other node: the registry is this machine's own"};
+}
+
+}  // namespace
+
+Answer<std::string> Registrar::ask(const std::string& node, const std::string& request,
+                                   std::chrono::milliseconds limit) {
+  if (!impl_->follower_) return of_its_own();
+  return impl_->follower_->ask(node, request, limit);
+}
+void Registrar::answer_with(std::function<std::string(const std::string&)> answers) {
+  if (impl_->follower_) impl_->follower_->answer_with(std::move(answers));
+}
+Answer<void> Registrar::forget_node(const std::string& name, const Actor& by) {
+  if (!impl_->follower_) return of_its_own();
+  if (auto done = impl_->follower_->forget_node(name); !done) return done;
+  return record(by, "node.forget", name, "gone");
 }
 void Registrar::look_at_shared() {
   if (impl_->follower_) impl_->follower_->look_at_age();

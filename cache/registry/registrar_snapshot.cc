@@ -55,7 +55,10 @@ Answer<void> Registrar::Impl::snapshot_part(std::vector<SharedEntry> entries) {
   return call<void>(
       [&]() -> Answer<void> {
         settle(true);
-        if (elsewhere_) keep_restrictions(entries);
+        if (elsewhere_) {
+          keep_restrictions(entries);
+          keep_settings(entries);
+        }
         return apply(std::move(entries), std::nullopt);
       },
       Turn::WritesNothing);
@@ -124,7 +127,10 @@ Answer<void> Registrar::Impl::snapshot_ends(const SharedPosition& position) {
         set_position(position);
         book_.hold(false);
         if (std::exchange(elsewhere_, false)) {
-          chains_.end_epoch_of_all(cache_.lose_for_all_to_come());  // tickets were given by another history
+          // Tickets were given by another history: also those that its keys still open elsewhere.
+          (void)cache_.lose();
+          chains_.end_epoch_of_all(cache_.lose_for_all_to_come());
+          if (epochs_) owe_drop(cache_.committed() + 1, kKept);
         }
         snapshot_ = false;
         chains_before_.clear();
@@ -133,6 +139,9 @@ Answer<void> Registrar::Impl::snapshot_ends(const SharedPosition& position) {
         put_cas_in_force(unix_now());
         if (writer_) {
           settle_outbox();
+          settle_kept();
+          settle_drop();
+          settle_losses();
           bring_back();
         }
         return {};

@@ -25,7 +25,16 @@ Refusal damaged(const char* what) {
 
 Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   const auto begun = std::chrono::steady_clock::now();
-  cache_.begin(last.epoch);
+  const auto epochs = store_.epochs();
+  if (!epochs) return epochs.error();
+  if (follower_ && *epochs) {
+    take_epochs(**epochs);
+    cache_.raise_epoch();
+  } else {
+    cache_.begin(last.epoch);
+  }
+  if (auto read = read_owed_drop(); !read) return read;
+  if (auto read = read_kept(); !read) return read;
   if (auto read = ledger_.warm(); !read) return read;
   if (auto read = read_outbox(); !read) return read;
   const auto resync = store_.resync();
@@ -51,7 +60,7 @@ Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   for (const auto& [id, restriction] : held_) in_force_here(id, restriction);
   // Only now: whether an intermediate is revoked is asked of the devices' cache.
   book_.refresh_all(*set, unix_now());
-  chains_.end_epoch_of_all(last.of_chains);
+  chains_.end_epoch_of_all(epochs_ ? epochs_->of_chains : last.of_chains);
   cache_.raise_epoch();
   const auto lists = store_.each_crl([&](const CrlKey& key, const CrlRow& row) {
     const std::lock_guard lock(mutex_);

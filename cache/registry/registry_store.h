@@ -3,6 +3,7 @@
 // overrides, CRLs, purges). A batch is written whole or not at all. Any thread may read; the registrar alone writes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,6 +14,7 @@
 
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/registry/revision_mark.h"
 #include "cache/shared/shared_entry.h"
 #include "cache/standing/change.h"
 #include "cache/standing/status_cache.h"
@@ -104,6 +106,21 @@ struct CrlKey {
   auto operator<=>(const CrlKey&) const = default;
 };
 
+// Epochs (StatusCache) that the nodes of a shared registry have in common.
+struct SharedEpochs {
+  std::uint32_t epoch = 0;
+  std::uint32_t of_new = 0;     // in which a device was forgotten last
+  std::uint32_t of_chains = 0;  // in which any chain was lost last
+};
+
+// A key of TLS tickets that the nodes of a shared registry have in common, sealed by who made it.
+struct TicketKeyRow {
+  std::array<std::uint8_t, 16> name{};
+  std::int64_t made_at = 0;  // Unix seconds, by PostgreSQL's clock: from when on tickets are issued with it
+  std::uint32_t epoch = 0;   // in which it was made
+  std::string sealed;
+};
+
 struct MetaRow {
   std::uint64_t revision = 0;
   std::uint64_t next_chain = 1;
@@ -126,6 +143,8 @@ struct StoreLoss {
   std::string why;                        // as the refusal would have said it
   std::uint64_t answered = 0, found = 0;  // revisions
 };
+
+std::optional<SharedEpochs> epochs_of(std::string_view value);
 
 class RegistryStore {
  public:
@@ -203,6 +222,8 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
+  // Of whatever has had a mark beside it, which says what was answered: made with the mark, never changed.
+  Answer<std::optional<StoreId>> store_id() const;
   // Which registry this is, and what it holds by now: any other write, by whichever version, makes it another one, and
   // opening it does not. Nothing where that cannot be told.
   std::optional<std::string> state() const;
@@ -210,6 +231,7 @@ class RegistryStore {
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
+  Answer<std::optional<ChainRow>> chain(std::uint64_t id) const;
   Answer<void> each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const;
   Answer<void> each_code(const std::function<bool(const CodeRow&)>& row) const;
   // Devices whose id begins with `prefix` and is above `after` (both may be empty).
@@ -246,12 +268,21 @@ class RegistryStore {
   Answer<bool> older_schema() const;
 
   // registry_store_shared.cc: of a registry that is a replica of a shared one. What a batch changes, as others take it;
-  // indexes, and what is of this node alone, are left out. Epochs are of a process, and 0 in it.
+  // indexes, and what is of this node alone, are left out. Epochs of devices are of a process, and 0 in it, until
+  // share_epochs().
   Answer<std::vector<SharedEntry>> shared_entries(const Batch& batch) const;
   // An entry as it came; the indexes are the caller's.
   void put_entry(Batch& batch, const SharedEntry& entry);
+  Answer<std::optional<std::string>> entry(SharedFamily family,
+                                           std::string_view key) const;  // its bytes as they are here
   void put_serial(Batch& batch, const Digest& id, std::string_view serial);
   void remove_serial(Batch& batch, const Digest& id, std::string_view serial);
+  void share_epochs();  // the registrar's thread
+  void put_epochs(Batch& batch, const SharedEpochs& epochs);
+  Answer<std::optional<SharedEpochs>> epochs() const;
+  void put_ticket_key(Batch& batch, const TicketKeyRow& row);
+  void remove_ticket_key(Batch& batch, const TicketKeyRow& row);
+  Answer<std::vector<TicketKeyRow>> ticket_keys() const;  // the newest first
   void put_position(Batch& batch, const SharedPosition& position);
   Answer<SharedPosition> position() const;  // of none: it is a registry of its own
   // While a snapshot of another history is being taken in: rows of both stand beside each other.

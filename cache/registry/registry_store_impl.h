@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "cache/registry/registry_records.h"
@@ -54,7 +55,8 @@ inline rocksdb::Slice slice(std::string_view text) {
 inline std::string_view view(const rocksdb::Slice& slice) {
   return {slice.data(), slice.size()};
 }
-inline std::string_view view(const Digest& id) {
+template <std::size_t kBytes>
+std::string_view view(const std::array<std::uint8_t, kBytes>& id) {
   return {reinterpret_cast<const char*>(id.data()), id.size()};
 }
 
@@ -148,6 +150,7 @@ class RegistryStore::Impl {
   std::string mark_trouble;
   std::optional<StoreLoss> loss;
   bool tail_dropped = false;
+  std::atomic<bool> epochs_shared{false};  // of devices, by the nodes of a shared registry
 };
 
 inline constexpr std::uint64_t kMostLog = 64 << 20;  // bytes of RocksDB's log, until it becomes tables

@@ -1,5 +1,6 @@
 // The store as a replica of a shared registry: what a batch changes, as entries that other nodes take; entries as they
 // come; how far it has come; and what waits here to be written over there.
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -21,7 +22,8 @@ std::optional<SharedFamily> shared_family(std::size_t family, std::string_view k
     case kTokens: return SharedFamily::Token;
     case kAudit: return SharedFamily::Audit;
     case kMeta:
-      for (const std::string_view prefix : {kCodePrefix, kOverridePrefix, kPurgePrefix, kCrlPrefix}) {
+      if (key == kSharedEpochs) return SharedFamily::Meta;
+      for (const std::string_view prefix : {kCodePrefix, kOverridePrefix, kPurgePrefix, kCrlPrefix, kSharedTicketKey}) {
         if (key.starts_with(prefix)) return SharedFamily::Meta;
       }
       return std::nullopt;
@@ -43,16 +45,18 @@ Family family_of(SharedFamily family) {
   return kDefault;
 }
 
-// Epochs number what a process lost: registry_records.cc has where they are.
-std::string shared_value(SharedFamily family, std::string_view value) {
+// Epochs that number what a process lost: registry_records.cc has where they are.
+std::string shared_value(SharedFamily family, std::string_view value, bool epochs_shared) {
   std::string copy(value);
-  if (family == SharedFamily::Device && copy.size() >= 8) copy[2] = copy[3] = copy[6] = copy[7] = '\0';
+  if (!epochs_shared && family == SharedFamily::Device && copy.size() >= 8)
+    copy[2] = copy[3] = copy[6] = copy[7] = '\0';
   return copy;
 }
 
 class Changes final : public rocksdb::WriteBatch::Handler {
  public:
-  explicit Changes(const std::vector<rocksdb::ColumnFamilyHandle*>& families) : families_(families) {}
+  Changes(const std::vector<rocksdb::ColumnFamilyHandle*>& families, bool epochs_shared)
+      : families_(families), epochs_shared_(epochs_shared) {}
   rocksdb::Status PutCF(std::uint32_t family, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
     add(family, view(key), view(value));
     return rocksdb::Status::OK();
@@ -79,14 +83,26 @@ class Changes final : public rocksdb::WriteBatch::Handler {
       if (!shared) return;
       // The last word counts: one commit has an entry once.
       changes_[{*shared, std::string(key)}] =
-          value ? std::optional(shared_value(*shared, *value)) : std::optional<std::string>();
+          value ? std::optional(shared_value(*shared, *value, epochs_shared_)) : std::optional<std::string>();
       return;
     }
   }
 
   const std::vector<rocksdb::ColumnFamilyHandle*>& families_;
+  const bool epochs_shared_;
   std::map<std::pair<SharedFamily, std::string>, std::optional<std::string>> changes_;
 };
+
+// Big-endian.
+void put_word(std::string& out, std::uint64_t value, int bytes) {
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out += static_cast<char>(value >> shift & 0xFF);
+}
+
+std::uint64_t word_of(std::string_view bytes) {
+  std::uint64_t value = 0;
+  for (const char c : bytes) value = value << 8 | static_cast<unsigned char>(c);
+  return value;
+}
 
 std::string outbox_key(std::string_view key) {
   return std::string(kOutboxPrefix) + std::string(key);
@@ -95,7 +111,7 @@ std::string outbox_key(std::string_view key) {
 }  // namespace
 
 Answer<std::vector<SharedEntry>> RegistryStore::shared_entries(const Batch& batch) const {
-  Changes changes(impl_->families);
+  Changes changes(impl_->families, impl_->epochs_shared);
   if (const auto read = batch.impl_->batch.Iterate(&changes); !read.ok()) return unavailable(read.ToString());
   return changes.take();
 }
@@ -109,12 +125,78 @@ void RegistryStore::put_entry(Batch& batch, const SharedEntry& entry) {
   }
 }
 
+Answer<std::optional<std::string>> RegistryStore::entry(SharedFamily family, std::string_view key) const {
+  std::string value;
+  const auto read = impl_->db->Get(rocksdb::ReadOptions(), impl_->families[family_of(family)], slice(key), &value);
+  if (read.IsNotFound()) return std::optional<std::string>();
+  if (!read.ok()) return unavailable("the registry cannot be read: " + read.ToString());
+  return std::optional(shared_value(family, value, impl_->epochs_shared));
+}
+
 void RegistryStore::put_serial(Batch& batch, const Digest& id, std::string_view serial) {
   batch.impl_->batch.Put(impl_->families[kBySerial], serial_prefix(serial) + std::string(view(id)), "");
 }
 
 void RegistryStore::remove_serial(Batch& batch, const Digest& id, std::string_view serial) {
   batch.impl_->batch.Delete(impl_->families[kBySerial], serial_prefix(serial) + std::string(view(id)));
+}
+
+void RegistryStore::share_epochs() {
+  impl_->epochs_shared = true;
+}
+
+void RegistryStore::put_epochs(Batch& batch, const SharedEpochs& epochs) {
+  std::string value;
+  for (const std::uint32_t each : {epochs.epoch, epochs.of_new, epochs.of_chains}) put_word(value, each, 4);
+  batch.impl_->batch.Put(impl_->families[kMeta], slice(kSharedEpochs), value);
+}
+
+Answer<std::optional<SharedEpochs>> RegistryStore::epochs() const {
+  std::string value;
+  const auto read = impl_->db->Get(rocksdb::ReadOptions(), impl_->families[kMeta], slice(kSharedEpochs), &value);
+  if (read.IsNotFound()) return std::optional<SharedEpochs>();
+  if (!read.ok()) return unavailable("the registry cannot be read: " + read.ToString());
+  const auto epochs = epochs_of(value);
+  if (!epochs) return corrupt("epoch");
+  return epochs;
+}
+
+std::optional<SharedEpochs> epochs_of(std::string_view value) {
+  if (value.size() != 12) return std::nullopt;
+  return SharedEpochs{static_cast<std::uint32_t>(word_of(value.substr(0, 4))),
+                      static_cast<std::uint32_t>(word_of(value.substr(4, 4))),
+                      static_cast<std::uint32_t>(word_of(value.substr(8, 4)))};
+}
+
+void RegistryStore::put_ticket_key(Batch& batch, const TicketKeyRow& row) {
+  std::string value;
+  put_word(value, static_cast<std::uint64_t>(row.made_at), 8);
+  put_word(value, row.epoch, 4);
+  batch.impl_->batch.Put(impl_->families[kMeta], std::string(kSharedTicketKey) + std::string(view(row.name)),
+                         value + row.sealed);
+}
+
+void RegistryStore::remove_ticket_key(Batch& batch, const TicketKeyRow& row) {
+  batch.impl_->batch.Delete(impl_->families[kMeta], std::string(kSharedTicketKey) + std::string(view(row.name)));
+}
+
+Answer<std::vector<TicketKeyRow>> RegistryStore::ticket_keys() const {
+  std::vector<TicketKeyRow> rows;
+  const auto read =
+      impl_->scan(kMeta, std::string(kSharedTicketKey), "", [&](std::string_view key, std::string_view value) {
+        TicketKeyRow row;
+        key.remove_prefix(kSharedTicketKey.size());
+        if (key.size() != row.name.size() || value.size() < 12) return true;  // none that could be used
+        std::copy(key.begin(), key.end(), row.name.begin());
+        row.made_at = static_cast<std::int64_t>(word_of(value.substr(0, 8)));
+        row.epoch = static_cast<std::uint32_t>(word_of(value.substr(8, 4)));
+        row.sealed = std::string(value.substr(12));
+        rows.push_back(std::move(row));
+        return true;
+      });
+  if (!read) return read.error();
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.made_at > b.made_at; });
+  return rows;
 }
 
 void RegistryStore::put_position(Batch& batch, const SharedPosition& position) {
@@ -198,7 +280,7 @@ std::optional<SharedEntry> RegistryStore::Cursor::next() {
       const std::string_view key = view(impl_->at->key());
       std::optional<SharedEntry> found;
       if (shared_family(family_of(family), key)) {
-        found = {family, std::string(key), shared_value(family, view(impl_->at->value()))};
+        found = {family, std::string(key), shared_value(family, view(impl_->at->value()), impl_->store.epochs_shared)};
       }
       impl_->at->Next();
       if (found) return found;

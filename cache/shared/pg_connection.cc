@@ -15,6 +15,8 @@ namespace sallyport {
 
 namespace {
 
+constexpr std::chrono::milliseconds kSlice{50};  // between two looks at who else waits
+
 constexpr std::uint32_t kInt2 = 21, kBytea = 17;  // pg_type.dat: their object ids never change
 
 template <class Integer>
@@ -315,10 +317,11 @@ bool PgConnection::wait_for(short events, Clock::time_point until, const Wanted&
   for (;;) {
     auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return false;
-    if (wanted) {
-      if (!wanted()) return false;
-      left = std::min(left, kAsked);
-    }
+    const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - waits_since_);
+    if (patience_ && !patience_(waited)) return false;
+    if (wanted && !wanted()) return false;
+    if (patience_) left = std::min<std::chrono::milliseconds>(left, kSlice);
+    if (wanted) left = std::min<std::chrono::milliseconds>(left, kAsked);
     pollfd polled{pq().PQsocket(connection_), events, 0};
     const int ready = ::poll(&polled, 1, static_cast<int>(left.count()));
     if (ready > 0) return true;
@@ -341,7 +344,8 @@ Answer<PgRows> PgConnection::next_rows(Clock::time_point until, const Wanted& wa
 // PGRES_PIPELINE_ABORTED; the end is PGRES_PIPELINE_SYNC.
 Answer<std::vector<PgRows>> PgConnection::run(std::vector<PgStatement> statements, std::chrono::milliseconds limit) {
   if (broken_) return fail("the connection was lost");
-  const Clock::time_point until = Clock::now() + limit;
+  waits_since_ = Clock::now();
+  const Clock::time_point until = waits_since_ + limit;
   for (const PgStatement& statement : statements) {
     std::vector<const char*> values;
     std::vector<int> lengths, formats(statement.values.size(), 1);

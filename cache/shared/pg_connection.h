@@ -97,6 +97,9 @@ class PgConnection {
   Answer<void> copy_out(const std::string& statement, const std::function<bool(std::string_view)>& take,
                         std::chrono::milliseconds limit = kAnswer);
   bool broken() const { return broken_; }
+  // Asked now and then while run() waits, with how long it has waited: false, and it waits no longer, as if its limit
+  // were over. For a thread that has more to do.
+  void set_patience(std::function<bool(std::chrono::milliseconds)> goes_on) { patience_ = std::move(goes_on); }
   int socket() const;
   // Takes what has come in; true: a NOTIFY was among it.
   bool notified();
@@ -115,6 +118,8 @@ class PgConnection {
 
   pg_conn* connection_;
   bool broken_ = false;
+  std::function<bool(std::chrono::milliseconds)> patience_;
+  Clock::time_point waits_since_{};
   std::string server_;
   PgPlace place_;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sallyport {
@@ -22,11 +23,20 @@ enum class SharedFamily : std::uint8_t {
 };
 inline constexpr std::uint8_t kSharedFamilies = 8;
 
+// Of the family Meta: epochs that running nodes have in common, and the keys of TLS tickets. No other registry has a
+// use for them.
+inline constexpr std::string_view kSharedEpochs = "epochs", kSharedTicketKey = "ticket-key:";
+
 struct SharedEntry {
   SharedFamily family{};
   std::string key;
   std::optional<std::string> value;  // none: deleted
 };
+
+inline bool of_running_nodes(const SharedEntry& entry) {
+  const std::string_view key = entry.key;
+  return entry.family == SharedFamily::Meta && (key == kSharedEpochs || key.starts_with(kSharedTicketKey));
+}
 
 // What a node has in force: everything of `registry` up to `revision`. `stamp` is that commit's, drawn at random: where
 // the registry has another one for this revision, it has another history (a backup was restored over there, or a

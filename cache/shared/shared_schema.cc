@@ -38,7 +38,30 @@ const std::vector<Step>& steps() {
         "create table sallyport.node (name text primary key, instance bytea not null, revision bigint not null, "
         "version text not null, started_at timestamptz not null default clock_timestamp(), "
         "seen_at timestamptz not null default clock_timestamp(), "
-        "applied_at timestamptz not null default clock_timestamp())"}}};
+        "applied_at timestamptz not null default clock_timestamp())"}},
+      // Nodes have epochs in common, and with them keys of TLS tickets. A program of schema 1 writes rows without them:
+      // `schema`, which it does not know and must name, keeps its commits out from here on.
+      {2,
+       {"alter table sallyport.commit add column schema smallint not null default 1",
+        "alter table sallyport.commit alter column schema drop default",
+        "with next as (update sallyport.registry set revision = revision + 1, "
+        "stamp = decode(md5(random()::text || clock_timestamp()::text), 'hex') returning revision, stamp) "
+        "insert into sallyport.commit (revision, stamp, node, schema) select revision, stamp, 'migrate', 2 from next",
+        // Above every epoch of a process alone.
+        "insert into sallyport.entry (family, key, value, revision) select 5, 'epochs'::bytea, "
+        "decode('001000000000000000000000', 'hex'), revision from sallyport.registry",
+        // What nodes ask each other; of a moment alone, so that it needs neither a log nor a revision.
+        "create unlogged table sallyport.ask (id bigint generated always as identity primary key, node text not null, "
+        "request bytea not null, asked_by text not null, at timestamptz not null default clock_timestamp())",
+        "create index ask_node on sallyport.ask (node)",
+        "create unlogged table sallyport.answer (ask bigint primary key references sallyport.ask on delete cascade, "
+        "reply bytea not null)",
+        // To those who may read and write the rest.
+        "do $do$ declare each text; begin for each in select distinct grantee from "
+        "information_schema.role_table_grants where table_schema = 'sallyport' and table_name = 'entry' and "
+        "privilege_type = 'INSERT' and grantee <> current_user loop execute format('grant select, insert, update, "
+        "delete on sallyport.ask, sallyport.answer to %I', each); end loop; end $do$",
+        "select pg_notify('sallyport', '')"}}};
   return all;
 }
 
@@ -78,18 +101,19 @@ Answer<void> init_shared_registry(PgConnection& connection, const std::string& g
   const auto there = is_there(connection);
   if (!there) return there.error();
   if (*there) return Refusal{Refusal::Kind::Conflict, "there is a registry in this database already"};
+  const std::string id = random_bytes(), stamp = random_bytes();
+  if (id.empty() || stamp.empty()) return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
   std::vector<PgStatement> statements;
   for (const Step& step : steps()) {
     for (const std::string& text : step.statements) statements.push_back({text});
+    if (&step != &steps().front()) continue;
+    statements.push_back({"insert into sallyport.registry (id, schema, oldest, revision, stamp) values ($1::bytea, " +
+                              std::to_string(steps().size()) + ", " + std::to_string(steps().back().oldest) +
+                              ", 0, $2::bytea)",
+                          {PgValue::bytes(id), PgValue::bytes(stamp)}});
+    statements.push_back({"insert into sallyport.commit (revision, stamp, node) values (0, $1::bytea, 'init')",
+                          {PgValue::bytes(stamp)}});
   }
-  const std::string id = random_bytes(), stamp = random_bytes();
-  if (id.empty() || stamp.empty()) return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
-  statements.push_back({"insert into sallyport.registry (id, schema, oldest, revision, stamp) values ($1::bytea, " +
-                            std::to_string(steps().size()) + ", " + std::to_string(steps().back().oldest) +
-                            ", 0, $2::bytea)",
-                        {PgValue::bytes(id), PgValue::bytes(stamp)}});
-  statements.push_back(
-      {"insert into sallyport.commit (revision, stamp, node) values (0, $1::bytea, 'init')", {PgValue::bytes(stamp)}});
   if (!grant_to.empty()) {
     statements.push_back({"grant usage on schema sallyport to " + quoted(grant_to)});
     statements.push_back(
@@ -120,7 +144,7 @@ Answer<SharedStatus> shared_status(PgConnection& connection) {
   const auto rows = connection.run(
       {{"select convert_to(encode(id, 'hex'), 'UTF8'), schema, oldest, revision, horizon from sallyport.registry"},
        {"select count(*), count(*) filter (where family = 4), count(*) filter (where family = 1) from sallyport.entry "
-        "where value is not null"},
+        "where value is not null and key <> 'epochs'::bytea"},
        {"select (pg_is_in_recovery() or current_setting('transaction_read_only') = 'on')::int, "
         "(current_setting('synchronous_standby_names') <> '')::int"}},
       std::chrono::minutes(1));
@@ -150,9 +174,13 @@ Answer<void> check_shared_schema(PgConnection& connection) {
   if (!rows) return rows.error();
   if (rows->front().size() != 1) return not_there();
   const std::int64_t schema = rows->front().number(0, 0), oldest = rows->front().number(0, 1);
-  if (schema < SharedSession::kSchema) {
+  return usable_schema(schema, oldest);
+}
+
+Answer<void> usable_schema(std::int64_t schema, std::int64_t oldest) {
+  if (schema < SharedSession::kOldestSchema) {
     return Refusal{Refusal::Kind::Conflict, "the registry in PostgreSQL has schema " + std::to_string(schema) +
-                                                ", this version needs " + std::to_string(SharedSession::kSchema) +
+                                                ", this version needs " + std::to_string(SharedSession::kOldestSchema) +
                                                 ": run `sallyport registry migrate`"};
   }
   if (oldest > SharedSession::kSchema) {

@@ -28,6 +28,7 @@ Answer<void> init_shared_registry(PgConnection& connection, const std::string& g
 Answer<std::pair<int, int>> migrate_shared_registry(PgConnection& connection);
 Answer<SharedStatus> shared_status(PgConnection& connection);
 // Whether this program can work with it.
+Answer<void> usable_schema(std::int64_t schema, std::int64_t oldest);
 Answer<void> check_shared_schema(PgConnection& connection);
 
 }  // namespace sallyport

@@ -19,8 +19,9 @@ constexpr std::uint64_t kForgottenAtOnce = 4096;
 // The head, and the stamp that the registry has for the revision a node says it is at.
 PgStatement head_of(const SharedPosition& from) {
   return {
-      "select r.id, r.revision, r.stamp, r.horizon, c.stamp, (extract(epoch from clock_timestamp()) * 1000000)::bigint "
-      "from sallyport.registry r "
+      "select r.id, r.revision, r.stamp, r.horizon, c.stamp, (extract(epoch from clock_timestamp()) * "
+      "1000000)::bigint, "
+      "r.schema, r.oldest from sallyport.registry r "
       "left join sallyport.commit c on c.revision = $1::bigint",
       {PgValue::number(from.revision)}};
 }
@@ -55,6 +56,14 @@ PgStatement written(std::uint64_t revision, std::span<const SharedEntry> entries
 
 bool known(std::int64_t family) {
   return family >= 1 && family <= kSharedFamilies;
+}
+
+std::vector<SharedAsk> asks_of(const PgRows& rows) {
+  std::vector<SharedAsk> all;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    all.push_back({static_cast<std::uint64_t>(rows.number(i, 0)), std::string(rows.bytes(i, 1))});
+  }
+  return all;
 }
 
 Refusal no_random() {
@@ -121,6 +130,8 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
   news.now.revision = static_cast<std::uint64_t>(registry.number(0, 1));
   news.now.stamp = std::string(registry.bytes(0, 2));
   news.now_us = registry.number(0, 5);
+  schema_ = registry.number(0, 6);
+  if (const auto usable = usable_schema(schema_, registry.number(0, 7)); !usable) return usable.error();
   const auto horizon = static_cast<std::uint64_t>(registry.number(0, 3));
   if (from.registry.empty()) {
     news.follows = SharedNews::Follows::Behind;
@@ -132,13 +143,14 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
     news.follows = SharedNews::Follows::Elsewhere;
   }
   if (news.follows != SharedNews::Follows::Yes) return news;
-  std::size_t paged = 0;
+  std::size_t paged = 0, epochs = SIZE_MAX;
   std::uint64_t last = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (!known(entries.number(i, 0))) return strange();
     const auto family = static_cast<SharedFamily>(entries.number(i, 0));
     SharedEntry entry{family, std::string(entries.bytes(i, 1)), std::nullopt};
     if (!entries.null(i, 2)) entry.value = std::string(entries.bytes(i, 2));
+    if (family == SharedFamily::Meta && entry.key == kSharedEpochs) epochs = i;
     news.entries.push_back(std::move(entry));
     if (family != SharedFamily::Certificate && family != SharedFamily::Device && family != SharedFamily::Audit) {
       continue;
@@ -154,6 +166,10 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
   news.now.revision = last;
   news.now.stamp = std::string(stamp->front().bytes(0, 0));
   news.more = true;
+  // Verdicts of an epoch know all that was lost up to it: it comes behind the devices that were.
+  if (epochs != SIZE_MAX && static_cast<std::uint64_t>(entries.number(epochs, 3)) > last) {
+    news.entries.erase(news.entries.begin() + static_cast<std::ptrdiff_t>(epochs));
+  }
   return news;
 }
 
@@ -180,8 +196,10 @@ Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::ui
   in_doubt_ = true;
   const auto rows = connection_->run(
       {written(revision, entries),
-       {"insert into sallyport.commit (revision, stamp, node) "
-        "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))",
+       {schema_ == 1 ? "insert into sallyport.commit (revision, stamp, node) "
+                       "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'))"
+                     : "insert into sallyport.commit (revision, stamp, node, schema) "
+                       "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'), 2)",
         {PgValue::number(revision), PgValue::bytes(now.stamp), PgValue::bytes(node_)}},
        // Refused by the table itself where the revision does not rise.
        {"update sallyport.registry set revision = $1::bigint, stamp = $2::bytea where revision < $1::bigint",
@@ -288,6 +306,75 @@ Answer<SharedNodes> SharedSession::nodes() {
                          found.number(i, 3), found.number(i, 4), std::string(found.bytes(i, 5))});
   }
   return all;
+}
+
+// One that lives tells that it does twice a second; it comes back with its next heartbeat.
+Answer<bool> SharedSession::forget_node(const std::string& name) {
+  const auto rows =
+      connection_->run({{"delete from sallyport.node where name = convert_from($1::bytea, 'UTF8') and "
+                         "seen_at < clock_timestamp() - interval '10 seconds'",
+                         {PgValue::bytes(name)}}});
+  if (!rows) return rows.error();
+  return rows->front().affected() == 1;
+}
+
+Answer<std::uint64_t> SharedSession::ask(const std::string& node, const std::string& request) {
+  const auto rows = connection_->run(
+      {{"insert into sallyport.ask (node, request, asked_by) values (convert_from($1::bytea, 'UTF8'), $2::bytea, "
+        "convert_from($3::bytea, 'UTF8')) returning id",
+        {PgValue::bytes(node), PgValue::bytes(request), PgValue::bytes(node_)}},
+       {"select pg_notify('sallyport', '')"}});
+  if (!rows) return rows.error();
+  if (rows->front().size() != 1) return strange();
+  return static_cast<std::uint64_t>(rows->front().number(0, 0));
+}
+
+Answer<std::vector<SharedAsk>> SharedSession::asked_of_me() {
+  const auto rows = connection_->run(
+      {{"select a.id, a.request from sallyport.ask a where a.node = convert_from($1::bytea, 'UTF8') and a.at > "
+        "clock_timestamp() - interval '" +
+            std::to_string(kAskLives.count()) + " seconds' and length(a.request) <= " + std::to_string(kMostAsk) +
+            " and not exists (select from sallyport.answer r where r.ask = a.id) order by a.id limit " +
+            std::to_string(kAsksAtOnce),
+        {PgValue::bytes(node_)}}});
+  if (!rows) return rows.error();
+  return asks_of(rows->front());
+}
+
+Answer<void> SharedSession::answer(std::uint64_t ask, const std::string& reply) {
+  const auto rows = connection_->run(
+      {{"insert into sallyport.answer (ask, reply) select id, $2::bytea from sallyport.ask where id = $1::bigint "
+        "for key share on conflict do nothing",
+        {PgValue::number(ask), PgValue::bytes(reply)}},
+       {"select pg_notify('sallyport', '')"}});
+  return rows ? Answer<void>() : Answer<void>(rows.error());
+}
+
+Answer<std::vector<SharedAsk>> SharedSession::answers(std::span<const std::uint64_t> asks) {
+  std::vector<PgStatement> statements;
+  for (const std::uint64_t ask : asks) {
+    statements.push_back({"select ask, reply from sallyport.answer where ask = $1::bigint and length(reply) <= " +
+                              std::to_string(kMostAnswer),
+                          {PgValue::number(ask)}});
+  }
+  const auto rows = connection_->run(std::move(statements));
+  if (!rows) return rows.error();
+  std::vector<SharedAsk> all;
+  for (const PgRows& each : *rows) {
+    for (SharedAsk& found : asks_of(each)) all.push_back(std::move(found));
+  }
+  return all;
+}
+
+Answer<void> SharedSession::end_asks(std::span<const std::uint64_t> asks) {
+  std::vector<PgStatement> statements;
+  for (const std::uint64_t ask : asks) {
+    statements.push_back({"delete from sallyport.ask where id = $1::bigint", {PgValue::number(ask)}});
+  }
+  statements.push_back({"delete from sallyport.ask where at < clock_timestamp() - interval '" +
+                        std::to_string(6 * kAskLives.count()) + " seconds'"});
+  const auto rows = connection_->run(std::move(statements));
+  return rows ? Answer<void>() : Answer<void>(rows.error());
 }
 
 // By the commits, the oldest first, each found by its index: the whole of an index is looked through by nobody while

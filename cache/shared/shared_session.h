@@ -26,6 +26,12 @@ struct SharedNode {
   std::string version;
 };
 
+// A question of one node to another, and what it says.
+struct SharedAsk {
+  std::uint64_t id = 0;
+  std::string text;
+};
+
 struct SharedNodes {
   std::uint64_t revision = 0;  // the registry's
   std::vector<SharedNode> nodes;
@@ -33,8 +39,9 @@ struct SharedNodes {
 
 class SharedSession {
  public:
-  // The schemas this program can work with: it has migrated to kSchema, and a later one may still admit it.
-  static constexpr int kSchema = 1;
+  // The schemas this program can work with: from the oldest, of nodes that are not upgraded yet, to kSchema; and a
+  // later one that still admits it.
+  static constexpr int kOldestSchema = 1, kSchema = 2;
   static constexpr std::size_t kBatch = 4096;  // entries of devices in one go
   // A node that was not heard of for so long is listed no more, and nobody waits for it.
   static constexpr std::chrono::hours kNodeForgotten{24};
@@ -73,6 +80,18 @@ class SharedSession {
   // This node lives, and has everything in force up to `revision`. False: another process uses its name.
   Answer<bool> heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version);
   Answer<SharedNodes> nodes();
+  // False: it is there no more or never was, or it was heard of a moment ago.
+  Answer<bool> forget_node(const std::string& name);
+  // Questions to other nodes: put there, looked for by whom they are to, answered, taken down. Of a moment: what is
+  // older than kAskLives is nobody's any more. Nothing before schema 2.
+  static constexpr std::size_t kMostAnswer = 1 << 20, kMostAsk = 16 << 10, kAsksAtOnce = 4;
+  static constexpr std::chrono::seconds kAskLives{10};
+  bool asks() const { return schema_ >= 2; }
+  Answer<std::uint64_t> ask(const std::string& node, const std::string& request);
+  Answer<std::vector<SharedAsk>> asked_of_me();  // kAsksAtOnce at most
+  Answer<void> answer(std::uint64_t ask, const std::string& reply);
+  Answer<std::vector<SharedAsk>> answers(std::span<const std::uint64_t> asks);
+  Answer<void> end_asks(std::span<const std::uint64_t> asks);  // and those that everybody has left
   // Deletes older than `keep` are forgotten; whoever has not seen them takes a snapshot. Some of them, so that writers
   // wait for a moment at most; false: there are more.
   Answer<bool> forget_deletes(std::chrono::seconds keep);
@@ -93,6 +112,7 @@ class SharedSession {
   std::unique_ptr<PgConnection> connection_;
   std::string node_;
   bool in_doubt_ = false;
+  std::int64_t schema_ = kOldestSchema;  // as of the last look
 };
 
 }  // namespace sallyport

@@ -141,12 +141,12 @@ std::uint32_t StatusCache::epoch_with(const DeviceKey& key, const SlotState& sta
 
 void StatusCache::put(const DeviceKey& key, SlotState state) {
   state.epoch = epoch_with(key, state);
-  lost_ = lost_ || state.epoch > epoch_.load(std::memory_order_relaxed);
+  note_loss(state.epoch);
   store(key, state);
 }
 
 void StatusCache::restore(const DeviceKey& key, SlotState state) {
-  if (state.epoch > epoch_.load(std::memory_order_relaxed)) state.epoch = 0;
+  if (!shared_ && state.epoch > epoch_.load(std::memory_order_relaxed)) state.epoch = 0;
   store(key, state);
 }
 
@@ -155,8 +155,32 @@ void StatusCache::begin(std::uint32_t epoch) {
   epoch_.store(epoch_of_new_, std::memory_order_release);
 }
 
+// Never back: what this node said before was of an epoch that it has seen.
+void StatusCache::share_epochs(std::uint32_t epoch) {
+  shared_ = true;
+  committed_ = std::max(epoch, epoch_.load(std::memory_order_relaxed));
+  raise_epoch();
+}
+
+void StatusCache::committed(std::uint32_t epoch) {
+  committed_ = std::max(committed_, epoch);
+}
+
+void StatusCache::lost_in(const DeviceKey& key, std::uint32_t epoch) {
+  Slot* slot = locate(key);
+  if (slot == nullptr) return;
+  SlotState state = unpack(slot->state.load(std::memory_order_relaxed));
+  if (state.status == 0 || state.epoch >= epoch) return;
+  state.epoch = std::min(epoch, kLastEpoch);
+  slot->state.store(pack(state), std::memory_order_release);
+}
+
 // Release: who reads the new epoch sees everything that was lost in it.
 void StatusCache::raise_epoch() {
+  if (shared_) {
+    if (!closed()) epoch_.store(std::min(committed_, kLastEpoch), std::memory_order_release);
+    return;
+  }
   if (!lost_) return;
   lost_ = false;
   epoch_.store(next_epoch(), std::memory_order_release);

@@ -4,9 +4,11 @@
 // forgotten) or of a chain (ChainTable). A ticket says in which epoch its verdict was given, a slot in which epoch its
 // device lost its standing last: a ticket of an older epoch is worth nothing, whatever the device's standing is now.
 // What is lost is seen before the epoch that it is lost in: so no verdict that was given before a loss says the epoch
-// behind it. An epoch has 28 bits; changes that are put in force together share one. The last one is never left, and
-// no ticket that says it is honoured: after 268 million changes that take something away in one run of the process (and
-// of those before it whose ticket keys were kept) nobody resumes until a start with new keys.
+// behind it. Nodes of a shared registry count together: an epoch is raised by a commit for all of them, and a ticket of
+// a later one than this node's is of a node that knows of losses which this one has not heard of: it is worth nothing
+// here. An epoch has 28 bits; changes that are put in force together share one. The last one is never left, and no
+// ticket that says it is honoured: after 268 million changes that take something away in one run of the process (and of
+// those before it whose ticket keys were kept) nobody resumes until a start with new keys.
 //
 // Invariant: a slot's identity (key and fingerprint) is written before its key becomes visible and never
 // changes afterwards; only its state word does, atomically. So a reader sees a whole slot or none.
@@ -100,20 +102,43 @@ class StatusCache {
   // What a put() would make it: to be stored beside what `state` says.
   std::uint32_t epoch_with(const DeviceKey& key, const SlotState& state) const;
   // What is lost from now on is lost in this epoch.
-  std::uint32_t next_epoch() const { return std::min(epoch_.load(std::memory_order_relaxed) + 1, kLastEpoch); }
+  std::uint32_t next_epoch() const {
+    return std::min((shared_ ? committed_ : epoch_.load(std::memory_order_relaxed)) + (closed() ? 1 : 0), kLastEpoch);
+  }
   // A loss that is no device's own: a chain's.
   std::uint32_t lose() {
-    lost_ = true;
+    note_loss(next_epoch());
+    lost_chain_ = lost_chain_ || lost_;
     return next_epoch();
   }
   // The same where devices that register later may be those that it took the standing from.
-  std::uint32_t lose_for_all_to_come() { return epoch_of_new_ = lose(); }
+  std::uint32_t lose_for_all_to_come() {
+    note_loss(next_epoch());
+    lost_for_all_ = lost_for_all_ || lost_;
+    return epoch_of_new_ = next_epoch();
+  }
   // Behind a change's put()s and remove()s, in whatever order: verdicts from now on are of the next epoch, if anything
   // was lost. Until then tickets of who gained its standing again are declined.
   void raise_epoch();
   // At the start, before readers exist: the epoch of the last process, whose tickets may come back; and a device as it
   // was stored. One that says a later epoch was stored by a process none of whose tickets is honoured.
   void begin(std::uint32_t epoch);
+  // From here on epochs are those of a shared registry, which is at `epoch`: they rise by commits alone. At the start,
+  // or later.
+  void share_epochs(std::uint32_t epoch);
+  // A commit, here or elsewhere, has raised it: what is lost until raise_epoch() is lost in this one. What is lost
+  // behind it, by this node alone, is lost in one that nobody has raised yet: losses() says so until it is written.
+  void committed(std::uint32_t epoch);
+  std::uint32_t committed() const { return committed_; }
+  struct Losses {
+    bool any = false, of_chains = false, for_all_to_come = false;
+  };
+  Losses losses() const { return {lost_, lost_chain_, lost_for_all_}; }
+  void losses_written() { lost_ = lost_chain_ = lost_for_all_ = false; }
+  // A device lost its standing in this epoch, whatever it is now: that is said in its row. Nothing for one that has no
+  // slot.
+  void lost_in(const DeviceKey& key, std::uint32_t epoch);
+  void forgotten_in(std::uint32_t epoch) { epoch_of_new_ = std::max(epoch_of_new_, epoch); }
   void restore(const DeviceKey& key, SlotState state);
   // Has the core fetch what put() looks at: a miss that another put() can hide.
   void prefetch(const DeviceKey& key) const { __builtin_prefetch(&segment_of(key.name)->at(key.name, 0), 1); }
@@ -167,6 +192,11 @@ class StatusCache {
     return state;
   }
   void store(const DeviceKey& key, SlotState state);
+  // Of shared epochs: verdicts are of all that was committed, and what is lost now is lost behind it.
+  bool closed() const { return !shared_ || committed_ <= epoch_.load(std::memory_order_relaxed); }
+  void note_loss(std::uint32_t epoch) {
+    lost_ = lost_ || epoch > (shared_ ? committed_ : epoch_.load(std::memory_order_relaxed));
+  }
   std::atomic<Segment*>& segment_of(std::uint64_t name) { return segments_[name >> 54]; }
   const Segment* segment_of(std::uint64_t name) const { return segments_[name >> 54].load(std::memory_order_acquire); }
   Slot* locate(const DeviceKey& key) const;
@@ -180,6 +210,9 @@ class StatusCache {
   std::atomic<std::uint32_t> epoch_{0};
   std::uint32_t epoch_of_new_ = 0;  // in which a device was forgotten last: whoever registers later may be it
   bool lost_ = false;               // something, in the next epoch
+  bool lost_chain_ = false, lost_for_all_ = false;
+  bool shared_ = false;          // epochs are those of a shared registry
+  std::uint32_t committed_ = 0;  // there
   std::size_t size_ = 0;
   std::size_t retired_bytes_ = 0;
   alignas(64) mutable std::atomic<std::uint32_t> visitors_{0};  // apart from what shards read

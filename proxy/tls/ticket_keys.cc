@@ -58,7 +58,8 @@ void TicketKeys::rotate(std::int64_t now, std::int64_t steady) {
     if (key && !is_alive(key->made_at, now)) wipe(slot);
   }
   const auto key = read(newest_.load(std::memory_order_relaxed));
-  if (!key || now - key->made_at >= kRotation || now < key->made_at) add(now);
+  const std::int64_t most = shared_ ? kRotation + kOverdue : kRotation;
+  if (!key || now - key->made_at >= most || (!shared_ && now < key->made_at)) add(now);
 }
 
 void TicketKeys::drop(std::int64_t now) {
@@ -75,6 +76,36 @@ void TicketKeys::adopt(std::span<const TicketKey> keys, std::int64_t now) {
     if (is_alive(keys[i].made_at, now)) add(keys[i]);
   }
   add(now);
+}
+
+bool TicketKeys::share(std::span<const TicketKey> keys, std::int64_t now) {
+  const std::lock_guard lock(changing_);
+  shared_ = true;
+  const auto listed = [&](const TicketKey& key) {
+    return std::any_of(keys.begin(), keys.end(), [&](const TicketKey& each) { return each.name == key.name; });
+  };
+  bool gone = false;
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    const auto key = read(slot);
+    gone = gone || (key && is_alive(key->made_at, now) && !listed(*key));
+  }
+  if (gone) wipe_all();
+  std::vector<std::array<std::uint8_t, 16>> here;
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    if (const auto key = read(slot)) here.push_back(key->name);
+  }
+  const std::size_t taken = std::min(keys.size(), kSlots - 1);
+  for (std::size_t i = taken; i-- > 0;) {
+    if (std::find(here.begin(), here.end(), keys[i].name) != here.end()) continue;
+    if (is_alive(keys[i].made_at, now)) add(keys[i]);
+  }
+  if (!read(newest_.load(std::memory_order_relaxed))) add(now);
+  return gone;
+}
+
+void TicketKeys::part() {
+  const std::lock_guard lock(changing_);
+  shared_ = false;
 }
 
 void TicketKeys::add(std::int64_t now) {
@@ -137,7 +168,12 @@ std::optional<TicketKey> TicketKeys::read(std::size_t slot) const {
 }
 
 std::optional<TicketKey> TicketKeys::newest(std::int64_t now) const {
-  auto key = read(newest_.load(std::memory_order_acquire));
+  const std::size_t newest = newest_.load(std::memory_order_acquire);
+  auto key = read(newest);
+  // One that all nodes are to have before it is used. Where there is no other it is used at once.
+  if (key && key->made_at > now) {
+    if (auto before = read((newest + kSlots - 1) % kSlots); before && before->made_at <= now) key = std::move(before);
+  }
   if (key && now - key->made_at >= life()) key.reset();
   return key;
 }

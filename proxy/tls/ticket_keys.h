@@ -30,6 +30,8 @@ class TicketKeys {
  public:
   static constexpr std::int64_t kRotation = 3600;
   static constexpr std::int64_t kLongestAge = 7 * 24 * 3600;  // RFC 8446, section 4.6.1
+  // Where nodes have keys in common one of them makes the next: this node makes one of its own only when none has come.
+  static constexpr std::int64_t kOverdue = 600;
   static constexpr std::int64_t kAhead = 60;  // what a clock may be behind another thread's, or slewed back
 
   explicit TicketKeys(std::int64_t now);
@@ -55,6 +57,15 @@ class TicketKeys {
   std::optional<TicketKey> newest(std::int64_t now) const;
   std::optional<TicketKey> find(std::span<const std::uint8_t> name, std::int64_t now) const;
 
+  // Those of all nodes, the newest first, in place of its own. True: some that opened tickets before are not among
+  // them, so that what was opened with them is worth nothing any more. From then on this one makes none by the hour.
+  // Any thread.
+  bool share(std::span<const TicketKey> keys, std::int64_t now);
+  // From here on it makes its own again.
+  void part();
+  // How long a key is kept.
+  std::int64_t life() const { return life_.load(std::memory_order_relaxed); }
+
   // Those that are alive, the newest first; for who keeps them over a restart.
   std::vector<TicketKey> alive(std::int64_t now) const;
   // Takes them in place of its own, as alive() gave them, and makes a new one in front. What is too old by now is left
@@ -73,7 +84,6 @@ class TicketKeys {
   };
   using Words = std::array<std::uint64_t, kWords>;
 
-  std::int64_t life() const { return life_.load(std::memory_order_relaxed); }
   bool is_alive(std::int64_t made_at, std::int64_t now) const;
   std::optional<TicketKey> read(std::size_t slot) const;
   void write(std::size_t slot, const Words& words);
@@ -84,6 +94,7 @@ class TicketKeys {
   void put(const Words& words);
 
   std::mutex changing_;
+  bool shared_ = false;
   std::atomic<std::uint64_t> endings_{0};
   std::int64_t most_ahead_ = INT64_MIN;  // of the wall clock before the steady one
   std::array<Slot, kSlots> slots_;

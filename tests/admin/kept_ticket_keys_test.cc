@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "admin/operations/shared_ticket_keys.h"
 #include "cache/base/file.h"
 #include "cache/registry/registry_store.h"
 #include "tests/cache/registry/registrar_world.h"
@@ -17,6 +18,31 @@ namespace sallyport::test {
 namespace {
 
 namespace fs = std::filesystem;
+
+TEST(SharedTicketKeys, AreSealedAndBoundToTheirNames) {
+  const TempDir dir;
+  const auto key_at = [&](char digit) {
+    const std::string path = dir.write(std::string("key-") + digit, std::string(64, digit));
+    ::chmod(path.c_str(), 0600);
+    return *SealingKey::load(path);
+  };
+  TicketKey key;
+  key.name.fill(1);
+  key.cipher.fill(0xC1);
+  key.mac.fill(0xAC);
+  key.made_at = 4711;
+  auto row = seal_ticket_key(key, key_at('a'));
+  ASSERT_TRUE(row);
+  EXPECT_EQ(row->sealed.find(std::string(4, '\xC1')), std::string::npos);
+  const auto opened = unseal_ticket_key(*row, key_at('a'));
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->cipher, key.cipher);
+  EXPECT_EQ(opened->mac, key.mac);
+  EXPECT_EQ(opened->made_at, 4711);
+  EXPECT_FALSE(unseal_ticket_key(*row, key_at('b')));
+  row->name[0] = 2;
+  EXPECT_FALSE(unseal_ticket_key(*row, key_at('a'))) << "under another name";
+}
 
 class KeptTicketKeysTest : public RegistrarTest {
  protected:

@@ -73,6 +73,33 @@ TEST_F(SharedLimits, AFirstSnapshotThatIsCutShortIsTakenAgain) {
   compare(devices);
 }
 
+// PostgreSQL stands still, and nobody is told that it does: a turn waits for it, and a local restriction does not.
+TEST_F(SharedLimits, ALocalRestrictionDoesNotWaitForPostgresql) {
+  add(1);
+  const std::vector<Certificate> devices = known(2);
+  const auto took_ms = [&](const Certificate& device) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto done = node(0)->restrict_device_here(device.fingerprint(), DeviceStatus::Inactive, {});
+    EXPECT_TRUE(done) << done.error().what;
+    EXPECT_FALSE(node(0).connects(device));
+    const auto took = std::chrono::steady_clock::now() - begun;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+  };
+  postgres_.pause();
+  std::thread waits([&] {
+    const auto refused = node(0)->set_device_status(devices[1].fingerprint(), DeviceStatus::Revoked);
+    EXPECT_FALSE(refused);
+  });
+  std::this_thread::sleep_for(200ms);  // it waits for its turn by now
+  EXPECT_LT(took_ms(devices[0]), 1000);
+  EXPECT_LT(took_ms(devices[1]), 1000) << "and no turn is waited for again";
+  waits.join();
+  postgres_.go_on();
+  ASSERT_TRUE(eventually([&] { return settled(); }));
+  EXPECT_EQ(status(0, devices[0]), DeviceStatus::Inactive);
+  compare(devices);
+}
+
 // What a node is to refuse when it cannot know, it refuses from its first moment, before anybody was asked.
 TEST_F(SharedLimits, ANodeThatStartsWithoutPostgresqlRefusesAtOnce) {
   add(1);

@@ -60,6 +60,12 @@ class Node {
     if (!verdict.admitted()) return false;
     return verdict.known || registrar_->offer({verdict.leaf_der, *verdict.identity, *verdict.path, verdict.pending});
   }
+  // By a ticket of a verdict of this epoch, through this chain.
+  bool resume(const Certificate& leaf, std::uint64_t chain, std::uint32_t epoch) {
+    const StatusCache::Visitor visitor(cache_.get());
+    return gate_->resume(make_identity(leaf), chain, epoch, *registrar_->ca_set(), {}, std::time(nullptr)).reason ==
+           Reason::None;
+  }
   // Of what the gate reads; nothing: no slot.
   std::optional<SlotState> slot(const Certificate& leaf) const {
     const StatusCache::Visitor visitor(cache_.get());

@@ -141,6 +141,44 @@ TEST(StatusCache, EveryLossOfADeviceIsOfTheNextEpoch) {
   EXPECT_EQ(cache.find(device)->chain, 7U);
 }
 
+// Epochs of several nodes: they rise by commits, here and elsewhere. What is lost here alone is lost in one that is
+// ahead.
+TEST(StatusCache, SharedEpochsRiseByCommitsAlone) {
+  StatusCache cache;
+  cache.share_epochs(100);
+  const DeviceKey device = key_of(cache, 1), other = key_of(cache, 2);
+  for (const DeviceKey& key : {device, other}) cache.put(key, {7, kActive, 3});
+  cache.put(device, {7, kInactive, 3});
+  cache.raise_epoch();
+  EXPECT_EQ(cache.epoch(), 100U) << "nobody has committed it";
+  EXPECT_EQ(cache.find(device)->epoch, 101U);
+  EXPECT_TRUE(cache.losses().any);
+  EXPECT_FALSE(cache.losses().of_chains);
+  cache.committed(105);
+  EXPECT_EQ(cache.epoch(), 100U) << "what was lost is not in force yet";
+  cache.put(other, {7, kRevoked, 3});
+  EXPECT_EQ(cache.find(other)->epoch, 105U) << "of that commit";
+  cache.losses_written();
+  cache.raise_epoch();
+  EXPECT_EQ(cache.epoch(), 105U);
+  EXPECT_FALSE(cache.losses().any);
+  cache.lost_in(device, 104);
+  EXPECT_EQ(cache.find(device)->epoch, 104U) << "also where nobody here saw it";
+  cache.lost_in(device, 3);
+  EXPECT_EQ(cache.find(device)->epoch, 104U);
+  cache.forgotten_in(103);
+  const DeviceKey late = key_of(cache, 3);
+  cache.put(late, {7, kActive, 3});
+  EXPECT_EQ(cache.find(late)->epoch, 103U);
+  EXPECT_EQ(cache.lose(), 106U);
+  EXPECT_TRUE(cache.losses().of_chains);
+  cache.restore(late, {7, kActive, 3, 200});
+  EXPECT_EQ(cache.find(late)->epoch, 200U) << "of a commit that has not come to its end here";
+  cache.committed(50);
+  cache.raise_epoch();
+  EXPECT_EQ(cache.epoch(), 105U) << "never back";
+}
+
 TEST(StatusCache, SlotsKeepTheirEpochsThroughGrowth) {
   StatusCache cache;
   cache.begin(5'000'000);

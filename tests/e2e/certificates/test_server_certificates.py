@@ -628,6 +628,10 @@ def test_sighup_reads_certificate_files_again(serve_once, broker, shop, tmp_path
     assert presented(server.port) == der(second.certificate)
 
 
+def file_warnings(server):
+    return [each for each in server.json("status")["warnings"] if each["kind"] == "certificate-files"]
+
+
 def test_a_bad_new_file_changes_nothing_and_says_so(serve_once, broker, shop, tmp_path):
     """Garbage, another's key, an expired certificate, a missing file: the old certificate stays, the log has the
     reason once, and the next good files are taken."""
@@ -655,6 +659,9 @@ def test_a_bad_new_file_changes_nothing_and_says_so(serve_once, broker, shop, tm
         until(f"complaint {number + 1}", lambda: len(complaints()) == number + 1)
         assert word in complaints()[-1].fields["why"], complaints()[-1].text
         assert complaints()[-1].fields["listener"] == "mqtts"
+        warning = until("it is a warning", lambda: file_warnings(server))
+        assert warning[0]["about"] == "mqtts" and word in warning[0]["what"], warning
+        assert server.metric("warnings", kind="certificate-files") == 1 and word in server.cli("status").stdout
         assert presented(server.port) == der(good.certificate)
     stays("said once", lambda: len(complaints()) == 4, 1.2)
     put(tmp_path, stranger)

@@ -50,10 +50,11 @@ class Edge:
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
-    def add(self, start=True, environment=None, **registry):
+    def add(self, start=True, environment=None, proxy=None, **registry):
         name = f"edge-{len(self.nodes)}"
         settings = {"shared": self.url, "node": name, **self.registry, **registry}
-        node = Sallyport(self.folder / name, [listener(self.site)], self.broker, environment=environment, registry=settings)
+        node = Sallyport(self.folder / name, [listener(self.site)], self.broker, environment=environment, registry=settings,
+                         proxy=dict(proxy or {}))
         self.nodes.append(node)
         return node.start() if start else node
 

@@ -132,7 +132,7 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         node = edge.add()
         assert {each["id"]: each["status"] for each in node.devices().values()} == {good.id: "active", bad.id: "revoked"}
         status = json.loads(edge.command("status", "-o", "json").stdout)
-        assert (status["devices"], status["cas"], status["schema"]) == (2, 1, 1) and status["takes_changes"]
+        assert (status["devices"], status["cas"], status["schema"]) == (2, 1, 2) and status["takes_changes"]
         refusing = Sallyport(work / "refusing", [listener(site)], broker, registry={"shared": edge.postgres.url})
         (work / "refusing" / "state").symlink_to(own.folder / "state")
         assert "holds a registry of its own" in refuses_to_start(refusing)

@@ -118,6 +118,27 @@ def test_a_postgresql_that_does_not_answer_stops_nobody(edge, fleet):
         until("it is revoked", lambda n=node: n.json("device", "show", known.id)["status"] == "revoked")
 
 
+def test_a_local_restriction_does_not_wait_for_postgresql(edge, fleet):
+    """PostgreSQL stands still, nobody has noticed, and a change waits for it: `--local` refuses the device within a second."""
+    first = edge.nodes[0]
+    known, other = known_everywhere(edge, fleet, "known"), known_everywhere(edge, fleet, "other")
+    edge.postgres.pause()
+    try:
+        waiting = threading.Thread(target=lambda: first.cli("device", "deactivate", other.id, "--yes", status=None))
+        waiting.start()
+        time.sleep(0.2)
+        began = time.monotonic()
+        first.cli("device", "revoke", known.id, "--local", "--yes")
+        took = time.monotonic() - began
+        assert refusal(first.port, known)
+        assert took < 1.0, took
+        waiting.join()
+    finally:
+        edge.postgres.go_on()
+    for node in edge.nodes:
+        until("it is revoked", lambda n=node: n.json("device", "show", known.id)["status"] == "revoked")
+
+
 def test_a_node_that_was_down_catches_up_before_it_serves(edge, fleet):
     """What was revoked while it was down is refused at its first connection."""
     first, second, _ = edge.nodes

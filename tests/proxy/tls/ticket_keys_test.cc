@@ -54,6 +54,52 @@ TEST(TicketKeys, LiveAsLongAsTheLongestTickets) {
   EXPECT_FALSE(keys.newest(kStart + 14 * kDay + 3 * kHour)) << "RFC 8446, section 4.6.1";
 }
 
+TicketKey key_of(std::uint8_t digit, std::int64_t made_at) {
+  TicketKey key;
+  key.name.fill(digit);
+  key.cipher.fill(digit);
+  key.mac.fill(digit);
+  key.made_at = made_at;
+  return key;
+}
+
+TEST(TicketKeys, ThoseOfAllNodesAreInPlaceOfItsOwn) {
+  TicketKeys keys(kStart);
+  const auto own = keys.newest(kStart);
+  const TicketKey first = key_of(1, kStart - kHour), second = key_of(2, kStart + 10);
+  EXPECT_TRUE(keys.share(std::vector{first}, kStart)) << "its own opens nothing any more";
+  EXPECT_FALSE(keys.find(own->name, kStart));
+  EXPECT_EQ(keys.newest(kStart)->name, first.name);
+  const auto endings = keys.endings();
+  EXPECT_FALSE(keys.share(std::vector{second, first}, kStart));
+  EXPECT_EQ(keys.endings(), endings) << "what is being opened goes on";
+  EXPECT_TRUE(keys.find(second.name, kStart));
+  EXPECT_EQ(keys.newest(kStart + 9)->name, first.name) << "all are to have it before it is used";
+  EXPECT_EQ(keys.newest(kStart + 10)->name, second.name);
+  EXPECT_TRUE(keys.share(std::vector{second}, kStart)) << "one was dropped";
+  EXPECT_GT(keys.endings(), endings);
+  EXPECT_FALSE(keys.find(first.name, kStart));
+  EXPECT_EQ(keys.newest(kStart)->name, second.name) << "where there is no other, it is used at once";
+}
+
+TEST(TicketKeys, OneOfItsOwnIsMadeWhenNoneComes) {
+  TicketKeys keys(kStart);
+  const TicketKey shared = key_of(1, kStart);
+  keys.share(std::vector{shared}, kStart);
+  rotate(keys, kStart + kHour + TicketKeys::kOverdue - 1);
+  EXPECT_EQ(keys.newest(kStart + kHour)->name, shared.name) << "another node makes it";
+  rotate(keys, kStart + kHour + TicketKeys::kOverdue);
+  EXPECT_NE(keys.newest(kStart + kHour + TicketKeys::kOverdue)->name, shared.name);
+  EXPECT_TRUE(keys.find(shared.name, kStart + 2 * kHour));
+  keys.share({}, kStart + 2 * kHour);
+  EXPECT_FALSE(keys.find(shared.name, kStart + 2 * kHour));
+  EXPECT_TRUE(keys.newest(kStart + 2 * kHour)) << "there is always one";
+  keys.part();
+  const auto last = keys.newest(kStart + 2 * kHour);
+  rotate(keys, kStart + 3 * kHour);
+  EXPECT_NE(keys.newest(kStart + 3 * kHour)->name, last->name);
+}
+
 TEST(TicketKeys, ASlotIsWipedWhenItsKeyEnds) {
   TicketKeys keys(kStart);
   for (std::int64_t hour = 0; hour <= 24; ++hour) rotate(keys, kStart + hour * kHour);

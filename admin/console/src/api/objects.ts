@@ -46,7 +46,18 @@ export interface Device {
   last_seen: string | null;
   last_seen_to: 'day' | 'second' | null;
   last_refusal?: LastRefusal | null;
+  chain?: ChainMember[]; // from the one that signed it upwards
   sessions: number;
+}
+
+export interface ChainMember {
+  id: string;
+  subject: string;
+  serial: string;
+  not_before: string | null;
+  not_after: string | null;
+  registered: boolean;
+  standing: string;
 }
 
 export interface Crl {

@@ -4,10 +4,10 @@ import { texts } from '../texts';
 import { cn_of, day, visible } from './words';
 
 export interface ChainLink {
-  kind: 'device' | 'ca';
+  kind: 'device' | 'between' | 'ca'; // between: an intermediate that the device sent
   subject: string;
   not_after: string | null;
-  status: string | null;
+  status: string | null; // the device's own, or a reason why this one lets nobody in
 }
 
 const WIDE = 214;

@@ -1,0 +1,135 @@
+"""An operator at one node sees the sessions and refusals of all, and cuts any of them; a node that is gone is named, and
+forgotten when it is gone for good."""
+
+import json
+import time
+from contextlib import closing
+
+import pytest
+
+from harness.authority import Authority
+from harness.device import admitted, refusal
+from harness.edge import Edge
+from harness.server import listener
+from harness.unix_http import UnixConnection
+from harness.wait import until
+
+
+@pytest.fixture(scope="module")
+def edge(work, broker, site):
+    running = Edge(work / "elsewhere", broker, site)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def fleet(edge, work):
+    made = Authority(work / "elsewhere-ca", "Elsewhere")
+    made.register(edge.nodes[0])
+    edge.settled()
+    return made
+
+
+def got(node, target):
+    with closing(UnixConnection(node.socket, 30)) as connection:
+        connection.request("GET", target)
+        return json.loads(connection.getresponse().read())
+
+
+def listed(node, *arguments):
+    return {(each["cn"], each["node"]) for each in node.json("session", "list", *arguments)}
+
+
+def test_sessions_of_every_node_are_seen_and_cut_at_any(edge, fleet):
+    """By name, or of all; also by a filter. The cut is in the audit log, with who asked for it at which node."""
+    first, second, third = edge.nodes
+    devices = [fleet.issue(f"at-{n}") for n in range(3)]
+    sessions = [admitted(node.port, device) for node, device in zip(edge.nodes, devices)]
+    try:
+        for node, device in zip(edge.nodes, devices):
+            node.registered(device)
+        everywhere = {("at-0", "edge-0"), ("at-1", "edge-1"), ("at-2", "edge-2")}
+        for node in edge.nodes:
+            assert listed(node, "--all-nodes") == everywhere
+        assert listed(first, "--node", "edge-2") == {("at-2", "edge-2")}
+        assert listed(first, "--all-nodes", "--device", devices[1].id) == {("at-1", "edge-1")}
+        assert [each["cn"] for each in first.json("session", "list")] == ["at-0"], "its own alone, as ever"
+        assert "edge-1" in first.cli("session", "list", "--all-nodes").stdout
+        [there] = first.json("session", "list", "--node", "edge-2")
+        began = time.monotonic()
+        cut = first.cli("session", "cut", there["id"], "--node", "edge-2", "--yes")
+        assert time.monotonic() - began < 5
+        assert cut.stdout == f"{there['id']} cut\n"
+        assert sessions[2].end(10) is not None
+        until("it is in the audit log", lambda: [line["target"] for line in second.json("audit")
+                                                 if line["action"] == "session.cut"] == [there["id"]])
+        assert "no live session" in first.cli("session", "cut", "0" * 16, "--node", "edge-1", "--yes", status=1).stderr
+        assert not edge.postgres.sql("select id from sallyport.ask") or until(
+            "nothing is left over there", lambda: not edge.postgres.sql("select id from sallyport.ask"), 5)
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def test_pages_go_on_from_node_to_node(edge, fleet):
+    """A page has the sessions of one node; each comes once."""
+    device = fleet.issue("many")
+    sessions = [admitted(node.port, device) for node in edge.nodes for _ in range(3)]
+    try:
+        seen, token = [], ""
+        for _ in range(20):
+            page = got(edge.nodes[1], f"/v1/sessions?node=*&limit=2&device={device.id}&page_token={token}")
+            assert len({each["node"] for each in page["items"]}) <= 1
+            seen += [(each["node"], each["id"]) for each in page["items"]]
+            token = page["next_page_token"]
+            if not token:
+                break
+        assert len(seen) == 9 == len(set(seen))
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def test_refusals_of_every_node(edge, work):
+    stranger = Authority(work / "stranger", "Nobody knows").issue("stranger")
+    assert refusal(edge.nodes[2].port, stranger)
+    until("it is seen at another", lambda: [each["node"] for each in edge.nodes[0].json("rejections", "--all-nodes")
+                                            if each["reason"] == "ca_unknown"] == ["edge-2"])
+    assert [each["node"] for each in edge.nodes[0].json("rejections", "--node", "edge-2")] == ["edge-2"]
+    assert "edge-2" in edge.nodes[0].cli("rejections", "--all-nodes").stdout
+
+
+def test_what_is_asked_is_bounded(edge):
+    """Of a node that is not there; of several at once; nothing but what another node is asked."""
+    first = edge.nodes[0]
+    assert "there is no node 'edge-9'" in first.cli("session", "list", "--node", "edge-9", status=1).stderr
+    edge.postgres.sql("insert into sallyport.ask (node, request, asked_by) values "
+                      "('edge-1', '{\"method\": \"DELETE\", \"path\": \"/v1/tokens/x\"}', 'somebody'), "
+                      "('edge-1', 'nonsense', 'somebody'), ('edge-1', convert_to(repeat('x', 20000), 'UTF8'), 'somebody')")
+    until("the first two are answered", lambda: len(edge.postgres.sql("select ask from sallyport.answer")) == 2)
+    replies = [json.loads(row[0]) for row in edge.postgres.sql("select convert_from(reply, 'UTF8') from sallyport.answer")]
+    assert [each["status"] for each in replies] == [400, 400]
+    edge.postgres.sql("delete from sallyport.ask")
+
+
+def test_a_node_that_does_not_answer_is_named_and_forgotten(edge):
+    first, second, third = edge.nodes
+    assert first.cli("node", "list", "-q").stdout.split() == ["edge-0", "edge-1", "edge-2"]
+    refused = first.cli("node", "forget", "edge-2", "--yes", status=1)
+    assert "was heard of a moment ago" in refused.stderr
+    third.stop()
+    silent = first.cli("session", "list", "--all-nodes")
+    assert "node edge-2 did not answer" in silent.stderr
+    until("it may be forgotten", lambda: first.cli("node", "forget", "edge-2", "--yes", status=None).returncode == 0, 30)
+    for node in (first, second):
+        until("it is listed no more", lambda n=node: n.cli("node", "list", "-q").stdout.split() == ["edge-0", "edge-1"])
+    assert "node.forget" in {line["action"] for line in second.json("audit")}
+    third.start()
+    until("it is back", lambda: "edge-2" in first.cli("node", "list", "-q").stdout)
+
+
+def test_a_registry_of_its_own_has_no_other_node(serve_once, broker, site):
+    server = serve_once([listener(site)], broker)
+    assert server.json("session", "list", "--all-nodes") == []
+    assert "machine's own" in server.cli("session", "list", "--node", "edge-1", status=1).stderr
+    assert "machine's own" in server.cli("node", "forget", "edge-1", "--yes", status=1).stderr
