@@ -17,7 +17,8 @@ TEST_F(SharedTest, WhatOneNodeChangesIsInForceAtEveryOther) {
   const Identity509 device = make_device("d", ca);
   ASSERT_TRUE(eventually([&] { return settled(); }));
   ASSERT_TRUE(node(1).connects(device.certificate));
-  ASSERT_TRUE(eventually([&] { return node(0).ask(device.certificate).known; })) << "the row is there before the slot is";
+  ASSERT_TRUE(eventually([&] { return node(0).ask(device.certificate).known; }))
+      << "the row is there before the slot is";
   ASSERT_TRUE(node(0)->set_device_status(device.certificate.fingerprint(), DeviceStatus::Revoked));
   ASSERT_TRUE(eventually([&] { return !node(1).connects(device.certificate); }));
   EXPECT_EQ(node(1).shards().last_cut().why, Reason::DeviceRevoked);
