@@ -5,6 +5,7 @@
 
 #include "admin/cli/say.h"
 #include "admin/operations/check_config.h"
+#include "admin/operations/objects.h"
 #include "cache/crypto/openssl_alone.h"
 #include "proxy/tls/tls_files.h"
 #include "proxy/tls/tls_self_test.h"
@@ -22,6 +23,7 @@ namespace {
 // Everything that can be found out without serving.
 ConfigReport checked(const std::string& config_path) {
   ConfigReport report = load_config(config_path);
+  if (report.unread) return report;  // the defaults are not its
   // With providers that cannot do it nothing else could be looked at: check_files() says so.
   const bool alone = report.config.tls_engine == TlsMadeBy::Openssl && check_tls_engines(report.config);
   keep_to_openssl(alone);
@@ -35,7 +37,7 @@ ConfigReport checked(const std::string& config_path) {
 
 std::vector<Finding> examine(const std::string& config_path) {
   const ConfigReport report = checked(config_path);
-  std::vector<Finding> found = examine_machine(report.config);
+  std::vector<Finding> found = examine_machine(report.config, !report.unread);
   for (const ConfigProblem& each : report.warnings) {
     found.push_back({Finding::Grade::Warning, "configuration", to_string(each, config_path), ""});
   }
@@ -59,8 +61,24 @@ std::vector<Finding> examine(const std::string& config_path) {
   return found;
 }
 
-int check(const std::string& config_path) {
+int check(const std::string& config_path, bool json) {
   const ConfigReport report = checked(config_path);
+  if (json) {
+    const auto all = [](const std::vector<ConfigProblem>& problems) {
+      Json list = Json::array();
+      for (const ConfigProblem& each : problems) {
+        list.push_back({{"line", each.line}, {"column", each.column}, {"message", each.message}});
+      }
+      return list;
+    };
+    std::cout << dump({{"file", config_path},
+                       {"ok", report.ok()},
+                       {"listeners", report.config.listeners.size()},
+                       {"upstreams", report.config.upstreams.size()},
+                       {"problems", all(report.problems)},
+                       {"warnings", all(report.warnings)}});
+    return report.ok() ? kDone : kUsage;
+  }
   if (!acceptable(report, config_path)) return kUsage;
   if (report.config.listeners.empty()) std::cerr << "sallyport: " << config_path << ": " << kNoListener << '\n';
   std::cout << config_path << ": ok, " << counted(report.config.listeners.size(), "listener") << ", "

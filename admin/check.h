@@ -17,7 +17,7 @@ inline constexpr std::string_view kNoListener = "there is no [[listener]]: devic
 bool acceptable(const ConfigReport& report, const std::string& path);
 
 // The exit status.
-int check(const std::string& config_path);
+int check(const std::string& config_path, bool json);
 // What `check` would say and the machine itself.
 std::vector<Finding> examine(const std::string& config_path);
 

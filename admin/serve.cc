@@ -86,9 +86,24 @@ bool asked(int event_fd) {
   return ::eventfd_read(event_fd, &count) == 0;
 }
 
-constexpr std::string_view kServing = "serving", kDraining = "draining";  // to systemd
+constexpr std::string_view kServes = "serving", kDraining = "draining";  // to systemd
 
 enum class Ending : std::uint8_t { Asked, TakenOver };
+
+// What is in force and not on the disk would be gone with this process: a device that was revoked would be let in by
+// the next one. It is less than a word of the takeover's (takeover.cc).
+std::string why_not_handed_over(const Registrar& registrar) {
+  const RegistrarStats stats = registrar.stats();
+  if (stats.stalled) return "the disk of its state_dir does not answer; try again when it does";
+  if (!stats.owes) return {};
+  const std::string what = stats.not_durable == 0 ? "it has changes"
+                           : stats.not_durable == 1
+                               ? "1 restriction is in force there"
+                               : std::to_string(stats.not_durable) + " restrictions are in force there";
+  return what +
+         " that are not on the disk yet, and a new process would not know them; free some of the disk of "
+         "state_dir, and try again once `sallyport status` has no \"not durable\" any more";
+}
 
 // Until somebody asks for the end: reloads on SIGHUP, starts a successor on SIGUSR2, and looks every second at what
 // changes by itself, and at the shards.
@@ -97,11 +112,10 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
                     ReloadDesk& desk, const Systemd& systemd, const std::function<void()>& start_successor,
                     Logger& log) {
   ShardWatch watch(log);
+  const auto why_not = [&registrar] { return why_not_handed_over(registrar); };
   for (;;) {
-    // What a disk that hangs does not take could be given up with the process alone.
-    const bool may_go = !registrar.stalled();
-    const int signal = signals.wait(
-        1000ms, {probes.drain_asked(), desk.asked(), registrar.settings_fd(), may_go ? offer.asked() : -1});
+    const int signal =
+        signals.wait(1000ms, {probes.drain_asked(), desk.asked(), registrar.settings_fd(), offer.asked()});
     (void)asked(registrar.settings_fd());
     if (ends(signal) || asked(probes.drain_asked())) return Ending::Asked;
     Actor by{"SIGHUP", "-"};
@@ -110,10 +124,10 @@ Ending wait_for_end(Signals& signals, const Probes& probes, TakeoverOffer& offer
       systemd.reloading();
       const ReloadOutcome outcome = reload.run(by);
       if (wanted) desk.done(outcome);
-      systemd.ready(kServing);
+      systemd.ready(kServes);
     }
     if (signal == SIGUSR2) start_successor();
-    if (may_go && offer.accepted(plane.shards(), state_dir, log)) return Ending::TakenOver;
+    if (offer.accepted(plane.shards(), state_dir, why_not, log)) return Ending::TakenOver;
     caretaker.look();
     if (watch.all_turn(plane.shard_info(), std::chrono::steady_clock::now())) systemd.feed_watchdog();
   }
@@ -329,6 +343,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
                 [&probes] { return Probes::name_of(probes.phase()); },
                 shared_options(config.registry).node,
                 [&probes] { probes.ask_to_drain(); },
+                [&probes] { return probes.why_not_ready(); },
                 [&ticket_keys] { return ticket_keys.trouble(); }},
                log.logger());
   ConsoleSite site(api, signed_in, registrar, outcomes, log.logger());
@@ -410,7 +425,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
   }
   if (predecessor) predecessor->say_serving();
   const Systemd systemd = Systemd::from_environment();
-  systemd.ready(kServing);
+  systemd.ready(kServes);
   const auto time_to_drain = [&config] { return config.drain_delay + config.drain + 30s; };  // and for the registry
   Signals wanted(signals);
   const Ending ending = wait_for_end(wanted, probes, offer, plane, registrar, config.state_dir, caretaker, reload, desk,

@@ -282,6 +282,20 @@ void ask_around(World& world, long devices) {
     deactivations.add(world.ask("POST", "/v1/devices/" + ids[static_cast<std::size_t>(i) % ids.size()] +
                                             (i % 2 == 0 ? "/deactivate" : "/activate")));
   }
+  // What the console's search field asks for: one page of it, which ends after a bounded look where little is found.
+  const auto search = [&world](const char* what, const std::string& query) {
+    Percentiles times;
+    std::string next;
+    for (int i = 0; i < 50; ++i) {
+      times.add(world.ask("GET", "/v1/devices?limit=100" + query + "&page_token=" + next));
+      next = Json::parse(world.last())["next_page_token"];
+    }
+    times.print(what);
+  };
+  search("a page of a CN that half of them have", "&cn_part=1");
+  search("a page of a CN that nobody has", "&cn_part=nobody");
+  search("a page of a status that nobody has", "&status=revoked");
+  search("a page of serials by their first digits", "&serial_prefix=F");
   pages.print("a page of 100 devices");
   serials.print("search by serial");
   shows.print("show one device");

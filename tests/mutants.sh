@@ -28,7 +28,7 @@ done
 cd "$scratch/tree" || exit 1
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-cmake -S . -B ../build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DSALLYPORT_WERROR=OFF -DSALLYPORT_CONSOLE=OFF "${launcher[@]}" >/dev/null || exit 1
+cmake -S . -B ../build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 -DSALLYPORT_WERROR=OFF -DSALLYPORT_CONSOLE=OFF -DSALLYPORT_UNITY=OFF "${launcher[@]}" >/dev/null || exit 1
 wanted=" $* "
 killed=0
 survived=0

@@ -1,7 +1,9 @@
 #include "admin/api/admin_api.h"
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
+#include <utility>
 
 #include "cache/base/text.h"
 
@@ -9,7 +11,8 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kLoggedBytes = 128;  // of what a stranger chose
+constexpr std::uint64_t kRefusedLines = 20;  // a second
+constexpr std::size_t kLoggedBytes = 128;    // of what a stranger chose
 
 std::vector<std::string_view> segments(std::string_view path) {
   std::vector<std::string_view> all;
@@ -67,10 +70,15 @@ std::optional<HttpResponse> unknown_parameter(const AdminApi::Route& route, std:
   return std::nullopt;
 }
 
-std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::string_view query,
-                                                  const Caller* caller) const {
+std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::string_view query, const Caller* caller,
+                                                  bool showed_token) const {
   if (match.route != nullptr && match.route->role == Role::Anyone) return unknown_parameter(*match.route, query);
   // Strangers learn nothing, not even which paths there are: that is in the description, the same for everybody.
+  if (caller == nullptr && showed_token) {
+    return problem(401, "unauthorized",
+                   "this token is unknown, revoked or has ended: `sallyport token list` on the server names those that "
+                   "are valid");
+  }
   if (caller == nullptr) {
     return problem(401, "unauthorized",
                    "show a token: Authorization: Bearer TOKEN (made with `sallyport token create` on the server)");
@@ -92,21 +100,49 @@ AdminApi::Entry AdminApi::entry_of(const HttpRequest& head) const {
   return {Caller{{entry.session->name, head.peer.from}, entry.session->operates, false}, std::move(entry.refused)};
 }
 
+std::function<bool()> AdminApi::still(const HttpRequest& head) const {
+  HttpRequest shown;
+  shown.authorization = head.authorization;
+  shown.cookie = head.cookie;
+  shown.peer = head.peer;
+  return [this, shown] {
+    if (!shown.peer.local && shown.authorization.empty()) return parts_.signed_in.still_signed_in(shown);
+    return parts_.access.caller(shown).has_value();
+  };
+}
+
+void AdminApi::log_refused(const HttpRequest& head, unsigned status, const std::string& who) {
+  const std::lock_guard lock(log_mutex_);
+  const auto steady = std::chrono::steady_clock::now().time_since_epoch();
+  const std::int64_t second = std::chrono::duration_cast<std::chrono::seconds>(steady).count();
+  if (second != refused_second_) {
+    refused_second_ = second;
+    refused_told_ = 0;
+  }
+  if (refused_told_++ >= kRefusedLines) {
+    ++refused_left_out_;
+    return;
+  }
+  log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
+                              {"path", head.path.substr(0, kLoggedBytes)},
+                              {"status", status},
+                              {"who", who},
+                              {"from", head.peer.from},
+                              {"left_out", std::exchange(refused_left_out_, 0)}});
+}
+
 HttpPlan AdminApi::plan(const HttpRequest& head) {
   HttpPlan plan;
   if (head.peer.local && head.path.substr(0, 4) != "/v1/") return plan;
   Entry entry = entry_of(head);
   const auto& caller = entry.caller;
+  if (caller) plan.holder = caller->actor.who;
   const Match found = match(head.method, head.path);
-  plan.refused = entry.refused ? std::move(entry.refused) : refusal_for(found, head.query, caller ? &*caller : nullptr);
+  plan.refused = entry.refused ? std::move(entry.refused)
+                               : refusal_for(found, head.query, caller ? &*caller : nullptr, Access::shows_token(head));
   if (plan.refused) {
     if (!caller) parts_.outcomes.auth_failed();
-    const std::lock_guard lock(log_mutex_);
-    log_.warn("admin-refused", {{"method", head.method.substr(0, kLoggedBytes)},
-                                {"path", head.path.substr(0, kLoggedBytes)},
-                                {"status", plan.refused->status},
-                                {"who", caller ? caller->actor.who : "-"},
-                                {"from", head.peer.from}});
+    log_refused(head, plan.refused->status, caller ? caller->actor.who : "-");
     return plan;
   }
   plan.body_bytes = found.route->body_bytes;
@@ -116,7 +152,7 @@ HttpPlan AdminApi::plan(const HttpRequest& head) {
     return plan;
   }
   plan.sink = std::make_unique<Importer>(parts_.registrar, parts_.gate, imports_, caller->actor,
-                                         std::thread::hardware_concurrency());
+                                         std::thread::hardware_concurrency(), still(head));
   return plan;
 }
 
@@ -127,7 +163,8 @@ HttpResponse AdminApi::handle(const HttpRequest& request) {
   if (entry.refused) return std::move(*entry.refused);
   const auto& caller = entry.caller;
   Match found = match(request.method, request.path);
-  if (auto refusal = refusal_for(found, request.query, caller ? &*caller : nullptr)) return std::move(*refusal);
+  if (auto refusal = refusal_for(found, request.query, caller ? &*caller : nullptr, Access::shows_token(request)))
+    return std::move(*refusal);
   static const Caller kNobody{};
   const Call call{request, caller ? *caller : kNobody, std::move(found.args)};
   auto other = elsewhere(call, *found.route);

@@ -51,9 +51,10 @@ struct ApiParts {
   const Samples& samples;
   const KeptRejections& rejections;
   Feed& feed;
-  std::function<std::string_view()> state;  // Probes::name_of() the phase it is in
-  std::string node = {};                    // this machine's name in a shared registry
-  std::function<void()> drain = {};         // asks the main thread for it; as often as anybody likes
+  std::function<std::string_view()> state;      // Probes::name_of() the phase it is in
+  std::string node = {};                        // this machine's name in a shared registry
+  std::function<void()> drain = {};             // asks the main thread for it; as often as anybody likes
+  std::function<std::string()> not_ready = {};  // Probes::why_not_ready()
   // Why this node does not share its ticket keys with the others; empty: it does.
   std::function<std::string()> ticket_keys_trouble = {};
 };
@@ -104,8 +105,14 @@ class AdminApi final : public HttpHandler {
     std::optional<HttpResponse> refused;
   };
   Entry entry_of(const HttpRequest& head) const;
+  // kRefusedLines of them a second at most; the next line counts what was left out.
+  void log_refused(const HttpRequest& head, unsigned status, const std::string& who);
   // Null: go on.
-  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller) const;
+  std::optional<HttpResponse> refusal_for(const Match& match, std::string_view query, const Caller* caller,
+                                          bool showed_token) const;
+  // Whether the token or the sign-in of this request is still valid: asked again and again by what goes on for long,
+  // since either may be revoked, or end. Any thread.
+  std::function<bool()> still(const HttpRequest& head) const;
 
   HttpResponse describe(const Call& call);
   // api_cas.cc
@@ -177,6 +184,8 @@ class AdminApi final : public HttpHandler {
     std::optional<Digest> device, ca;
     bool clones = false;
     std::string listener, peer, client_id_part, cn_part;
+    // What the shards do not look at.
+    bool looks() const { return !listener.empty() || !peer.empty() || !client_id_part.empty() || !cn_part.empty(); }
     bool fits(const SessionInfo& session, const std::vector<ListenerInfo>& listeners) const;
   };
   Answer<SessionFilter> session_filter(const std::function<std::string(const char*)>& value) const;
@@ -210,6 +219,9 @@ class AdminApi final : public HttpHandler {
   std::mutex backup_mutex_;
   Logger& log_;  // guarded by log_mutex_: several workers, one producer
   std::mutex log_mutex_;
+  // Of requests that were refused: a stranger must not fill the disk. Guarded by log_mutex_.
+  std::int64_t refused_second_ = 0;
+  std::uint64_t refused_told_ = 0, refused_left_out_ = 0;
 };
 
 }  // namespace sallyport

@@ -62,8 +62,11 @@ Refusal ambiguous(std::string_view what, std::string_view reference, const std::
 }
 
 Answer<Json> json_object(const HttpRequest& request) {
-  Json body = Json::parse(request.body, nullptr, false);
-  if (!body.is_object()) return Refusal{Refusal::Kind::Invalid, "the body must be a JSON object"};
+  Json body = parse_json(request.body);
+  if (!body.is_object()) {
+    return Refusal{Refusal::Kind::Invalid,
+                   "the body must be a JSON object, nested " + std::to_string(kDeepestJson) + " deep at most"};
+  }
   return body;
 }
 

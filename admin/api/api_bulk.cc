@@ -3,6 +3,7 @@
 #include <cctype>
 #include <charconv>
 #include <ctime>
+#include <set>
 
 #include "admin/api/admin_api.h"
 #include "cache/base/text.h"
@@ -40,6 +41,7 @@ struct Many {
   Json filter;  // null: ids were given
   bool dry_run = false;
   std::string cursor;
+  std::optional<std::int64_t> as_of;  // Unix seconds: what came later is left out
 };
 
 Answer<Many> many_of(const Json& body) {
@@ -52,9 +54,10 @@ Answer<Many> many_of(const Json& body) {
   if (by_ids) {
     const Json& ids = body["ids"];
     if (!ids.is_array() || ids.size() > Registrar::kMostChanged) return bad("ids must be an array of 1,000 at most");
+    std::set<std::string> seen;
     for (const Json& id : ids) {
       if (!id.is_string()) return bad("ids must be texts");
-      many.ids.push_back(id.get<std::string>());
+      if (seen.insert(id.get<std::string>()).second) many.ids.push_back(id.get<std::string>());
     }
   }
   if (body.contains("dry_run") && !body["dry_run"].is_null()) {
@@ -64,6 +67,12 @@ Answer<Many> many_of(const Json& body) {
   const auto cursor = text_member(body, "cursor");
   if (!cursor) return cursor.error();
   many.cursor = *cursor;
+  const auto as_of = text_member(body, "as_of");
+  if (!as_of) return as_of.error();
+  if (!as_of->empty()) {
+    many.as_of = parse_utc(*as_of);
+    if (!many.as_of) return bad("as_of must be the time that a dry run answered");
+  }
   return many;
 }
 
@@ -73,7 +82,10 @@ Answer<void> only_members(const Json& filter, std::initializer_list<std::string_
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       return bad("a filter has no member '" + shortened(name) + "'");
     }
-    if (!value.is_string() && !value.is_boolean() && !value.is_null()) return bad("a filter's members are texts");
+    if (!value.is_string() && !value.is_boolean()) return bad("a filter's members are texts");
+    // A script's variable that is empty must not mean all.
+    if (value.is_string() && value.get_ref<const std::string&>().empty())
+      return bad("a filter's " + name + " is empty");
   }
   return {};
 }
@@ -144,8 +156,17 @@ HttpResponse AdminApi::change_devices(const Call& call) {
 
   const std::int64_t now = std::time(nullptr);
   std::vector<Digest> ids;
+  std::uint64_t came_since = 0;
   for (const DeviceRecord& device : page.items) {
-    if (const auto why = refusal_of(action, device, now)) {
+    if (many->as_of && device.registered_at > *many->as_of) {
+      ++came_since;  // nobody has seen it in the dry run
+      continue;
+    }
+    const bool waits = action == DeviceAction::Activate && device.status == DeviceStatus::Pending;
+    if (waits && !many->filter.is_null()) {
+      failures.add(to_hex(device.id), device.cn,
+                   "it waits for approval: whoever is to come in is approved by that name");
+    } else if (const auto why = refusal_of(action, device, now)) {
       failures.add(to_hex(device.id), device.cn, why->what);
     } else if (action == DeviceAction::Delete || device.status != status_after(action)) {
       ids.push_back(device.id);
@@ -166,7 +187,9 @@ HttpResponse AdminApi::change_devices(const Call& call) {
   return ok({{"action", std::string(named->name)},
              {"dry_run", many->dry_run},
              {"looked_at", page.looked_at},
-             {"matched", page.items.size()},
+             {"matched", page.items.size() - came_since},
+             {"came_since", came_since},
+             {"as_of", utc(many->as_of.value_or(now))},
              {"would_change", ids.size()},
              {"sessions", sessions},
              {"changed", changed},
@@ -214,13 +237,32 @@ Answer<SessionPage> AdminApi::sessions_that_fit(const SessionFilter& filter, std
                                                 std::string token) const {
   const auto listeners = parts_.plane.listeners();
   SessionPage fitting;
+  // Each question to a shard is a way there and back, so many are asked for at once where few may fit. A page that ends
+  // among them says how many of those it had: "SHARD-PLACE~COUNT".
+  std::size_t had = 0;
+  if (const std::size_t mark = token.find('~'); mark != std::string::npos) {
+    const auto [end, failure] = std::from_chars(token.data() + mark + 1, token.data() + token.size(), had);
+    if (failure != std::errc() || end != token.data() + token.size()) {
+      return bad("the page_token is not one of a list answer");
+    }
+    token.resize(mark);
+  }
+  const bool looks = filter.looks();
   for (std::size_t seen = 0;;) {
-    auto page = parts_.plane.sessions(filter.device, filter.ca, filter.clones, limit - fitting.sessions.size(), token);
+    const std::size_t most = looks ? kMostSessions : limit - fitting.sessions.size();
+    auto page = parts_.plane.sessions(filter.device, filter.ca, filter.clones, most, token);
     if (!page) return page;
     seen += std::max<std::size_t>(page->sessions.size(), 1);
+    std::size_t fit = 0;
     for (SessionInfo& session : page->sessions) {
-      if (filter.fits(session, listeners)) fitting.sessions.push_back(std::move(session));
+      if (!filter.fits(session, listeners) || fit++ < had) continue;
+      if (fitting.sessions.size() == limit) {
+        fitting.next_page_token = (token.empty() ? "0-0" : token) + "~" + std::to_string(fit - 1);
+        return fitting;
+      }
+      fitting.sessions.push_back(std::move(session));
     }
+    had = 0;
     token = page->next_page_token;
     if (!token.empty() && fitting.sessions.size() < limit && seen < kMostSessionsSeen && !page->sessions.empty())
       continue;
@@ -235,7 +277,7 @@ HttpResponse AdminApi::cut_sessions(const Call& call) {
   const auto many = many_of(*body);
   if (!many) return refused(many.error());
   std::vector<std::uint64_t> ids;
-  std::string next, which = std::to_string(many->ids.size()) + " ids";
+  std::string next, which;
   if (many->filter.is_null()) {
     for (const std::string& text : many->ids) {
       std::uint64_t id = 0;
@@ -244,7 +286,9 @@ HttpResponse AdminApi::cut_sessions(const Call& call) {
         return invalid("a session is named by its id of 16 hex digits, as `session list` shows it");
       }
       ids.push_back(id);
+      which += (which.empty() ? "" : " ") + text;
     }
+    which = shortened(which);
   } else {
     const auto known =
         only_members(many->filter, {"device", "ca", "clones", "listener", "peer", "client_id_part", "cn_part"});

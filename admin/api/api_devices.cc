@@ -126,6 +126,10 @@ HttpResponse AdminApi::show_device(const Call& call) {
   const auto device = find_device(parts_.registrar, call.args[0]);
   if (!device) return refused(device.error());
   Json json = device_json(*device, parts_.plane.sessions_of_device(device->id));
+  const auto chain = parts_.registrar.chain_of(device->id);
+  if (!chain) return refused(chain.error());
+  json["chain"] = Json::array();
+  for (const ChainMember& each : *chain) json["chain"].push_back(to_json(each));
   json["last_refusal"] = nullptr;
   const std::string id = to_hex(device->id);
   for (const Rejection& seen : parts_.rejections.all()) {  // the last one first

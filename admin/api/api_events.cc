@@ -95,20 +95,20 @@ HttpResponse AdminApi::stream_events(const Call& call) {
       filter.push_back({{"fingerprint", "id"}, {to_hex(found->id)}});
     }
   }
-  // What decides is the token, or the sign-in, again and again: it may be revoked, or end.
-  HttpRequest shown;
-  shown.authorization = call.request.authorization;
-  shown.cookie = call.request.cookie;
-  shown.peer = call.request.peer;
-  auto events = parts_.feed.subscribe(std::move(filter), [this, shown] {
-    if (!shown.peer.local && shown.authorization.empty()) return parts_.signed_in.still_signed_in(shown);
-    return parts_.access.caller(shown).has_value();
-  });
-  if (!events) {
-    return problem(503, "busy", std::to_string(Feed::kSubscribersMax) + " others watch already: end one of them");
+  // Of a sign-in, too, the name is that of its token.
+  const Feed::Watcher watcher{call.caller.actor.who, call.request.peer.local};
+  auto answer = parts_.feed.subscribe(std::move(filter), still(call.request), watcher);
+  if (answer.full == Feed::Full::OfWatcher) {
+    return problem(503, "busy",
+                   "this token watches " + std::to_string(Feed::kMostOfWatcher) + " times already: end one of them");
+  }
+  if (answer.full == Feed::Full::All) {
+    return problem(
+        503, "busy",
+        std::to_string(watcher.local ? Feed::kMost : Feed::kMostRemote) + " others watch already: end one of them");
   }
   HttpResponse response{200, "application/x-ndjson", ""};
-  response.source = std::make_shared<EventSource>(std::move(events));
+  response.source = std::make_shared<EventSource>(std::move(answer.events));
   return response;
 }
 

@@ -91,6 +91,24 @@ class Steps final : public Trace {
   Json steps = Json::array();
 };
 
+// What an operator can do, where more is known than the reason.
+std::string_view remedy(const Verdict& refused, bool forged) {
+  if (forged) {
+    return "The certificate was changed after it was signed, or somebody forged it: no CA that you register helps. "
+           "Read "
+           "it from the device again; if it is the same, find out who made it, or issue the device a new one.";
+  }
+  if (refused.why == kNotInCas) {
+    return "Name its CA in listener.cas of this listener and reload, or let the device connect to a listener that "
+           "admits it.";
+  }
+  if (refused.why == kCaRevoked) {
+    return "`sallyport ca activate` does not help, for the CA above it disowned this CA. Issue the device a "
+           "certificate under another CA. A CA that was only on hold comes back with a CRL that lists it no more.";
+  }
+  return row_of(refused.reason).what_to_do;
+}
+
 // What the broker is told of an admitted device, as far as its certificate says it.
 void explain_identity(const DataPlane::ListenerAdmits& listener, Verdict& verdict, Steps& trace) {
   struct Use {
@@ -321,16 +339,20 @@ HttpResponse AdminApi::explain(const Call& call) {
   } else {
     trace.step(1, "listener " + *listener + " is one-way", "no certificate is asked for: everybody is admitted");
   }
+  bool forged = false;
   if (verdict.reason == Reason::CaUnknown || verdict.reason == Reason::BadSignature) {
-    if (const std::string missing = missing_issuer(*chain, parts_.registrar.cas()); !missing.empty()) {
-      trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(), "what is missing", missing);
+    const MissingIssuer missing = missing_issuer(*chain, parts_.registrar.cas());
+    forged = missing.forged;
+    if (!missing.what.empty()) {
+      trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(),
+                 forged ? "what is wrong" : "what is missing", missing.what);
     }
   }
   const Certificate& leaf = chain->front();
   const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
   return ok({{"admitted", verdict.admitted()},
              {"reason", verdict.admitted() ? Json(nullptr) : Json(std::string(to_string(verdict.reason)))},
-             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(row_of(verdict.reason).what_to_do))},
+             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(remedy(verdict, forged)))},
              {"id", to_hex(leaf.fingerprint())},
              {"subject", leaf.subject()},
              {"serial", serial_hex({serial, leaf.serial().size()})},

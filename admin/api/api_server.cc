@@ -7,6 +7,7 @@
 
 #include "admin/api/admin_api.h"
 #include "admin/operations/backup.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/text.h"
 
 namespace sallyport {
@@ -196,10 +197,12 @@ HttpResponse AdminApi::status(const Call&) {
   for (const UpstreamInfo& upstream : parts_.plane.upstreams()) upstreams.push_back(to_json(upstream));
   const std::vector<CrlRecord> crls = parts_.registrar.crls();
   const auto overdue = std::count_if(crls.begin(), crls.end(), [&](const CrlRecord& crl) { return crl.overdue(now); });
+  const std::string not_ready = parts_.not_ready ? parts_.not_ready() : "";
   return ok(
       {{"version", SALLYPORT_VERSION},
        {"uptime_seconds", uptime.count()},
        {"state", std::string(parts_.state())},
+       {"not_ready", not_ready.empty() ? Json(nullptr) : Json(not_ready)},
        {"io", std::string(parts_.plane.io_name())},
        {"sessions", sessions},
        {"sessions_closing", closing},
@@ -223,6 +226,8 @@ HttpResponse AdminApi::status(const Call&) {
        {"registrations_refused_late", stats.refused},
        {"store_errors", stats.store_errors},
        {"store_stalled", stats.stalled},
+       {"store_free_bytes", free_bytes(parts_.config.state_dir)},
+       {"restrictions_not_durable", stats.not_durable},
        {"upstreams", std::move(upstreams)},
        {"reload", {{"at", utc(reload.at)}, {"refused", reload.refused.empty() ? Json(nullptr) : Json(reload.refused)}}},
        {"warnings", std::move(warnings)},
@@ -301,7 +306,12 @@ HttpResponse AdminApi::backup(const Call& call) {
   if (!one_at_a_time) return problem(409, "conflict", "a backup is being made: ask again when it is done");
   const auto made = make_backup(parts_.store, target);
   parts_.outcomes.backed_up(static_cast<bool>(made));
-  if (!made) return refused(made.error());
+  if (!made) {
+    // Who asked may be a timer that keeps no answers.
+    const std::lock_guard lock(log_mutex_);
+    log_.error("backup", {{"dir", target}, {"why", made.error().what}, {"by", call.caller.actor.who}});
+    return refused(made.error());
+  }
   if (const auto noted = parts_.registrar.record(call.caller.actor, "backup", made->path, "made and verified");
       !noted) {
     return refused(noted.error());

@@ -104,6 +104,7 @@ Json schemas() {
                           {"last_seen", "string?"},
                           {"last_seen_to", "string?"},
                           {"last_refusal", "object?"},
+                          {"chain", "array?"},
                           {"sessions", "integer"},
                           {"nodes", "object?"}});
   all["ImportOutcome"] = schema({{"registered", "integer"},
@@ -112,12 +113,18 @@ Json schemas() {
                                  {"complete", "boolean"},
                                  {"failures", "array"},
                                  {"failures_omitted", "integer"}});
-  all["DeviceBulk"] = schema(
-      {{"action", "string"}, {"ids", "array?"}, {"filter", "object?"}, {"dry_run", "boolean?"}, {"cursor", "string?"}});
+  all["DeviceBulk"] = schema({{"action", "string"},
+                              {"ids", "array?"},
+                              {"filter", "object?"},
+                              {"dry_run", "boolean?"},
+                              {"cursor", "string?"},
+                              {"as_of", "string?"}});
   all["DeviceBulkOutcome"] = schema({{"action", "string"},
                                      {"dry_run", "boolean"},
                                      {"looked_at", "integer"},
                                      {"matched", "integer"},
+                                     {"came_since", "integer"},
+                                     {"as_of", "string"},
                                      {"would_change", "integer"},
                                      {"sessions", "integer"},
                                      {"changed", "integer"},
@@ -185,6 +192,7 @@ Json schemas() {
   all["Status"] = schema({{"version", "string"},
                           {"uptime_seconds", "integer"},
                           {"state", "string"},
+                          {"not_ready", "string?"},
                           {"io", "string"},
                           {"sessions", "integer"},
                           {"sessions_closing", "integer"},
@@ -204,6 +212,8 @@ Json schemas() {
                           {"registrations_refused_late", "integer"},
                           {"store_errors", "integer"},
                           {"store_stalled", "boolean"},
+                          {"store_free_bytes", "integer"},
+                          {"restrictions_not_durable", "integer"},
                           {"upstreams", "array"},
                           {"reload", "object"},
                           {"warnings", "array"},

@@ -217,7 +217,8 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        "Events as they come, one JSON object a line, until the reader leaves or its token ends: what the log says from "
        "level info on, each refusal, and each device that registers itself. A filter is named as the field it looks "
        "at, several values are "
-       "separated by commas. `lost` counts what there was no room for, `heartbeat` comes when nothing else does",
+       "separated by commas. `lost` counts what there was no room for, `heartbeat` comes when nothing else does. "
+       "At most 4 at once for one token, 16 over the network",
        {"event", "kind", "reason", "listener", "device"},
        "",
        "application/x-ndjson"},

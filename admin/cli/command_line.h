@@ -14,7 +14,7 @@ inline constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
 // What stands above the command line: main() passes it down.
 struct ServerCommands {
   int (*serve)(const std::string& config_path, bool accept_loss, bool take_over);
-  int (*check)(const std::string& config_path);
+  int (*check)(const std::string& config_path, bool json);
   std::vector<Finding> (*examine)(const std::string& config_path);  // for `doctor`: this machine and the file
 };
 

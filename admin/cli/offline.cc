@@ -56,20 +56,26 @@ std::vector<Narrowed> narrowed(const RestoreReport& report) {
   return kinds;
 }
 
+std::string what_is_lost(const RestoreReport& report) {
+  return "the registry that was there " + report.what_is_lost();
+}
+
 void say_migration(bool loud, const std::string& what) {
   if (loud) std::cerr << "sallyport: migration: " << escaped(what) << '\n';
 }
 
 }  // namespace
 
-int restore_offline(const std::string& dir, const std::string& state_dir, bool discard_revocations, bool yes) {
+int restore_offline(const std::string& dir, const std::string& state_dir, const RestoreFlags& flags) {
   bool asked = false;
   const auto discard = [&](const RestoreReport& report) {
     asked = true;
+    if (report.lost()) std::cerr << "sallyport: " << what_is_lost(report) << '\n';
     if (!report.undoes()) {
-      return agreed("the registry in " + state_dir +
-                        " cannot be read: what it revoked or deactivated since the backup is valid again",
-                    yes);
+      return agreed("what the registry in " + state_dir +
+                        (report.lost() ? " revoked or deactivated there is valid again"
+                                       : " revoked or deactivated since the backup cannot be read, and is valid again"),
+                    flags.yes);
     }
     list_revoked(std::cerr, report);
     list_deactivated(std::cerr, report);
@@ -79,34 +85,42 @@ int restore_offline(const std::string& dir, const std::string& state_dir, bool d
       list(std::cerr, kind.what, kind.some, kind.all);
       words += ", " + kind.words;
     }
-    return agreed(words, yes);
+    return agreed(words, flags.yes);
   };
-  const RestoreOptions options{!discard_revocations, {"restore", "uid " + std::to_string(::getuid())}, &say_migration};
-  const auto restored = restore_backup(dir, state_dir, options, discard);
+  // --yes agrees to what is known: this is not.
+  const auto accept = [&](const RestoreReport& report) {
+    if (flags.yes || ::isatty(STDIN_FILENO) == 0) return false;
+    return agreed(what_is_lost(report) + ": what was revoked or deactivated in between is valid again", false, "");
+  };
+  RestoreOptions options;
+  options.keep_revocations = !flags.discard_revocations;
+  options.accept_loss = flags.accept_loss;
+  options.by = {"restore", "uid " + std::to_string(::getuid())};
+  options.tell = &say_migration;
+  const auto restored = restore_backup(dir, state_dir, options, discard, accept);
   if (!restored)
     return asked && restored.error().what == "nothing was changed" ? kFailed : complain(restored.error().what);
   std::cout << restored->backup.path << ": " << restored->backup.files << " files, revision "
             << restored->backup.revision << ", verified\n";
   if (restored->lost()) {
-    std::cerr
-        << "sallyport: the registry that was there can be read up to revision " << restored->present_revision
-        << ", and revision " << restored->answered_revision
-        << " was answered: what was revoked in between is valid again, revoke it once more (its log lines name it)\n";
+    std::cerr << "sallyport: " << what_is_lost(*restored)
+              << ": what was revoked in between is valid again, revoke it once more (its log lines name it)\n";
   }
   if (!restored->aside.empty()) std::cout << "the registry that was there is in " << restored->aside << '\n';
   if (restored->devices > 0 || !restored->tokens.empty()) {
     std::cout << what_was_revoked(*restored)
-              << " revoked since the backup: " << (discard_revocations ? "valid again\n" : "they stay revoked\n");
-    if (!discard_revocations) list_revoked(std::cout, *restored);
+              << " revoked since the backup: " << (flags.discard_revocations ? "valid again\n" : "they stay revoked\n");
+    if (!flags.discard_revocations) list_revoked(std::cout, *restored);
   }
   if (restored->inactive > 0 || restored->inactive_cas > 0) {
-    std::cout << what_was_deactivated(*restored)
-              << " deactivated since the backup: " << (discard_revocations ? "active again\n" : "they stay inactive\n");
-    if (!discard_revocations) list_deactivated(std::cout, *restored);
+    std::cout << what_was_deactivated(*restored) << " deactivated since the backup: "
+              << (flags.discard_revocations ? "active again\n" : "they stay inactive\n");
+    if (!flags.discard_revocations) list_deactivated(std::cout, *restored);
   }
   for (const Narrowed& kind : narrowed(*restored)) {
-    std::cout << kind.words << " since the backup: " << (discard_revocations ? "as in the backup\n" : "kept so\n");
-    if (!discard_revocations) list(std::cout, kind.what, kind.some, kind.all);
+    std::cout << kind.words
+              << " since the backup: " << (flags.discard_revocations ? "as in the backup\n" : "kept so\n");
+    if (!flags.discard_revocations) list(std::cout, kind.what, kind.some, kind.all);
   }
   if (restored->deleted_cas > 0) {
     std::cout

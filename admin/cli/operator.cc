@@ -80,7 +80,7 @@ Operator::Reply Operator::all_pages(const std::string& target) {
 int Operator::list(const std::string& target, std::vector<std::string> header,
                    const std::function<std::vector<std::string>(const Json&)>& row, const char* key,
                    std::initializer_list<std::size_t> ids) {
-  if (options_.quiet) {
+  if (options_.quiet && !options_.json) {
     return each_page(target, [&](const Json& page) {
       for (const Json& item : page) std::cout << text(item, key) << '\n';
       std::cout.flush();
@@ -89,7 +89,10 @@ int Operator::list(const std::string& target, std::vector<std::string> header,
   if (options_.json) {
     const Reply reply = all_pages(target);
     if (!reply.ok()) return reply.failed;
-    return print_json(reply.json), kDone;
+    if (!options_.quiet) return print_json(reply.json), kDone;
+    Json ids = Json::array();
+    for (const Json& item : reply.json) ids.push_back(item[key]);
+    return print_json(ids), kDone;
   }
   Table table(std::move(header));
   for (const std::size_t column : ids) table.ids(column);
@@ -146,10 +149,15 @@ int Operator::change_all(const std::string& kind, const std::string& action, con
       change(id);
       continue;
     }
+    std::size_t named = 0;
     for (std::string line; std::getline(std::cin, line);) {
       while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())) != 0) line.pop_back();
-      if (!line.empty()) change(line);
+      if (line.empty()) continue;
+      ++named;
+      change(line);
     }
+    // A list that is empty is no failure, and may be a slip in the filter before it.
+    if (named == 0) std::cerr << "sallyport: standard input names none: nothing was done\n";
   }
   return worst;
 }

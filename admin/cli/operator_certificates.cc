@@ -146,8 +146,27 @@ int Operator::device_list(const DeviceListOptions& filter) {
               "id", {0});
 }
 
+namespace {
+
+// From the one that signed the device's upwards.
+std::string chain_words(const Json& chain) {
+  std::string words;
+  for (const Json& each : chain) {
+    const bool registered = each.value("registered", false);
+    words += (words.empty() ? "" : " < ") + text(each, "subject") + " (" + (registered ? "registered" : "sent by it") +
+             ", " + text(each, "standing") + ")";
+  }
+  return words;
+}
+
+}  // namespace
+
 int Operator::device_show(const std::string& reference) {
-  return print_one(get("/v1/devices/" + percent_encoded(reference)));
+  Reply reply = get("/v1/devices/" + percent_encoded(reference));
+  if (reply.ok() && !options_.json && reply.json.contains("chain")) {
+    reply.json["chain"] = chain_words(reply.json["chain"]);
+  }
+  return print_one(reply);
 }
 
 int Operator::device_change(const std::string& action, const Target& target) {
@@ -155,7 +174,7 @@ int Operator::device_change(const std::string& action, const Target& target) {
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
   const std::string name = " device " + short_id(id) + "… (" + text(found.json, "cn") + ")";
-  const std::string cuts = " cuts " + with_thousands(found.json.value("sessions", std::uint64_t{0})) + " live sessions";
+  const std::string cuts = " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session");
   if (action == "deactivate" && !agreed("deactivating" + name + cuts)) return kFailed;
   if (action == "revoke" && !may_be_final("revoking" + name)) return kUsage;
   if (action == "revoke" && !agreed("revoking" + name + cuts + " and is final")) return kFailed;

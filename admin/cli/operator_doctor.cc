@@ -18,7 +18,8 @@ using Grade = Finding::Grade;
 constexpr std::int64_t kSoon = 30LL * 86400;
 
 void look_at_status(const Json& status, std::vector<Finding>& found) {
-  const std::string state = text(status, "state");
+  const bool waits = text(status, "state") == "ready" && !status["not_ready"].is_null();
+  const std::string state = waits ? "not ready: " + text(status, "not_ready") : text(status, "state");
   found.push_back({state == "ready" ? Grade::Fine : Grade::Warning, "server", state + ", by " + text(status, "io"),
                    state == "ready" ? "" : "`sallyport status` says more"});
   for (const Json& warning : status["warnings"]) {
@@ -50,9 +51,11 @@ void look_at_cas(const Json& cas, std::vector<Finding>& found) {
   for (const Json& ca : cas) {
     const auto ends = parse_utc(text(ca, "not_after"));
     if (!ends || *ends - now > kSoon) continue;
-    found.push_back({*ends < now ? Grade::Problem : Grade::Warning, "CA",
-                     text(ca, "subject") + (*ends < now ? " has ended" : " ends") + ", " + text(ca, "not_after"),
-                     "register its successor before: its devices are refused from then on"});
+    const bool over = *ends < now;
+    found.push_back({over ? Grade::Problem : Grade::Warning, "CA",
+                     text(ca, "subject") + (over ? " has ended" : " ends") + ", " + text(ca, "not_after"),
+                     over ? "register its successor: its devices are refused"
+                          : "register its successor before: its devices are refused from then on"});
   }
 }
 
@@ -66,6 +69,10 @@ int Operator::doctor(std::vector<Finding> found) {
     found.push_back({Grade::Warning, "server", answered ? "it does not say how it is" : answered.error().what,
                      "start it, or name its socket with --socket"});
   } else {
+    // That its folder is in use is as it should be.
+    std::erase_if(found, [](const Finding& each) {
+      return each.grade == Grade::Warning && each.what.find(" is in use by another process") != std::string::npos;
+    });
     look_at_status(Json::parse(answered->body, nullptr, false), found);
     if (const Reply cas = all_pages("/v1/cas"); cas.ok()) look_at_cas(cas.json, found);
   }

@@ -6,6 +6,7 @@
 #include "admin/cli/operator.h"
 #include "admin/cli/say.h"
 #include "admin/cli/table.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 
@@ -199,9 +200,17 @@ int Operator::token_create(const TokenOptions& token) {
   }
   const Reply reply = send("POST", "/v1/tokens", dump(body));
   if (!reply.ok()) return reply.failed;
-  if (options_.json) return print_json(reply.json), kDone;
-  std::cerr << "this is shown once:\n";
-  std::cout << text(reply.json, "token") << '\n';
+  if (options_.json) {
+    print_json(reply.json);
+  } else {
+    std::cerr << "this is shown once:\n";
+    std::cout << text(reply.json, "token") << '\n';
+  }
+  std::cout.flush();
+  // It is shown once: without a reader it is a token that nobody has and that opens all the same.
+  if (!std::cout) {
+    return complain("token " + token.name + " was made and could not be shown: revoke it, then make it anew");
+  }
   return kDone;
 }
 
@@ -272,7 +281,9 @@ int Operator::status() {
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"version", text(json, "version")},
       {"up", text(json, "uptime_seconds") + " s"},
-      {"state", text(json, "state")},
+      {"state", text(json, "state") == "ready" && !json["not_ready"].is_null()
+                    ? "not ready: " + escaped(text(json, "not_ready"))
+                    : text(json, "state")},
       {"shards speak to the kernel by", text(json, "io")},
       {"sessions", count(json, "sessions")},
       {"sessions being closed", count(json, "sessions_closing")},
@@ -308,6 +319,14 @@ int Operator::status() {
     pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");
+  if (const std::uint64_t free = json["store_free_bytes"].get<std::uint64_t>(); free < kRegistryNeedsBytes) {
+    pairs.emplace_back("disk", std::to_string(free >> 20) +
+                                   " MiB free for state_dir: below 128 MiB the registry may take no change; free some");
+  }
+  if (const std::uint64_t owed = json["restrictions_not_durable"].get<std::uint64_t>(); owed > 0) {
+    pairs.emplace_back("not durable", with_thousands(owed) + (owed == 1 ? " restriction is" : " restrictions are") +
+                                          " in force and not on the disk yet: a restart would take them back");
+  }
   for (const Json& upstream : json["upstreams"]) {
     std::string servers;
     for (const Json& server : upstream["servers"]) {

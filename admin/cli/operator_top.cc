@@ -119,6 +119,42 @@ void print(std::ostream& out, const Look& now, const Look& before) {
   }
 }
 
+// The same for a program.
+Json rates(const Look& now, const Look& before) {
+  const double seconds = std::chrono::duration<double>(now.at - before.at).count();
+  const Json& status = now.status;
+  const auto per_second = [&](const Json& after, const Json& then, const char* key) {
+    return rate(number(after, key), number(then, key), seconds);
+  };
+  Json rejections = Json::object();
+  for (const auto& [reason, count] : status["rejections"].items()) {
+    rejections[reason] = per_second(status["rejections"], before.status["rejections"], reason.c_str());
+  }
+  Json listeners = Json::array();
+  for (const Json& listener : status["listeners"]) {
+    const Json then = named(before.status["listeners"], text(listener, "name"));
+    listeners.push_back({{"name", listener["name"]},
+                         {"sessions", listener["sessions"]},
+                         {"handshakes_per_second", per_second(listener, then, "handshakes")},
+                         {"rejections_per_second", per_second(listener, then, "rejections")}});
+  }
+  const Json& bytes = status["bytes"];
+  const Json& bytes_then = before.status["bytes"];
+  return {{"seconds", seconds},
+          {"state", status["state"]},
+          {"sessions", status["sessions"]},
+          {"sessions_closing", status["sessions_closing"]},
+          {"bytes_per_second",
+           {{"to_broker", per_second(bytes, bytes_then, "to_broker")},
+            {"to_client", per_second(bytes, bytes_then, "to_client")}}},
+          {"registration_queue", status["registration_queue"]},
+          {"rejections_per_second", std::move(rejections)},
+          {"listeners", std::move(listeners)},
+          {"upstreams", status["upstreams"]},
+          {"shards", status["shards"]},
+          {"warnings", status["warnings"]}};
+}
+
 // As many lines as the terminal has: what does not fit would scroll the head away.
 std::string fitted(const std::string& screen) {
   winsize size{};
@@ -143,9 +179,13 @@ int Operator::top(const TopOptions& options) {
     Look now{std::move(reply.json), Clock::now()};
     if (before) {
       std::ostringstream screen;
-      print(screen, now, *before);
-      // Home, each line's rest and the rest of the screen cleared: nothing flickers.
-      std::cout << (on_terminal ? "\x1b[H\x1b[J" + fitted(screen.str()) : screen.str() + "\n") << std::flush;
+      if (options_.json) {
+        std::cout << dump(rates(now, *before)) << std::flush;
+      } else {
+        print(screen, now, *before);
+        // Home, each line's rest and the rest of the screen cleared: nothing flickers.
+        std::cout << (on_terminal ? "\x1b[H\x1b[J" + fitted(screen.str()) : screen.str() + "\n") << std::flush;
+      }
       if (!std::cout) return kDone;
       ++shown_times;
     }

@@ -52,8 +52,13 @@ int Operator::upstream_show(const std::string& name) {
                           {"health", text(reply.json, "health")}});
   Table table({"SERVER", "ADDRESS", "STATE", "SLOW START", "SESSIONS"});
   Table failures({"SERVER", "FAILURE", "COUNT"});
-  bool failed = false;
+  Table last({"SERVER", "LAST FAILURE", "WHAT"});
+  bool failed = false, has_failed = false;
   for (const Json& server : reply.json["servers"]) {
+    if (const Json& why = server["last_failure"]; !why.is_null()) {
+      last.add({text(server, "server"), text(why, "at"), text(why, "why")});
+      has_failed = true;
+    }
     const bool drained = server.value("drained", false);
     for (const Json& address : server["addresses"]) {
       table.add({text(server, "server"), text(address, "address"),
@@ -71,25 +76,28 @@ int Operator::upstream_show(const std::string& name) {
   }
   table.print(std::cout);
   if (failed) failures.print(std::cout);
+  if (has_failed) last.print(std::cout);
   return kDone;
 }
 
 int Operator::upstream_drain(const std::string& name, const std::string& server) {
   const Reply now = get("/v1/upstreams/" + percent_encoded(name));
   if (!now.ok()) return now.failed;
-  std::string sessions, known;
-  bool another = false;
+  std::string known;
+  std::uint64_t sessions = 0;
+  bool another = false, known_server = false;
   for (const Json& each : now.json["servers"]) {
     known += (known.empty() ? "" : ", ") + text(each, "server");
     if (text(each, "server") == server) {
-      sessions = text(each, "sessions");
+      known_server = true;
+      sessions = each["sessions"].get<std::uint64_t>();
     } else if (text(each, "state") == "up") {
       another = true;
     }
   }
-  if (sessions.empty()) return complain("upstream " + name + " has no server " + server + "; it has " + known);
-  std::string impact = "draining " + server + " of upstream " + name + ": no new session goes there, its " + sessions +
-                       " sessions go on";
+  if (!known_server) return complain("upstream " + name + " has no server " + server + "; it has " + known);
+  std::string impact = "draining " + server + " of upstream " + name + ": no new session goes there, its " +
+                       counted(sessions, "session") + (sessions == 1 ? " goes on" : " go on");
   if (!another) impact += "; no other server of it is up, so new sessions will be refused";
   if (!agreed(impact)) return kFailed;
   return change_server(name, server, "drain");
@@ -102,8 +110,8 @@ int Operator::change_server(const std::string& name, const std::string& server, 
   if (options_.json) return print_json(reply.json), kDone;
   for (const Json& each : reply.json["servers"]) {
     if (text(each, "server") != server) continue;
-    std::cout << server << " of upstream " << name << ": " << text(each, "state") << ", " << text(each, "sessions")
-              << " sessions\n";
+    std::cout << server << " of upstream " << name << ": " << text(each, "state") << ", "
+              << counted(each["sessions"].get<std::uint64_t>(), "session") << '\n';
   }
   return kDone;
 }

@@ -129,4 +129,10 @@ Answer<std::string> certificate_text(const std::string& path) {
   return read;
 }
 
+int written(int status) {
+  std::cout.flush();
+  if (std::cout || status != kDone) return status;
+  return complain("the output could not be written: it is lost, or cut off");
+}
+
 }  // namespace sallyport

@@ -21,6 +21,9 @@ bool may_colour();
 std::size_t terminal_columns();  // 0: standard output is none
 
 int complain(std::string_view what);  // one line on stderr; returns kFailed
+// After a command: `status`, or kFailed where standard output did not take what was printed. An answer that nobody
+// could read is no success, and a script that asked for it must stop.
+int written(int status);
 // Says what is about to happen, and asks where a person is there to answer. True: go on.
 // `otherwise`: what is said where the answer is no.
 bool agreed(const std::string& what, bool yes, std::string_view otherwise = "nothing was changed");

@@ -57,8 +57,8 @@ HttpResponse nobody() {
 
 // Nothing of it is scripted away: HttpOnly; no other site's page sends it: SameSite=Strict.
 std::string cookie(std::string_view value, const HttpRequest& request, bool over) {
-  std::string text =
-      std::string(ConsoleSessions::kCookie) + "=" + std::string(value) + "; Path=/; HttpOnly; SameSite=Strict";
+  std::string text = std::string(ConsoleSessions::name_of_cookie(request.peer.tls)) + "=" + std::string(value) +
+                     "; Path=/; HttpOnly; SameSite=Strict";
   if (request.peer.tls) text += "; Secure";
   if (over) text += "; Max-Age=0";
   return text;
@@ -163,7 +163,7 @@ HttpResponse ConsoleSite::sign_in(const HttpRequest& request) {
   if (!same_word(kind, "application/json")) {
     return problem(415, "media-type", "the body must be application/json: {\"token\": \"…\"}");
   }
-  const Json body = Json::parse(request.body, nullptr, false);
+  const Json body = parse_json(request.body);
   const auto given = body.is_object() ? body.find("token") : body.end();
   if (!body.is_object() || given == body.end() || !given->is_string()) {
     return problem(400, "invalid", "the body must be {\"token\": \"…\"}");
@@ -171,10 +171,12 @@ HttpResponse ConsoleSite::sign_in(const HttpRequest& request) {
   ConsoleSessions::NotSignedIn why;
   const auto made = signed_in_.sign_in(given->get<std::string>(), request.peer, why);
   if (!made) {
-    outcomes_.auth_failed();
+    if (!why.valid) outcomes_.auth_failed();
     if (why.wait_seconds == 0) return problem(401, "unauthorized", "this is no token that is valid now");
-    HttpResponse wait = problem(429, "too-many-attempts",
-                                "too many wrong tokens were tried: wait " + std::to_string(why.wait_seconds) + " s");
+    HttpResponse wait =
+        problem(429, "too-many-attempts",
+                std::string(why.valid ? "this token has signed in too often" : "too many wrong tokens were tried") +
+                    ": wait " + std::to_string(why.wait_seconds) + " s");
     add(wait, "Retry-After", std::to_string(why.wait_seconds));
     return wait;
   }

@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl.hpp>
@@ -19,6 +20,7 @@
 #include <sstream>
 #include <vector>
 
+#include "admin/http/http_guests.h"
 #include "admin/http/http_server.h"
 
 namespace sallyport::http_detail {
@@ -28,27 +30,21 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-// A connection that can be ended from outside: it waits for its first byte of a request, or has no end by itself.
-class Waiting {
- public:
-  virtual ~Waiting() = default;
-  virtual void give_up() = 0;
-};
-
 struct Server {
   HttpLimits limits;
   std::size_t connections = 0;  // io thread only; before `io`, whose end ends the last connections
   bool stopping = false;        // io thread only
-  std::list<Waiting*> waiting;  // io thread only; the one that waits longest first
-  std::list<Waiting*> streams;  // io thread only; their bodies come by and by
+  Guests guests;                // io thread only
+  std::list<Guest*> streams;    // io thread only; their bodies come by and by
   asio::io_context io{1};
   asio::thread_pool workers;
 
   Server(HttpLimits l, unsigned w) : limits(l), workers(w) {}
   // False: everybody is being served.
   bool make_room() {
-    if (waiting.empty()) return false;
-    waiting.front()->give_up();
+    Guest* leaves = guests.who_leaves(limits.connections);
+    if (leaves == nullptr) return false;
+    leaves->give_up();
     return true;
   }
 };
@@ -67,7 +63,7 @@ inline Plain& lowest(Tls& stream) {
 // One client. Lives as long as an operation of it is pending; all members belong to the io thread, except
 // that a worker fills `answer_` between posting the work and posting the result back.
 template <class Stream>
-class Connection final : public Waiting, public std::enable_shared_from_this<Connection<Stream>> {
+class Connection final : public Guest, public std::enable_shared_from_this<Connection<Stream>> {
  public:
   Connection(Server& server, HttpHandler& handler, HttpPeer peer, Stream stream)
       : server_(server),
@@ -75,16 +71,19 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
         stream_(std::move(stream)),
         buffer_(server.limits.header_bytes + 64 * 1024) {
     ++server_.connections;
+    local = peer.local;
+    address_ = peer.local ? peer.name : peer.from.substr(0, peer.from.rfind(':'));
+    holder = address_;
     request_.peer = std::move(peer);
   }
   ~Connection() override {
-    leave_waiting();
+    leave_place();
     leave_streams();
     --server_.connections;
   }
 
   void begin() {
-    place_ = server_.waiting.insert(server_.waiting.end(), this);
+    place_ = server_.guests.enter(*this);
     if constexpr (std::is_same_v<Stream, Tls>) {
       lowest(stream_).expires_after(server_.limits.request_time);
       stream_.async_handshake(asio::ssl::stream_base::server, [self = this->shared_from_this()](error_code failure) {
@@ -96,16 +95,17 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   }
 
   void give_up() override {
-    leave_waiting();
-    leave_streams();
+    gone_ = true;
+    leave_place();
+    if (stage != Stage::Worked) leave_streams();  // else the answer is the worker's; send() comes
     lowest(stream_).cancel();
     error_code ignored;
     lowest(stream_).socket().close(ignored);
   }
 
  private:
-  void leave_waiting() {
-    if (place_) server_.waiting.erase(*place_);
+  void leave_place() {
+    if (place_) server_.guests.leave(*place_);
     place_.reset();
   }
 
@@ -121,7 +121,8 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     parser_.emplace();
     parser_->header_limit(static_cast<std::uint32_t>(server_.limits.header_bytes));
     parser_->body_limit(UINT64_MAX);  // ours is known with the head; none at all is larger than nothing in Beast 1.74
-    if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);
+    stage = Stage::Waiting;
+    if (place_) server_.guests.renew(*place_);
     // The first byte may take its time on a kept connection; from then on the whole request is due.
     if (buffer_.size() == 0 && served_ > 0) {
       lowest(stream_).expires_after(server_.limits.idle_time);
@@ -140,7 +141,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     lowest(stream_).expires_after(server_.limits.request_time);
     http::async_read_header(stream_, buffer_, *parser_,
                             [self = this->shared_from_this()](error_code failure, std::size_t) {
-                              self->leave_waiting();
+                              self->stage = Stage::Served;
                               if (self->readable(failure)) self->on_head();
                             });
   }
@@ -178,6 +179,9 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
     request_.background = message["X-Sallyport-Background"] == "1";
     request_.body.clear();
     HttpPlan plan = handler_.plan(request_);
+    known = !plan.holder.empty();
+    // No address is written like that, and no name is taken for one.
+    holder = known ? "token " + plan.holder : address_;
     if (plan.refused) {
       answer_ = std::move(*plan.refused);
       keep_alive_ = keep_alive_ && parser_->is_done();
@@ -224,6 +228,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
       return read_body();
     }
     lowest(stream_).expires_never();
+    stage = Stage::Worked;
     asio::post(server_.workers, [self = this->shared_from_this(), n]() mutable {
       bool more = false;
       try {
@@ -232,6 +237,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
       }
       auto& io = self->server_.io;
       asio::post(io, [self = std::move(self), more] {
+        self->stage = Stage::Served;
         if (more) return self->read_body();
         self->keep_alive_ = false;
         self->on_request(true);
@@ -241,8 +247,9 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
 
   void on_request(bool whole) {
     lowest(stream_).expires_never();
+    stage = Stage::Worked;
     asio::post(server_.workers, [self = this->shared_from_this(), whole]() mutable {
-      self->answer_ = self->handle(whole);
+      if (!self->gone_) self->answer_ = self->handle(whole);  // of a crowd much is queued, and worth nothing by now
       auto& io = self->server_.io;
       asio::post(io, [self = std::move(self)] { self->send(); });
     });
@@ -275,6 +282,8 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   }
 
   void send() {
+    stage = Stage::Served;
+    if (gone_) return leave_streams();
     if (answer_.source) return begin_stream();
     response_ = {};
     response_.version(version_);
@@ -299,6 +308,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   void begin_stream() {
     if (server_.stopping) return leave_streams();
     keep_alive_ = false;
+    stage = Stage::Streamed;
     stream_place_ = server_.streams.insert(server_.streams.end(), this);
     http::response<http::empty_body> head;
     head.version(version_);
@@ -375,7 +385,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   // Closing while the client still sends (a body that is too large) would reset the connection and take the
   // answer with it: so stop sending, and swallow for a moment.
   void say_goodbye() {
-    if (!place_) place_ = server_.waiting.insert(server_.waiting.end(), this);  // may be given up for another
+    stage = Stage::Waiting;  // may be given up for another
     if constexpr (std::is_same_v<Stream, Tls>) {
       lowest(stream_).expires_after(std::chrono::seconds(1));
       stream_.async_shutdown([self = this->shared_from_this()](error_code) {});
@@ -403,7 +413,9 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   std::vector<char> piece_ = std::vector<char>(16 * 1024);
   std::unique_ptr<BodySink> sink_;
   std::uint64_t most_ = 0;  // bytes of body
-  std::optional<std::list<Waiting*>::iterator> place_, stream_place_;
+  std::string address_;     // of the peer, without its port; on the admin socket its uid
+  std::optional<Guests::Place> place_;
+  std::optional<std::list<Guest*>::iterator> stream_place_;
   HttpRequest request_;
   HttpResponse answer_;
   http::response<http::string_body> response_;
@@ -413,6 +425,7 @@ class Connection final : public Waiting, public std::enable_shared_from_this<Con
   bool keep_alive_ = false;
   std::string piece_out_;  // of a body that comes by and by
   bool writing_ = false, chunked_ = false;
+  std::atomic<bool> gone_{false};  // given up: set by the io thread, read by a worker, too
 };
 
 }  // namespace sallyport::http_detail

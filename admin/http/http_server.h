@@ -71,6 +71,7 @@ class BodySink {
 
 // What is to be done with a request whose head has arrived.
 struct HttpPlan {
+  std::string holder;                   // whose valid token or sign-in it shows; empty: a stranger's
   std::optional<HttpResponse> refused;  // answered at once; the body is not read
   std::size_t body_bytes = 0;           // 0: the server's limit
   std::unique_ptr<BodySink> sink;       // null: the body is collected
@@ -88,7 +89,7 @@ class HttpHandler {
 struct HttpLimits {
   std::size_t header_bytes = 8 * 1024;
   std::size_t body_bytes = 1024 * 1024;
-  std::size_t connections = 256;          // beyond it whoever has been silent for longest makes room
+  std::size_t connections = 256;          // beyond it somebody makes room: http_guests.h
   std::chrono::seconds request_time{10};  // a whole request must have arrived
   std::chrono::seconds piece_time{60};    // of a body that is taken in pieces: until the next piece
   std::chrono::seconds idle_time{60};     // between requests of one connection

@@ -27,7 +27,21 @@ bool good_name(const std::string& name) {
   });
 }
 
+// What stands behind "Bearer ". RFC 9110, section 11.1: the scheme's case says nothing.
+std::optional<std::string_view> token_in(std::string_view authorization) {
+  constexpr std::string_view kScheme = "Bearer ";
+  const bool bearer = authorization.size() > kScheme.size() &&
+                      std::equal(kScheme.begin(), kScheme.end(), authorization.begin(),
+                                 [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+  if (!bearer) return std::nullopt;
+  return authorization.substr(kScheme.size());
+}
+
 }  // namespace
+
+bool Access::shows_token(const HttpRequest& request) {
+  return token_in(request.authorization).has_value();
+}
 
 Answer<void> Access::load() {
   const auto stored = registrar_.tokens();
@@ -76,14 +90,9 @@ void Access::tick(std::int64_t now) {
 
 std::optional<Caller> Access::caller(const HttpRequest& request) const {
   if (request.peer.local) return Caller{{request.peer.name, request.peer.from}, true, true};
-  constexpr std::string_view kScheme = "Bearer ";
-  const std::string_view given = request.authorization;
-  // RFC 9110, section 11.1: the scheme's case says nothing.
-  const bool bearer = given.size() > kScheme.size() &&
-                      std::equal(kScheme.begin(), kScheme.end(), given.begin(),
-                                 [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
-  if (!bearer) return std::nullopt;
-  const auto found = holder(given.substr(kScheme.size()));
+  const auto given = token_in(request.authorization);
+  if (!given) return std::nullopt;
+  const auto found = holder(*given);
   if (!found) return std::nullopt;
   return Caller{{found->name, request.peer.from}, found->operates, false};
 }

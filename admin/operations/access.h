@@ -37,6 +37,7 @@ class Access {
   // Another node made or revoked tokens.
   Answer<void> follow_others();
 
+  static bool shows_token(const HttpRequest& request);  // valid or not
   // Nothing: the request shows no token that is valid now.
   std::optional<Caller> caller(const HttpRequest& request) const;
 

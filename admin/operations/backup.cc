@@ -109,7 +109,7 @@ std::optional<std::uint64_t> number_in(const Json& object, const char* key) {
 Answer<Json> read_manifest(const fs::path& dir) {
   const auto text = read_file((dir / kManifest).string(), kManifestLimit);
   if (!text) return damaged(dir.string(), text.error().what);
-  Json manifest = Json::parse(*text, nullptr, false);
+  Json manifest = parse_json(*text);
   if (!manifest.is_object() || number_in(manifest, "format") != kFormat || !number_in(manifest, "revision") ||
       !manifest.contains("files") || !manifest["files"].is_array()) {
     return damaged(dir.string(), std::string(kManifest) + " is not a manifest of this version");

@@ -49,6 +49,7 @@ void Caretaker::look() {
   listeners_.look_at_files();
   warn_of_clock(now);
   warn_of_certificates(now);
+  warn_of_listener_cas();
   for (const CrlRecord& crl : registrar_.newly_overdue(now)) {
     log_.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
                               {"scope", crl.scope},
@@ -108,6 +109,23 @@ void Caretaker::warn_of_certificates(std::int64_t now) {
     }
   }
   warnings_.say_all(Kind::ServerCertificate, found);
+}
+
+// A slip in an id keeps every device out, or its CA may be registered after the file was written: both are told until
+// it is there.
+void Caretaker::warn_of_listener_cas() {
+  Found found;
+  for (const ListenerInfo& listener : plane_.listeners()) {
+    const auto admits = plane_.listener_admits(listener.name);
+    if (!admits) continue;
+    for (const Digest& id : admits->cas) {
+      if (registrar_.ca(id)) continue;
+      found.emplace_back(
+          "listener " + listener.name + ": " + to_hex(id),
+          "its cas names a CA that is not registered: it lets nobody in; `sallyport ca list` has the ids");
+    }
+  }
+  warnings_.say_all(Kind::ListenerCas, found);
 }
 
 }  // namespace sallyport

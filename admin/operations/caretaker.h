@@ -28,6 +28,7 @@ class Caretaker {
   void look_at_clock(std::int64_t now);
   void warn_of_clock(std::int64_t now);
   void warn_of_certificates(std::int64_t now);
+  void warn_of_listener_cas();
 
   DataPlane& plane_;
   Registrar& registrar_;

@@ -60,7 +60,12 @@ void check_listener(const ListenerConfig& listener, std::size_t i, Findings& fou
     }
     if (const auto flaw = date_flaw(one->leaf(), now); !flaw.empty()) {
       found.warning(key, listener.certificates[c].chain + ": the server certificate " + std::string(flaw) +
-                             ": a client that looks at dates refuses it");
+                             ": a start serves it, and a client that looks at dates refuses it; a reload keeps one "
+                             "that is in date and in use");
+    }
+    if (const auto flaw = purpose_flaw(one->leaf()); !flaw.empty()) {
+      found.warning(key, listener.certificates[c].chain + ": the first certificate " + std::string(flaw) +
+                             ": a client that looks at purposes refuses it");
     }
     loaded.push_back(std::move(*one));
   }
@@ -316,7 +321,13 @@ void check_state_dir(const Config& config, Findings& found) {
   }
   std::error_code ignored;
   check_claims(config, found);
-  if (!fs::exists(folder / "CURRENT", ignored)) return check_identities(config, count_cas(config, nullptr), found);
+  if (!fs::exists(folder / "CURRENT", ignored)) {
+    // Nothing is there yet, or what is there has lost it.
+    if (const auto opens = RegistryStore::would_open(config.state_dir); !opens) {
+      return found.problem("state_dir", "'state_dir': " + opens.error().what);
+    }
+    return check_identities(config, count_cas(config, nullptr), found);
+  }
   if (RegistryLock::taken(folder.string())) {
     found.warning("state_dir",
                   "'state_dir': " + config.state_dir +

@@ -46,17 +46,19 @@ ConsoleSessions::ConsoleSessions(const Access& access, Logger& log, std::functio
 }
 
 // RFC 6265, section 4.2.1: NAME=VALUE; NAME=VALUE.
-std::string ConsoleSessions::cookie_of(std::string_view header) {
-  while (!header.empty()) {
+std::vector<std::string> ConsoleSessions::cookies_of(std::string_view header, bool tls) {
+  std::vector<std::string> all;
+  while (!header.empty() && all.size() < kMostCookies) {
     const std::size_t end = header.find(';');
     std::string_view pair = header.substr(0, end);
     header = end == std::string_view::npos ? std::string_view() : header.substr(end + 1);
     while (!pair.empty() && (pair.front() == ' ' || pair.front() == '\t')) pair.remove_prefix(1);
     const std::size_t equals = pair.find('=');
-    if (equals != std::string_view::npos && pair.substr(0, equals) == kCookie)
-      return std::string(pair.substr(equals + 1));
+    if (equals != std::string_view::npos && equals + 1 < pair.size() && pair.substr(0, equals) == name_of_cookie(tls)) {
+      all.emplace_back(pair.substr(equals + 1));
+    }
   }
-  return {};
+  return all;
 }
 
 // A browser says from where a request comes by Sec-Fetch-Site, over TLS and on loopback; an older one by Origin. Under
@@ -80,12 +82,19 @@ std::string ConsoleSessions::csrf_of(const std::string& cookie) const {
   return to_hex(mac);
 }
 
-// Every session is compared, each in constant time.
-std::list<ConsoleSessions::Kept>::iterator ConsoleSessions::find(const std::string& cookie) {
-  const Digest id = Sha256::of(cookie);
+// Every session is compared, each in constant time. Over plain HTTP any other server of this host name can plant a
+// cookie of ours beside ours: the last one that was signed in counts.
+std::list<ConsoleSessions::Kept>::iterator ConsoleSessions::find(const std::vector<std::string>& cookies,
+                                                                 std::string& which) {
   auto found = kept_.end();
-  for (auto each = kept_.begin(); each != kept_.end(); ++each) {
-    if (CRYPTO_memcmp(each->id.data(), id.data(), id.size()) == 0) found = each;
+  for (const std::string& cookie : cookies) {
+    const Digest id = Sha256::of(cookie);
+    for (auto each = kept_.begin(); each != kept_.end(); ++each) {
+      if (CRYPTO_memcmp(each->id.data(), id.data(), id.size()) != 0) continue;
+      if (found != kept_.end() && found->number > each->number) continue;
+      found = each;
+      which = cookie;
+    }
   }
   return found;
 }
@@ -105,12 +114,13 @@ std::optional<Access::Holder> ConsoleSessions::alive(std::list<Kept>::iterator k
 }
 
 ConsoleSessions::Entry ConsoleSessions::enter(const HttpRequest& request) {
-  const std::string cookie = cookie_of(request.cookie);
-  if (cookie.empty()) return {};
+  const std::vector<std::string> cookies = cookies_of(request.cookie, request.peer.tls);
+  if (cookies.empty()) return {};
   if (auto refused = refusal_of_origin(request)) return {std::nullopt, std::move(refused)};
   const Now now = clock_();
   const std::lock_guard lock(mutex_);
-  const auto kept = find(cookie);
+  std::string cookie;
+  const auto kept = find(cookies, cookie);
   if (kept == kept_.end()) return {};
   const auto holder = alive(kept, now);
   if (!holder) return {};
@@ -128,10 +138,10 @@ ConsoleSessions::Entry ConsoleSessions::enter(const HttpRequest& request) {
 }
 
 bool ConsoleSessions::still_signed_in(const HttpRequest& request) {
-  const std::string cookie = cookie_of(request.cookie);
   const Now now = clock_();
   const std::lock_guard lock(mutex_);
-  const auto kept = find(cookie);
+  std::string cookie;
+  const auto kept = find(cookies_of(request.cookie, request.peer.tls), cookie);
   return kept != kept_.end() && alive(kept, now).has_value();
 }
 
@@ -147,14 +157,17 @@ std::optional<ConsoleSessions::SignedIn> ConsoleSessions::sign_in(std::string_vi
                                                                   NotSignedIn& why) {
   const Now now = clock_();
   const std::lock_guard lock(mutex_);
-  why.wait_seconds = limits_.take(peer.from, now.steady_ms);
-  if (why.wait_seconds > 0) return std::nullopt;
   const auto holder = access_.holder(token);
   if (!holder) {
-    log_.warn("console-refused", {{"from", peer.from}, {"why", "it is none that is valid now"}});
+    why.wait_seconds = limits_.take(peer.from, now.steady_ms);
+    if (why.wait_seconds == 0) {
+      log_.warn("console-refused", {{"from", peer.from}, {"why", "it is none that is valid now"}});
+    }
     return std::nullopt;
   }
-  limits_.give_back(peer.from);
+  why.wait_seconds = limits_.take_of_token(holder->name, now.steady_ms);
+  why.valid = true;
+  if (why.wait_seconds > 0) return std::nullopt;
   const auto random = random_bytes();
   if (!random) return std::nullopt;
   make_room(holder->name);
@@ -162,7 +175,7 @@ std::optional<ConsoleSessions::SignedIn> ConsoleSessions::sign_in(std::string_vi
   if (holder->ends_at != 0) made.session.ends_at = std::min(made.session.ends_at, holder->ends_at);
   made.session.csrf = csrf_of(made.cookie);
   const std::int64_t steady = now.steady_ms / 1000;
-  kept_.push_back({Sha256::of(made.cookie), holder->name, holder->hash, peer.from,
+  kept_.push_back({Sha256::of(made.cookie), ++signed_in_, holder->name, holder->hash, peer.from,
                    Lifetime(now.wall + kIdle.count(), now.wall, steady),
                    Lifetime(now.wall + kLongest.count(), now.wall, steady), made.session.ends_at});
   log_.info("console-sign-in", {{"who", holder->name}, {"from", peer.from}});
@@ -171,7 +184,8 @@ std::optional<ConsoleSessions::SignedIn> ConsoleSessions::sign_in(std::string_vi
 
 void ConsoleSessions::sign_out(const HttpRequest& request) {
   const std::lock_guard lock(mutex_);
-  const auto kept = find(cookie_of(request.cookie));
+  std::string cookie;
+  const auto kept = find(cookies_of(request.cookie, request.peer.tls), cookie);
   if (kept != kept_.end()) end(kept, "asked");
 }
 

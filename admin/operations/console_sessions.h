@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "admin/http/http_server.h"
 #include "admin/operations/access.h"
@@ -27,7 +28,10 @@ class ConsoleSessions {
  public:
   static constexpr std::chrono::seconds kIdle{15 * 60}, kLongest{12 * 3600};
   static constexpr std::size_t kMostOfToken = 16, kMost = 1000;
-  static constexpr std::string_view kCookie = "sallyport_console";
+  // Under TLS a browser takes it from this address alone: __Host- (RFC 6265bis, section 4.1.3.2).
+  static constexpr std::string_view name_of_cookie(bool tls) {
+    return tls ? "__Host-sallyport_console" : "sallyport_console";
+  }
 
   struct Now {
     std::int64_t wall = 0, steady_ms = 0;
@@ -57,6 +61,7 @@ class ConsoleSessions {
   };
   struct NotSignedIn {
     std::int64_t wait_seconds = 0;  // 0: the token is none; else too many were tried
+    bool valid = false;             // it has signed in too often
   };
   std::optional<SignedIn> sign_in(std::string_view token, const HttpPeer& peer, NotSignedIn& why);
   void sign_out(const HttpRequest& request);
@@ -65,19 +70,23 @@ class ConsoleSessions {
 
   // Why a request may not have come from our own page; nothing: it may. Also for a sign-in, which has no session yet.
   static std::optional<HttpResponse> refusal_of_origin(const HttpRequest& request);
-  static std::string cookie_of(std::string_view header);  // its value; empty: there is none
+  // The values of ours, of which there may be several: other servers of this host name can plant one.
+  static constexpr std::size_t kMostCookies = 8;
+  static std::vector<std::string> cookies_of(std::string_view header, bool tls);
   static Now clock_of_the_machine();
 
  private:
   struct Kept {
-    Digest id{};  // SHA-256 of the cookie
+    Digest id{};               // SHA-256 of the cookie
+    std::uint64_t number = 0;  // of its sign-in: they rise
     std::string name;
     Digest token{};
     std::string from;
     Lifetime idle, whole;
     std::int64_t ends_at = 0;
   };
-  std::list<Kept>::iterator find(const std::string& cookie);
+  // `which`: the one that was found.
+  std::list<Kept>::iterator find(const std::vector<std::string>& cookies, std::string& which);
   // Of one that is found and has not ended; it is taken out where it has.
   std::optional<Access::Holder> alive(std::list<Kept>::iterator kept, const Now& now);
   std::string csrf_of(const std::string& cookie) const;
@@ -91,6 +100,7 @@ class ConsoleSessions {
   Logger& log_;           // under the mutex: several workers, one producer
   std::list<Kept> kept_;  // whoever has been here last at its end
   SignInLimits limits_;
+  std::uint64_t signed_in_ = 0;
 };
 
 }  // namespace sallyport

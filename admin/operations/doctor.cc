@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
 
 namespace sallyport {
@@ -79,9 +80,9 @@ Finding judge_open_files(std::uint64_t most, std::uint64_t wanted) {
   if (most >= std::max(2 * wanted, kLeastFiles)) return {Grade::Fine, "open files", what, ""};
   const std::string asked =
       wanted == 0 ? ": two for each session" : "; the listeners' max_connections want " + std::to_string(2 * wanted);
-  return {
-      Grade::Warning, "open files", what + asked,
-      "raise LimitNOFILE= (ulimit -n), or lower max_connections: `sallyport check` says how many there is room for"};
+  return {Grade::Warning, "open files", what + asked,
+          "raise LimitNOFILE= (ulimit -n), or lower max_connections: `sallyport check` says so where it is above what "
+          "there is room for"};
 }
 
 Finding judge_listen_queue(std::uint64_t somaxconn) {
@@ -103,8 +104,8 @@ Finding judge_disk(double free, double all, const std::string& dir) {
   char text[96];
   std::snprintf(text, sizeof text, "%.1f of %.1f GiB free", free / (1 << 30), all / (1 << 30));
   const std::string what = dir + ": " + text;
-  if (free < kLeastFree / 8) {
-    return {Grade::Problem, "disk", what + ": the registry cannot grow", "free some, or move state_dir"};
+  if (free < kRegistryNeedsBytes) {
+    return {Grade::Problem, "disk", what + ": below 128 MiB the registry cannot grow", "free some, or move state_dir"};
   }
   if (free < kLeastFree || free < all / 20) return {Grade::Warning, "disk", what, "free some, or move state_dir"};
   return {Grade::Fine, "disk", what, ""};
@@ -116,7 +117,7 @@ Finding judge_clock(bool synchronized) {
           "run a time service: systemd-timesyncd, chrony or ntpd"};
 }
 
-std::vector<Finding> examine_machine(const Config& config) {
+std::vector<Finding> examine_machine(const Config& config, bool known) {
   std::vector<Finding> found;
   utsname kernel{};
   ::uname(&kernel);
@@ -142,7 +143,7 @@ std::vector<Finding> examine_machine(const Config& config) {
   }
   struct statvfs disk {};
   const std::string dir = existing(config.state_dir);
-  if (::statvfs(dir.c_str(), &disk) == 0) {
+  if (known && ::statvfs(dir.c_str(), &disk) == 0) {
     const auto block = static_cast<double>(disk.f_frsize);
     found.push_back(judge_disk(static_cast<double>(disk.f_bavail) * block, static_cast<double>(disk.f_blocks) * block,
                                config.state_dir));

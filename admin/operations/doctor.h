@@ -20,7 +20,8 @@ struct Finding {
 };
 std::string_view to_string(Finding::Grade grade);  // "ok" | "warning" | "problem"
 
-std::vector<Finding> examine_machine(const Config& config);
+// `known`: the configuration was read; else the disk of its state_dir is not known either.
+std::vector<Finding> examine_machine(const Config& config, bool known);
 
 // What is judged, apart from where it comes from.
 Finding judge_kernel(std::string_view release);                      // as uname(2) has it

@@ -57,8 +57,8 @@ std::string in_words(const Verdict& refused) {
 
 class Importer::Impl {
  public:
-  Impl(Registrar& r, const DeviceGate& g, ImportProgress& p, Actor b, unsigned workers)
-      : registrar(r), gate(g), progress(p), by(std::move(b)), most_waiting(2 * workers) {
+  Impl(Registrar& r, const DeviceGate& g, ImportProgress& p, Actor b, unsigned workers, std::function<bool()> s)
+      : registrar(r), gate(g), progress(p), by(std::move(b)), still(std::move(s)), most_waiting(2 * workers) {
     ++progress.running;
     for (unsigned i = 0; i < workers; ++i) threads.emplace_back([this] { work(); });
   }
@@ -69,6 +69,7 @@ class Importer::Impl {
 
   // Lines of the stream, whatever pieces they came in.
   bool take(std::string_view piece) {
+    if (!may_go_on()) return false;
     while (!piece.empty()) {
       const std::size_t end = piece.find('\n');
       const std::string_view part = piece.substr(0, end);
@@ -163,7 +164,14 @@ class Importer::Impl {
     }
   }
 
+  // Once no is no for good: the same token is not waited for.
+  bool may_go_on() {
+    if (!ended && !still()) ended = true;
+    return !ended;
+  }
+
   void register_all(const std::vector<Block>& blocks) {
+    if (!may_go_on()) return;
     const auto cas = registrar.ca_set();
     const std::int64_t now = std::time(nullptr);
     std::vector<Registration> good;
@@ -213,7 +221,7 @@ class Importer::Impl {
 
   HttpResponse finish(bool whole) {
     if (!partial.empty()) take_line();
-    if (poisoned) batch.clear();
+    if (!may_go_on() || poisoned) batch.clear();
     if (inside) fail(block.line, "unreadable", "the certificate has no END line");
     hand_over();
     close();
@@ -225,7 +233,15 @@ class Importer::Impl {
     }
     const std::string counts = std::to_string(registered) + " registered, " + std::to_string(already) +
                                " registered before, " + std::to_string(failed) + " refused";
-    const auto noted = registrar.record(by, "device.import", "stream", whole ? counts : counts + ", incomplete");
+    const auto noted = registrar.record(by, "device.import", "stream",
+                                        ended   ? counts + ", then its token was revoked or ended"
+                                        : whole ? counts
+                                                : counts + ", incomplete");
+    if (ended) {
+      return problem(
+          401, "unauthorized",
+          "this token was revoked or has ended while the body came: nothing more is registered (" + counts + ")");
+    }
     if (!noted && registered > 0)
       return problem(503, "unavailable", counts + "; the audit log has no line of it: " + noted.error().what);
     std::sort(failures.begin(), failures.end(),
@@ -247,6 +263,7 @@ class Importer::Impl {
   const DeviceGate& gate;
   ImportProgress& progress;
   const Actor by;
+  const std::function<bool()> still;
   const std::size_t most_waiting;
 
   // The stream's reader.
@@ -263,14 +280,17 @@ class Importer::Impl {
   bool closed = false;
   std::vector<std::thread> threads;
 
+  std::atomic<bool> ended{false};
   std::atomic<std::uint64_t> registered{0}, already{0};
   std::mutex failures_mutex;
   std::uint64_t failed = 0;
   std::vector<ImportFailure> failures;
 };
 
-Importer::Importer(Registrar& registrar, const DeviceGate& gate, ImportProgress& progress, Actor by, unsigned workers)
-    : impl_(std::make_unique<Impl>(registrar, gate, progress, std::move(by), std::max(1U, workers))) {}
+Importer::Importer(Registrar& registrar, const DeviceGate& gate, ImportProgress& progress, Actor by, unsigned workers,
+                   std::function<bool()> still)
+    : impl_(std::make_unique<Impl>(registrar, gate, progress, std::move(by), std::max(1U, workers), std::move(still))) {
+}
 Importer::~Importer() = default;
 
 bool Importer::take(std::string_view piece) {

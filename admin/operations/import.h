@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,7 +43,10 @@ class Importer final : public BodySink {
   static constexpr std::size_t kFailuresKept = 10'000;
   static constexpr std::uint64_t kMostAtOnce = 2;
 
-  Importer(Registrar& registrar, const DeviceGate& gate, ImportProgress& progress, Actor by, unsigned workers);
+  // `still`: whether who asked may go on. Any thread; asked with each piece and before each batch, since a stream may
+  // be kept open for hours after its token was revoked.
+  Importer(Registrar& registrar, const DeviceGate& gate, ImportProgress& progress, Actor by, unsigned workers,
+           std::function<bool()> still);
   ~Importer() override;  // what was taken is finished
 
   bool take(std::string_view piece) override;

@@ -55,7 +55,8 @@ Answer<std::vector<ServerCertificate>> ListenerControl::load(const ListenerConfi
     });
     if (better) {
       return Refusal{Refusal::Kind::Invalid,
-                     listener.certificates[i].chain + ": the server certificate " + std::string(flaw)};
+                     listener.certificates[i].chain + ": the server certificate " + std::string(flaw) +
+                         ": the one in use stays, which is in date; a start would serve this one"};
     }
   }
   return loaded;
@@ -186,11 +187,14 @@ void ListenerControl::look_at_files_of(std::size_t index) {
       log_.error("certificate-files", {{"listener", listener.name},
                                        {"what", "the new files are not used, the old certificate stays"},
                                        {"why", refused}});
+      warnings_.say(Warnings::Kind::CertificateFiles, listener.name,
+                    "the new certificate files are not used, the old certificate stays: " + refused);
     }
     files.refused = std::move(refused);
     return;
   }
   files.refused.clear();
+  warnings_.say(Warnings::Kind::CertificateFiles, listener.name, "");
   files.loaded = std::move(*loaded);
   log_.info("certificate-files",
             {{"listener", listener.name},
@@ -264,6 +268,7 @@ void ListenerControl::install(Reloading next) {
       log_.error("reload", {{"listener", next.listeners[i].name}, {"why", done.error().what}});
     }
     files_[next.listeners[i].name] = std::move(next.files[i]);
+    warnings_.say(Warnings::Kind::CertificateFiles, next.listeners[i].name, "");
   }
   config_.listeners = std::move(next.listeners);
   config_.upstreams = std::move(next.upstreams);

@@ -71,24 +71,23 @@ std::string_view Probes::name_of(Phase phase) {
   return "";
 }
 
+std::string Probes::why_not_ready() const {
+  switch (phase_.load()) {
+    case Phase::Starting: return "warming: the registry is being read";
+    case Phase::Ready: break;
+    case Phase::NoListener: return "there is no [[listener]]: devices cannot connect";
+    case Phase::Draining: return "draining";
+  }
+  if (metrics_.store_stalled()) return "the store is stalled: the disk does not answer, new devices are not registered";
+  return metrics_.upstreams_missing(ready_when_);
+}
+
 HttpResponse Probes::handle(const HttpRequest& request) {
   if (request.method != "GET" && request.method != "HEAD") return problem(405, "method", "this path takes GET");
   if (request.path == "/livez") return {200, "text/plain", "ok\n"};
   if (request.path == "/readyz") {
-    switch (phase_.load()) {
-      case Phase::Starting: return {503, "text/plain", "warming: the registry is being read\n"};
-      case Phase::Ready:
-        if (metrics_.store_stalled()) {
-          return {503, "text/plain",
-                  "the store is stalled: the disk does not answer, new devices are not registered\n"};
-        }
-        if (const std::string why = metrics_.upstreams_missing(ready_when_); !why.empty()) {
-          return {503, "text/plain", why + "\n"};
-        }
-        return {200, "text/plain", "ok\n"};
-      case Phase::NoListener: return {503, "text/plain", "there is no [[listener]]: devices cannot connect\n"};
-      case Phase::Draining: return {503, "text/plain", "draining\n"};
-    }
+    const std::string why = why_not_ready();
+    return why.empty() ? HttpResponse{200, "text/plain", "ok\n"} : HttpResponse{503, "text/plain", why + "\n"};
   }
   if (request.path == "/metrics") {
     if (phase_.load() == Phase::Starting) return {503, "text/plain", "warming: the registry is being read\n"};

@@ -51,6 +51,7 @@ class Probes final : public HttpHandler {
   enum class Phase : std::uint8_t { Starting, Ready, NoListener, Draining };
   void set(Phase phase) { phase_ = phase; }
   Phase phase() const { return phase_; }
+  std::string why_not_ready() const;             // what /readyz answers with 503; empty: it is ready
   static std::string_view name_of(Phase phase);  // "starting" | "ready" | "no-listener" | "draining"
   void set(ReadyWhen policy) { ready_when_ = policy; }
   // Asks the main thread, which polls drain_asked(), to drain, as SIGTERM does; any thread, and as often as it likes.

@@ -40,13 +40,29 @@ std::string nearest(const Certificate& last, const std::vector<CaRecord>& cas) {
            shown(same->certificate) + ")";
   }
   if (cas.empty()) return "; no CA is registered";
+  if (cas.size() == 1) return "; the one registered CA has another name";
   return "; none of the " + std::to_string(cas.size()) + " registered CAs has that name";
+}
+
+// Registered or sent: a certificate that `below` says it was signed by, both by name and by key id. Nothing where it
+// gives no key id: a CA that was made anew under its old name is then as likely.
+const Certificate* claimed_issuer(const Certificate& below, const std::vector<Certificate>& chain,
+                                  const std::vector<CaRecord>& cas) {
+  const auto claimed = [&](const Certificate& above) {
+    return !below.authority_key_id().empty() && above.subject_key_id() == below.authority_key_id() &&
+           above.subject_name() == below.issuer_name() && above.fingerprint() != below.fingerprint();
+  };
+  for (const CaRecord& ca : cas) {
+    if (claimed(ca.certificate)) return &ca.certificate;
+  }
+  const auto sent = std::find_if(chain.begin(), chain.end(), claimed);
+  return sent == chain.end() ? nullptr : &*sent;
 }
 
 }  // namespace
 
-std::string missing_issuer(const std::vector<Certificate>& chain, const std::vector<CaRecord>& cas) {
-  if (chain.empty()) return "";
+MissingIssuer missing_issuer(const std::vector<Certificate>& chain, const std::vector<CaRecord>& cas) {
+  if (chain.empty()) return {};
   std::vector<bool> used(chain.size());
   std::size_t last = 0;
   for (bool climbs = true; climbs;) {
@@ -55,7 +71,7 @@ std::string missing_issuer(const std::vector<Certificate>& chain, const std::vec
     const bool registered = std::any_of(cas.begin(), cas.end(), [&](const CaRecord& ca) {
       return ca.certificate.fingerprint() == chain[last].fingerprint() || signed_by(chain[last], ca.certificate);
     });
-    if (registered) return "";
+    if (registered) return {};
     for (std::size_t i = 0; i < chain.size() && !climbs; ++i) {
       if (used[i] || !signed_by(chain[last], chain[i])) continue;
       last = i;
@@ -63,12 +79,18 @@ std::string missing_issuer(const std::vector<Certificate>& chain, const std::vec
     }
   }
   const Certificate& top = chain[last];
-  if (signed_by(top, top)) {
-    return "the chain ends with " + shortened(top.subject()) + ", which signed itself and is not registered" +
-           nearest(top, cas);
+  if (const Certificate* above = claimed_issuer(top, chain, cas)) {
+    return {"its issuer is known, " + shortened(above->subject()) + " (" + shown(*above) +
+                "), by its name and its key id, and its signature does not fit: " + shortened(top.subject()) +
+                " was changed, or forged",
+            true};
   }
-  return "issuer " + shortened(one_line(X509_get_issuer_name(top.x509()))) + " is neither registered nor sent" +
-         nearest(top, cas);
+  if (signed_by(top, top)) {
+    return {"the chain ends with " + shortened(top.subject()) + ", which signed itself and is not registered" +
+            nearest(top, cas)};
+  }
+  return {"issuer " + shortened(one_line(X509_get_issuer_name(top.x509()))) + " is neither registered nor sent" +
+          nearest(top, cas)};
 }
 
 }  // namespace sallyport

@@ -10,8 +10,13 @@
 
 namespace sallyport {
 
-// `chain` is what the device sends, its own certificate first, in any order behind that. A sentence; empty where the
-// chain does lead to a registered CA.
-std::string missing_issuer(const std::vector<Certificate>& chain, const std::vector<CaRecord>& cas);
+struct MissingIssuer {
+  std::string what;  // a sentence; empty where the chain does lead to a registered CA
+  // Name and key id of its issuer fit a CA that is known, and the signature does not: registering a CA is no remedy.
+  bool forged = false;
+};
+
+// `chain` is what the device sends, its own certificate first, in any order behind that.
+MissingIssuer missing_issuer(const std::vector<Certificate>& chain, const std::vector<CaRecord>& cas);
 
 }  // namespace sallyport

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <system_error>
 
 #include "cache/base/text.h"
 
@@ -24,6 +25,15 @@ std::string_view name_of(RegisteredBy by) {
 // Null where there is no such moment.
 Json utc_or_null(std::int64_t at) {
   return at == 0 || at == INT64_MAX ? Json(nullptr) : Json(utc(at));
+}
+
+// Null where nothing has gone wrong since the start.
+Json last_failure(const LastTrouble::Said& said) {
+  if (said.why.empty()) return nullptr;
+  const std::string error = said.error == 0 ? ""
+                                            : ": " + std::string(std::generic_category().message(said.error)) +
+                                                  " (errno " + std::to_string(said.error) + ")";
+  return {{"at", utc(said.at)}, {"why", said.why + error}};
 }
 
 }  // namespace
@@ -106,6 +116,36 @@ Json to_json(const DeviceRecord& device, std::uint64_t sessions) {
   return json;
 }
 
+Json parse_json(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kDeepestJson) return Json(Json::value_t::discarded);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return Json::parse(text, nullptr, false);
+}
+
+Json to_json(const ChainMember& member) {
+  const auto serial = Bytes(reinterpret_cast<const std::uint8_t*>(member.serial.data()), member.serial.size());
+  return {{"id", to_hex(member.id)},
+          {"subject", member.subject},
+          {"serial", serial_hex(serial)},
+          {"not_before", utc_or_null(member.not_before)},
+          {"not_after", utc_or_null(member.not_after)},
+          {"registered", member.registered},
+          {"standing", member.standing == Reason::None ? "active" : std::string(to_string(member.standing))}};
+}
+
 Json to_json(const ListenerInfo& listener) {
   Json certificates = Json::array();
   for (const Digest& id : listener.certificates) certificates.push_back(to_hex(id));
@@ -142,6 +182,7 @@ Json to_json(const UpstreamInfo& upstream) {
                        {"sessions", server.sessions},
                        {"addresses", std::move(addresses)},
                        {"failures", std::move(failures)},
+                       {"last_failure", last_failure(server.last_trouble)},
                        {"name_error", server.trouble.empty() ? Json(nullptr) : Json(server.trouble)}});
   }
   return {{"name", upstream.name},

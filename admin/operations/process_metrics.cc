@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "admin/operations/build_info.h"
+#include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 
@@ -98,13 +98,6 @@ double store_bytes(const std::string& dir) {
   }
   ::closedir(folder);
   return bytes;
-}
-
-// What whoever runs the process may still write, without what is kept for root.
-double free_bytes(const std::string& dir) {
-  struct statvfs about {};
-  return ::statvfs(dir.c_str(), &about) == 0 ? static_cast<double>(about.f_bavail) * static_cast<double>(about.f_frsize)
-                                             : 0.0;
 }
 
 void devices_expiring(Values& values, const Sources& from) {
@@ -231,7 +224,9 @@ const MetricRow kRows[] = {
      MetricType::Gauge,
      {},
      "What is free on the disk of the registry.",
-     [](Values& values, const Sources& from) { values.add({}, free_bytes(from.config.state_dir)); }},
+     [](Values& values, const Sources& from) {
+       values.add({}, static_cast<double>(free_bytes(from.config.state_dir)));
+     }},
     {"process_cpu_seconds_total", MetricType::Counter, {}, "CPU time of the process, user and system.", cpu},
     {"process_resident_memory_bytes",
      MetricType::Gauge,

@@ -59,26 +59,31 @@ std::string described(const RegistryStore& store, const Digest& id) {
 
 class Restore {
  public:
-  Restore(const std::string& dir, const std::string& state_dir, const RestoreOptions& options)
+  using Ask = std::function<bool(const RestoreReport&)>;
+
+  Restore(const std::string& dir, const std::string& state_dir, const RestoreOptions& options, const Ask& agreed,
+          const Ask& accepts)
       : dir_(dir),
         state_dir_(state_dir),
         present_(state_dir_ / "registry"),
         staging_(state_dir_ / "restoring"),
-        options_(options) {}
+        options_(options),
+        agreed_(agreed),
+        accepts_(accepts) {}
   ~Restore() {
     std::error_code ignored;
     if (staging_is_a_copy_) fs::remove_all(staging_, ignored);
     if (made_state_dir_ && !done_) fs::remove(state_dir_, ignored);
   }
 
-  Answer<RestoreReport> run(const std::function<bool(const RestoreReport&)>& agreed) {
+  Answer<RestoreReport> run() {
     if (auto fit = check_target(); !fit) return fit.error();
     staging_is_a_copy_ = true;
     auto copied = copy_backup(dir_, staging_.string());
     if (!copied) return copied.error();
     report_.backup = *copied;
     report_.backup.path = state_dir_.string();
-    if (auto made = complete(agreed); !made) return made.error();
+    if (auto made = complete(); !made) return made.error();
     if (auto put = put_in_place(); !put) return put.error();
     done_ = true;
     return report_;
@@ -111,7 +116,7 @@ class Restore {
   }
 
   // The copy as it will serve: with what is kept, its line in the audit log, and nothing in its log to be replayed.
-  Answer<void> complete(const std::function<bool(const RestoreReport&)>& agreed) {
+  Answer<void> complete() {
     auto restored = RegistryStore::open(staging_.string(), nullptr, OnLoss::Refuse, options_.tell);
     if (!restored) return restored.error();
     const auto replica = (*restored)->replica();
@@ -123,7 +128,7 @@ class Restore {
     }
     std::string what = "restored";
     if (has_present_) {
-      const auto kept = compare(**restored, agreed);
+      const auto kept = compare(**restored);
       if (!kept) return kept.error();
       what = *kept;
     }
@@ -132,7 +137,7 @@ class Restore {
     return (*restored)->flush();
   }
 
-  Answer<std::string> compare(RegistryStore& restored, const std::function<bool(const RestoreReport&)>& agreed) {
+  Answer<std::string> compare(RegistryStore& restored) {
     const auto present = RegistryStore::open_to_read(present_.string());
     RestrictedSince since;
     Refusal why;
@@ -152,11 +157,22 @@ class Restore {
     // What was answered and cannot be read any more: a damaged log is the commonest reason for a restore.
     const auto mark = RevisionMark::read((state_dir_ / "registry.mark").string());
     if (mark && *mark) report_.answered_revision = (*mark)->revision;
+    if (readable) {
+      const auto id = (*present)->store_id();
+      if (!id) return id.error();
+      report_.unmarked = *id && !(mark && *mark && (*mark)->store == **id);
+    }
     if (!readable && options_.keep_revocations) {
       return Refusal{
           Refusal::Kind::Conflict,
           "the registry in " + state_dir_.string() + " cannot be read (" + why.what +
               "), so what was revoked after the backup is not known: --discard-revocations restores without"};
+    }
+    if (options_.keep_revocations && report_.lost() && !options_.accept_loss && !accepts_(report_)) {
+      return Refusal{Refusal::Kind::Conflict,
+                     "the registry in " + state_dir_.string() + " " + report_.what_is_lost() +
+                         ", so what was revoked or deactivated in between is not known: --accept-loss "
+                         "keeps what can be read, --discard-revocations restores without any"};
     }
     report_.devices = since.devices.size();
     report_.tokens = since.tokens;
@@ -174,7 +190,7 @@ class Restore {
       if (auto named = name_cas(restored, since); !named) return named.error();
     }
     if (!options_.keep_revocations) {
-      if ((report_.undoes() || !readable) && !agreed(report_)) {
+      if ((report_.undoes() || report_.lost() || !readable) && !agreed_(report_)) {
         return Refusal{Refusal::Kind::Conflict, "nothing was changed"};
       }
       return std::string("revocations since the backup discarded");
@@ -235,6 +251,8 @@ class Restore {
   const std::string dir_;
   const fs::path state_dir_, present_, staging_;
   const RestoreOptions& options_;
+  const Ask& agreed_;
+  const Ask& accepts_;
   RegistryLock lock_;
   bool has_present_ = false, made_state_dir_ = false, done_ = false;
   bool staging_is_a_copy_ = false;  // of the backup: it may be removed
@@ -243,10 +261,17 @@ class Restore {
 
 }  // namespace
 
+std::string RestoreReport::what_is_lost() const {
+  const std::string read = "can be read up to revision " + std::to_string(present_revision) + ", and ";
+  return read + (unmarked ? "registry.mark, which says what was answered, is gone or of another registry"
+                          : "revision " + std::to_string(answered_revision) + " was answered");
+}
+
 Answer<RestoreReport> restore_backup(const std::string& dir, const std::string& state_dir,
                                      const RestoreOptions& options,
-                                     const std::function<bool(const RestoreReport&)>& agreed) {
-  return Restore(dir, state_dir, options).run(agreed);
+                                     const std::function<bool(const RestoreReport&)>& agreed,
+                                     const std::function<bool(const RestoreReport&)>& accepts) {
+  return Restore(dir, state_dir, options, agreed, accepts).run();
 }
 
 }  // namespace sallyport

@@ -34,20 +34,25 @@ struct RestoreReport {
     return devices != 0 || !tokens.empty() || inactive != 0 || inactive_cas != 0 || !narrowed_tokens.empty() ||
            !listeners.empty() || narrowed_cas != 0;
   }
-  // Something that was answered cannot be read: what it revoked is not known.
-  bool lost() const { return answered_revision > present_revision; }
+  // Something that was answered cannot be read, or nothing says what was: what it revoked is not known.
+  bool unmarked = false;
+  bool lost() const { return unmarked || answered_revision > present_revision; }
+  std::string what_is_lost() const;
 };
 
 struct RestoreOptions {
   bool keep_revocations = true;
+  bool accept_loss = false;  // keep what can be read, where the last revisions that were answered cannot
   Actor by;
   RegistryStore::Tell tell = {};  // what an operator has to know of a backup of an older schema
 };
 
 // `state_dir` is empty, absent, or holds a registry that no process uses. `agreed` is asked before revocations are
-// discarded. Either everything is in place on return, or nothing has changed.
+// discarded, and `accepts` before those that cannot be read are, where accept_loss has not said so. Either everything
+// is in place on return, or nothing has changed.
 Answer<RestoreReport> restore_backup(const std::string& dir, const std::string& state_dir,
                                      const RestoreOptions& options,
-                                     const std::function<bool(const RestoreReport&)>& agreed);
+                                     const std::function<bool(const RestoreReport&)>& agreed,
+                                     const std::function<bool(const RestoreReport&)>& accepts);
 
 }  // namespace sallyport

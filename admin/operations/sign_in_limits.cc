@@ -41,26 +41,31 @@ std::int64_t SignInLimits::take(const std::string& peer, std::int64_t now_ms) {
   const std::int64_t wait = std::max(wait_of(all_, kOfAll, now_ms),
                                      known == by_address_.end() ? 0 : wait_of(known->second, kOfAddress, now_ms));
   if (wait > 0) return wait;
-  if (by_address_.size() >= kAddresses) forget(now_ms);
+  if (by_address_.size() >= kAddresses) forget(by_address_, now_ms);
+  CHECK(by_address_.size() < kAddresses);
   take_one(all_, kOfAll, now_ms);
   take_one(by_address_[address], kOfAddress, now_ms);
   return 0;
 }
 
-void SignInLimits::give_back(const std::string& peer) {
-  all_ -= kMinuteMs / kOfAll;
-  const auto known = by_address_.find(address_of(peer));
-  if (known != by_address_.end()) known->second -= kMinuteMs / kOfAddress;
+std::int64_t SignInLimits::take_of_token(const std::string& name, std::int64_t now_ms) {
+  const auto known = by_token_.find(name);
+  const std::int64_t wait = known == by_token_.end() ? 0 : wait_of(known->second, kOfToken, now_ms);
+  if (wait > 0) return wait;
+  // A registry may have more tokens than this. Whose times are forgotten begins anew.
+  if (by_token_.size() >= kTokens) forget(by_token_, now_ms);
+  if (by_token_.size() >= kTokens) by_token_.erase(by_token_.begin());
+  take_one(by_token_[name], kOfToken, now_ms);
+  return 0;
 }
 
 static_assert(SignInLimits::kAddresses > 2 * SignInLimits::kOfAll);
 
 // Those that may try as often as ever. What all together may try in a minute leaves far fewer than kAddresses others.
-void SignInLimits::forget(std::int64_t now_ms) {
-  for (auto each = by_address_.begin(); each != by_address_.end();) {
-    each = each->second <= now_ms ? by_address_.erase(each) : std::next(each);
+void SignInLimits::forget(std::unordered_map<std::string, Due>& all, std::int64_t now_ms) {
+  for (auto each = all.begin(); each != all.end();) {
+    each = each->second <= now_ms ? all.erase(each) : std::next(each);
   }
-  CHECK(by_address_.size() < kAddresses);
 }
 
 }  // namespace sallyport

@@ -20,7 +20,7 @@ namespace sallyport {
 namespace {
 
 constexpr std::string_view kTakeOver = "take over", kGo = "go", kAll = "all", kServing = "serving", kEnd = "end",
-                           kSockets = "sockets ";
+                           kSockets = "sockets ", kNo = "no ";
 constexpr int kWordMs = 5'000;       // for what the one that runs says, which looks every second
 constexpr int kAskedMs = 500;        // for what the new one says at once; the main thread waits
 constexpr int kClosingMs = 120'000;  // for the one that runs to write and close its registry
@@ -101,6 +101,10 @@ bool give(int socket, const ListeningSocket& listening) {
   return ::sendmsg(socket, &parcel.message, MSG_NOSIGNAL) > 0;
 }
 
+Refusal serves_on(const std::string& said) {
+  return {Refusal::Kind::Conflict, "the process that runs serves on: " + said.substr(kNo.size())};
+}
+
 // What the kernel knows a folder by; "-" where there is none.
 std::string folder_of(const std::string& path) {
   struct stat known {};
@@ -145,7 +149,8 @@ void TakeoverOffer::close() {
   ::unlink(path_.c_str());
 }
 
-bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir, Logger& log) {
+bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir,
+                             const std::function<std::string()>& why_not, Logger& log) {
   const int peer = ::accept4(listening_, nullptr, nullptr, SOCK_CLOEXEC);
   if (peer < 0) return false;
   ucred who{};
@@ -153,7 +158,10 @@ bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir, 
   const bool same_user = ::getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 && who.uid == ::geteuid();
   const bool asks = same_user && hear(peer, kAskedMs) == kTakeOver;
   const std::string offered = std::string(kSockets) + std::to_string(sockets) + " " + folder_of(state_dir);
-  if (asks && say(peer, offered) && hear(peer, kAskedMs) == kGo) {
+  std::string why = asks ? why_not() : "";
+  const bool goes = asks && why.empty() && say(peer, offered) && hear(peer, kAskedMs) == kGo;
+  if (goes) why = why_not();  // it may have taken its time
+  if (goes && why.empty()) {
     successor_ = peer;
     successor_pid_ = who.pid;
     // One that takes nothing must not keep this process from hearing a signal.
@@ -162,7 +170,8 @@ bool TakeoverOffer::accepted(std::size_t sockets, const std::string& state_dir, 
     log.info("taken-over", {{"by_pid", who.pid}, {"what", "the listeners go to another process; this one drains"}});
     return true;
   }
-  log.warn("takeover-refused", {{"by_pid", who.pid}, {"by_uid", who.uid}});
+  if (!why.empty()) (void)say(peer, std::string(kNo) + why);
+  log.warn("takeover-refused", {{"by_pid", who.pid}, {"by_uid", who.uid}, {"why", why}});
   ::close(peer);
   return false;
 }
@@ -204,6 +213,7 @@ Answer<std::unique_ptr<Predecessor>> Predecessor::ask(const std::string& path, u
 Answer<void> Predecessor::receive(unsigned shards, const std::string& state_dir) {
   if (!say(socket_, kTakeOver)) return failed("the process that runs does not answer");
   const std::string offered = hear(socket_, kWordMs);
+  if (offered.starts_with(kNo)) return serves_on(offered);
   std::size_t sockets = 0;
   if (offered.substr(0, kSockets.size()) == kSockets) {
     std::from_chars(offered.data() + kSockets.size(), offered.data() + offered.size(), sockets);
@@ -230,6 +240,7 @@ Answer<void> Predecessor::receive(unsigned shards, const std::string& state_dir)
     }
     if (one.fd < 0) {
       if (one.listener == kAll) return {};
+      if (one.listener.starts_with(kNo)) return serves_on(one.listener);
       continue;
     }
     sockets_.push_back(std::move(one));

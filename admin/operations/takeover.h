@@ -4,6 +4,7 @@
 //
 //   the new one                     the one that runs (it goes on accepting until the last step)
 //   connects, "take over"    ──>    "sockets N FOLDER", its state_dir as the kernel knows it: it must be the same
+//                                   or "no WHY": it serves on
 //   "go"                     ──>    closes its API and its registry; sends each socket with its listener; "all"
 //   opens the registry, warms up, listens
 //   "serving"                ──>    stops accepting, and drains
@@ -16,6 +17,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -41,8 +43,10 @@ class TakeoverOffer {
 
   Answer<void> listen(const std::string& path);
   int asked() const { return listening_; }  // has something to read when somebody connects
-  // True: a new one of the same user has said "go" and waits for the sockets. Blocks for a moment at most.
-  bool accepted(std::size_t sockets, const std::string& state_dir, Logger& log);
+  // True: a new one of the same user has said "go" and waits for the sockets. Blocks for a moment at most. `why_not`:
+  // why nothing may be handed over now, which it is told; empty: it may.
+  bool accepted(std::size_t sockets, const std::string& state_dir, const std::function<std::string()>& why_not,
+                Logger& log);
   // Refused where the new one does not take them within 5 s.
   Answer<void> hand_over(const std::vector<ListeningSocket>& sockets);
   int successor() const { return successor_; }

@@ -18,9 +18,20 @@ namespace sallyport {
 
 class Warnings {
  public:
-  enum class Kind : std::uint8_t { Clock, ServerCertificate, KeyFile, BrokerName, TrustedCa, Reload, KeyMemory };
-  static constexpr std::array<std::string_view, 7> kKinds = {
-      "clock", "server-certificate", "key-file", "broker-name", "trusted-ca", "reload", "key-memory"};
+  enum class Kind : std::uint8_t {
+    Clock,
+    ServerCertificate,
+    KeyFile,
+    BrokerName,
+    TrustedCa,
+    Reload,
+    KeyMemory,
+    ListenerCas,
+    CertificateFiles
+  };
+  static constexpr std::array<std::string_view, 9> kKinds = {"clock",       "server-certificate", "key-file",
+                                                             "broker-name", "trusted-ca",         "reload",
+                                                             "key-memory",  "listener-cas",       "certificate-files"};
   struct Warning {
     Kind kind = Kind::Clock;
     std::string about;       // a listener's name, a server's address, a CA's subject

@@ -120,14 +120,27 @@ Feed::Inlet& Feed::inlet() {
   return *inlets_.back();
 }
 
-std::unique_ptr<Feed::Subscription> Feed::subscribe(Filter filter, std::function<bool()> still) {
+Feed::Full Feed::full_for(const Watcher& watcher) const {
+  if (subscriptions_.size() >= kMost) return Full::All;
+  if (watcher.local) return Full::No;
+  std::size_t remote = 0, own = 0;
+  for (const Subscription* each : subscriptions_) {
+    if (each->watcher_.local) continue;
+    ++remote;
+    if (each->watcher_.name == watcher.name) ++own;
+  }
+  if (own >= kMostOfWatcher) return Full::OfWatcher;
+  return remote >= kMostRemote ? Full::All : Full::No;
+}
+
+Feed::Subscribed Feed::subscribe(Filter filter, std::function<bool()> still, Watcher watcher) {
   const std::lock_guard lock(mutex_);
-  if (subscriptions_.size() >= kSubscribersMax) return nullptr;
-  std::unique_ptr<Subscription> made(new Subscription(*this, std::move(filter), std::move(still)));
+  if (const Full full = full_for(watcher); full != Full::No) return {nullptr, full};
+  std::unique_ptr<Subscription> made(new Subscription(*this, std::move(filter), std::move(still), std::move(watcher)));
   subscriptions_.push_back(made.get());
   watched_ = true;
   changed_.notify_one();
-  return made;
+  return {std::move(made), Full::No};
 }
 
 void Feed::run() {

@@ -22,7 +22,9 @@ namespace sallyport {
 
 class Feed {
  public:
-  static constexpr std::size_t kSubscribersMax = 16;
+  // Of all subscriptions, of those over the network, and of one watcher over the network: neither one token nor all of
+  // them together keep out who sits at the machine.
+  static constexpr std::size_t kMost = 20, kMostRemote = 16, kMostOfWatcher = 4;
   static constexpr std::size_t kInletBytes = 256 * 1024;   // of each producer, until they are carried on
   static constexpr std::size_t kQueueBytes = 1024 * 1024;  // of each subscriber
   static constexpr auto kEvery = std::chrono::milliseconds(100);
@@ -33,6 +35,12 @@ class Feed {
     std::vector<std::string> fields, values;
   };
   using Filter = std::vector<Wanted>;
+
+  // Whose a subscription is.
+  struct Watcher {
+    std::string name;    // of the token
+    bool local = false;  // on the admin socket
+  };
 
   // One thread's end. Calls are made by one thread at a time.
   class Inlet {
@@ -65,8 +73,8 @@ class Feed {
 
    private:
     friend class Feed;
-    Subscription(Feed& feed, Filter filter, std::function<bool()> still)
-        : feed_(feed), filter_(std::move(filter)), still_(std::move(still)) {}
+    Subscription(Feed& feed, Filter filter, std::function<bool()> still, Watcher watcher)
+        : feed_(feed), filter_(std::move(filter)), still_(std::move(still)), watcher_(std::move(watcher)) {}
     bool wants(std::string_view line) const;
     void queue(std::string_view line);
     void say_lost();
@@ -74,6 +82,7 @@ class Feed {
     Feed& feed_;
     const Filter filter_;
     const std::function<bool()> still_;
+    const Watcher watcher_;
     mutable std::mutex mutex_;
     std::function<void()> wake_;
     std::string queue_;
@@ -88,10 +97,16 @@ class Feed {
   Feed& operator=(const Feed&) = delete;
 
   Inlet& inlet();  // a new producer; it lives as long as the feed. Any thread
-  // Null: there are as many as there may be. `still`: whether it may go on; asked every second, on the feed's thread.
-  std::unique_ptr<Subscription> subscribe(Filter filter, std::function<bool()> still);
+  enum class Full : std::uint8_t { No, OfWatcher, All };
+  struct Subscribed {
+    std::unique_ptr<Subscription> events;  // null: there are as many as there may be
+    Full full = Full::No;
+  };
+  // `still`: whether it may go on; asked every second, on the feed's thread.
+  Subscribed subscribe(Filter filter, std::function<bool()> still, Watcher watcher);
 
  private:
+  Full full_for(const Watcher& watcher) const;  // under the mutex
   void run();
   void carry();
   void look_after(std::chrono::steady_clock::time_point now, bool may_it);

@@ -96,7 +96,10 @@ inline constexpr ReasonRow kReasons[] = {
      "Register the CA that signed it (`sallyport ca register`), or let the device send its intermediates. Where "
      "listener.cas is set, the CA must be named there."},
     {Reason::CaInactive, "ca_inactive", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
-     "Somebody deactivated its CA. `sallyport audit` says who; `sallyport ca activate ID` lets its devices in again."},
+     "Somebody deactivated its CA: `sallyport audit` says who, and `sallyport ca activate ID` lets its devices in "
+     "again. "
+     "Or the CA above revoked it by a CRL, which `sallyport explain` says: that is for ever. Issue its devices anew "
+     "under another CA."},
     {Reason::DeviceInactive, "device_inactive", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
      "Somebody deactivated the device. `sallyport audit` says who; `sallyport device activate ID` lets it in again."},
     {Reason::DevicePending, "device_pending", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
@@ -112,11 +115,11 @@ inline constexpr ReasonRow kReasons[] = {
     {Reason::NotYetValid, "not_yet_valid", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
      "The certificate begins later. Check the clock of this machine and of the CA."},
     {Reason::BadSignature, "bad_signature", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
-     "The CA's name fits and its key does not: the certificate was signed with another key, or altered. Register the "
-     "CA that has this key."},
+     "The CA's name fits and its key does not: `sallyport explain` says whether another key signed the certificate, or "
+     "whether it was changed or forged. Register the CA that has the other key; issue a changed one anew."},
     {Reason::BadPurpose, "bad_purpose", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
-     "Its extended key usage does not allow client authentication. Issue it with clientAuth, or without that "
-     "extension."},
+     "Its extended key usage does not allow client authentication, or its key usage allows no signature: "
+     "`sallyport explain` says which. Issue it with clientAuth and digitalSignature, or without these extensions."},
     {Reason::BadChain, "bad_chain", Alert::CertificateUnknown, Alert::CertificateUnknown, kNotAuthorized,
      "A certificate above it may not sign it, or its key or its signature algorithm is too weak. `sallyport explain` "
      "names the certificate."},

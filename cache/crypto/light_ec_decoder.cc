@@ -72,8 +72,8 @@ void* key_of(std::span<const unsigned char> point) {
 
 // provider-decoder(7): what is handed over is a reference, from which the key manager takes the key; what it left is
 // freed here. Coming back without a key is no error: another decoder may read it.
-int decode(void* context, OSSL_CORE_BIO* in, int selection, OSSL_CALLBACK* take, void* argument,
-           OSSL_PASSPHRASE_CALLBACK* passphrase, void* passphrase_argument) {
+int decode_key(void* context, OSSL_CORE_BIO* in, int selection, OSSL_CALLBACK* take, void* argument,
+               OSSL_PASSPHRASE_CALLBACK* passphrase, void* passphrase_argument) {
   std::array<unsigned char, kMostKey> der;
   std::size_t length = 0;
   if (!read_all(in, der, length)) return 1;
@@ -128,7 +128,7 @@ OSSL_ALGORITHM ec_decoder(const OSSL_ALGORITHM& decoder, const OSSL_ALGORITHM& k
   all.p256 = prepared_key(OSSL_PROVIDER_get0_provider_ctx(whole));
   if (all.p256 == nullptr) return decoder;
   static const std::vector<OSSL_DISPATCH> table =
-      with_functions(decoder.implementation, {{OSSL_FUNC_DECODER_DECODE, reinterpret_cast<void (*)()>(&decode)}});
+      with_functions(decoder.implementation, {{OSSL_FUNC_DECODER_DECODE, reinterpret_cast<void (*)()>(&decode_key)}});
   OSSL_ALGORITHM ours = decoder;
   ours.implementation = table.data();
   return ours;

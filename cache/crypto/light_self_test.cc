@@ -20,7 +20,7 @@ namespace sallyport {
 
 namespace {
 
-using Bytes = std::vector<unsigned char>;
+using Octets = std::vector<unsigned char>;
 using KdfPtr = std::unique_ptr<EVP_KDF, OpensslFree<&EVP_KDF_free>>;
 using KdfContextPtr = std::unique_ptr<EVP_KDF_CTX, OpensslFree<&EVP_KDF_CTX_free>>;
 using MdContextPtr = std::unique_ptr<EVP_MD_CTX, OpensslFree<&EVP_MD_CTX_free>>;
@@ -30,24 +30,24 @@ KeyPtr new_key(OSSL_LIB_CTX* context, const char* type, const char* group) {
                                  : EVP_PKEY_Q_keygen(context, nullptr, type, group));
 }
 
-Bytes encoded(const EVP_PKEY* key) {
+Octets encoded(const EVP_PKEY* key) {
   unsigned char* der = nullptr;
   const int length = i2d_PUBKEY(key, &der);
-  Bytes made(der, der + std::max(length, 0));
+  Octets made(der, der + std::max(length, 0));
   OPENSSL_free(der);
   return made;
 }
 
-KeyPtr read_key(OSSL_LIB_CTX* context, const Bytes& der) {
+KeyPtr read_key(OSSL_LIB_CTX* context, const Octets& der) {
   const unsigned char* at = der.data();
   return KeyPtr(d2i_PUBKEY_ex(nullptr, &at, static_cast<long>(der.size()), context, nullptr));
 }
 
 constexpr std::array<unsigned char, 6> kText = {'s', 'i', 'g', 'n', 'e', 'd'};
 
-Bytes signature_of(OSSL_LIB_CTX* context, EVP_PKEY* key) {
+Octets signature_of(OSSL_LIB_CTX* context, EVP_PKEY* key) {
   const MdContextPtr signing(EVP_MD_CTX_new());
-  Bytes made(128);
+  Octets made(128);
   std::size_t length = made.size();
   const bool done = signing &&
                     EVP_DigestSignInit_ex(signing.get(), nullptr, "SHA256", context, nullptr, key, nullptr) == 1 &&
@@ -56,7 +56,7 @@ Bytes signature_of(OSSL_LIB_CTX* context, EVP_PKEY* key) {
   return made;
 }
 
-bool verifies(OSSL_LIB_CTX* context, EVP_PKEY* key, const Bytes& signature) {
+bool verifies(OSSL_LIB_CTX* context, EVP_PKEY* key, const Octets& signature) {
   const MdContextPtr verifying(EVP_MD_CTX_new());
   return verifying && !signature.empty() &&
          EVP_DigestVerifyInit_ex(verifying.get(), nullptr, "SHA256", context, nullptr, key, nullptr) == 1 &&
@@ -68,10 +68,10 @@ bool verifies(OSSL_LIB_CTX* context, EVP_PKEY* key, const Bytes& signature) {
 bool reads_keys(OSSL_LIB_CTX* light) {
   const KeyPtr one = new_key(nullptr, "EC", "P-256"), other = new_key(light, "EC", "P-256");
   if (!one || !other) return false;
-  Bytes der = encoded(one.get());
+  Octets der = encoded(one.get());
   const KeyPtr read_one = read_key(light, der), read_other = read_key(light, encoded(other.get()));
   if (!read_one || !read_other || EVP_PKEY_eq(read_one.get(), one.get()) != 1) return false;
-  const Bytes by_one = signature_of(nullptr, one.get()), by_other = signature_of(light, other.get());
+  const Octets by_one = signature_of(nullptr, one.get()), by_other = signature_of(light, other.get());
   if (!verifies(light, read_one.get(), by_one) || verifies(light, read_one.get(), by_other) ||
       !verifies(light, read_other.get(), by_other) || !verifies(nullptr, other.get(), by_other)) {
     return false;
@@ -80,9 +80,9 @@ bool reads_keys(OSSL_LIB_CTX* light) {
   return read_key(light, der) == nullptr;
 }
 
-Bytes agreed(OSSL_LIB_CTX* context, EVP_PKEY* own, EVP_PKEY* peer) {
+Octets agreed(OSSL_LIB_CTX* context, EVP_PKEY* own, EVP_PKEY* peer) {
   const KeyContextPtr deriving(EVP_PKEY_CTX_new_from_pkey(context, own, nullptr));
-  Bytes made(32);
+  Octets made(32);
   std::size_t length = made.size();
   const bool done = deriving && EVP_PKEY_derive_init(deriving.get()) == 1 &&
                     EVP_PKEY_derive_set_peer(deriving.get(), peer) == 1 &&
@@ -105,7 +105,7 @@ bool exchanges_keys(OSSL_LIB_CTX* light, const char* type, const char* group) {
       EVP_PKEY_set1_encoded_public_key(peer.get(), point.data(), length) != 1) {
     return false;
   }
-  const Bytes secret = agreed(light, ours.get(), peer.get());
+  const Octets secret = agreed(light, ours.get(), peer.get());
   return !secret.empty() && secret == agreed(nullptr, theirs.get(), there.get());
 }
 
@@ -113,10 +113,10 @@ OSSL_PARAM bytes(const char* name, std::span<const unsigned char> value) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<unsigned char*>(value.data()), value.size());
 }
 
-Bytes derived(OSSL_LIB_CTX* context, const char* kdf, const OSSL_PARAM* params) {
+Octets derived(OSSL_LIB_CTX* context, const char* kdf, const OSSL_PARAM* params) {
   const KdfPtr algorithm(EVP_KDF_fetch(context, kdf, nullptr));
   const KdfContextPtr derivation(algorithm ? EVP_KDF_CTX_new(algorithm.get()) : nullptr);
-  Bytes made(32);
+  Octets made(32);
   if (!derivation || EVP_KDF_derive(derivation.get(), made.data(), made.size(), params) != 1) made.clear();
   return made;
 }
@@ -139,12 +139,12 @@ bool derives_secrets(OSSL_LIB_CTX* light) {
                             bytes(OSSL_KDF_PARAM_SECRET, kSecret), bytes(OSSL_KDF_PARAM_SEED, kLabel),
                             bytes(OSSL_KDF_PARAM_SEED, kHash), OSSL_PARAM_construct_end()};
   TrafficSecrets secrets;
-  Bytes expanded;
+  Octets expanded;
   {
     const TrafficSecretsTap tap(secrets);
     expanded = derived(light, OSSL_KDF_NAME_TLS1_3_KDF, expand);
   }
-  const Bytes seeded = derived(light, OSSL_KDF_NAME_TLS1_PRF, prf);
+  const Octets seeded = derived(light, OSSL_KDF_NAME_TLS1_PRF, prf);
   return !expanded.empty() && expanded == derived(nullptr, OSSL_KDF_NAME_TLS1_3_KDF, expand) && !seeded.empty() &&
          seeded == derived(nullptr, OSSL_KDF_NAME_TLS1_PRF, prf) && secrets.client_bytes == expanded.size() &&
          std::equal(expanded.begin(), expanded.end(), secrets.client.begin());

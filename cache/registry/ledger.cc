@@ -294,6 +294,11 @@ void Ledger::owe(Owed::What what, RegistryStore::Batch batch, std::vector<Change
                  std::size_t bytes) {
   owed_bytes_ += bytes;
   if (what != Owed::What::Restriction) ++in_doubt_;
+  {
+    const std::lock_guard lock(mutex_);
+    figures_.owes = true;
+    if (what == Owed::What::Restriction) figures_.not_durable += changes.size();
+  }
   owed_.push_back({what, std::move(batch), std::move(changes), durable, bytes});
 }
 
@@ -330,8 +335,13 @@ void Ledger::settle() {
     }
     owed_bytes_ -= first.bytes;
     if (first.what != Owed::What::Restriction) --in_doubt_;
-    if (first.what == Owed::What::Restriction) ++settled;
+    const std::lock_guard lock(mutex_);
+    if (first.what == Owed::What::Restriction) {
+      ++settled;
+      figures_.not_durable -= first.changes.size();
+    }
     owed_.pop_front();
+    figures_.owes = owes();
   }
   if (settled > 0) log_.info("durable-now", {{"batches", settled}, {"waiting", owed_.size()}});
 }

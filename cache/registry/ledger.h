@@ -34,6 +34,8 @@ struct CommitFigures {
   double seconds_sum = 0;
   std::vector<std::uint64_t> seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
   bool stalled = false;                        // the disk has not answered a write for a second or more
+  std::uint64_t not_durable = 0;               // restrictions that are in force and owed to the disk
+  bool owes = false;                           // these, or what is in doubt
 };
 
 // The registry that this one is a replica of. Called by the registrar's thread alone.

@@ -128,6 +128,16 @@ struct DeviceRecord {
   std::int64_t last_seen = 0;  // Unix seconds at day resolution; 0: never
 };
 
+// One certificate above a device's, as its chain was verified.
+struct ChainMember {
+  Digest id{};
+  std::string subject;
+  std::string serial;  // bytes, as Certificate::serial()
+  std::int64_t not_before = 0, not_after = 0;
+  bool registered = false;         // as a CA; else it came with the device
+  Reason standing = Reason::None;  // None: it lets the device in; else why not
+};
+
 struct DeviceQuery {
   std::string serial;         // bytes; empty: any
   std::string serial_prefix;  // hex digits that its number begins with; empty: any
@@ -181,6 +191,8 @@ struct RegistrarStats {
   double commit_seconds_sum = 0;
   std::vector<std::uint64_t> commit_seconds_buckets;  // per kCommitBuckets bound, not cumulative, plus +Inf
   bool stalled = false;                               // the disk has not answered a write for a second or more
+  std::uint64_t not_durable = 0;                      // restrictions in force that a restart would take back
+  bool owes = false;                                  // these, or what the disk has not answered
   DeviceCounts devices;
   std::uint64_t cas_active = 0, cas_inactive = 0;
   double warmup_seconds = 0;
@@ -337,6 +349,8 @@ class Registrar {
   // Those that are overdue since the last call that named them, once each.
   std::vector<CrlRecord> newly_overdue(std::int64_t now);
   Answer<DeviceRecord> device(const Digest& id) const;
+  // From the one that signed the device's upwards. Empty where it is not known any more.
+  Answer<std::vector<ChainMember>> chain_of(const Digest& device) const;
   Answer<Certificate> device_certificate(const Digest& id) const;
   // A page may be short, and empty, with a token to go on from: what one call looks at is bounded.
   Answer<DevicePage> devices(const DeviceQuery& query) const;

@@ -58,7 +58,9 @@ DeviceRecord Registrar::Impl::record_of(const Digest& id, const DeviceRow& row, 
     record.ca_id = chain->cas.front();
     record.standing = cas_now()->standing_of(record.ca_id, now);
     if (record.standing == Reason::None) record.standing = chain->standing_between(*cas_now(), now);
-    if (record.standing == Reason::None && !chains_.alive(row.chain, now)) record.standing = Reason::Expired;
+    if (record.standing == Reason::None && !chains_.alive(row.chain, now)) {
+      record.standing = revoked_between(*chain) ? Reason::CaInactive : Reason::Expired;
+    }
   } else {
     if (chain != nullptr) record.ca_id = chain->cas.front();
     record.standing = Reason::CaUnknown;
@@ -66,6 +68,14 @@ DeviceRecord Registrar::Impl::record_of(const Digest& id, const DeviceRow& row, 
   if (now > row.not_after) record.standing = Reason::Expired;
   if (now < row.not_before) record.standing = Reason::NotYetValid;
   return record;
+}
+
+// Whether a CRL revoked one of the intermediates that its devices send, or holds it.
+bool Registrar::Impl::revoked_between(const ChainRecord& chain) const {
+  const StatusCache::Visitor visitor(&cache_);
+  return std::any_of(chain.intermediate_names.begin(), chain.intermediate_names.end(), [&](const auto& named) {
+    return serial_listed(cache_, chains_, named.name, named.serial, named.issuing_key);
+  });
 }
 
 // Of a deleted CA and not revoked, neither on disk nor in force: the row is only waiting to be removed.
@@ -125,6 +135,43 @@ Answer<DeviceRecord> Registrar::device(const Digest& id) const {
   return impl_->device(id);
 }
 
+Answer<std::vector<ChainMember>> Registrar::chain_of(const Digest& device) const {
+  const auto row = impl_->store_.device(device);
+  if (!row) return row.error();
+  std::vector<ChainMember> members;
+  const auto chain = row->has_value() ? impl_->store_.chain((*row)->chain) : std::optional<ChainRow>();
+  if (!chain) return chain.error();
+  if (!chain->has_value()) return members;
+  const auto set = impl_->cas_now();
+  const ChainRecord* record = impl_->chains_.record((*row)->chain);
+  const std::int64_t now = unix_now();
+  const auto take = [&](const Certificate& certificate, bool registered, Reason standing) {
+    if (now < certificate.not_before()) standing = Reason::NotYetValid;
+    if (now > certificate.not_after()) standing = Reason::Expired;
+    members.push_back({certificate.fingerprint(), certificate.subject(), certificate.serial(), certificate.not_before(),
+                       certificate.not_after(), registered, standing});
+  };
+  for (std::size_t i = 0; i < (*chain)->intermediates.size(); ++i) {
+    const std::string& der = (*chain)->intermediates[i];
+    const auto sent = Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
+    if (!sent) return sent.error();
+    Reason standing = set->standing_of_sent(sent->subject_name(), sent->spki_hash(), now);
+    if (record != nullptr && i < record->intermediate_names.size()) {
+      const ChainRecord::Named& named = record->intermediate_names[i];
+      const StatusCache::Visitor visitor(&impl_->cache_);
+      if (serial_listed(impl_->cache_, impl_->chains_, named.name, named.serial, named.issuing_key)) {
+        standing = Reason::CaInactive;
+      }
+    }
+    take(*sent, false, standing);
+  }
+  for (const Digest& id : (*chain)->cas) {
+    const auto ca = impl_->ca(id);
+    if (ca) take(ca->certificate, true, set->standing_of(id, now));
+  }
+  return members;
+}
+
 Answer<Certificate> Registrar::device_certificate(const Digest& id) const {
   const auto text = impl_->store_.device_text(id);
   if (!text) return text.error();
@@ -168,6 +215,8 @@ RegistrarStats Registrar::stats() const {
   stats.store_errors = commits.store_errors;
   stats.commits = commits.commits;
   stats.stalled = commits.stalled;
+  stats.not_durable = commits.not_durable;
+  stats.owes = commits.owes;
   stats.commit_seconds_sum = commits.seconds_sum;
   stats.commit_seconds_buckets = commits.seconds_buckets;
   stats.queued = impl_->queued_.load(std::memory_order_relaxed);

@@ -14,6 +14,7 @@
 
 #include "cache/base/result.h"
 #include "cache/registry/audit.h"
+#include "cache/registry/revision_mark.h"
 #include "cache/shared/shared_entry.h"
 #include "cache/standing/change.h"
 #include "cache/standing/status_cache.h"
@@ -221,6 +222,8 @@ class RegistryStore {
   Answer<std::optional<DeviceRow>> device(const Digest& id) const;
   Answer<std::optional<DeviceText>> device_text(const Digest& id) const;
   Answer<MetaRow> meta() const;
+  // Of whatever has had a mark beside it, which says what was answered: made with the mark, never changed.
+  Answer<std::optional<StoreId>> store_id() const;
   // Which registry this is, and what it holds by now: any other write, by whichever version, makes it another one, and
   // opening it does not. Nothing where that cannot be told.
   std::optional<std::string> state() const;
@@ -228,6 +231,7 @@ class RegistryStore {
 
   // Calls `row` for each record in the order of its key, until it returns false.
   Answer<void> each_ca(const std::function<bool(const Digest&, const CaRow&)>& row) const;
+  Answer<std::optional<ChainRow>> chain(std::uint64_t id) const;
   Answer<void> each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const;
   Answer<void> each_code(const std::function<bool(const CodeRow&)>& row) const;
   // Devices whose id begins with `prefix` and is above `after` (both may be empty).

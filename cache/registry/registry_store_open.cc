@@ -287,6 +287,8 @@ class Opening {
   // The same as far as nothing is written.
   Answer<void> look() {
     if (auto read = read_mark(); !read) return read;
+    std::error_code ignored;
+    if (!fs::exists(folder_ + "/CURRENT", ignored)) return {};  // a new one is made
     if (const auto opened = impl_.open_to_read(folder_, env_); !opened.ok()) return explain_open(dir_, opened);
     if (auto known = impl_.check_schema(dir_); !known) return known;
     return compare();

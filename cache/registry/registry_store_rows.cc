@@ -47,6 +47,10 @@ void RegistryStore::put_meta(Batch& batch, const MetaRow& row) {
   batch.impl_->revision = row.revision;
 }
 
+Answer<std::optional<StoreId>> RegistryStore::store_id() const {
+  return impl_->store_id();
+}
+
 Answer<MetaRow> RegistryStore::meta() const {
   const auto row = impl_->get<MetaRow>(kMeta, kMetaKey, "meta record");
   if (!row) return row.error();
@@ -68,6 +72,10 @@ Answer<void> RegistryStore::each_ca(const std::function<bool(const Digest&, cons
     return good && row(id, ca);
   });
   return good ? done : corrupt("CA");
+}
+
+Answer<std::optional<ChainRow>> RegistryStore::chain(std::uint64_t id) const {
+  return impl_->get<ChainRow>(kChains, number_key(id), "chain");
 }
 
 Answer<void> RegistryStore::each_chain(const std::function<bool(std::uint64_t, const ChainRow&)>& row) const {

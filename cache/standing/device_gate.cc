@@ -67,9 +67,20 @@ std::string path_text(const CaSet& cas, const std::vector<Certificate>& intermed
   return text + path_text(cas, owner, now);
 }
 
+// OpenSSL's one error for a leaf that is no TLS client's says nothing of the extension that makes it none.
+constexpr std::string_view kMayNotSign =
+    "its key usage allows neither digitalSignature nor keyAgreement: a TLS client signs with its key";
+bool may_not_sign(const Certificate& leaf) {
+  X509* x509 = leaf.x509();
+  // X509_get_extension_flags(3): without the extension every use is allowed.
+  return (X509_get_extension_flags(x509) & EXFLAG_KUSAGE) != 0 &&
+         (X509_get_key_usage(x509) & (KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT)) == 0;
+}
+
 // Steps 4 and 5: each path that was found, and what stands against it; the last one is taken. Then, or without any,
 // why none is.
-void say_search(Trace* trace, const Certificate& leaf, const PathSearch& search, const CaSet& cas, std::int64_t now) {
+void say_search(Trace* trace, const Certificate& leaf, const PathSearch& search, std::string_view why, const CaSet& cas,
+                std::int64_t now) {
   if (trace == nullptr) return;
   constexpr std::string_view kPath = "a path to a registered CA, from the leaf upwards";
   bool said = search.reason == Reason::None;
@@ -77,11 +88,14 @@ void say_search(Trace* trace, const Certificate& leaf, const PathSearch& search,
     trace->step(4, kPath, path_text(cas, tried.intermediates, tried.owner, now));
     const bool revoked = tried.flaw.reason != Reason::None && tried.flaw.error == X509_V_OK;
     trace->step(5, "RFC 5280 path validation at " + date(now) + "; its dates, " + dates(leaf),
-                revoked ? "an intermediate that the client sent is revoked" : words_of({tried.flaw.error}));
+                revoked ? "an intermediate that the client sent is revoked"
+                : tried.flaw.reason == Reason::BadPurpose && may_not_sign(leaf) ? kMayNotSign
+                                                                                : words_of({tried.flaw.error}));
     said = said || tried.flaw.reason == search.reason;
   }
   if (said) return;
   std::string found(to_string(search.reason));
+  if (!why.empty()) found += ": " + std::string(why);
   if (search.owner) found += ": " + path_text(cas, *search.owner, now);
   trace->step(4, kPath, found);
 }
@@ -93,6 +107,9 @@ Verdict refuse(Verdict verdict, Reason reason, std::string_view why = {}, int de
   verdict.why = why;
   return verdict;
 }
+
+constexpr std::string_view kIsDevice = "a device's certificate";
+constexpr std::string_view kIsNone = "no: of a CA, of this server, or a verification certificate";
 
 constexpr std::string_view kNoProof =
     "TLS has no signature with a key of this kind: use EC P-256, P-384 or P-521, Ed25519, or RSA";
@@ -223,6 +240,31 @@ bool DeviceGate::intermediate_revoked(const std::vector<Certificate>& intermedia
     if (listed(issuer_serial(at.issuer_name(), at.serial()), at.serial(), issuer)) return true;
   }
   return false;
+}
+
+// What the reason of a search does not say by itself.
+std::string_view DeviceGate::why(const Certificate& leaf, const PathSearch& search, const CaSet& cas,
+                                 std::int64_t now) const {
+  if (search.reason == Reason::BadPurpose && may_not_sign(leaf)) return kMayNotSign;
+  if (search.error != X509_V_OK) return words_of({search.error});
+  if (!search.owner) return {};
+  if (search.reason == Reason::CaUnknown) return kNotInCas;
+  if (search.reason != Reason::CaInactive) return {};
+  const bool sent = std::any_of(search.tried.begin(), search.tried.end(), [](const PathSearch::Tried& each) {
+    return each.flaw.reason == Reason::CaInactive && each.flaw.error == X509_V_OK;
+  });
+  if (sent) return kCaRevoked;
+  for (const Digest& id : cas.path_ids(*search.owner, now)) {
+    const CaEntry& ca = cas.entry(*cas.find(id));
+    const std::vector<std::size_t>* issuers = cas.groups_of(ca.certificate.issuer_name());
+    if (ca.status == CaStatus::Active || issuers == nullptr) continue;
+    const IssuerSerial name = issuer_serial(ca.certificate.issuer_name(), ca.certificate.serial());
+    const bool revoked = std::any_of(issuers->begin(), issuers->end(), [&](std::size_t group) {
+      return listed(name, ca.certificate.serial(), cas.group(group).spki_hash);
+    });
+    if (revoked) return kCaRevoked;
+  }
+  return {};
 }
 
 // What may stand against a path from a registered CA down to the leaf; the search goes back and looks for another.
@@ -359,23 +401,27 @@ Verdict DeviceGate::decide_path(const Certificate& leaf, const PeerChain& peer, 
   }
   const Judge judge(*this, now);
   const PathSearch search = PathBuilder(cas, admits, judge, std::move(sent), now).find(leaf);
-  say_search(trace, leaf, search, cas, now);
+  const std::string_view why_not = why(leaf, search, cas, now);
+  say_search(trace, leaf, search, why_not, cas, now);
   if (!search.tried.empty() && search.owner) {
     const Certificate& ca = cas.entry(*search.owner).certificate;
     verdict.identity->ca_id = ca.fingerprint();
     verdict.identity->ca_cn = ca.cn();
   }
+  // A CA's own certificate: that is what is wrong with it, whatever it may be used for.
+  if (search.reason == Reason::BadPurpose && leaf.is_ca()) {
+    say(trace, 7, kIsDevice, kIsNone);
+    return refuse(std::move(verdict), Reason::NotADevice);
+  }
   if (search.reason != Reason::None) {
-    const std::string_view why = search.error == X509_V_OK ? std::string_view() : words_of({search.error});
-    return refuse(std::move(verdict), search.reason, why, search.error);
+    return refuse(std::move(verdict), search.reason, why_not, search.error);
   }
   const CaEntry& owner = cas.entry(*search.owner);
   const Reason serial = serial_reason(verdict, issuing_key_of(search.intermediates, owner.certificate.spki_hash()));
   say(trace, 6, "its serial number", serial == Reason::None ? "not taken" : to_string(serial));
   if (serial != Reason::None) return refuse(std::move(verdict), serial);
   const bool device = is_a_device(leaf, *verdict.identity, cas);
-  say(trace, 7, "a device's certificate",
-      device ? "yes" : "no: of a CA, of this server, or a verification certificate");
+  say(trace, 7, kIsDevice, device ? "yes" : kIsNone);
   if (!device) return refuse(std::move(verdict), Reason::NotADevice);
   const bool full = owner.full && owner.full->load(std::memory_order_relaxed);
   if (!registered && (!owner.auto_register || full) && !admits.by_operator) {

@@ -26,6 +26,7 @@ namespace sallyport {
 
 class CaSet;
 class ChainTable;
+struct PathSearch;
 struct PlainLeaf;
 
 // How much of certificates a client may send: the body of its Certificate message. TLS refuses what is longer before
@@ -40,6 +41,11 @@ struct PeerChain {
   const PlainLeaf* plain = nullptr;
   std::span<const Bytes> behind;  // DER, it is said
 };
+
+// Why a registered CA lets nobody in, where the reason alone would send an operator the wrong way: words of
+// Verdict::why, by which `explain` finds the remedy.
+inline constexpr std::string_view kNotInCas = "its CA is registered, and this listener's cas does not name it";
+inline constexpr std::string_view kCaRevoked = "a CRL of the CA above it revoked its CA, or holds it";
 
 // What one listener admits.
 struct Admits {
@@ -125,6 +131,7 @@ class DeviceGate {
   bool listed(const IssuerSerial& name, std::string_view serial, const Digest& issuing_key) const;
   // A revoked certificate on the way up: one a CRL of its issuer named.
   bool intermediate_revoked(const std::vector<Certificate>& intermediates, const Digest& owner_spki) const;
+  std::string_view why(const Certificate& leaf, const PathSearch& search, const CaSet& cas, std::int64_t now) const;
   // Step 3, for a registered device whose own status is active: fills in the verdict, or leaves it to step 4.
   bool known_and_alive(Verdict& verdict, const SlotState& slot, const CaSet& cas, const Admits& admits,
                        std::int64_t now) const;

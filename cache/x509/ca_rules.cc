@@ -2,13 +2,11 @@
 
 #include <openssl/x509.h>
 
+#include "cache/x509/read_help.h"
+
 namespace sallyport {
 
 namespace {
-
-Refusal no(std::string what) {
-  return {Refusal::Kind::Invalid, std::move(what)};
-}
 
 bool strong_key(const Certificate& ca) {
   switch (ca.key_type()) {

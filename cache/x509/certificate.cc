@@ -6,7 +6,6 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "cache/base/text.h"
 #include "cache/crypto/light_parsing.h"
@@ -14,6 +13,7 @@
 #include "cache/crypto/sha2.h"
 #include "cache/x509/canonical_name.h"
 #include "cache/x509/pem.h"
+#include "cache/x509/read_help.h"
 
 namespace sallyport {
 
@@ -59,14 +59,6 @@ std::string serial_of(const X509* x509) {
   const bool negative = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER;
   if (negative || magnitude.empty()) magnitude.insert(magnitude.begin(), '\0');
   return magnitude;
-}
-
-// Unix seconds; false for a date no one can read.
-bool unix_time(const ASN1_TIME* time, std::int64_t& out) {
-  std::tm parts{};
-  if (ASN1_TIME_to_tm(time, &parts) != 1) return false;
-  out = ::timegm(&parts);
-  return true;
 }
 
 KeyType key_type_of(const EVP_PKEY* key) {

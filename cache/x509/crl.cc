@@ -5,11 +5,11 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/x509/canonical_name.h"
 #include "cache/x509/pem.h"
+#include "cache/x509/read_help.h"
 
 namespace sallyport {
 
@@ -18,11 +18,6 @@ namespace {
 using X509CrlPtr = std::unique_ptr<X509_CRL, OpensslFree<&X509_CRL_free>>;
 using IssuingPointPtr = std::unique_ptr<ISSUING_DIST_POINT, OpensslFree<&ISSUING_DIST_POINT_free>>;
 
-Refusal no(std::string what) {
-  ERR_clear_error();
-  return {Refusal::Kind::Invalid, std::move(what)};
-}
-
 // As Certificate::serial() has it.
 std::string magnitude(const ASN1_INTEGER* number) {
   std::string bytes(reinterpret_cast<const char*>(ASN1_STRING_get0_data(number)),
@@ -30,13 +25,6 @@ std::string magnitude(const ASN1_INTEGER* number) {
   bytes.erase(0, std::min(bytes.find_first_not_of('\0'), bytes.size()));
   if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER || bytes.empty()) bytes.insert(bytes.begin(), '\0');
   return bytes;
-}
-
-bool unix_time(const ASN1_TIME* time, std::int64_t& out) {
-  std::tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return false;
-  out = ::timegm(&parts);
-  return true;
 }
 
 // Empty: nothing in its extensions stands against it.

@@ -7,17 +7,13 @@
 #include <memory>
 
 #include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/read_help.h"
 
 namespace sallyport {
 
 namespace {
 
 using TextPtr = std::unique_ptr<char, decltype([](char* text) { OPENSSL_free(text); })>;
-
-Refusal no(std::string what) {
-  ERR_clear_error();
-  return {Refusal::Kind::Invalid, std::move(what)};
-}
 
 std::string_view noun(PemKind kind) {
   return kind == PemKind::Crl ? "CRL" : "certificate";

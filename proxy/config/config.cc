@@ -289,10 +289,11 @@ ConfigReport load_config(const std::string& path) {
   if (text) return parse_config(*text, path);
   ConfigReport report;
   std::string message = text.error().what.substr(path.size() + 2);
-  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
-    message += ": name the file with --config, or begin with `sallyport config --default`";
-  }
+  const int why = ::access(path.c_str(), R_OK) == 0 ? 0 : errno;
+  if (why == ENOENT) message += ": name one that is there with --config, or begin with `sallyport config --default`";
+  if (why == EACCES) message += ": run it as the user that it serves as, or let this one read the file";
   report.problems.push_back({0, 0, std::move(message)});
+  report.unread = true;
   return report;
 }
 

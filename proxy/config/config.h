@@ -171,6 +171,7 @@ struct ConfigReport {
   Config config;  // meaningful only where there are no problems
   std::vector<ConfigProblem> problems;
   std::vector<ConfigProblem> warnings;
+  bool unread = false;  // the file cannot be read: nothing is known of what it says
   // Line and column of each key and element, as "listener[0].certificates[1]": for what the text alone does not show.
   std::map<std::string, std::pair<std::uint32_t, std::uint32_t>> places;
 

@@ -94,6 +94,8 @@ void read_files(TableReader& reader, const Setting& setting, const toml::table& 
 
 }  // namespace
 
+constexpr std::string_view kNoEndpoint = "expected \"host:port\" or \"unix:/path\"";
+
 Answer<Endpoint> parse_endpoint(std::string_view text) {
   Endpoint endpoint;
   if (text.substr(0, 5) == "unix:") {
@@ -110,7 +112,7 @@ Answer<Endpoint> parse_endpoint(std::string_view text) {
   }
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) {
-    return Refusal{Refusal::Kind::Invalid, "expected \"host:port\" or \"unix:/path\""};
+    return Refusal{Refusal::Kind::Invalid, std::string(kNoEndpoint)};
   }
   std::string_view host = text.substr(0, colon);
   const std::string_view digits = text.substr(colon + 1);
@@ -188,7 +190,9 @@ void read_value(TableReader& reader, const Setting& setting, std::optional<Endpo
   } else if (parsed) {
     reader.problem(reader.at(setting.key), reader.quoted(setting.key) + " must be \"host:port\"");
   } else {
-    reader.problem(reader.at(setting.key), reader.quoted(setting.key) + " \"" + value + "\": " + parsed.error().what);
+    reader.problem(reader.at(setting.key),
+                   reader.quoted(setting.key) + " \"" + value +
+                       "\": " + (parsed.error().what == kNoEndpoint ? "expected \"host:port\"" : parsed.error().what));
   }
 }
 

@@ -314,7 +314,8 @@ constexpr Row<RegistryConfig> kRegistry[] = {
                                               .example = "1000000",
                                               .says =
                                                   "How many devices one CA can have: new ones beyond are refused as "
-                                                  "`not_registered`. 0: no limit."}),
+                                                  "`not_registered`. Of new ones that come in the same moment some may "
+                                                  "be served until they are counted, and are cut then. 0: no limit."}),
     row<&RegistryConfig::queue>({.table = "registry",
                                  .key = "queue",
                                  .least = 1,

@@ -10,7 +10,6 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint8_t kConnect = 0x10, kFlagPassword = 0x40, kFlagUserName = 0x80;
 constexpr std::size_t kMostOfText = 65'535;  // its length has two bytes
 
 std::size_t variable_bytes(std::size_t value) {

@@ -11,9 +11,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::uint8_t kConnect = 0x10;  // packet type 1, reserved flags 0: section 3.1.1 of either standard
-constexpr std::uint8_t kFlagReserved = 0x01, kFlagClean = 0x02, kFlagWill = 0x04, kFlagWillRetain = 0x20,
-                       kFlagPassword = 0x40, kFlagUserName = 0x80;
+constexpr std::uint8_t kFlagReserved = 0x01, kFlagClean = 0x02, kFlagWill = 0x04, kFlagWillRetain = 0x20;
 
 constexpr std::uint8_t kUnacceptableLevel = 0x01, kIdentifierRejected = 0x02;  // 3.1.1, section 3.2.2.3
 

@@ -12,6 +12,9 @@
 
 namespace sallyport {
 
+inline constexpr std::uint8_t kConnect = 0x10;  // packet type 1, reserved flags 0: section 3.1.1 of either standard
+inline constexpr std::uint8_t kFlagPassword = 0x40, kFlagUserName = 0x80;
+
 enum class MqttVersion : std::uint8_t { V31 = 0, V311 = 1, V5 = 2 };  // index into kMqttVersionNames
 
 // Its views point into the parsed bytes. `protocol` to `password` stand in the packet in this order.

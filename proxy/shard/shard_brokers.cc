@@ -63,6 +63,7 @@ void Shard::broker_failed(const BrokerRoute& route, BrokerFault fault, int error
   const std::string why = std::string(to_string(fault)) + (what.empty() ? "" : ": ") + std::string(what);
   BrokerTarget& target = *route.target;
   target.server->faults[static_cast<std::size_t>(fault)].fetch_add(1, std::memory_order_relaxed);
+  target.server->last_trouble.note(why, error, unix_now());
   log_.debug("upstream-failed", {{"upstream", parts_.config->upstreams[route.upstream].name},
                                  {"server", target.server->text},
                                  {"address", target.text},
@@ -118,7 +119,9 @@ Socket Shard::open_probe(const BrokerTarget& target) {
 void Shard::probed(std::size_t upstream, BrokerTarget& target, bool good, std::string_view what, int error) {
   const std::uint64_t slow_start_ms = brokers_.list(upstream).slow_start_ms;
   const Health::Change change = target.health.probed(good, now_us() / 1000, slow_start_ms);
-  say_health(upstream, target, change, what.empty() ? "it cannot be reached" : what, error);
+  const std::string_view why = what.empty() ? "it cannot be reached" : what;
+  if (!good) target.server->last_trouble.note(why, error, unix_now());
+  say_health(upstream, target, change, why, error);
 }
 
 void Shard::say_health(std::size_t upstream, const BrokerTarget& target, Health::Change change, std::string_view why,

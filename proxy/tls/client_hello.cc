@@ -14,9 +14,8 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kHandshakeRecord = 22, kClientHello = 1;
+constexpr std::uint8_t kHandshakeRecord = 22;
 
-constexpr std::size_t kTls12 = 0x0303, kTls13 = 0x0304;
 constexpr std::size_t kAes128Gcm = 0x1301, kAes256Gcm = 0x1302, kChaCha20 = 0x1303;
 constexpr std::size_t kPskDheKe = 1;
 constexpr std::size_t kBinderBytes = 32;
@@ -84,7 +83,7 @@ bool read_pre_shared_key(Bytes content, PlainHello& hello) {
 bool read_extension(std::size_t type, Bytes content, bool post_quantum, PlainHello& hello, Bytes& groups) {
   switch (type) {
     case kServerName: return (hello.server_name = host_name(content)).has_value();
-    case kSupportedVersions: return is_in(kTls13, numbers(content, 1));
+    case kSupportedVersions: return is_in(kVersion13, numbers(content, 1));
     case kSupportedGroups: groups = numbers(content, 2); return true;
     case kKeyShare: return read_key_share(content, post_quantum, hello);
     case kPskKeyExchangeModes: return read_psk_modes(content, hello);
@@ -120,7 +119,7 @@ TicketOffer offered_ticket(std::span<const std::uint8_t> bytes) {
     const Bytes content = extensions.vector(2);
     if (type == kSessionTicket) of_tls12 = content;
     if (type == kPskKeyExchangeModes) read_psk_modes(content, read);
-    if (type == kSupportedVersions && is_in(kTls13, numbers(content, 1))) offer.version = TlsVersion::V13;
+    if (type == kSupportedVersions && is_in(kVersion13, numbers(content, 1))) offer.version = TlsVersion::V13;
     if (type == kPreSharedKey) of_tls13 = content;
   }
   if (!message.whole() || !hello.whole() || extensions.missing()) return {};
@@ -156,7 +155,7 @@ std::optional<PlainHello> plain_hello(std::span<const std::uint8_t> message, boo
   WireReader reader(message);
   if (reader.number(1) != kClientHello) return std::nullopt;
   WireReader fields(reader.vector(3));
-  if (!reader.whole() || fields.number(2) != kTls12) return std::nullopt;
+  if (!reader.whole() || fields.number(2) != kVersion12) return std::nullopt;
   fields.take(32);  // random
   PlainHello hello;
   hello.session_id = fields.vector(1);

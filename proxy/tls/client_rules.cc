@@ -16,8 +16,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kClientHello = 1;
-constexpr std::size_t kTls13 = 0x0304;
 constexpr std::uint8_t kUncompressed = 4;  // SEC 1, section 2.3.3
 constexpr std::size_t kP256 = 23, kP384 = 24, kP521 = 25, kX25519 = 29, kX448 = 30;
 constexpr std::size_t kX25519Bytes = 32, kX448Bytes = 56;
@@ -58,7 +56,7 @@ std::optional<BrokenRule> rule_broken_by_hello(Bytes message) {
     seen.set(type);
     if (type == kSupportedGroups) groups = numbers(content, 2);
     if (type == kPointFormats) formats = content;
-    if (type == kSupportedVersions) tls13 = is_in(kTls13, numbers(content, 1));
+    if (type == kSupportedVersions) tls13 = is_in(kVersion13, numbers(content, 1));
   }
   if (tls13 && (compressions.size() != 1 || compressions.front() != 0)) {
     return BrokenRule{SSL_R_INVALID_COMPRESSION_ALGORITHM, SSL_AD_ILLEGAL_PARAMETER, "a TLS 1.3 client compresses"};

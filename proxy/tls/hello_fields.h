@@ -14,6 +14,9 @@
 
 namespace sallyport {
 
+inline constexpr std::uint8_t kClientHello = 1;                         // RFC 8446, section 4
+inline constexpr std::size_t kVersion12 = 0x0303, kVersion13 = 0x0304;  // ProtocolVersion
+
 // Where `value` stands in a list of two-byte numbers; its length where it is not in it.
 inline std::size_t place_of(std::size_t value, std::span<const std::uint8_t> list) {
   std::size_t at = 0;

@@ -12,8 +12,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kClientHello = 1;
-constexpr std::size_t kTls12 = 0x0303;
 constexpr std::size_t kEcdsaAes256 = 0xC02C, kRsaAes256 = 0xC030;
 constexpr std::size_t kEcdsaChaCha20 = 0xCCA9, kRsaChaCha20 = 0xCCA8;
 constexpr std::size_t kSecureRenegotiation = 0x00FF, kFallback = 0x5600;  // signals: RFC 5746 and RFC 7507
@@ -75,7 +73,7 @@ std::optional<PlainHello12> plain_hello12(std::span<const std::uint8_t> message)
   WireReader reader(message);
   if (reader.number(1) != kClientHello) return std::nullopt;
   WireReader fields(reader.vector(3));
-  if (!reader.whole() || fields.number(2) != kTls12) return std::nullopt;
+  if (!reader.whole() || fields.number(2) != kVersion12) return std::nullopt;
   PlainHello12 hello;
   const Bytes random = fields.take(hello.random.size());
   std::copy(random.begin(), random.end(), hello.random.begin());

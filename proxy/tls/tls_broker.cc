@@ -19,15 +19,15 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kFileLimit = 1024 * 1024;
-constexpr int kSecurityLevel = 2;
+constexpr std::size_t kBrokerFileLimit = 1024 * 1024;
+constexpr int kBrokerSecurityLevel = 2;
 constexpr std::size_t kPlainRoom = 16 * 1024;  // a record's: RFC 8446, section 5.1
 // ECDHE with AEAD only (RFC 9325, section 4.2). Of TLS 1.3 OpenSSL's own.
-constexpr const char* kTls12Ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
+constexpr const char* kBrokerCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 using ContextPtr = std::unique_ptr<SSL_CTX, OpensslFree<&SSL_CTX_free>>;
 
-Refusal no(const std::string& file, const std::string& what) {
+Refusal broker_refusal(const std::string& file, const std::string& what) {
   char text[160] = "";
   if (const unsigned long error = ERR_peek_last_error()) ERR_error_string_n(error, text, sizeof text);
   ERR_clear_error();
@@ -35,7 +35,7 @@ Refusal no(const std::string& file, const std::string& what) {
 }
 
 Answer<std::vector<Certificate>> certificates_in(const std::string& path) {
-  const auto pem = read_file(path, kFileLimit);
+  const auto pem = read_file(path, kBrokerFileLimit);
   if (!pem) return pem.error();
   auto all = Certificate::bundle_from_pem(*pem);
   if (!all) return Refusal{Refusal::Kind::Invalid, path + ": " + all.error().what};
@@ -53,11 +53,11 @@ bool show(SSL_CTX* context, const std::vector<Certificate>& chain, EVP_PKEY* key
 bool bound(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
-  SSL_CTX_set_security_level(context, kSecurityLevel);
+  SSL_CTX_set_security_level(context, kBrokerSecurityLevel);
   // Whatever the file names is trusted, an issuing CA without its root as well.
   X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-         SSL_CTX_set_cipher_list(context, kTls12Ciphers) == 1;
+         SSL_CTX_set_cipher_list(context, kBrokerCiphers) == 1;
 }
 
 // OpenSSL has them, for a connection may outlive its context.
@@ -90,10 +90,10 @@ Answer<std::unique_ptr<BrokerTlsContext>> BrokerTlsContext::create(const BrokerT
   auto trusted = certificates_in(config.ca);
   if (!trusted) return trusted.error();
   ContextPtr context(SSL_CTX_new(TLS_client_method()));
-  if (!context || !bound(context.get())) return no(config.ca, "OpenSSL refuses a client");
+  if (!context || !bound(context.get())) return broker_refusal(config.ca, "OpenSSL refuses a client");
   for (const Certificate& each : *trusted) {
     if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), each.x509()) != 1) {
-      return no(config.ca, "OpenSSL refuses " + each.subject());
+      return broker_refusal(config.ca, "OpenSSL refuses " + each.subject());
     }
   }
   std::vector<Certificate> shown;
@@ -103,14 +103,14 @@ Answer<std::unique_ptr<BrokerTlsContext>> BrokerTlsContext::create(const BrokerT
     const auto key = load_private_key(config.key);
     if (!key) return key.error();
     if (X509_check_private_key(chain->front().x509(), key->get()) != 1) {
-      return no(config.key, "the key does not belong to the first certificate in " + config.certificate);
+      return broker_refusal(config.key, "the key does not belong to the first certificate in " + config.certificate);
     }
-    if (!show(context.get(), *chain, key->get())) return no(config.certificate, "OpenSSL refuses it");
+    if (!show(context.get(), *chain, key->get())) return broker_refusal(config.certificate, "OpenSSL refuses it");
     shown = std::move(*chain);
   }
   auto sessions = std::make_unique<BrokerSessions>();
   if (SSL_CTX_set_ex_data(context.get(), sessions_index(), sessions.get()) != 1) {
-    return no(config.ca, "OpenSSL refuses a client");
+    return broker_refusal(config.ca, "OpenSSL refuses a client");
   }
   sessions.release();
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

@@ -36,6 +36,7 @@ Health::Change Health::unreachable() {
 
 Health::Change Health::answered(std::uint64_t now_ms, std::uint64_t slow_start_ms) {
   gone_.store(false, std::memory_order_relaxed);
+  answered_ms_.store(std::max<std::uint64_t>(now_ms, 1), std::memory_order_relaxed);
   failures_.store(0, std::memory_order_relaxed);
   ejections_.store(0, std::memory_order_relaxed);
   last_failed_.store(0, std::memory_order_relaxed);
@@ -51,6 +52,9 @@ Health::Change Health::unanswered(std::uint64_t who, Evidence evidence, std::uin
     last_failed_.store(who, std::memory_order_relaxed);
   }
   if (same && evidence == Evidence::None) return Change::None;
+  const std::uint64_t answered = answered_ms_.load(std::memory_order_relaxed);
+  const bool serves = answered != 0 && now_ms < answered + kServesForMs;
+  if (serves && evidence != Evidence::Proven) return Change::None;
   // After an ejection one failure is enough, until it has answered a CONNECT.
   const std::uint32_t most = ejections_.load(std::memory_order_relaxed) > 0 ? 1 : kFailures;
   if (failures_.fetch_add(1, std::memory_order_relaxed) + 1 < most) return Change::None;

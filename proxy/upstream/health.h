@@ -17,6 +17,9 @@ class Health {
  public:
   static constexpr std::uint32_t kFailures = 3;  // CONNECTs in a row
   static constexpr std::uint64_t kFirstBackOffMs = 1'000, kLongestBackOffMs = 60'000;
+  // For so long after an answer, what it leaves unanswered is the client's fault, unless the contrary is proven: some
+  // devices whose CONNECTs a broker refuses would take it out of use while it serves all the others.
+  static constexpr std::uint64_t kServesForMs = 10'000;
   // Connections a second when a slow start begins, and when it ends. What fells a broker that comes back is thousands
   // at once.
   static constexpr std::uint64_t kFirstRate = 100, kLastRate = 1'000;
@@ -38,7 +41,7 @@ class Health {
   // A CONNECT got an answer (tcp: the connection was made).
   Change answered(std::uint64_t now_ms, std::uint64_t slow_start_ms);
   // A CONNECT got none. `who` sent it: of one client's, nothing but the first counts, for it may be the CONNECT that
-  // is at fault.
+  // is at fault; nor does any where others have just got an answer.
   enum class Evidence : std::uint8_t {
     None,
     Alone,   // there is no other server that could take it: the only one is suspected, and not spared afterwards
@@ -63,6 +66,7 @@ class Health {
   std::atomic<std::uint32_t> ejections_{0};                       // since it last answered a CONNECT
   std::atomic<std::uint32_t> failures_{0};                        // in a row
   std::atomic<std::uint64_t> last_failed_{0}, failed_before_{0};  // who sent the last, and who another one before
+  std::atomic<std::uint64_t> answered_ms_{0};                     // the last answer; 0: none yet
   std::atomic<bool> gone_{false};
   std::atomic<bool> suspected_{false};             // ejected on the word of one client alone
   std::atomic<std::uint64_t> rising_since_ms_{0};  // 0: it does not

@@ -258,6 +258,7 @@ std::vector<UpstreamInfo> Upstreams::info(std::uint64_t now_ms) const {
       server.server = named.server->text;
       server.drained = named.server->drained.load(std::memory_order_relaxed);
       server.trouble = named.trouble;
+      server.last_trouble = named.server->last_trouble.said();
       const SharedLatency& connect = named.server->connect;
       for (std::size_t i = 0; i < server.connect.size(); ++i) {
         server.connect[i] = connect.buckets[i].load(std::memory_order_relaxed);

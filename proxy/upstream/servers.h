@@ -21,6 +21,7 @@
 #include "proxy/tls/tls_broker.h"
 #include "proxy/upstream/address.h"
 #include "proxy/upstream/health.h"
+#include "proxy/upstream/last_trouble.h"
 
 namespace sallyport {
 
@@ -33,6 +34,7 @@ struct NamedServer {
   std::atomic<bool> ask_again{false};  // all of its addresses failed: its name is to be asked for at once
   SharedLatency connect;               // of connections that were made
   std::array<std::atomic<std::uint64_t>, kBrokerFaultNames.size()> faults{};
+  LastTrouble last_trouble;
 };
 
 struct BrokerTarget {
@@ -73,6 +75,7 @@ struct ServerInfo {
   bool drained = false;
   std::uint64_t sessions = 0;
   std::string trouble;  // why its name did not resolve; empty: it did
+  LastTrouble::Said last_trouble;
   std::vector<TargetInfo> targets;
   std::array<std::uint64_t, kBrokerFaultNames.size()> faults{};
   std::array<std::uint64_t, kLatencyBoundsUs.size() + 1> connect{};  // as SharedLatency

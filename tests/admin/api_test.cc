@@ -13,7 +13,10 @@ namespace {
 TEST_F(ApiTest, StrangersLearnNothing) {
   for (const char* path : {"/v1/status", "/v1/devices", "/v1/nothing", "/metrics", "/livez", "/"}) {
     EXPECT_EQ(ask("GET", path, "", "-").status, 401U) << path;
-    EXPECT_EQ(ask("GET", path, "", "wrong").status, 401U) << path;
+    EXPECT_THAT(ask("GET", path, "", "-").body, HasSubstr("show a token")) << path;
+    const HttpResponse wrong = ask("GET", path, "", "wrong");
+    EXPECT_EQ(wrong.status, 401U) << path;
+    EXPECT_THAT(wrong.body, HasSubstr("this token is unknown, revoked or has ended")) << path;
   }
 }
 
@@ -39,7 +42,15 @@ TEST_F(ApiTest, ATokenHasARoleAndAnEnd) {
     const bool reads = route.method == "GET" || route.path == "/v1/explain";
     EXPECT_EQ(route.role != AdminApi::Role::Operator, reads) << route.method << " " << route.path;
   }
+  // Whose place on the server it takes.
+  HttpRequest head;
+  head.method = "GET";
+  head.path = "/v1/openapi.json";
+  EXPECT_EQ(api_->plan(head).holder, "") << "a stranger's";
+  head.authorization = "Bearer " + viewer->token;
+  EXPECT_EQ(api_->plan(head).holder, "watcher");
   ASSERT_TRUE(access_->revoke("watcher", {}));
+  EXPECT_EQ(api_->plan(head).holder, "");
   EXPECT_EQ(ask("GET", "/v1/status", "", viewer->token).status, 401U);
   EXPECT_FALSE(access_->revoke("watcher", {}));
   EXPECT_FALSE(access_->create("ci", true, 0, {})) << "the name is taken";
@@ -69,12 +80,16 @@ TEST_F(ApiTest, ATokenRevokedWhileTheDiskIsFullStaysRevokedAndIsWrittenLater) {
     EXPECT_EQ(refused.status, 503U);
     EXPECT_THAT(refused.body, HasSubstr("in force, NOT durable yet"));
     EXPECT_EQ(ask("GET", "/v1/status", "", made->token).status, 401U);
+    EXPECT_EQ(json(ask("GET", "/v1/status"))["restrictions_not_durable"], 1);
+    EXPECT_TRUE(registrar_->stats().owes);
   }
   EXPECT_EQ(ask("POST", "/v1/tokens", R"({"name": "ci", "role": "operator"})").status, 503U);
   env_.disk_full = false;
   unsigned status = 503;
   ASSERT_TRUE(eventually([&] { return (status = ask("DELETE", "/v1/tokens/ci").status) != 503; }));
   EXPECT_EQ(status / 100, 2U) << status;
+  EXPECT_EQ(json(ask("GET", "/v1/status"))["restrictions_not_durable"], 0);
+  EXPECT_FALSE(registrar_->stats().owes);
   EXPECT_EQ(ask("DELETE", "/v1/tokens/ci").status, 404U);
   EXPECT_TRUE(registrar_->tokens()->empty());
   EXPECT_EQ(ask("POST", "/v1/tokens", R"({"name": "ci", "role": "operator"})").status, 201U);
@@ -207,6 +222,38 @@ TEST_F(ImportTest, ABombIsBounded) {
   EXPECT_GE(outcome["failed"], 20'000);
   EXPECT_EQ(outcome["failures"].size(), Importer::kFailuresKept);
   EXPECT_GT(outcome["failures_omitted"], 0);
+}
+
+// A stream may be kept open for as long as its sender likes: what decides is the token as it is now.
+TEST_F(ImportTest, ARevokedTokenRegistersNothingMore) {
+  const auto made = access_->create("ci", true, 0, {});
+  ASSERT_TRUE(made);
+  HttpRequest head;
+  head.method = "POST";
+  head.path = "/v1/devices/import";
+  head.peer = {false, "", "192.0.2.1:5"};
+  head.authorization = "Bearer " + made->token;
+  const std::string pem = fleet(2);
+  for (const bool piece_after : {true, false}) {  // the next piece finds it out, or the end of the body does
+    HttpPlan plan = api_->plan(head);
+    ASSERT_TRUE(plan.sink);
+    EXPECT_TRUE(plan.sink->take(pem));
+    ASSERT_TRUE(access_->revoke("ci", {}));
+    if (piece_after) {
+      EXPECT_FALSE(plan.sink->take("\n"));
+    }
+    const HttpResponse answer = plan.sink->finish(true);
+    EXPECT_EQ(answer.status, 401U);
+    EXPECT_THAT(answer.body, HasSubstr("revoked or has ended while the body came"));
+    EXPECT_THAT(answer.body, HasSubstr("0 registered"));
+    EXPECT_EQ(registrar_->stats().devices.active, 0U);
+    EXPECT_THAT(ask("GET", "/v1/audit").body, HasSubstr("then its token was revoked or ended"));
+    // Another of the same name is another token.
+    const auto again = access_->create("ci", true, 0, {});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(api_->plan(head).refused->status, 401U);
+    head.authorization = "Bearer " + again->token;
+  }
 }
 
 TEST_F(ImportTest, OnlyTwoAtOnce) {

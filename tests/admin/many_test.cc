@@ -87,6 +87,8 @@ TEST_F(ManyTest, EachIsChangedInOneCommitWithALineOfItsOwn) {
 
 TEST_F(ManyTest, OnlyWhatWaitsIsApproved) {
   const auto ids = registered(2, "meter ");
+  const Json twice = bulk({{"action", "deactivate"}, {"ids", {ids[0], ids[0], ids[0]}}, {"dry_run", true}});
+  EXPECT_EQ(twice["would_change"], 1) << "one that is named three times is one";
   const Json done = bulk({{"action", "approve"}, {"ids", ids}});
   EXPECT_EQ(done["changed"], 0);
   EXPECT_EQ(done["failed"].size(), 2U);
@@ -95,6 +97,54 @@ TEST_F(ManyTest, OnlyWhatWaitsIsApproved) {
   ASSERT_EQ(ask("POST", "/v1/devices/" + ids[0] + "/deactivate").status, 200U);
   EXPECT_EQ(bulk({{"action", "approve"}, {"ids", {ids[0]}}})["failed"].size(), 1U) << "inactive is not pending";
   EXPECT_EQ(status_of(ids[0]), "inactive");
+}
+
+// Whoever waits is let in by approving alone; and whom nobody saw in the dry run is not let in with the others.
+TEST_F(ManyTest, NobodyIsLetInByTheWay) {
+  const auto ids = registered(1, "meter ");
+  ASSERT_EQ(ask("POST", "/v1/devices/" + ids[0] + "/deactivate").status, 200U);
+  ASSERT_EQ(ask("PATCH", "/v1/cas/" + to_hex(ca_.certificate.fingerprint()), R"({"approve": true})").status, 200U);
+  const Certificate waiting = make_device("meter 1", ca_).certificate;
+  const X509StackPtr none(sk_X509_new_null());
+  const Verdict verdict = gate_.decide({waiting.x509(), none.get()}, *registrar_->ca_set(), {}, std::time(nullptr));
+  ASSERT_TRUE(registrar_->offer({verdict.leaf_der, *verdict.identity, *verdict.path, verdict.pending}));
+  const std::string id = to_hex(waiting.fingerprint());
+  ASSERT_TRUE(eventually([&] { return ask("GET", "/v1/devices/" + id).status == 200; }));
+  ASSERT_EQ(status_of(id), "pending");
+  const Json done = bulk({{"action", "activate"}, {"filter", {{"cn_part", "meter"}}}});
+  EXPECT_EQ(done["changed"], 1);
+  ASSERT_EQ(done["failed"].size(), 1U);
+  EXPECT_THAT(done["failed"][0]["error"].get<std::string>(), HasSubstr("waits for approval"));
+  EXPECT_EQ(status_of(id), "pending");
+  const Json tried = bulk({{"action", "approve"}, {"filter", Json::object()}, {"dry_run", true}});
+  EXPECT_EQ(tried["matched"], 1);
+  const Json later = bulk({{"action", "approve"}, {"filter", Json::object()}, {"as_of", utc(std::time(nullptr) - 60)}});
+  EXPECT_EQ(later["changed"], 0);
+  EXPECT_EQ(later["came_since"], 1);
+  EXPECT_EQ(later["matched"], 0);
+  EXPECT_EQ(status_of(id), "pending");
+  EXPECT_EQ(bulk({{"action", "approve"}, {"filter", Json::object()}, {"as_of", tried["as_of"]}})["changed"], 1);
+  EXPECT_EQ(status_of(id), "active");
+}
+
+// nlohmann copies by recursion: what is deep is refused before it is a value.
+TEST_F(ManyTest, DeepJsonIsRefused) {
+  const auto nested = [](const char* before, int deep, const char* behind) {
+    return before + std::string(static_cast<std::size_t>(deep), '[') +
+           std::string(static_cast<std::size_t>(deep), ']') + behind;
+  };
+  for (const int deep : {kDeepestJson, 50'000, 500'000}) {
+    EXPECT_EQ(ask("POST", "/v1/explain", nested("{\"chain\":", deep, "}")).status, 400U) << deep;
+    EXPECT_EQ(ask("POST", "/v1/devices", nested("{\"certificate\":", deep, "}")).status, 400U) << deep;
+    EXPECT_EQ(ask("POST", "/v1/devices/bulk", nested("{\"filter\":{\"cn\":", deep, "}}")).status, 400U) << deep;
+    EXPECT_EQ(ask("POST", "/v1/sessions/cut", nested("{\"filter\":{\"cn_part\":", deep, "}}")).status, 400U) << deep;
+  }
+  EXPECT_FALSE(parse_json(nested("", kDeepestJson, "")).is_discarded());
+  EXPECT_TRUE(parse_json(nested("", kDeepestJson + 1, "")).is_discarded());
+  EXPECT_FALSE(parse_json(R"(["[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["])")
+                   .is_discarded())
+      << "in a text it is none";
+  EXPECT_TRUE(parse_json("[1").is_discarded());
 }
 
 TEST_F(ManyTest, ADiskThatIsFullTakesAwayAndDoesNotGive) {
@@ -120,7 +170,9 @@ TEST_F(ManyTest, ARequestForManySaysExactlyWhich) {
         R"({"action": "revoke", "ids": [], "filter": {}})", R"({"action": "revoke", "ids": "all"})",
         R"({"action": "revoke", "ids": [7]})", R"({"action": "revoke", "ids": ["ab"]})",
         R"({"action": "revoke", "filter": []})", R"({"action": "revoke", "filter": {"stauts": "active"}})",
-        R"({"action": "revoke", "filter": {"status": 7}})", R"({"action": "revoke", "filter": {"status": "gone"}})",
+        R"({"action": "revoke", "filter": {"cn_part": ""}})", R"({"action": "revoke", "filter": {"ca": null}})",
+        R"({"action": "revoke", "filter": {}, "as_of": "soon"})", R"({"action": "revoke", "filter": {"status": 7}})",
+        R"({"action": "revoke", "filter": {"status": "gone"}})",
         R"({"action": "revoke", "filter": {"expires_after": "soon"}})",
         R"({"action": "revoke", "filter": {"serial_prefix": "xy"}})",
         R"({"action": "revoke", "filter": {}, "dry_run": "yes"})",

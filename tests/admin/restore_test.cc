@@ -275,7 +275,16 @@ TEST_F(RestoreTest, WhatTheDamagedRegistryRevokedLastIsSaidToBeUnknown) {
     const std::string path = state + "/registry/" + name;
     if (fs::file_size(path) > bytes) fs::resize_file(path, bytes + 10);
   }
-  const auto restored = restore(copy, state);
+  const auto refused = restore(copy, state);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("is not known: --accept-loss keeps what can be read"));
+  EXPECT_FALSE(fs::exists(state + "/restoring"));
+  EXPECT_EQ(restore(copy, state, false, false).error().what, "nothing was changed");
+  // By a person who was asked, and by the flag.
+  const std::string other = state + "-again";
+  fs::copy(state, other, fs::copy_options::recursive);
+  ASSERT_TRUE(restore(copy, other, true, false, true));
+  const auto restored = restore(copy, state, true, false, false, true);
   ASSERT_TRUE(restored) << restored.error().what;
   EXPECT_TRUE(restored->lost());
   EXPECT_EQ(restored->present_revision, readable);
@@ -284,6 +293,24 @@ TEST_F(RestoreTest, WhatTheDamagedRegistryRevokedLastIsSaidToBeUnknown) {
   ASSERT_TRUE(store) << store.error().what;
   EXPECT_EQ(status_in(**store, first), DeviceStatus::Revoked);
   EXPECT_GT((*store)->meta()->revision, restored->answered_revision) << "no revision is given out twice";
+}
+
+// Without its mark nothing says whether the last change can be read.
+TEST_F(RestoreTest, ARegistryWithoutItsMarkIsNotTakenForWhole) {
+  const Digest device = on_line(make_device("device", ca_));
+  const std::string copy = dir_.path() + "/backup";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(registrar_->set_device_status(device, DeviceStatus::Revoked));
+  const std::string state = killed();
+  fs::remove(state + "/registry.mark");
+  const auto refused = restore(copy, state);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("registry.mark, which says what was answered, is gone"));
+  const auto restored = restore(copy, state, true, false, false, true);
+  ASSERT_TRUE(restored) << restored.error().what;
+  const auto store = RegistryStore::open(state);
+  ASSERT_TRUE(store) << store.error().what;
+  EXPECT_EQ(status_in(**store, device), DeviceStatus::Revoked) << "what can be read is kept";
 }
 
 TEST_F(RestoreTest, WhatACutShortRestoreLeftIsNotRemoved) {

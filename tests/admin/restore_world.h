@@ -20,8 +20,14 @@ namespace fs = std::filesystem;
 class RestoreTest : public ApiTest {
  protected:
   static Answer<RestoreReport> restore(const std::string& copy, const std::string& state, bool keep = true,
-                                       bool agreed = false) {
-    return restore_backup(copy, state, {keep, {"alice", "test"}}, [=](const RestoreReport&) { return agreed; });
+                                       bool agreed = false, bool accepts = false, bool accept_loss = false) {
+    RestoreOptions options;
+    options.keep_revocations = keep;
+    options.accept_loss = accept_loss;
+    options.by = {"alice", "test"};
+    return restore_backup(
+        copy, state, options, [=](const RestoreReport&) { return agreed; },
+        [=](const RestoreReport&) { return accepts; });
   }
   Digest on_line(const Identity509& device) {
     const X509StackPtr none(sk_X509_new_null());

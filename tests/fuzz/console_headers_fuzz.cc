@@ -14,9 +14,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // A copy of its exact size: what is read behind it is seen.
   const std::string copy(reinterpret_cast<const char*>(data), size);
   const std::string_view text = copy;
-  const std::string cookie = ConsoleSessions::cookie_of(text);
-  if (!cookie.empty() && text.find("sallyport_console=" + cookie) == std::string_view::npos) std::abort();
-  if (cookie.find(';') != std::string::npos) std::abort();
+  for (const bool tls : {false, true}) {
+    const auto cookies = ConsoleSessions::cookies_of(text, tls);
+    if (cookies.size() > ConsoleSessions::kMostCookies) std::abort();
+    for (const std::string& cookie : cookies) {
+      const std::string pair = std::string(ConsoleSessions::name_of_cookie(tls)) + "=" + cookie;
+      if (cookie.empty() || text.find(pair) == std::string_view::npos) std::abort();
+      if (cookie.find(';') != std::string::npos) std::abort();
+    }
+  }
   if (has_it(text, "\"0123456789abcdef\"") && text.find("\"0123456789abcdef\"") == std::string_view::npos &&
       text.find('*') == std::string_view::npos) {
     std::abort();

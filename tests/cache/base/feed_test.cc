@@ -21,6 +21,10 @@ std::function<bool()> always() {
   return [] { return true; };
 }
 
+std::unique_ptr<Feed::Subscription> subscribe(Feed& feed, Feed::Filter filter, std::function<bool()> still) {
+  return feed.subscribe(std::move(filter), std::move(still), {"uid 0", true}).events;
+}
+
 // What has come so far, and comes until it holds `wanted`.
 std::string until(Feed::Subscription& events, const std::string& wanted) {
   std::string all;
@@ -43,7 +47,7 @@ TEST_F(FeedTest, NobodyAsksAndNothingIsMade) {
   EXPECT_FALSE(logger_.wants(Level::Info));
   EXPECT_FALSE(logger_.watched());
   logger_.info("before", {{"n", 1}});
-  const auto events = feed_.subscribe({}, always());
+  const auto events = subscribe(feed_, {}, always());
   EXPECT_TRUE(logger_.watched());
   EXPECT_TRUE(logger_.wants(Level::Info));
   EXPECT_FALSE(logger_.wants(Level::Debug));
@@ -52,7 +56,7 @@ TEST_F(FeedTest, NobodyAsksAndNothingIsMade) {
 }
 
 TEST_F(FeedTest, ALineIsAnObjectAsTheLogWritesIt) {
-  const auto events = feed_.subscribe({}, always());
+  const auto events = subscribe(feed_, {}, always());
   logger_.debug("not this");
   logger_.warn("trouble", {{"what", "a\"b"}, {"n", -5}});
   logger_.tell("told", {{"k", "v"}});
@@ -67,7 +71,7 @@ TEST_F(FeedTest, ALineIsAnObjectAsTheLogWritesIt) {
 
 TEST_F(FeedTest, AFilterLooksAtFieldsAndNotAtWhatAValueSays) {
   const auto events =
-      feed_.subscribe({{{"event"}, {"rejected", "ended"}}, {{"reason", "none"}, {"expired"}}}, always());
+      subscribe(feed_, {{{"event"}, {"rejected", "ended"}}, {{"reason", "none"}, {"expired"}}}, always());
   logger_.info("rejected", {{"reason", "ca_unknown"}, {"what", ",\"reason\":\"expired\""}, {"n", 1}});
   logger_.info("rejected", {{"reason", "ca_unknown"}, {"what", "expired"}, {"n", 0}});
   logger_.info("began", {{"reason", "expired"}, {"n", 2}});
@@ -88,8 +92,8 @@ std::uint64_t lost_in(const std::string& all) {
 }
 
 TEST_F(FeedTest, ASlowReaderLosesEventsAndIsToldHowMany) {
-  const auto slow = feed_.subscribe({}, always());
-  const auto quick = feed_.subscribe({}, always());
+  const auto slow = subscribe(feed_, {}, always());
+  const auto quick = subscribe(feed_, {}, always());
   const std::string value(1000, 'x');
   constexpr std::uint64_t kEvents = 5000;
   std::string quick_got;
@@ -111,8 +115,8 @@ TEST_F(FeedTest, ASlowReaderLosesEventsAndIsToldHowMany) {
 }
 
 TEST_F(FeedTest, AFloodBetweenTwoRoundsIsBoundedAndCounted) {
-  const auto events = feed_.subscribe({}, always());
-  const auto other = feed_.subscribe({{{"event"}, {"never"}}}, always());  // its queue is empty
+  const auto events = subscribe(feed_, {}, always());
+  const auto other = subscribe(feed_, {{{"event"}, {"never"}}}, always());  // its queue is empty
   const std::string value(1000, 'x');
   constexpr std::uint64_t kEvents = 20'000;
   std::string all;
@@ -128,21 +132,45 @@ TEST_F(FeedTest, AFloodBetweenTwoRoundsIsBoundedAndCounted) {
   EXPECT_GT(lost_in(until(*other, "lost")), 0U) << "it may have wanted them";
 }
 
+// One token takes 4 places, all tokens together 16: who sits at the machine always finds one of the last 4.
 TEST_F(FeedTest, SubscribersAreBounded) {
   std::vector<std::unique_ptr<Feed::Subscription>> all;
-  for (std::size_t i = 0; i < Feed::kSubscribersMax; ++i) all.push_back(feed_.subscribe({}, always()));
-  EXPECT_NE(all.back(), nullptr);
-  EXPECT_EQ(feed_.subscribe({}, always()), nullptr);
-  all.pop_back();
-  EXPECT_NE(feed_.subscribe({}, always()), nullptr);
+  const auto full = [&](const Feed::Watcher& watcher) {
+    auto answer = feed_.subscribe({}, always(), watcher);
+    EXPECT_EQ(answer.events == nullptr, answer.full != Feed::Full::No);
+    if (answer.events) all.push_back(std::move(answer.events));
+    return answer.full;
+  };
+  for (int token = 0; token < 4; ++token) {
+    const Feed::Watcher watcher{"token " + std::to_string(token), false};
+    for (int i = 0; i < 4; ++i) ASSERT_EQ(full(watcher), Feed::Full::No) << watcher.name << " " << i;
+    EXPECT_EQ(full(watcher), Feed::Full::OfWatcher);
+  }
+  EXPECT_EQ(full({"another", false}), Feed::Full::All);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(full({"uid 0", true}), Feed::Full::No);
+  EXPECT_EQ(full({"uid 0", true}), Feed::Full::All);
+  all.erase(all.begin());
+  EXPECT_EQ(full({"token 1", false}), Feed::Full::OfWatcher);
+  EXPECT_EQ(full({"token 0", false}), Feed::Full::No);
   all.clear();
   EXPECT_FALSE(logger_.watched());
+}
+
+// Operators at the machine may be many, and then take the places of the network.
+TEST_F(FeedTest, SubscribersAreBoundedAtTheMachine) {
+  std::vector<std::unique_ptr<Feed::Subscription>> all;
+  for (std::size_t i = 0; i < Feed::kMost; ++i) {
+    all.push_back(feed_.subscribe({}, always(), {"uid 0", true}).events);
+    ASSERT_NE(all.back(), nullptr);
+  }
+  EXPECT_EQ(feed_.subscribe({}, always(), {"uid 0", true}).full, Feed::Full::All);
+  EXPECT_EQ(feed_.subscribe({}, always(), {"token", false}).full, Feed::Full::All);
 }
 
 TEST_F(FeedTest, ItEndsWhenItMayNotGoOn) {
   std::atomic<bool> may{true};
   std::atomic<int> woken{0};
-  const auto events = feed_.subscribe({}, [&] { return may.load(); });
+  const auto events = subscribe(feed_, {}, [&] { return may.load(); });
   events->call_when_ready([&] { ++woken; });
   EXPECT_FALSE(events->over());
   may = false;
@@ -154,7 +182,7 @@ TEST_F(FeedTest, ItEndsWhenItMayNotGoOn) {
 
 TEST_F(FeedTest, NobodyIsWokenAfterItSaidSo) {
   std::atomic<int> woken{0};
-  const auto events = feed_.subscribe({}, always());
+  const auto events = subscribe(feed_, {}, always());
   events->call_when_ready([&] { ++woken; });
   logger_.info("one");
   EXPECT_TRUE(eventually([&] { return woken > 0; }));
@@ -167,7 +195,7 @@ TEST_F(FeedTest, NobodyIsWokenAfterItSaidSo) {
 
 TEST(Feed, HeartbeatsComeWhereNothingElseDoes) {
   Feed feed(200ms);
-  const auto events = feed.subscribe({{{"event"}, {"never"}}}, always());
+  const auto events = subscribe(feed, {{{"event"}, {"never"}}}, always());
   until(*events, "\"event\":\"heartbeat\"");
   until(*events, "\"event\":\"heartbeat\"");
 }
@@ -186,7 +214,7 @@ TEST(Feed, ProducersAndReadersMeetInAnyOrder) {
   }
   threads.emplace_back([&] {
     for (int i = 0; i < 50; ++i) {
-      const auto events = feed.subscribe({}, always());
+      const auto events = subscribe(feed, {}, always());
       std::atomic<int> woken{0};
       events->call_when_ready([&] { ++woken; });
       EXPECT_TRUE(eventually([&] { return woken > 0 && !events->take().empty(); }));

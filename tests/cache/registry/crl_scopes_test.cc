@@ -150,6 +150,18 @@ TEST_F(CrlScopes, AnUnregisteredKeyIsSaidToo) {
   EXPECT_EQ(outcome->elsewhere[0].devices, 1U);
 }
 
+// Nothing of it has expired.
+TEST_F(CrlScopes, ADeviceBelowARevokedIntermediateHasAnInactiveCa) {
+  const Identity509 mid = make_ca("Mid", &root_);
+  const Identity509 device = make_device("below", mid);
+  ASSERT_TRUE(offer(ask(device.certificate, {mid.certificate})));
+  ASSERT_TRUE(eventually([&] { return in_cache(device.certificate); }));
+  const auto standing = [&] { return registrar_->device(device.certificate.fingerprint())->standing; };
+  ASSERT_TRUE(eventually([&] { return standing() == Reason::None; }));
+  ASSERT_TRUE(import(crl(root_, {{&mid.certificate}})));
+  EXPECT_EQ(standing(), Reason::CaInactive);
+}
+
 TEST_F(CrlScopes, ScopesOfEveryKind) {
   const auto parsed = [&](const CrlOptions& options) {
     auto list = Crl::parse(crl(root_, {}, options), std::time(nullptr));

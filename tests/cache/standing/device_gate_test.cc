@@ -171,6 +171,10 @@ std::vector<Row> rows() {
       {.name = "ForServersOnly",
        .leaf = with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; }),
        .expected = Reason::BadPurpose},
+      {.name = "ThatMayNotSign",
+       .leaf = with([](Leaf& leaf) { leaf.key_usage = "keyEncipherment"; }),
+       .expected = Reason::BadPurpose},
+      {.name = "ThatMayAgreeOnAKey", .leaf = with([](Leaf& leaf) { leaf.key_usage = "keyAgreement"; })},
       {.name = "ForServersAndClients",
        .leaf = with([](Leaf& leaf) { leaf.extended_key_usage = "serverAuth,clientAuth"; })},
       {.name = "TheGuidesKeyUsage",
@@ -179,6 +183,12 @@ std::vector<Row> rows() {
        })},
       {.name = "NoExtensionsAtAll", .leaf = with([](Leaf& leaf) { leaf.version1 = true; })},
       {.name = "ACaAsADevice", .leaf = with([](Leaf& leaf) { leaf.ca = true; }), .expected = Reason::NotADevice},
+      {.name = "ACaThatMaySignCertificatesAlone",
+       .leaf = with([](Leaf& leaf) {
+         leaf.ca = true;
+         leaf.key_usage = "keyCertSign,cRLSign";
+       }),
+       .expected = Reason::NotADevice},
       {.name = "TheRegisteredCaItself", .leaf = [&] { return p.root.certificate; }, .expected = Reason::NotADevice},
       {.name = "TheServersKey",
        .state = [&](GateWorld& w) { root_only(w), w.server_key(p.device.certificate); },
@@ -357,10 +367,41 @@ TEST(Gate, AListenerMayAdmitSomeCasOnly) {
   world.enroll(device(), p.root.certificate);
   world.admits.cas = {p.other.certificate.fingerprint()};
   EXPECT_EQ(world.ask(device()).reason, Reason::CaUnknown) << "also a known device";
+  EXPECT_EQ(world.ask(device()).why, kNotInCas) << "to register its CA would not help";
   EXPECT_EQ(world.ask(below_mid()).reason, Reason::CaUnknown);
   world.admits.cas = {p.root.certificate.fingerprint()};
   EXPECT_EQ(world.ask(device()).reason, Reason::None);
   EXPECT_EQ(world.ask(below_mid()).reason, Reason::None) << "one CA of its chain is listed";
+}
+
+// OpenSSL has one error for all of these.
+TEST(Gate, WhichExtensionMakesItNoClientIsSaid) {
+  GateWorld world;
+  world.trust(pki().root.certificate);
+  const Identity509 silent = leaf_of(pki().root, [](Leaf& leaf) { leaf.key_usage = "keyEncipherment"; });
+  EXPECT_EQ(world.ask(silent.certificate).reason, Reason::BadPurpose);
+  EXPECT_THAT(std::string(world.ask(silent.certificate).why), testing::HasSubstr("key usage allows neither"));
+  const Identity509 serves = leaf_of(pki().root, [](Leaf& leaf) { leaf.extended_key_usage = "serverAuth"; });
+  EXPECT_EQ(world.ask(serves.certificate).reason, Reason::BadPurpose);
+  EXPECT_THAT(std::string(world.ask(serves.certificate).why), testing::HasSubstr("purpose"));
+}
+
+// Inactive by an operator's hand, it may be made active again; revoked by the CA above it, it may not.
+TEST(Gate, WhetherACrlRevokedTheCaIsSaid) {
+  GateWorld world;
+  Pki& p = pki();
+  world.trust(p.root.certificate);
+  world.trust(p.mid.certificate, CaStatus::Inactive);
+  EXPECT_EQ(world.ask(below_mid()).reason, Reason::CaInactive);
+  EXPECT_EQ(world.ask(below_mid()).why, "");
+  world.enroll(p.mid.certificate, p.root.certificate, DeviceStatus::Revoked);
+  EXPECT_EQ(world.ask(below_mid()).reason, Reason::CaInactive);
+  EXPECT_EQ(world.ask(below_mid()).why, kCaRevoked);
+  GateWorld sent;
+  sent.trust(p.root.certificate);
+  sent.enroll(p.mid.certificate, p.root.certificate, DeviceStatus::Revoked);
+  EXPECT_EQ(sent.ask(below_mid(), {p.mid.certificate}).why, kCaRevoked);
+  EXPECT_EQ(sent.ask(leaf_of(make_ca("Unknown"), [](Leaf&) {}).certificate).why, "");
 }
 
 TEST(Gate, PathsAreBounded) {

@@ -6,7 +6,7 @@ import { all_pages } from '../console.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 // What changes something. A viewer must not see one of these anywhere.
-const CHANGES = ['Activate', 'Deactivate', 'Revoke', 'Delete', 'Approve', 'Cut', 'Cut all that match', 'Drain', 'Take back', 'Import',
+const CHANGES = ['Activate', 'Deactivate', 'Revoke', 'Delete', 'Approve', 'Cut', 'Cut all that match', 'Activate all', 'Deactivate all', 'Revoke all', 'Delete all', 'Approve all', 'Drain', 'Take back', 'Import',
   'Register a CA', 'Register or import', 'Get a code', 'Register the CA', 'Host a certificate', 'Use another certificate', 'Switch to one-way',
   'Switch to mutual', 'Reset', 'Create a token', 'Make a backup', 'Reload the configuration', 'Rotate the ticket keys'];
 
@@ -121,7 +121,7 @@ export const checks = {
     const paint = await it.page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime);
     const bytes = await it.page.evaluate(() => performance.getEntriesByType('resource').filter((each) => each.name.includes('/console/')).reduce((sum, each) => sum + each.encodedBodySize, 0));
     note(`first contentful paint ${paint.toFixed(0)} ms, ${(bytes / 1000).toFixed(0)} KB of its own`);
-    assert.ok(bytes < 250_000);
+    assert.ok(bytes < (process.env.CONSOLE_DIST ? 350_000 : 120_000)); // the server compresses them, a folder does not
   },
 
   async 'nothing may run or load that is not its own'({ open, world }) {

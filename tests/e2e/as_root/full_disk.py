@@ -33,10 +33,20 @@ def test_a_restriction_holds_on_a_full_disk(disk, work, broker, site, root):
                 assert "in force, NOT durable" in done.stderr, done
         assert is_refused(server, revoked) and is_refused(server, below)
         assert admin.http("GET", "/v1/status", token)[0] == 401
+        status = server.json("status")
+        assert status["store_free_bytes"] < 128 << 20 and status["restrictions_not_durable"] == 3, status
+        shown = server.cli("status").stdout
+        assert "below 128 MiB" in shown and "3 restrictions are in force and not on the disk yet" in shown, shown
         done = timed("device activate", lambda: server.cli("device", "activate", held.id, "--yes", status=1))
         assert "in force" not in done.stderr
+        new = subprocess.run([BINARY, "serve", "--config", server.config, "--take-over"], capture_output=True, text=True,
+                             timeout=60)
+        assert new.returncode == 1 and "3 restrictions are in force there that are not on the disk yet" in new.stderr, new
+        assert "free some of the disk" in new.stderr and server.line("takeover-refused")
+        assert is_refused(server, revoked) and is_refused(server, below), "the old one serves on, and knows"
         disk.free()
         until("nothing is owed", lambda: server.lines("durable-now"), 60)
+        assert server.json("status")["restrictions_not_durable"] == 0
         server.kill9()
         server.start()
         assert server.json("device", "show", revoked.id)["status"] == "revoked"

@@ -1,5 +1,7 @@
 """Brokers that fail: devices do not notice where another one serves, and are told honestly where none does."""
 
+import contextlib
+import json
 import signal
 import time
 
@@ -156,6 +158,29 @@ def test_a_hung_broker_is_let_back_by_an_answer_alone(serve_once, brokers, site,
     assert server.rejections() == {}
 
 
+def test_devices_whose_connects_are_refused_take_no_broker_from_the_others(serve_once, brokers, site, root):
+    """Client ids that a broker does not like, sent by more devices than one: it closes on them, or says that it is
+    unavailable, and serves all the others. It stays in use."""
+    two = brokers(), brokers()
+    server = serve_once([listener(site)], upstreams=[{
+        "name": "broker", "servers": [each.address for each in two], "balance": "round-robin"}])
+    root.register(server)
+    good, bad = root.issue("good"), [root.issue(f"bad-{i}") for i in range(4)]
+    until("both are up", lambda: server.metric("upstream_up") == 2)
+    for _ in range(2):
+        admitted(server.port, good).close()
+    for i in range(24):
+        with Device(server.port, bad[i % 4]) as each:
+            each.send(packet.connect(b"a\nb"))
+            with contextlib.suppress(Ended, AssertionError):
+                each.expect(packet.CONNACK)
+    assert server.metric("upstream_failures_total") >= 12, "each of them has met both"
+    assert not server.lines("upstream-down")
+    assert server.metric("upstream_up") == 2
+    for _ in range(4):
+        admitted(server.port, good).close()
+
+
 def test_a_device_returns_to_its_broker(serve_once, brokers, site, root):
     three = [brokers() for _ in range(3)]
     server = serve_once([listener(site)], upstreams=[
@@ -257,5 +282,23 @@ def test_ready_when(serve_once, brokers, site):
     until("one asks for all", lambda: ready() == (200, 200, 503))
     other.kill()
     until("one asks for any", lambda: ready() == (200, 503, 503))
+    # What /readyz says, `status` and `doctor` say, too, with the why.
+    for each, is_ready in ((always, True), (any_up, False), (all_up, False)):
+        why = each.json("status")["not_ready"]
+        shown = each.cli("status").stdout
+        found = json.loads(each.cli("doctor", "--config", each.config, "-o", "json", status=None).stdout)
+        (about,) = [finding for finding in found if finding["about"] == "server"]
+        if is_ready:
+            assert why is None and "not ready" not in shown and about["grade"] == "ok", (shown, about)
+            continue
+        assert "no server is up of upstream" in why and f"not ready: {why}" in shown, (why, shown)
+        assert about["grade"] == "warning" and why in about["what"], about
+    # And why the brokers are down, also after a start in which they were.
+    always.stop()
+    always.start()
+    until("the start has asked", lambda: state(always, one.address, "one")["last_failure"])
+    why = state(always, one.address, "one")["last_failure"]
+    assert "Connection refused (errno 111)" in why["why"] and why["at"].endswith("Z"), why
+    assert "Connection refused (errno 111)" in always.cli("upstream", "show", "one").stdout
     one.start()
     until("one is enough for it", lambda: ready() == (200, 200, 503))

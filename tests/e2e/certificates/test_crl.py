@@ -305,8 +305,10 @@ def test_a_revoked_intermediate_ends_connections_through_it(server, ca):
     for identity in (online, idle, first):
         with server.refuses("ca_inactive", serial=identity.serial):
             assert refusal(server.port, identity) == "certificate_unknown"
+    for identity in (online, first):
+        not_told_to_activate(server, identity)
     shown = server.json("device", "show", idle.id)
-    assert shown["status"] == "active" and shown["effective_status"] != "active"
+    assert shown["status"] == "active" and shown["effective_status"] == "ca_inactive", "nothing has expired"
     admitted(server.port, beside).close()
     server.cli("device", "register", first.chain_file, status=1)
 
@@ -325,6 +327,15 @@ def test_a_registered_sub_ca_becomes_inactive(server, ca):
     assert server.json("ca", "show", sub.id)["status"] == "inactive"
     is_refused(server, below, "ca_inactive")
     admitted(server.port, above).close()
+    not_told_to_activate(server, below)
+
+
+def not_told_to_activate(server, identity):
+    """`explain` names the CRL, and not a command that does not help."""
+    shown = json.loads(server.cli("explain", identity.chain_file, "-o", "json", status=1).stdout)
+    assert shown["reason"] == "ca_inactive"
+    assert "CRL" in str(shown["steps"]) or "revoked" in shown["steps"][-1]["found"], shown
+    assert "does not help" in shown["what_to_do"] and "lets its devices in again" not in shown["what_to_do"], shown
 
 
 def test_a_registered_sub_ca_on_hold_becomes_inactive(server, ca):

@@ -151,7 +151,10 @@ def refused_uploads(shop, middle):
     weak = leaf(shop, key=rsa.generate_private_key(public_exponent=65537, key_size=1024))
     secret = serialization.BestAvailableEncryption(b"secret")
     key = key_of(good)
+    device = shop.issue("meter-1", eku=[ExtendedKeyUsageOID.CLIENT_AUTH])
     return {
+        "a device's": (chain_of(device), key_of(device), "serverAuth"),
+        "a CA's": (root_pem, key_of(shop), "is a CA's"),
         "the CA first": (root_pem + middle_pem + leaf_pem, key, "certificate first"),
         "root before intermediate": (leaf_pem + root_pem + middle_pem, key, "did not sign"),
         "a stranger behind": (leaf_pem + pem(Authority(shop.folder, "Stranger").certificate), key, "did not sign"),
@@ -628,6 +631,10 @@ def test_sighup_reads_certificate_files_again(serve_once, broker, shop, tmp_path
     assert presented(server.port) == der(second.certificate)
 
 
+def file_warnings(server):
+    return [each for each in server.json("status")["warnings"] if each["kind"] == "certificate-files"]
+
+
 def test_a_bad_new_file_changes_nothing_and_says_so(serve_once, broker, shop, tmp_path):
     """Garbage, another's key, an expired certificate, a missing file: the old certificate stays, the log has the
     reason once, and the next good files are taken."""
@@ -655,6 +662,9 @@ def test_a_bad_new_file_changes_nothing_and_says_so(serve_once, broker, shop, tm
         until(f"complaint {number + 1}", lambda: len(complaints()) == number + 1)
         assert word in complaints()[-1].fields["why"], complaints()[-1].text
         assert complaints()[-1].fields["listener"] == "mqtts"
+        warning = until("it is a warning", lambda: file_warnings(server))
+        assert warning[0]["about"] == "mqtts" and word in warning[0]["what"], warning
+        assert server.metric("warnings", kind="certificate-files") == 1 and word in server.cli("status").stdout
         assert presented(server.port) == der(good.certificate)
     stays("said once", lambda: len(complaints()) == 4, 1.2)
     put(tmp_path, stranger)

@@ -249,7 +249,7 @@ def test_the_command_line_says_what_is_wrong(admin, operator, tmp_path):
     lines = tmp_path / "two"
     lines.write_text(operator + "\r\nX-Evil: 1\n")
     for environment, word in (({"SALLYPORT_URL": url}, "needs a token"),
-                              ({"SALLYPORT_URL": url, "SALLYPORT_TOKEN": "wrong"}, "show a token"),
+                              ({"SALLYPORT_URL": url, "SALLYPORT_TOKEN": "wrong"}, "unknown, revoked or has ended"),
                               ({"SALLYPORT_URL": "http://192.0.2.1:9", "SALLYPORT_TOKEN": operator}, "in clear"),
                               ({"SALLYPORT_URL": "ftp://127.0.0.1", "SALLYPORT_TOKEN": operator}, "https://HOST:PORT"),
                               ({"SALLYPORT_URL": url + "/v1", "SALLYPORT_TOKEN": operator}, "https://HOST:PORT"),

@@ -234,9 +234,31 @@ socket = "{tmp_path}/a.sock"
         at, _, text = line.removeprefix(str(path) + ":").partition(": ")
         found[int(at.split(":")[0])] = text
     assert set(found) == {1, 2, 8, 9, 11, 14, 16}, done.stderr
-    assert "has expired" in found[8] and found[8].endswith("(warning)")
+    assert "has expired: a start serves it" in found[8] and "a reload keeps" in found[8] and found[8].endswith("(warning)")
     assert "cannot be resolved" in found[14] and found[14].endswith("(warning)")
     assert "absent.crt" in found[9] and "is not a folder" in found[1] and "trusted_cas" in found[16]
+
+
+def test_check_as_json(config, tmp_path, site):
+    """The same for a program, with the same exit status."""
+    good = run("check", "--config", config([listener(site)]), "-o", "json")
+    shown = json.loads(good.stdout)
+    assert good.returncode == 0 and shown["ok"] and shown["listeners"] == 1 and shown["problems"] == [], good
+    path = tmp_path / "bad.toml"
+    path.write_text("nonsense = 1\n")
+    bad = run("check", "--config", str(path), "-o", "json")
+    shown = json.loads(bad.stdout)
+    assert bad.returncode == 2 and not shown["ok"] and bad.stderr == "", bad
+    assert shown["problems"][0]["line"] == 1 and "nonsense" in shown["problems"][0]["message"]
+
+
+def test_of_a_file_that_cannot_be_read_nothing_else_is_said(tmp_path):
+    """Its defaults are not what it says: neither `check` nor `doctor` speaks of a state_dir that it may not name."""
+    path = str(tmp_path / "nope.toml")
+    done = run("check", "--config", path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "state_dir" not in done.stderr, done
+    found = json.loads(run("doctor", "--config", path, "--socket", str(tmp_path / "none.sock"), "-o", "json").stdout)
+    assert "disk" not in [each["about"] for each in found] and "kernel" in [each["about"] for each in found]
 
 
 def test_check_names_limits_that_hold_nobody(config, tmp_path, site):
@@ -300,6 +322,14 @@ def test_check_looks_into_the_state_folder(serve_once, broker, site, root):
     assert done.returncode == 0 and "in use" not in done.stderr
     assert "auth one-way was chosen for listener mqtts" in done.stderr
     assert done.stderr.count(server.config + ":") == 1
+    current = server.folder / "state" / "registry" / "CURRENT"
+    current.rename(server.folder / "CURRENT")
+    done = run("check", "--config", server.config)
+    refused = run("serve", "--config", server.config)
+    assert done.returncode == 2 and "has lost changes" in done.stderr and "state_dir" in done.stderr, done
+    assert refused.returncode == 1 and "has lost changes" in refused.stderr, refused
+    (server.folder / "CURRENT").rename(current)
+    assert run("check", "--config", server.config).returncode == 0
     (server.folder / "state" / "registry.mark").unlink()
     done = run("check", "--config", server.config)
     assert done.returncode == 2 and "registry.mark is gone" in done.stderr, done.stderr
@@ -354,6 +384,34 @@ def test_json_is_the_apis_own_objects(server, root):
     assert set(ca["devices"]) == {"active", "inactive", "pending", "revoked"}
     status = server.json("status")
     assert status["devices"]["active"] == 1 and status["cas"]["active"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["device", "list"], ["status", "-o", "json"], ["version"]])
+def test_output_that_cannot_be_written_is_exit_1(server, arguments):
+    """A script that reads a file on a full disk must not go on with half an answer."""
+    socket = [] if arguments == ["version"] else ["--socket", server.socket]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, *arguments, *socket], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1, done
+    assert "could not be written" in done.stderr and len(done.stderr.splitlines()) == 1, done
+
+
+def test_a_token_that_could_not_be_shown_is_named(server):
+    """It is shown once: whoever did not get it is told that it is there, and opens."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, "token", "create", "--name", "lost", "--role", "viewer", "--socket",
+                               server.socket], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1, done
+    assert "token lost was made and could not be shown: revoke it" in done.stderr, done
+    server.cli("token", "revoke", "lost", "--yes")
+
+
+def test_an_address_is_not_told_to_be_a_socket(config, site):
+    """What a listener cannot take is not offered to it."""
+    for name, words in (("address", {"address": "127.0.0.1"}), ("address", {"address": "unix:/tmp/mqtt"})):
+        done = run("check", "--config", config([{**listener(site), **words}]))
+        assert done.returncode == 2 and name in done.stderr, done
+        assert '"host:port"' in done.stderr and '"unix:/path"' not in done.stderr, done
 
 
 @pytest.mark.parametrize("arguments", [["device", "show", "00" * 32], ["ca", "show", "00" * 32],

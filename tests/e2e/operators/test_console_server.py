@@ -29,7 +29,7 @@ class Browser:
     def ask(self, method, target, body=None, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookie:
-            headers["Cookie"] = f"sallyport_console={self.cookie}"
+            headers["Cookie"] = f"{'__Host-' if self.tls else ''}sallyport_console={self.cookie}"
         if self.csrf and method not in ("GET", "HEAD"):
             headers.setdefault("X-Sallyport-CSRF", self.csrf)
         if body is not None:
@@ -150,7 +150,7 @@ def test_it_ends_with_its_token_and_by_the_clock(work, broker, site):
 
 
 def test_wrong_tokens_are_few(work, broker, site):
-    """Ten a minute of an address, then 429 with Retry-After, for the right one, too; who is signed in goes on."""
+    """Ten a minute of an address, then 429 with Retry-After; the right one signs in, from the same address, too."""
     running = Admin(work / "console-limits", [listener(site)], broker, {})
     try:
         token = running.token("operator")
@@ -162,13 +162,7 @@ def test_wrong_tokens_are_few(work, broker, site):
         assert len(answers) > 10 and {each[0] for each in answers[:-1]} == {401}
         assert 1 <= int(answers[-1][1]["Retry-After"]) <= 6
         assert browser.status("GET", "/v1/status") == 200
-        # Where the machine is slow one more fits in between: then another wrong one comes before it.
-        for _ in range(100):
-            answered = stranger.status("POST", "/console/session", {"token": token})
-            if answered == 429:
-                break
-            stranger.status("POST", "/console/session", {"token": "wrong"})
-        assert answered == 429
+        assert stranger.status("POST", "/console/session", {"token": token}) == 200
         assert running.server.metric("admin_auth_failures_total") >= len(answers)
     finally:
         running.server.stop()

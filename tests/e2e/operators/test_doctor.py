@@ -36,6 +36,7 @@ def test_doctor_finds_what_is_wrong_and_says_what_to_do(serve_once, broker, site
     for about in ("kernel", "open files", "listen queue", "disk", "configuration", "server"):
         assert any(name == about for name, _ in found), (about, found)
     assert ("configuration", "problem") not in found and ("broker", "warning") not in found
+    assert ("configuration", "warning") not in found, "that its folder is in use is as it should be"
     table = doctor(server).stdout
     assert "kernel: Linux" in table and "problem:" not in table
 
@@ -136,3 +137,10 @@ def test_top_shows_rates(serve_once, broker, site, root):
     assert "1 sessions" in shown and "refused" in shown, shown
     assert re.search(r"^mqtts +1 +\d+\.\d +\d+\.\d$", shown, re.M), shown
     assert re.search(rf"^broker +{re.escape(broker.address)} +up +1$", shown, re.M), shown
+    done = subprocess.run([BINARY, "top", "--every", "1", "--times", "2", "--socket", server.socket, "-o", "json"],
+                          capture_output=True, text=True, timeout=60)
+    looks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(looks) == 2, done
+    for look in looks:
+        assert look["listeners"][0]["name"] == "mqtts" and look["listeners"][0]["handshakes_per_second"] == 0
+        assert look["bytes_per_second"]["to_broker"] == 0 and look["upstreams"][0]["servers"][0]["state"] == "up"

@@ -137,10 +137,10 @@ def test_a_slow_reader_loses_events_and_is_told(server, stranger):
 
 
 def test_readers_are_bounded_and_one_that_leaves_makes_room(server):
-    readers = [Events(server) for _ in range(16)]
+    readers = [Events(server) for _ in range(20)]
     try:
         status, _, answer = ask(server.socket, "GET", "/v1/events")
-        assert status == 503 and "16" in answer["detail"], answer
+        assert status == 503 and "20" in answer["detail"], answer
         assert server.json("status")["state"] == "ready", "everything else is answered"
         readers.pop().close()
         until("there is room", lambda: not busy(server))

@@ -1,6 +1,7 @@
 """What people expect of a command line: several ids at once, ids alone, standard input, a page at a time, a CA beside
 --url; and what is final only where somebody said so."""
 
+import json
 import subprocess
 
 import pytest
@@ -56,7 +57,17 @@ def test_ids_alone(server, root):
     assert {status_of(server, each) for each in named} == {"inactive"}
     assert run(server, "ca", "list", "-q").stdout.split() == [each["id"] for each in server.json("ca", "list")]
     assert run(server, "device", "list", "--cn", "nobody*", "-q").stdout == ""
+    empty = run(server, "device", "deactivate", "-", given="")
+    assert empty.returncode == 0 and "names none" in empty.stderr
     assert run(server, "device", "list", "--cn", "nobody*").stdout.split()[0] == "ID"
+
+
+def test_ids_alone_as_json(server, root):
+    """-q says what, -o json how."""
+    (one,) = known(server, root, "json-one")
+    ids = json.loads(run(server, "device", "list", "-q", "-o", "json").stdout)
+    assert one.id in ids and all(isinstance(each, str) and len(each) == 64 for each in ids)
+    assert run(server, "device", "list", "-q").stdout.split() == ids
 
 
 def test_what_is_final_is_not_done_by_accident(server, root, work):

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 from harness import packet
 from harness.authority import Authority, days, now
 from harness.admin import Admin
@@ -174,6 +177,47 @@ def test_explain_says_which_issuer_is_missing(server, root, work):
     assert f"same name has another key ({ca.id[:12]}" in missing(twin.issue("of the twin"), "bad_signature")
     assert "CN = Has another name is neither registered nor sent" in missing(renamed.issue("of the renamed"))
     assert "signed itself and is not registered" in missing(stranger.issue("s", sent=[stranger.certificate]))
+
+
+def test_explain_tells_a_changed_certificate_from_another_key(server, root, tmp_path):
+    """One bit of the signature, or of what was signed: the CA is there and its key is the right one, so that nobody is
+    told to register another."""
+    ca = Authority(tmp_path / "ca", "Signs what is changed")
+    ca.register(server)
+    key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key())
+    der = ca.issue("meter-2", extra=[key_id]).certificate.public_bytes(serialization.Encoding.DER)
+    for at in (len(der) - 1, der.index(b"meter-2") + 3):
+        changed = bytearray(der)
+        changed[at] ^= 1
+        path = tmp_path / f"{at}.der"
+        path.write_bytes(changed)
+        shown = json.loads(server.cli("explain", str(path), "-o", "json", status=1).stdout)
+        assert shown["reason"] == "bad_signature"
+        last = shown["steps"][-1]["found"]
+        assert "its signature does not fit" in last and "changed, or forged" in last and ca.id[:12] in last, last
+        assert "another key" not in last and "forged" in shown["what_to_do"] and "no CA" in shown["what_to_do"], shown
+
+
+def test_explain_and_a_warning_where_cas_leaves_a_ca_out(serve_once, broker, site, root, work):
+    """A CA that is registered and not named by the listener is not told to be registered. An id in `cas` that no CA has
+    lets nobody in: that is a warning, until the CA is registered."""
+    later = Authority(work / "cas-later", "Registered later")
+    server = serve_once([listener(site, cas=[later.id])], broker)
+    root.register(server)
+    shown = explained(server, root.issue(), "--listener", "mqtts", status=1)
+    assert shown["reason"] == "ca_unknown"
+    assert "registered" in shown["steps"][-1]["found"] and "cas does not name it" in shown["steps"][-1]["found"], shown
+    assert "listener.cas" in shown["what_to_do"] and "ca register" not in shown["what_to_do"], shown
+
+    def warned():
+        return [each for each in server.json("status")["warnings"] if each["kind"] == "listener-cas"]
+
+    until("it is a warning", warned)
+    assert later.id in warned()[0]["about"] and "mqtts" in warned()[0]["about"] and "not registered" in warned()[0]["what"]
+    assert "not registered" in server.cli("status").stdout
+    later.register(server)
+    until("it is over", lambda: not warned())
+    known(server, later.issue())
 
 
 def test_explain_for_a_listener_and_a_moment(server, root, work):
@@ -524,6 +568,9 @@ def test_backup_while_devices_connect_and_restore(serve_once, broker, site, root
     target, count = tmp_path / "backup", len(connected)
     done = server.cli("backup", str(target), "--yes")
     assert "verified" in done.stdout and str(target) in done.stdout
+    refused = server.cli("backup", str(target), "--yes", status=1)
+    line = server.line("backup")
+    assert line.level == "error" and "is not empty" in line.fields["why"] and line.fields["why"] in refused.stderr, line
     until("and connect on", lambda: failures or len(connected) > count + 10)
     stop.set()
     thread.join(20)

@@ -73,6 +73,26 @@ TEST(Health, OneClientAloneEjectsNobody) {
   EXPECT_EQ(blamed.unanswered(7, Evidence::Proven, 0), Change::WentDown);
 }
 
+// Several whose CONNECTs no broker likes, while it answers those of others.
+TEST(Health, SeveralClientsEjectNobodyWhoServesTheOthers) {
+  for (const Evidence evidence : {Evidence::None, Evidence::Alone}) {
+    Health health;
+    (void)health.answered(1000, 0);
+    for (std::uint64_t who = 1; who <= 100; ++who) {
+      EXPECT_EQ(health.unanswered(who, evidence, 999 + Health::kServesForMs), Change::None);
+    }
+    EXPECT_TRUE(health.usable());
+    // It answers nobody any more.
+    for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, evidence, 1000 + Health::kServesForMs);
+    EXPECT_EQ(health.state(), State::Ejected);
+  }
+  // Another server took the very same ones.
+  Health proven;
+  (void)proven.answered(1000, 0);
+  for (std::uint64_t who = 1; who <= 3; ++who) (void)proven.unanswered(who, Evidence::Proven, 1000);
+  EXPECT_EQ(proven.state(), State::Ejected);
+}
+
 // Of the only server even one client may say so: nobody is led elsewhere by it, but the client must not slow down the
 // others either.
 TEST(Health, TheOnlyOneIsSuspectedAndNotSpared) {
@@ -84,9 +104,10 @@ TEST(Health, TheOnlyOneIsSuspectedAndNotSpared) {
   EXPECT_EQ(health.answered(1, kSlowStartMs), Change::CameUp);
   EXPECT_FALSE(health.rises(2, kSlowStartMs));
   // What several say is believed.
-  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, Evidence::Alone, 0);
-  EXPECT_EQ(health.answered(1, kSlowStartMs), Change::CameUp);
-  EXPECT_TRUE(health.rises(2, kSlowStartMs));
+  const std::uint64_t later = 1 + Health::kServesForMs;
+  for (std::uint64_t who = 1; who <= 3; ++who) (void)health.unanswered(who, Evidence::Alone, later);
+  EXPECT_EQ(health.answered(later, kSlowStartMs), Change::CameUp);
+  EXPECT_TRUE(health.rises(later + 1, kSlowStartMs));
 }
 
 // Each time it comes back and fails its first, it is left out for twice as long, a minute at most.

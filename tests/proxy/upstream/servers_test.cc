@@ -50,6 +50,34 @@ Answer<std::vector<ServerAddress>> none() {
   return Refusal{Refusal::Kind::Invalid, "name:1 cannot be resolved: nobody knows it"};
 }
 
+// Many shards write it while an operator reads: what he reads was said as a whole.
+TEST(Upstreams, TheLastTroubleIsTold) {
+  const auto upstreams = made({{"127.0.0.1", 1, ""}});
+  EXPECT_EQ(upstreams->info(0)[0].servers[0].last_trouble.why, "");
+  LastTrouble& last = upstreams->list(0)->targets[0]->server->last_trouble;
+  last.note("refused", 111, 77);
+  const LastTrouble::Said said = upstreams->info(0)[0].servers[0].last_trouble;
+  EXPECT_EQ(said.why, "refused");
+  EXPECT_EQ(said.error, 111);
+  EXPECT_EQ(said.at, 77);
+  last.note(std::string(1000, 'x'), 0, 78);
+  EXPECT_EQ(last.said().why, std::string(160, 'x'));
+  std::vector<std::thread> shards;
+  for (int shard = 1; shard <= 2; ++shard) {
+    shards.emplace_back([&last, shard] {
+      const std::string words(static_cast<std::size_t>(shard) * 10, static_cast<char>('0' + shard));
+      for (int i = 0; i < 10'000; ++i) last.note(words, shard, shard);
+    });
+  }
+  for (int i = 0; i < 10'000; ++i) {
+    const LastTrouble::Said one = last.said();
+    ASSERT_TRUE(one.error == 0 ||
+                one.why == std::string(static_cast<std::size_t>(one.error) * 10, static_cast<char>('0' + one.error)));
+    ASSERT_TRUE(one.error == 0 || one.at == one.error);
+  }
+  for (std::thread& each : shards) each.join();
+}
+
 TEST(Upstreams, WhatNeedsNoNameServerIsThereAtOnce) {
   const auto upstreams = made({{"127.0.0.1", 1, ""}, {"::1", 2, ""}, {"", 0, "/run/broker"}, {"name", 1, ""}});
   EXPECT_THAT(texts(*upstreams), ElementsAre("127.0.0.1:1", "[::1]:2", "unix:/run/broker"));

@@ -46,7 +46,18 @@ export interface Device {
   last_seen: string | null;
   last_seen_to: 'day' | 'second' | null;
   last_refusal?: LastRefusal | null;
+  chain?: ChainMember[]; // from the one that signed it upwards
   sessions: number;
+}
+
+export interface ChainMember {
+  id: string;
+  subject: string;
+  serial: string;
+  not_before: string | null;
+  not_after: string | null;
+  registered: boolean;
+  standing: string;
 }
 
 export interface Crl {
@@ -89,6 +100,16 @@ export interface Explanation {
   stopped_at?: number | null;
   source?: 'certificate' | 'refusal';
   refused_at?: string | null;
+}
+
+export interface Refusal {
+  id: string;
+  reason: string;
+  listener: string;
+  peer: string;
+  what: string;
+  claimed: boolean;
+  last: string;
 }
 
 export interface RefusalGroup {
@@ -253,6 +274,8 @@ export interface Bulk {
   failed: { id: string; cn?: string; error: string }[];
   failed_omitted?: number;
   cursor: string | null;
+  as_of?: string; // of a dry run: the moment it looked at
+  came_since?: number; // of a run with as_of: registered after it, and left out
 }
 
 export interface ImportOutcome {

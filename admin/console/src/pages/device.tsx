@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ask, Problem } from '../api/http';
 import { useLive, usePages } from '../api/live';
-import type { Ca, Device as DeviceObject, Explanation, LiveSession } from '../api/objects';
+import type { Device as DeviceObject, Explanation, LiveSession } from '../api/objects';
 import { Link } from '../route';
 import { epoch, may_change } from '../session';
 import { texts } from '../texts';
@@ -129,9 +129,8 @@ function remedy_key(effective: string): string {
 }
 
 function ItsChain({ device }: { device: DeviceObject }) {
-  const ca = useLive<Ca>(`/v1/cas/${device.ca_id}`);
   const links: ChainLink[] = [{ kind: 'device', subject: device.subject, not_after: device.not_after, status: device.status }];
-  if (ca.data) links.push({ kind: 'ca', subject: ca.data.subject, not_after: ca.data.not_after, status: ca.data.status });
+  for (const each of device.chain ?? []) links.push({ kind: each.registered ? 'ca' : 'between', subject: each.subject, not_after: each.not_after, status: each.standing });
   return <Chain links={links} />;
 }
 
@@ -147,7 +146,7 @@ function Decision({ id }: { id: string }) {
     return () => stop.abort();
   }, [id, grown]);
   if (problem) return problem.status === 404 ? <Empty>{texts.value.devices.no_certificate}</Empty> : <ProblemBox problem={problem} />;
-  return told ? <DecisionPath told={told} /> : <Loading />;
+  return told ? <DecisionPath told={told} possession="file" /> : <Loading />;
 }
 
 function ItsSessions({ id }: { id: string }) {
@@ -156,7 +155,7 @@ function ItsSessions({ id }: { id: string }) {
   return (
     <Section title={t.its_sessions}>
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && pages.items.length === 0 && <Empty>{texts.value.sessions.empty}</Empty>}
+      {pages.empty && <Empty>{texts.value.sessions.empty}</Empty>}
       {pages.items.length > 0 && <SessionTable rows={pages.items} />}
       <Pager pages={pages} />
     </Section>
