@@ -88,6 +88,9 @@ class World:
         for each in (self.fleet, self.closed, self.soon, self.spare):
             each.register(server)
         self.plant.register(server, "--approve")
+        self.listed = Authority(folder / "listed", "By hand CA")
+        self.listed.register(server, "--no-auto-register")
+        Authority(folder / "renewed", "By hand CA").register(server)  # of the same name
         self.meters = [self.fleet.issue(f"meter-{i:04d}", not_after=now() + days(12 if i % 9 == 0 else 400))
                        for i in range(meters)]
         self.hostile = [self.fleet.issue(cn) for cn in HOSTILE]
@@ -120,7 +123,8 @@ class World:
             self.press(f"press-{i}")
         self.unknown = self.stranger.issue("unknown-7")
         self.expired = self.fleet.issue("late", not_before=now() - days(9), not_after=now() - days(1))
-        for who in [self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
+        self.tire = self.listed.issue("tire-1")
+        for who in [self.tire, self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
                     self.fleet.issue("<b>bold</b>\u202e", signer=self.stranger.key)]:
             for _ in range(2):
                 refusal(port, who)

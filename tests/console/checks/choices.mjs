@@ -48,6 +48,7 @@ export const checks = {
     await it.sees('2 selected, 1 of them on this page', '.bulk-chosen');
     await it.button('Deactivate').click();
     await it.sees('Deactivate 2 devices?', 'dialog[open] h2');
+    await it.dialog.locator('.whom').waitFor();
     assert.equal(await it.dialog.locator('.whom li').count(), 2);
     await it.page.keyboard.press('Escape');
   },
@@ -111,6 +112,8 @@ export const checks = {
     const server = `/v1/upstreams/broker/servers/${encodeURIComponent(world.broker)}`;
     assert.equal(await change(it, `${server}/drain`), 200);
     assert.equal(await ask({ comes: 45 }), false);
+    await it.go('/');
+    await it.sees('Upstream broker has no server that takes new sessions');
     assert.equal(await change(it, `${server}/undrain`), 200);
     await it.go('/refusals?reason=broker_unavailable');
     const row = it.row('meter-0045');
@@ -147,6 +150,40 @@ export const checks = {
     await it.go(`/devices/${world.devices.active}`);
     await it.page.locator('.decision .gate').first().waitFor();
     assert.match(await it.page.locator('.decision .gate').first().getAttribute('class'), /gate-open/, 'nobody has shown the key');
+  },
+
+  async 'a remedy leads to what it is about'({ open }) {
+    const it = await open({ at: '/refusals?reason=not_registered' });
+    await it.row('tire-1').getByRole('button', { name: /^Why/ }).click();
+    await it.page.locator('#why').getByRole('link', { name: 'Register this device' }).click();
+    assert.equal(await it.heading(), 'Register devices');
+    await it.sees('tire-1', '.note');
+    await it.go('/refusals?reason=ca_inactive');
+    await it.row('old-1').getByRole('button', { name: /^Why/ }).click();
+    await it.page.locator('#why').getByRole('link', { name: 'Look at its CA' }).click();
+    await it.sees('Retired line CA', '.subject');
+    // Of CAs of one name each says its serial.
+    await it.go('/devices');
+    const twins = it.page.getByLabel('CA', { exact: true }).locator('option').filter({ hasText: 'By hand CA' });
+    await until('both', async () => (await twins.count()) === 2);
+    const words = await twins.allInnerTexts();
+    assert.equal(new Set(words).size, 2, words.join());
+  },
+
+  async 'an answer and a fault stand only beside what they are about'({ open, world }) {
+    const it = await open({ at: '/refusals' });
+    const chain = it.page.locator('.try').getByLabel('Choose a file: Ask about a certificate');
+    await chain.setInputFiles(world.files.expired);
+    await it.button('Explain').click();
+    await it.page.locator('.try .decision').waitFor();
+    await chain.setInputFiles(world.files.server_chain);
+    await it.page.locator('.try .decision').waitFor({ state: 'detached' });
+    await chain.setInputFiles(world.files.der_key);
+    await it.sees('This holds a private key. It was not sent.', '.try .fault');
+    assert.equal(await it.page.locator('.try textarea').inputValue(), '');
+    await it.go('/server-certificates');
+    await it.page.getByLabel('Choose a file: Private key').setInputFiles(world.files.server_chain);
+    await it.sees('This is a certificate. Here its private key is wanted.', '.fault');
   },
 
   async 'what has happened is never in the future'({ open, ask }) {

@@ -114,6 +114,25 @@ export const checks = {
     assert.equal(await it.page.getByRole('link', { name: 'Sessions' }).isVisible(), false, 'it closes again');
   },
 
+  async 'what stands in a table stays in its column'({ open, world }) {
+    const it = await open();
+    for (const [path, [heading]] of Object.entries(all_pages(world))) {
+      await it.go(path);
+      await settled(it, heading);
+      const out = await it.page.evaluate(() => {
+        const found = [...document.querySelectorAll('.table-box')].filter((each) => each.scrollWidth > each.clientWidth).map((each) => `a table is ${each.scrollWidth - each.clientWidth} px too wide`);
+        for (const cell of document.querySelectorAll('td')) {
+          const text = document.createRange();
+          text.selectNodeContents(cell);
+          const over = text.getBoundingClientRect().right - cell.getBoundingClientRect().right;
+          if (over > 1) found.push(`${cell.textContent.slice(0, 60)}: ${Math.round(over)} px`);
+        }
+        return found.slice(0, 5);
+      });
+      assert.deepEqual(out, [], path);
+    }
+  },
+
   async 'the first paint, and the page as a whole, are quick from loopback'({ open, note }) {
     const it = await open();
     await it.page.reload();
