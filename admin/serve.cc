@@ -24,6 +24,7 @@
 #include "admin/operations/caretaker.h"
 #include "admin/operations/check_config.h"
 #include "admin/operations/descriptors.h"
+#include "admin/operations/first_sync.h"
 #include "admin/operations/kept_rejections.h"
 #include "admin/operations/kept_ticket_keys.h"
 #include "admin/operations/listener_control.h"
@@ -57,7 +58,6 @@ using namespace std::chrono_literals;
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kConfig = 2;
-constexpr auto kFirstSync = 6s;
 
 int fail(int status, const std::string& what) {
   std::cerr << "sallyport: " << what << '\n';
@@ -262,26 +262,6 @@ struct KeptUntilItServes {
     if (!registrar.stalled()) settle_registry(config, plane, registrar, store, log);
   }
 };
-
-// A node that has been here before serves what it knows where the shared registry cannot be reached, and says so; a new
-// one knows nothing, and waits for nobody's devices.
-Answer<void> follow_shared(const RegistryConfig& config, const RegistryStore& store, Registrar& registrar,
-                           Logger& log) {
-  if (config.shared.empty()) return {};
-  if (registrar.follow(kFirstSync)) return {};
-  const auto position = store.position();
-  if (!position) return position.error();
-  const auto state = registrar.shared_state();
-  if (!position->registry.empty()) {
-    log.warn("shared-registry-behind",
-             {{"what", "this node serves what it knew when it stopped: it does not follow the shared registry yet"},
-              {"why", state ? state->why : ""}});
-    return {};
-  }
-  return Refusal{Refusal::Kind::Unavailable,
-                 "registry.shared: this node is new and cannot read the shared registry: " +
-                     (state && !state->why.empty() ? state->why : std::string("it takes too long"))};
-}
 
 // From here on everything is durable state, threads and sockets; what fails names itself.
 int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over, const sigset_t& signals,

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Faults of the real thing, each with what Sallyport said: a disk that hangs (a loop mount under fsfreeze) and one that is
-# full, a byte of the registry's log flipped and its files lost, a kill in the middle, and a clock that is set (faketime).
-# The first two need root and are not part of tests/run.sh; the others are.
+# full, also PostgreSQL's; a network that is cut (a namespace); a byte of the registry's log flipped and its files lost, a
+# kill in the middle, and a clock that is set (faketime). What is in as_root needs root and is not part of tests/run.sh;
+# the others are.
 #
 #   tests/faults.sh [PYTEST-ARGS...]     with build/release/sallyport, or SALLYPORT_BIN
 set -euo pipefail

@@ -78,6 +78,7 @@ Answer<SharedCopy> import_into_shared(const std::string& url, const std::string&
     progress(copy.entries);
   }
   if (!cursor->read()) return cursor->read().error();
+  if (auto told = (*session)->hand_out_by_snapshot(revision); !told) return told.error();
   position = (*session)->commit(*position, revision, part);
   if (!position) return position.error();
   copy.revision = position->revision;

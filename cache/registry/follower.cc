@@ -103,19 +103,32 @@ bool Follower::connect() {
   if (const auto heard = session_->listen(); !heard && !session_->broken()) {
     log_.info("shared-registry", {{"what", "no NOTIFY here: it is polled"}, {"why", heard.error().what}});
   }
-  const auto synchronous = session_->has_synchronous_standby();
   if (session_->broken()) return lost({Refusal::Kind::Unavailable, "PostgreSQL: the connection was lost"}), false;
-  if (synchronous && !*synchronous && !ever_) {
-    log_.warn("shared-registry-alone",
-              {{"what", "no commit waits for a standby of PostgreSQL"},
-               {"means", "a failover can lose what an operator was told is durable: set synchronous_standby_names"}});
-  }
-  ever_ = true;
+  if (!look_at_standby()) return false;
+  // The connection for turns is of a server that may be the primary no more, and not know: it is written no more.
+  if (session_->connection().place() != place()) host_.lose_writer();
   log_.info("shared-registry-connected", {{"server", session_->connection().server()}, {"node", options_.node}});
   const std::lock_guard lock(mutex_);
   place_ = session_->connection().place();
   state_.server = session_->connection().server();
-  if (synchronous) state_.synchronous = *synchronous;
+  return true;
+}
+
+// Another primary may have none, and a setting may change at any time.
+bool Follower::look_at_standby() {
+  const auto synchronous = session_->has_synchronous_standby();
+  if (!synchronous) return lost(synchronous.error()), false;
+  bool alone;
+  {
+    const std::lock_guard lock(mutex_);
+    alone = !*synchronous && state_.synchronous.value_or(true);
+    state_.synchronous = *synchronous;
+  }
+  if (alone) {
+    log_.warn("shared-registry-alone",
+              {{"what", "no commit waits for a standby of PostgreSQL"},
+               {"means", "a failover can lose what an operator was told is durable: set synchronous_standby_names"}});
+  }
   return true;
 }
 
@@ -200,17 +213,19 @@ bool Follower::follow() {
     }
   }
   not_applied_.clear();
-  has_heard(!more);
   if (more) {
+    has_heard(false);
     wake();  // at once again
     look_at_age();
     return beat();
   }
+  // First: whoever is told that it is connected may change something.
   if (host_.needs_writer()) {
     auto writer = SharedSession::open(options_.url, options_.node, PgConnection::kConnect, place());
     if (!writer) return lost(writer.error()), false;
     host_.take_writer(std::move(*writer));
   }
+  has_heard(true);
   {
     const std::lock_guard lock(mutex_);
     synced_ = true;
@@ -226,6 +241,7 @@ bool Follower::keep_house() {
   if (now >= outbox_at_ + kBeat) {
     outbox_at_ = now;
     host_.look_at_outbox();
+    if (!look_at_standby()) return false;
   }
   if (now < forget_at_) return true;
   forget_at_ = now + std::chrono::hours(1);
@@ -247,7 +263,15 @@ bool Follower::beat() {
   if (now - beat_at_ < (revision != told_ ? kBeatAtMost : kBeat)) return true;
   beat_at_ = now;
   const auto alone = session_->heartbeat(revision, instance_, options_.version);
-  if (!alone) return lost(alone.error()), false;
+  if (!alone) {
+    if (session_->broken()) return lost(alone.error()), false;
+    return cannot_write(alone.error()), true;
+  }
+  if (!std::exchange(not_written_, {}).empty()) {
+    const std::lock_guard lock(mutex_);
+    state_.why.clear();
+    log_.info("shared-registry-writable", {{"server", state_.server}});
+  }
   told_ = revision;
   if (*alone) {
     twin_since_ = {};
@@ -261,6 +285,20 @@ bool Follower::beat() {
                              {"means", "how far this node is, nobody can see: set registry.node on each machine"}});
   }
   return true;
+}
+
+// It is read-only, or its disk is full: what others changed it tells all the same, so it is followed.
+void Follower::cannot_write(const Refusal& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_.why = why.what;
+  }
+  if (std::exchange(not_written_, why.what) == why.what) return;
+  log_.error("shared-registry-unwritable",
+             {{"why", why.what},
+              {"means",
+               "new devices wait here to be registered, operators' changes are refused but for restrictions with "
+               "--local, and how far this node is nobody can see"}});
 }
 
 bool Follower::look_at_nodes() {
@@ -285,6 +323,17 @@ bool Follower::look_at_nodes() {
 // Merges what is over there with what is here: what differs is taken in, part by part, and what is missing over there
 // goes. Memory is bounded by the parts; sessions of what stays the same see nothing.
 bool Follower::take_snapshot(bool elsewhere) {
+  const auto under_way = [this](bool now) {
+    const std::lock_guard lock(mutex_);
+    state_.in_snapshot = now;
+  };
+  under_way(true);
+  const bool taken = merge_snapshot(elsewhere);
+  under_way(false);
+  return taken;
+}
+
+bool Follower::merge_snapshot(bool elsewhere) {
   const auto begun = Clock::now();
   log_.warn("snapshot", {{"what", elsewhere ? "the shared registry has another history than this node knows"
                                             : "this node is new, or was away for too long"},
@@ -311,14 +360,15 @@ bool Follower::take_snapshot(bool elsewhere) {
     }
     return true;
   };
-  auto position = session_->snapshot([&](SharedEntry&& entry) {
+  const auto merge = [&](SharedEntry&& entry) {
     ++entries;
     if (!drop_until(&entry)) return false;
     const bool known = mine && mine->family == entry.family && mine->key == entry.key;
     const bool same = known && mine->value == entry.value;
     if (known) mine = cursor->next();
     return same || add(std::move(entry));
-  });
+  };
+  auto position = session_->snapshot(merge, [this] { return look_at_age(), !stopping_; });
   if (!taken) return lost(taken.error()), false;
   if (!position) return lost(position.error()), false;
   if (!drop_until(nullptr)) return taken ? false : (lost(taken.error()), false);

@@ -40,6 +40,7 @@ struct SharedState {
   std::uint64_t revision = 0;       // in force here
   SharedNodes nodes;                // as of the last look, a second ago at most while connected
   std::uint64_t snapshots = 0;      // taken since the start
+  bool in_snapshot = false;         // one is being taken
   std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
   std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
 };
@@ -66,6 +67,7 @@ class Follower {
     // A connection for turns; the one before is gone.
     virtual bool needs_writer() const = 0;  // any thread
     virtual void take_writer(std::unique_ptr<SharedSession> writer) = 0;
+    virtual void lose_writer() = 0;
     virtual void set_stale(bool stale) = 0;
     // What waits here to be written over there is tried again.
     virtual void look_at_outbox() = 0;
@@ -109,11 +111,14 @@ class Follower {
   bool connect();
   bool follow();  // false: the connection is of no use any more
   bool take_snapshot(bool elsewhere);
+  bool merge_snapshot(bool elsewhere);
   void lost(const Refusal& why);
+  void cannot_write(const Refusal& why);
   bool answer_others();
   bool pass_on_asks();
   bool beat();
   bool look_at_nodes();
+  bool look_at_standby();
   bool keep_house();
   void has_heard(bool all);
   void rest(std::chrono::milliseconds most);
@@ -126,8 +131,8 @@ class Follower {
   std::unique_ptr<SharedSession> session_;  // the thread's, as all that follows up to the lock
   std::uint64_t told_ = 0;                  // the revision of the last heartbeat
   Clock::time_point beat_at_{}, outbox_at_{}, forget_at_{}, twin_since_{};
-  bool twin_said_ = false, ever_ = false;
-  std::string not_applied_;  // why, as it was logged last
+  bool twin_said_ = false;
+  std::string not_applied_, not_written_;  // why, as it was logged last
   const int wake_fd_;
 
   std::mutex age_mutex_;  // held while the registrar is told: it never takes it

@@ -239,6 +239,8 @@ class Registrar {
   // After start(), where it is shared: from now on it is followed. Waits until this node knows what others changed
   // while it was down, or `limit` is over: false.
   bool follow(std::chrono::milliseconds limit);
+  // Waits for that once more.
+  bool follows(std::chrono::milliseconds limit);
   // Writes what is queued, then joins; idempotent. Still stalled() after it: the store is in use, and must not be
   // destroyed before the disk answers.
   void stop();

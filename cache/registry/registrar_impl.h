@@ -170,6 +170,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> take(SharedNews news) override;
   bool needs_writer() const override;  // any thread
   void take_writer(std::unique_ptr<SharedSession> writer) override;
+  void lose_writer() override;
   void set_stale(bool stale) override;
   void look_at_outbox() override;
   std::int64_t audit_from_us() const override { return audit_from_us_; }  // any thread
@@ -355,6 +356,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::atomic<std::uint32_t> urgent_{0};  // commands that do not wait for PostgreSQL, and what waits for it
   std::atomic<bool> in_a_hurry_{false};   // this turn is asked for only to see whether it would be given
   bool in_turn_ = false;
+  bool takes_no_writes_ = false;  // the last commit was refused over there: it is read-only, or its disk is full
   mutable std::mutex position_mutex_;
   SharedPosition position_;                          // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there

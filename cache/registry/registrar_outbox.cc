@@ -133,7 +133,7 @@ Answer<void> Registrar::Impl::restrict_here(const Digest& id, const LocalRestric
   in_a_hurry_ = false;
   if (turn) {
     end_turn();
-    return here_alone("");
+    if (!takes_no_writes_) return here_alone("");
   }
   RegistryStore::Batch batch;
   store_.put_outbox(batch, outbox::key(outbox::kRestrictions, id), outbox::encode(restriction));

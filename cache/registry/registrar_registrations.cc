@@ -166,7 +166,7 @@ void Registrar::Impl::commit_registrations() {
     }
     const auto undo = [&](RegistryStore::Batch& back) { unaccept(back, accepted); };
     if (const auto written = ledger_.commit(batch, Durable::Synced, undo); !written) {
-      const bool first = retry_at_ms_ == 0;
+      const bool first = retry_at_ms_ == 0 && aside_.empty();
       retry_at_ms_ = steady_ms() + kRetryMs;
       if (first) log_.error("registrations-wait", {{"why", written.error().what}, {"waiting", waiting_.size()}});
       if (follower_) {

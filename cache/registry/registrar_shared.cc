@@ -182,6 +182,7 @@ Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<
   }
   in_turn_ = false;
   auto taken = writer_->commit(position_, revision, entries);
+  takes_no_writes_ = !taken;
   if (!taken) {
     const bool in_doubt = writer_->in_doubt();
     if (writer_->broken()) drop_writer();
@@ -221,6 +222,10 @@ void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
       Turn::WritesNothing);
 }
 
+void Registrar::Impl::lose_writer() {
+  (void)call<void>([&]() -> Answer<void> { return drop_writer(), Answer<void>(); }, Turn::WritesNothing);
+}
+
 // A turn that was not given, because another node had it for too long, breaks no connection, and nothing else would try
 // again.
 void Registrar::Impl::look_at_outbox() {
@@ -256,6 +261,9 @@ Answer<void> Registrar::share(const SharedOptions& options, Logger& log) {
 }
 bool Registrar::follow(std::chrono::milliseconds limit) {
   impl_->follow();
+  return impl_->follower_->wait_synced(limit);
+}
+bool Registrar::follows(std::chrono::milliseconds limit) {
   return impl_->follower_->wait_synced(limit);
 }
 std::optional<SharedState> Registrar::shared_state() const {

@@ -38,6 +38,7 @@ std::string array_of(std::uint32_t type, std::size_t size, bool nulls) {
   return out;
 }
 
+constexpr std::chrono::milliseconds kAsked{1000};  // whether an answer is still wanted
 constexpr const char* kNoLibpq = "needs libpq.so.5, which cannot be loaded: install the package libpq5";
 
 struct Close {
@@ -312,26 +313,28 @@ int PgConnection::socket() const {
   return pq().PQsocket(connection_);
 }
 
-bool PgConnection::wait_for(short events, Clock::time_point until) {
+bool PgConnection::wait_for(short events, Clock::time_point until, const Wanted& wanted) {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return false;
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - waits_since_);
     if (patience_ && !patience_(waited)) return false;
-    const auto slice = patience_ ? std::min<std::chrono::milliseconds>(left, kSlice) : left;
+    if (wanted && !wanted()) return false;
+    if (patience_) left = std::min<std::chrono::milliseconds>(left, kSlice);
+    if (wanted) left = std::min<std::chrono::milliseconds>(left, kAsked);
     pollfd polled{pq().PQsocket(connection_), events, 0};
-    const int ready = ::poll(&polled, 1, static_cast<int>(slice.count()));
+    const int ready = ::poll(&polled, 1, static_cast<int>(left.count()));
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
   }
 }
 
-Answer<PgRows> PgConnection::next_rows(Clock::time_point until) {
+Answer<PgRows> PgConnection::next_rows(Clock::time_point until, const Wanted& wanted) {
   for (;;) {
     const int unsent = pq().PQflush(connection_);
     if (unsent < 0) return lost(one_line(pq().PQerrorMessage(connection_)));
     if (pq().PQisBusy(connection_) == 0) break;
-    if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until)) return lost("no answer in time");
+    if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until, wanted)) return lost("no answer in time");
     if (pq().PQconsumeInput(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
   }
   return PgRows(pq().PQgetResult(connection_));
@@ -381,18 +384,21 @@ Answer<void> PgConnection::copy_out(const std::string& statement, const std::fun
   if (pq().PQexitPipelineMode(connection_) != 1 || pq().PQsendQuery(connection_, statement.c_str()) != 1) {
     return lost(one_line(pq().PQerrorMessage(connection_)));
   }
-  const auto begun = next_rows(Clock::now() + limit);
+  bool wanted = true;
+  const Wanted ask = [&] { return wanted = take({}); };
+  const auto begun = next_rows(Clock::now() + kCopyBegins, ask);
   if (!begun) return begun.error();
   std::optional<Refusal> failed;
-  bool wanted = true;
+  std::chrono::milliseconds patience = kCopyBegins;
   while (wanted && !failed) {
     char* piece = nullptr;
     const int length = pq().PQgetCopyData(connection_, &piece, 1);
     if (length > 0) {
       wanted = take({piece, static_cast<std::size_t>(length)});
       pq().PQfreemem(piece);
+      patience = limit;
     } else if (length == 0) {
-      if (!wait_for(POLLIN, Clock::now() + limit)) return lost("no answer in time");
+      if (!wait_for(POLLIN, Clock::now() + patience, ask)) return lost("no answer in time");
       if (pq().PQconsumeInput(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
     } else if (length == -1) {
       break;

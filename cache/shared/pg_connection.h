@@ -62,12 +62,14 @@ class PgRows {
 // A server of those that a connection string names. `address`: where its name has led, so that nobody asks again.
 struct PgPlace {
   std::string host, address, port;
+  bool operator==(const PgPlace&) const = default;
 };
 
 class PgConnection {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds kConnect{5000}, kAnswer{4000};
+  static constexpr std::chrono::minutes kCopyBegins{15};  // it sorts all of it first
 
   // What is wrong with a connection string; empty: nothing. No part of it is in there that may be a password. Where it
   // does not say how it is protected, a server that is not on this machine has to show a certificate for its name
@@ -89,7 +91,9 @@ class PgConnection {
   // All of them in one round trip, each with its rows. The first that fails is the refusal, and those behind it have
   // not run; what ran before stays, unless a transaction is open.
   Answer<std::vector<PgRows>> run(std::vector<PgStatement> statements, std::chrono::milliseconds limit = kAnswer);
-  // A COPY … TO STDOUT: each piece as it comes, until `take` returns false. `limit` is of each piece.
+  // A COPY … TO STDOUT: each piece as it comes, until `take` returns false. `limit` is of each piece but the first,
+  // which may take kCopyBegins. Every second without any, `take` gets an empty one, and says whether it is still
+  // wanted.
   Answer<void> copy_out(const std::string& statement, const std::function<bool(std::string_view)>& take,
                         std::chrono::milliseconds limit = kAnswer);
   bool broken() const { return broken_; }
@@ -108,8 +112,9 @@ class PgConnection {
                                                        const PgPlace& at, bool verify, Clock::time_point until);
   static Refusal fail(const std::string& what);
   Refusal lost(const std::string& what);
-  bool wait_for(short events, Clock::time_point until);
-  Answer<PgRows> next_rows(Clock::time_point until);
+  using Wanted = std::function<bool()>;  // asked every second of a wait, which it may end
+  bool wait_for(short events, Clock::time_point until, const Wanted& wanted = {});
+  Answer<PgRows> next_rows(Clock::time_point until, const Wanted& wanted = {});
 
   pg_conn* connection_;
   bool broken_ = false;

@@ -180,6 +180,14 @@ Answer<void> SharedSession::put(std::uint64_t revision, std::span<const SharedEn
   return rows.error();
 }
 
+Answer<void> SharedSession::hand_out_by_snapshot(std::uint64_t revision) {
+  const auto rows =
+      connection_->run({{"update sallyport.registry set horizon = $1::bigint", {PgValue::number(revision)}}});
+  if (rows) return {};
+  give_up();
+  return rows.error();
+}
+
 Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::uint64_t revision,
                                              std::span<const SharedEntry> entries) {
   std::array<unsigned char, kStampBytes> random{};
@@ -220,9 +228,11 @@ Answer<SharedPosition> SharedSession::position() {
                         std::string(registry.bytes(0, 2))};
 }
 
-Answer<SharedPosition> SharedSession::snapshot(const std::function<bool(SharedEntry&&)>& take) {
-  const auto head = connection_->run(
-      {{"begin isolation level repeatable read read only"}, {"select id, revision, stamp from sallyport.registry"}});
+Answer<SharedPosition> SharedSession::snapshot(const std::function<bool(SharedEntry&&)>& take,
+                                               const std::function<bool()>& wanted) {
+  const auto head = connection_->run({{"begin isolation level repeatable read read only"},
+                                      {"select id, revision, stamp from sallyport.registry"},
+                                      {"set local statement_timeout = 0"}});  // a role may have one that is too short
   if (!head) {
     give_up();
     return head.error();
@@ -244,7 +254,10 @@ Answer<SharedPosition> SharedSession::snapshot(const std::function<bool(SharedEn
   const auto copied = connection_->copy_out(
       "copy (select family, key, value from sallyport.entry where value is not null order by family, key) "
       "to stdout (format binary)",
-      [&](std::string_view piece) { return reader.feed(piece, row); });
+      [&](std::string_view piece) {
+        if (piece.empty()) return goes_on = !wanted || wanted();
+        return reader.feed(piece, row);
+      });
   if (!goes_on) return Refusal{Refusal::Kind::Unavailable, "the snapshot was given up"};
   if (!good) return strange();
   if (!copied) return copied.error();

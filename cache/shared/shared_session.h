@@ -62,6 +62,8 @@ class SharedSession {
                                 std::span<const SharedEntry> entries);
   // Entries of the commit that ends the turn, which are too many to come with it. Nobody sees them before.
   Answer<void> put(std::uint64_t revision, std::span<const SharedEntry> entries);
+  // The commit that ends the turn is more than a node can take in as one piece: whoever follows takes a snapshot.
+  Answer<void> hand_out_by_snapshot(std::uint64_t revision);
   void give_up();
   bool in_doubt() const { return in_doubt_; }
 
@@ -70,7 +72,9 @@ class SharedSession {
   // Without a turn.
   Answer<SharedNews> news(const SharedPosition& from);
   // All that is not deleted, in the order of family and key; with it the position that it is of.
-  Answer<SharedPosition> snapshot(const std::function<bool(SharedEntry&&)>& take);
+  // `wanted`: asked now and then while nothing comes; false gives it up.
+  Answer<SharedPosition> snapshot(const std::function<bool(SharedEntry&&)>& take,
+                                  const std::function<bool()>& wanted = {});
   // `count` ids of chains that were never given out before; the first one.
   Answer<std::uint64_t> reserve_chains(std::uint64_t count);
   // This node lives, and has everything in force up to `revision`. False: another process uses its name.

@@ -38,6 +38,10 @@ TEST(SharedCopy, AnImportThatIsCutShortHasNotHappened) {
   ASSERT_TRUE(whole) << whole.error().what;
   EXPECT_EQ(whole->entries, 10'000U);
   EXPECT_EQ(number("select count(*) from sallyport.commit where node = 'import'"), 1);
+  EXPECT_EQ(number("select count(*) from sallyport.registry r join sallyport.commit c on c.revision = r.horizon and "
+                   "c.node = 'import'"),
+            1)
+      << "who follows takes a snapshot";
   const std::string copy = dir.path() + "/copy";
   EXPECT_FALSE(export_from_shared(postgres.url(), copy, [&](std::uint64_t) { postgres.kill9(); }));
   postgres.start();

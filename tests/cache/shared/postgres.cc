@@ -61,29 +61,17 @@ bool Postgres::installed() {
 }
 
 Postgres::Postgres() : bin_(newest_bin()), data_(dir_.path() + "/data"), port_(free_port()) {
-  if (::geteuid() == 0) {
-    const passwd* user = ::getpwnam("postgres");
-    EXPECT_NE(user, nullptr);
-    ::chmod(dir_.path().c_str(), 0755);
-    EXPECT_EQ(::chown(dir_.path().c_str(), user->pw_uid, user->pw_gid), 0);
-  }
+  own(dir_.path());
   // A program makes it once: it takes longer than most tests.
   static const TempDir prepared;
   static const bool once = [this] {
-    if (::geteuid() == 0) {
-      const passwd* user = ::getpwnam("postgres");
-      ::chmod(prepared.path().c_str(), 0755);
-      EXPECT_EQ(::chown(prepared.path().c_str(), user->pw_uid, user->pw_gid), 0);
-    }
+    own(prepared.path());
     run(bin_ + "/initdb", "-D " + prepared.path() + "/data -U postgres -A trust --no-sync -E UTF8 --locale C");
     return true;
   }();
   EXPECT_TRUE(once);
   run("cp", "-a " + prepared.path() + "/data " + data_);
-  // It is killed, its machine is not: what it has written, the kernel has.
-  std::ofstream(data_ + "/postgresql.conf", std::ios::app)
-      << "listen_addresses = '127.0.0.1'\nport = " << port_
-      << "\nunix_socket_directories = ''\nshared_buffers = 32MB\nmax_connections = 40\nfsync = off\n";
+  configure();
   start();
   const auto connection = PgConnection::open(url(), "test");
   EXPECT_TRUE(connection) << connection.error().what;
@@ -91,12 +79,30 @@ Postgres::Postgres() : bin_(newest_bin()), data_(dir_.path() + "/data"), port_(f
   EXPECT_TRUE(made) << made.error().what;
 }
 
-Postgres::~Postgres() {
-  if (pid_ != 0) stop();
+Postgres::Postgres(CopyOf from) : bin_(newest_bin()), data_(dir_.path() + "/data"), port_(free_port()) {
+  own(dir_.path());
+  run("cp", "-a " + from.stopped.data_ + " " + data_);
+  configure();
 }
 
-std::string Postgres::url() const {
-  return "postgresql://postgres@127.0.0.1:" + std::to_string(port_) + "/postgres";
+// initdb and postgres run as the user of that name where this is root.
+void Postgres::own(const std::string& path) const {
+  if (::geteuid() != 0) return;
+  const passwd* user = ::getpwnam("postgres");
+  ASSERT_NE(user, nullptr);
+  ::chmod(path.c_str(), 0755);
+  EXPECT_EQ(::chown(path.c_str(), user->pw_uid, user->pw_gid), 0);
+}
+
+// It is killed, its machine is not: what it has written, the kernel has.
+void Postgres::configure() const {
+  std::ofstream(data_ + "/postgresql.conf", std::ios::app)
+      << "listen_addresses = '127.0.0.1'\nport = " << port_
+      << "\nunix_socket_directories = ''\nshared_buffers = 32MB\nmax_connections = 40\nfsync = off\n";
+}
+
+Postgres::~Postgres() {
+  if (pid_ != 0) stop();
 }
 
 void Postgres::run(const std::string& program, const std::string& arguments) const {

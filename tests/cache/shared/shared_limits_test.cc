@@ -226,5 +226,21 @@ TEST_F(SharedLimits, OldDeletesAndOldAuditLinesAreForgottenInParts) {
   EXPECT_EQ(number("select count(*) from sallyport.entry where family = 8"), 100);
 }
 
+// PostgreSQL sorts millions of rows before the first one comes. A node that ends meanwhile does not wait for it.
+TEST_F(SharedLimits, ACopyBeginsLateAndCanBeGivenUp) {
+  const std::string late = "copy (select 'row' from pg_sleep(2.5)) to stdout";
+  std::string said;
+  int asked = 0;
+  const auto done = operators()->copy_out(
+      late, [&](std::string_view piece) { return said += piece, asked += piece.empty() ? 1 : 0, true; }, 100ms);
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_EQ(said, "row\n");
+  EXPECT_GE(asked, 2);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_FALSE(
+      operators()->copy_out("copy (select 'row' from pg_sleep(60)) to stdout", [](std::string_view) { return false; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 30s);
+}
+
 }  // namespace
 }  // namespace sallyport::test

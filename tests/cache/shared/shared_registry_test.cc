@@ -273,7 +273,7 @@ TEST_F(Random, ChangesAtRandomNodesWithFaultsBetween) {
   const char* chosen = std::getenv("SALLYPORT_SHARED_SEED");
   const char* runs = std::getenv("SALLYPORT_SHARED_RUNS");
   const std::uint64_t first = chosen != nullptr ? std::strtoull(chosen, nullptr, 10) : 1;
-  const std::uint64_t count = chosen != nullptr ? 1 : runs != nullptr ? std::strtoull(runs, nullptr, 10) : 3;
+  const std::uint64_t count = runs != nullptr ? std::strtoull(runs, nullptr, 10) : chosen != nullptr ? 1 : 3;
   for (std::uint64_t seed = first; seed < first + count && !HasFatalFailure(); ++seed) run(seed, 60);
 }
 

@@ -119,8 +119,9 @@ class SharedTest : public testing::Test {
     }
   }
   // One that is not open yet.
-  Node& prepare() {
-    nodes_.push_back(std::make_unique<Node>(dir_, "node-" + std::to_string(nodes_.size()), postgres_.url()));
+  Node& prepare(const std::string& url = {}) {
+    const std::string name = "node-" + std::to_string(nodes_.size());
+    nodes_.push_back(std::make_unique<Node>(dir_, name, url.empty() ? postgres_.url() : url));
     return *nodes_.back();
   }
   Node& node(std::size_t i) { return *nodes_.at(i); }

@@ -2,7 +2,9 @@
 
 import subprocess
 
+from .device import admitted
 from .postgres import Postgres
+from .replication import Standby
 from .server import BINARY, Sallyport, listener
 from .wait import until
 
@@ -14,18 +16,28 @@ def refuses_to_start(node):
     return done.stderr
 
 
-class Edge:
-    """`nodes`: Sallyports with state of their own, called edge-0, edge-1, …"""
+def is_away(node):
+    return not node.json("status")["registry"]["connected"]
 
-    def __init__(self, folder, broker, site, nodes=3, start=True, role=None, **registry):
+
+class Edge:
+    """`nodes`: Sallyports with state of their own, called edge-0, edge-1, … `standby`: PostgreSQL has one, and the nodes
+    know both."""
+
+    def __init__(self, folder, broker, site, nodes=3, start=True, role=None, standby=False, postgres=Postgres, **registry):
         self.folder, self.broker, self.site, self.registry = folder, broker, site, registry
-        self.postgres = Postgres(folder / "pg").start()
-        self.nodes = []
+        self.postgres, self.standby, self.nodes = postgres(folder / "pg").start(), None, []
+        self.servers = [self.postgres]  # every PostgreSQL there is
         try:
             if role:
                 self.postgres.sql(f"create role {role} login")
             self.command("init", *(["--grant-to", role] if role else []))
             self.url = self.postgres.url.replace("postgres@", f"{role}@") if role else self.postgres.url
+            if standby:
+                self.standby = Standby(folder / "standby", self.postgres)
+                self.servers.append(self.standby.start())
+                self.url = (f"postgresql://postgres@127.0.0.1:{self.postgres.port},127.0.0.1:{self.standby.port}/postgres"
+                            "?target_session_attrs=read-write")
             for _ in range(nodes):
                 self.add(start)
         except BaseException:
@@ -38,10 +50,10 @@ class Edge:
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
-    def add(self, start=True, proxy=None, **registry):
+    def add(self, start=True, environment=None, proxy=None, **registry):
         name = f"edge-{len(self.nodes)}"
         settings = {"shared": self.url, "node": name, **self.registry, **registry}
-        node = Sallyport(self.folder / name, [listener(self.site)], self.broker, registry=settings,
+        node = Sallyport(self.folder / name, [listener(self.site)], self.broker, environment=environment, registry=settings,
                          proxy=dict(proxy or {}))
         self.nodes.append(node)
         return node.start() if start else node
@@ -53,6 +65,18 @@ class Edge:
         """Waits until these nodes, or all, have everything in force that there is."""
         for node in nodes or self.nodes:
             until(f"{node.folder.name} has it all", lambda n=node: n.json("status")["registry"]["revision"] >= self.revision())
+
+    def known(self, fleet, name):
+        """A device that came in at the first node, and that every node knows."""
+        device = fleet.issue(name)
+        with admitted(self.nodes[0].port, device):
+            self.nodes[0].registered(device)
+        self.settled()
+        return device
+
+    def fail_over(self):
+        """The standby is the primary from now on, whatever the other one thinks of itself."""
+        self.postgres, self.standby = self.standby.promote(), None
 
     def heal(self):
         """All of them run, and follow: whatever the test before has left."""
@@ -74,5 +98,6 @@ class Edge:
                 failures.append(str(failure))
             if node.process is not None:
                 node.kill9()
-        self.postgres.stop()
+        for server in self.servers:
+            server.stop()
         assert not failures, "\n".join(failures)

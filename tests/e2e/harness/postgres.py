@@ -29,9 +29,20 @@ _made = []  # what initdb made, once in a process: it takes longer than a copy
 
 
 class Postgres:
-    """initdb refuses root: then it runs as `postgres`, whom the package made."""
+    """initdb refuses root: then it runs as `postgres`, whom the package made. `launcher`: the words before its command."""
+
+    host, launcher = "127.0.0.1", ()
 
     def __init__(self, folder):
+        self._place(folder)
+        if not _made:
+            first = self.folder / "initdb"
+            self._run("initdb", "-D", first, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
+            _made.append(first)
+        subprocess.run(["cp", "-a", str(_made[0]), str(self.data)], check=True, timeout=PATIENCE)
+        self._configure()
+
+    def _place(self, folder):
         self.bin = programs()
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -43,12 +54,6 @@ class Postgres:
             for above in [self.folder, *self.folder.parents][:-2]:
                 above.chmod(above.stat().st_mode | 0o055)
             shutil.chown(self.folder, "postgres")
-        if not _made:
-            first = self.folder / "initdb"
-            self._run("initdb", "-D", first, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
-            _made.append(first)
-        subprocess.run(["cp", "-a", str(_made[0]), str(self.data)], check=True, timeout=PATIENCE)
-        self._configure()
 
     def _configure(self):
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
@@ -67,7 +72,7 @@ class Postgres:
 
     @property
     def url(self):
-        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://postgres@{self.host}:{self.port}/postgres"
 
     def start(self):
         self._spawn()
@@ -76,13 +81,13 @@ class Postgres:
 
     def _spawn(self):
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([str(self.bin / "postgres"), "-D", str(self.data)], stdout=log, stderr=log,
-                                            cwd=self.folder, start_new_session=True, **self._as_user())
+            self.process = subprocess.Popen([*self.launcher, str(self.bin / "postgres"), "-D", str(self.data)], stdout=log,
+                                            stderr=log, cwd=self.folder, start_new_session=True, **self._as_user())
 
     def answers(self):
         if self.process.poll() is not None:  # a child that was born while it was killed held the shared memory
             self._spawn()
-        return subprocess.run([str(self.bin / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"],
+        return subprocess.run([str(self.bin / "pg_isready"), "-h", self.host, "-p", str(self.port), "-q"],
                               timeout=PATIENCE, check=False).returncode == 0
 
     def kill9(self):
@@ -94,7 +99,7 @@ class Postgres:
 
     def _refused(self):
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) != 0
+            return probe.connect_ex((self.host, self.port)) != 0
 
     def _signal(self, which):
         """The postmaster, which starts no other from then on, and its children: each is a session of its own."""
@@ -124,11 +129,11 @@ class Postgres:
             self.process.wait(PATIENCE)
         self.process = None
 
-    def sql(self, text):
+    def sql(self, text, database="postgres"):
         """Rows as lists of texts."""
         done = subprocess.run([str(self.bin / "psql"), "-X", "-q", "-A", "-t", "-F", "|", "-v", "ON_ERROR_STOP=1", "-h",
-                               "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-c", text], capture_output=True,
-                              text=True, timeout=PATIENCE, check=False)
+                               self.host, "-p", str(self.port), "-U", "postgres", "-d", database, "-c", text],
+                              capture_output=True, text=True, timeout=PATIENCE * 10, check=False)
         assert done.returncode == 0, done.stderr
         return [line.split("|") for line in done.stdout.splitlines()]
 

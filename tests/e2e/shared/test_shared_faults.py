@@ -1,14 +1,15 @@
 """PostgreSQL dies or stops answering; a node dies: nothing acknowledged is lost, and every node ends with what PostgreSQL
 has. One PostgreSQL and three nodes for all of them: each test leaves them as it found them."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from harness.authority import Authority
-from harness.device import admitted, refusal
-from harness.edge import Edge
+from harness.device import Ended, admitted, refusal
+from harness.edge import Edge, is_away
+from harness.shut_out import ShutOut
 from harness.wait import stays, until
 
 
@@ -25,35 +26,15 @@ def edge(machines):
     return machines
 
 
-@pytest.fixture
-def fleet(edge, work, request):
-    made = Authority(work / f"ca-{request.node.name[-40:]}", request.node.name[-60:])
-    made.register(edge.nodes[0])
-    edge.settled()
-    return made
-
-
-def known_everywhere(edge, fleet, name):
-    device = fleet.issue(name)
-    with admitted(edge.nodes[0].port, device):
-        edge.nodes[0].registered(device)
-    edge.settled()
-    return device
-
-
 def waits(node):
     return node.json("status")["registration_queue"]["depth"] == 1
-
-
-def is_away(node):
-    return not node.json("status")["registry"]["connected"]
 
 
 def test_without_postgresql_nodes_serve_and_new_devices_wait_on_disk(edge, fleet):
     """Known devices come in, new ones too; an operator's change is refused with the reason. The waiting ones survive a
     crash of their node, and are registered when PostgreSQL is back."""
     first, second, _ = edge.nodes
-    known = known_everywhere(edge, fleet, "known")
+    known = edge.known(fleet, "known")
     edge.postgres.kill9()
     until("it is noticed", lambda: is_away(first) and is_away(second))
     late = fleet.issue("late")
@@ -78,7 +59,7 @@ def test_without_postgresql_nodes_serve_and_new_devices_wait_on_disk(edge, fleet
 def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
     """Through a crash of its node, while others cannot know, and against the row that says otherwise."""
     first, second, third = edge.nodes
-    revoked, held, other = (known_everywhere(edge, fleet, name) for name in ("revoked", "held", "other"))
+    revoked, held, other = (edge.known(fleet, name) for name in ("revoked", "held", "other"))
     refused = first.cli("device", "revoke", revoked.id, "--local", "--yes", status=1)
     assert "leave --local away" in refused.stderr
     edge.postgres.kill9()
@@ -103,7 +84,7 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
 
 def test_a_ca_deactivated_on_one_node_alone_is_deactivated_everywhere(edge, fleet):
     first, second, _ = edge.nodes
-    device = known_everywhere(edge, fleet, "of it")
+    device = edge.known(fleet, "of it")
     edge.postgres.kill9()
     until("it is noticed", lambda: is_away(first))
     with admitted(first.port, device) as session:
@@ -120,7 +101,7 @@ def test_a_postgresql_that_does_not_answer_stops_nobody(edge, fleet):
     """SIGSTOP: connections stay open, and no answer comes. Nodes serve; a change is refused in seconds; afterwards all
     is as before."""
     first, second, _ = edge.nodes
-    known = known_everywhere(edge, fleet, "known")
+    known = edge.known(fleet, "known")
     edge.postgres.pause()
     try:
         refused = first.cli("device", "deactivate", known.id, "--yes", status=1, timeout=30)
@@ -161,7 +142,7 @@ def test_a_local_restriction_does_not_wait_for_postgresql(edge, fleet):
 def test_a_node_that_was_down_catches_up_before_it_serves(edge, fleet):
     """What was revoked while it was down is refused at its first connection."""
     first, second, _ = edge.nodes
-    device = known_everywhere(edge, fleet, "victim")
+    device = edge.known(fleet, "victim")
     second.kill9()
     first.cli("device", "revoke", device.id, "--yes")
     newcomers = [fleet.issue(f"new {i}") for i in range(3)]
@@ -207,3 +188,106 @@ def test_the_same_device_at_two_nodes_at_once_is_one_record(edge, fleet):
         two.ping()
     assert edge.postgres.sql("select count(*) from sallyport.entry where family = 4 and value is not null and "
                              f"key = '\\x{device.id}'") == [["1"]]
+
+
+def test_postgresql_is_killed_under_load_and_started_again(edge, fleet):
+    """Devices come to every node all the time. Each that was let in is registered everywhere in the end, each once; and who
+    was revoked meanwhile comes in nowhere."""
+    victims = [edge.known(fleet, f"victim {i}") for i in range(2)]
+    crowd = [fleet.issue(f"crowd {i}") for i in range(240)]
+    ended, failures = threading.Event(), []
+
+    def come(node, devices):
+        for device in devices:
+            try:
+                admitted(node.port, device).close()
+            except (Ended, AssertionError, OSError) as failure:
+                failures.append(f"{device.cn}: {failure}")
+            ended.wait(0.02)
+
+    callers = [threading.Thread(target=come, args=(node, crowd[at::3])) for at, node in enumerate(edge.nodes)]
+    with ShutOut(edge.nodes) as shut_out:
+        edge.nodes[1].cli("device", "revoke", victims[0].id, "--yes", "--wait", "30s")
+        shut_out.add(victims[0])
+        for each in callers:
+            each.start()
+        for _ in range(2):
+            until("some came", lambda: edge.nodes[0].json("status")["devices"]["active"] > 0)
+            edge.postgres.kill9()
+            ended.wait(0.7)
+            edge.postgres.start()
+            ended.wait(0.7)
+        for each in callers:
+            each.join()
+        until("an operator's change is taken", lambda: edge.nodes[2].cli(
+            "device", "revoke", victims[1].id, "--yes", "--wait", "30s", status=None).returncode == 0)
+        shut_out.add(victims[1])
+        assert not failures, failures[:5]
+        for node in edge.nodes:
+            until("nothing waits", lambda n=node: n.json("status")["registration_queue"]["depth"] == 0)
+        edge.settled()
+        for node in edge.nodes:
+            missing = {device.id for device in crowd} - set(node.devices())
+            assert not missing, f"{len(missing)} are missing at {node.folder.name}"
+
+
+def test_a_postgresql_that_hangs_for_long(edge, fleet):
+    """SIGSTOP for 10 s (SALLYPORT_SHARED_HANG says for how long): nodes serve all the time, and go on as before."""
+    second = edge.nodes[1]
+    known, victim = edge.known(fleet, "known"), edge.known(fleet, "victim")
+    snapshots = [node.json("status")["registry"]["snapshots"] for node in edge.nodes]
+    seconds = float(os.environ.get("SALLYPORT_SHARED_HANG", "10"))
+    arrivals, slowest = [], 0
+    edge.postgres.pause()
+    try:
+        until_then = time.monotonic() + seconds
+        second.cli("device", "revoke", victim.id, "--local", "--yes", timeout=30)
+        while time.monotonic() < until_then:
+            for node in edge.nodes:
+                asked = time.monotonic()
+                arrivals.append(fleet.issue(f"arrival {len(arrivals)}"))
+                with admitted(node.port, known, client_id=f"k{node.folder.name}"), admitted(node.port, arrivals[-1]):
+                    pass
+                slowest = max(slowest, time.monotonic() - asked)
+            assert refusal(second.port, victim)
+            time.sleep(0.3)
+    finally:
+        edge.postgres.go_on()
+    print(f"hung for {seconds:g} s: the slowest connection took {slowest * 1000:.0f} ms")
+    for node in edge.nodes:
+        until("they are registered", lambda n=node: {device.id for device in arrivals} <= set(n.devices()))
+        until("it is revoked", lambda n=node: n.json("device", "show", victim.id)["status"] == "revoked")
+        assert refusal(node.port, victim)
+    assert snapshots == [node.json("status")["registry"]["snapshots"] for node in edge.nodes], "they followed"
+
+
+def test_a_postgresql_that_is_read_only_is_followed(edge, fleet):
+    """Nothing can be written: a change is refused with the reason, new devices wait here, and each is said once. When it
+    takes writes again all of it is written."""
+    first, second, _ = edge.nodes
+    known = edge.known(fleet, "known")
+    said = [len(node.lines("registrations-wait")) for node in edge.nodes]
+    edge.postgres.sql("alter system set default_transaction_read_only = on")
+    edge.postgres.sql("select pg_reload_conf()")
+    try:
+        refused = first.cli("device", "deactivate", known.id, "--yes", status=1)
+        assert "read-only" in refused.stderr
+        done = first.cli("device", "deactivate", known.id, "--local", "--yes")
+        assert "in force on this node" in done.stderr and refusal(first.port, known)
+        late = fleet.issue("late")
+        with admitted(second.port, late):
+            until("it waits", lambda: waits(second))
+        first.line("shared-registry-unwritable")
+        time.sleep(3)
+        for node, before in zip(edge.nodes, said):
+            assert not is_away(node)
+            assert len(node.lines("shared-registry-unwritable")) <= 1
+            assert len(node.lines("registrations-wait")) <= before + 1
+        assert "read-only" in first.json("status")["registry"]["why"]
+    finally:
+        edge.postgres.sql("alter system reset default_transaction_read_only")
+        edge.postgres.sql("select pg_reload_conf()")
+    for node in edge.nodes:
+        node.registered(late)
+        until("it is inactive", lambda n=node: n.json("device", "show", known.id)["status"] == "inactive")
+    first.line("shared-registry-writable")

@@ -3,9 +3,8 @@ a node that is new, one that was cut off."""
 
 import pytest
 
-from harness.authority import Authority
 from harness.device import admitted, refusal
-from harness.edge import Edge, refuses_to_start
+from harness.edge import Edge, is_away, refuses_to_start
 from harness.wait import until
 
 
@@ -16,31 +15,11 @@ def edge(work, broker, site, request):
     running.stop()
 
 
-@pytest.fixture
-def fleet(edge, work, request):
-    made = Authority(work / f"ca-{request.node.name[-40:]}", request.node.name[-60:])
-    made.register(edge.nodes[0])
-    edge.settled()
-    return made
-
-
-def known_everywhere(edge, fleet, name):
-    device = fleet.issue(name)
-    with admitted(edge.nodes[0].port, device):
-        edge.nodes[0].registered(device)
-    edge.settled()
-    return device
-
-
-def is_away(node):
-    return not node.json("status")["registry"]["connected"]
-
-
 @pytest.mark.parametrize("edge", [2], indirect=True)
 def test_a_node_behind_the_horizon_takes_a_snapshot(edge, fleet):
     """Deletes that it has not seen are forgotten over there: it compares all of it, and forgets them, too."""
     first, second = edge.nodes
-    gone, stays_here = known_everywhere(edge, fleet, "gone"), known_everywhere(edge, fleet, "stays")
+    gone, stays_here = edge.known(fleet, "gone"), edge.known(fleet, "stays")
     second.kill9()
     first.cli("device", "delete", gone.id, "--yes")
     edge.postgres.sql("update sallyport.registry set horizon = revision")
@@ -55,14 +34,14 @@ def test_an_older_backup_in_postgresql_loses_no_revocation(edge, fleet):
     """PostgreSQL comes back without the last commits. Nodes notice by themselves, take its content, and write the
     restrictions that they knew there again: of a device that it has, of one it never heard of, of a CA."""
     first, second, third = edge.nodes
-    old = known_everywhere(edge, fleet, "old")
-    held = known_everywhere(edge, fleet, "held")
+    old = edge.known(fleet, "old")
+    held = edge.known(fleet, "held")
     edge.postgres.stop()
     backup = edge.postgres.folder / "backup"
     edge.postgres.copy_cold(backup)
     edge.postgres.start()
     until("it is followed", lambda: not any(is_away(node) for node in edge.nodes))
-    young, plain = known_everywhere(edge, fleet, "young"), known_everywhere(edge, fleet, "plain")
+    young, plain = edge.known(fleet, "young"), edge.known(fleet, "plain")
     for action, device in (("revoke", old), ("revoke", young), ("deactivate", held)):
         first.cli("device", action, device.id, "--yes", "--wait", "10s")
     edge.postgres.stop()
@@ -96,7 +75,7 @@ def test_a_new_node_without_postgresql_does_not_start(edge):
 def test_a_stale_node_refuses_what_it_cannot_know(edge, fleet, work):
     """After stale_after: "refuse-unknown" refuses new devices and serves known ones; "refuse-all" ends sessions, too. Both
     heal by themselves."""
-    known = known_everywhere(edge, fleet, "known")
+    known = edge.known(fleet, "known")
     cautious = edge.add(stale_after="2s", stale="refuse-unknown")
     strict = edge.add(stale_after="2s", stale="refuse-all")
     edge.settled()

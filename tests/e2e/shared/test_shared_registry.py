@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness.authority import Authority
 from harness.device import admitted, refusal
 from harness.edge import Edge
 from harness.wait import until
@@ -13,15 +12,6 @@ def edge(work, broker, site):
     running = Edge(work / "shared", broker, site)
     yield running
     running.stop()
-
-
-@pytest.fixture
-def fleet(edge, work, request):
-    """A CA of one test alone, registered at the first node and known at all."""
-    made = Authority(work / request.node.name, request.node.name[-60:])
-    made.register(edge.nodes[0])
-    edge.settled()
-    return made
 
 
 def test_a_ca_registered_at_one_is_known_at_all(edge, fleet):
