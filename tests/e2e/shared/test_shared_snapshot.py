@@ -1,6 +1,6 @@
 """Many devices that a node takes in at once: while it serves, when it is new, and where it is killed in the middle of it.
 
-SALLYPORT_SHARED_DEVICES says how many: 20,000 in the test command, a million was measured (bench/results/shared.md)."""
+SALLYPORT_SHARED_DEVICES says how many: 20,000 in the test command."""
 
 import os
 import random
