@@ -72,7 +72,7 @@ std::string AdminApi::answer_other(const std::string& request) {
         {{"status", 503},
          {"body", {{"title", "service-unavailable"}, {"detail", "the answer is too long: ask for less with limit"}}}});
   };
-  const Json asked = Json::parse(request, nullptr, false);
+  const Json asked = parse_json(request);
   const auto text = [&](const char* key) {
     const auto found = asked.is_object() ? asked.find(key) : asked.end();
     return asked.is_object() && found != asked.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -85,7 +85,7 @@ std::string AdminApi::answer_other(const std::string& request) {
   Match found = match(inner.method, inner.path);
   if (found.route == nullptr || !takes_node(*found.route)) return said(invalid("this is not asked of another node"));
   const Caller caller{{text("who"), text("from")}, found.route->role == Role::Operator, false};
-  if (auto refusal = refusal_for(found, inner.query, &caller)) return said(*refusal);
+  if (auto refusal = refusal_for(found, inner.query, &caller, true)) return said(*refusal);
   const Call call{inner, caller, std::move(found.args)};
   HttpResponse response = (this->*found.route->handler)(call);
   if (inner.method != "GET") {
@@ -132,9 +132,8 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
 // answer is named, and passed over.
 HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
   std::vector<std::string> names;
-  for (const SharedNode& each : parts_.registrar.shared_state()->nodes.nodes) {
-    names.push_back(each.name);
-  }
+  const auto shared = parts_.registrar.shared_state();
+  for (const SharedNode& each : shared->nodes.nodes) names.push_back(each.name);
   std::sort(names.begin(), names.end());
   if (names.empty()) names.push_back(parts_.node);
   const std::string token = query_value(call.request.query, "page_token");

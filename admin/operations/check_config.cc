@@ -63,6 +63,10 @@ void check_listener(const ListenerConfig& listener, std::size_t i, Findings& fou
                              ": a start serves it, and a client that looks at dates refuses it; a reload keeps one "
                              "that is in date and in use");
     }
+    if (const auto flaw = purpose_flaw(one->leaf()); !flaw.empty()) {
+      found.warning(key, listener.certificates[c].chain + ": the first certificate " + std::string(flaw) +
+                             ": a client that looks at purposes refuses it");
+    }
     loaded.push_back(std::move(*one));
   }
   if (!loaded.empty() && loaded.size() == listener.certificates.size()) {

@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "admin/operations/objects.h"
 #include "cache/base/file.h"
 #include "cache/base/text.h"
 #include "cache/crypto/sha2.h"
@@ -19,9 +19,7 @@ namespace sallyport {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr int kFormat = 1;
+constexpr int kItemsFormat = 1;
 constexpr std::size_t kHashDigits = 2 * Sha256::kBytes;
 
 std::string hash_of(std::string_view text) {
@@ -69,7 +67,7 @@ std::string encoded(const std::vector<Rejection>& rejections) {
                      {"first", seen.first},
                      {"last", seen.last}});
   }
-  const Json all = {{"format", kFormat}, {"items", std::move(items)}};
+  const Json all = {{"format", kItemsFormat}, {"items", std::move(items)}};
   const std::string text = all.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   return text + hash_of(text) + "\n";
 }
@@ -80,7 +78,7 @@ Answer<std::vector<Rejection>> decoded(std::string_view text, std::set<std::stri
   const std::string_view body = text.substr(0, text.size() - kHashDigits - 1);
   if (text.substr(body.size(), kHashDigits) != hash_of(body)) return damaged;
   const Json all = parse_json(body);
-  if (!all.is_object() || all.value("format", 0) != kFormat || !all.contains("items")) {
+  if (!all.is_object() || all.value("format", 0) != kItemsFormat || !all.contains("items")) {
     return Refusal{Refusal::Kind::Invalid, "it is of another version"};
   }
   std::vector<Rejection> rejections;

@@ -16,7 +16,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr char kFormat = 1;
+constexpr char kKeysFormat = 1;
 constexpr const char* kBeingMade = ".new";
 constexpr std::size_t kHead = 1 + 8 + 4 + 4, kKey = 16 + 32 + 32 + 8;
 constexpr std::size_t kMost = kHead + TicketKeys::kSlots * kKey + 64;  // and what sealing adds
@@ -41,7 +41,7 @@ void put(std::string& out, const void* from, std::size_t size) {
 
 void encode(const std::vector<TicketKey>& keys, const StandingEpochs& epochs, std::int64_t now, Secret& out) {
   out.reserve(kMost);  // what a string outgrows is not wiped
-  out += kFormat;
+  out += kKeysFormat;
   put(out, &now, sizeof now);
   put(out, &epochs.epoch, sizeof epochs.epoch);
   put(out, &epochs.of_chains, sizeof epochs.of_chains);
@@ -54,7 +54,7 @@ void encode(const std::vector<TicketKey>& keys, const StandingEpochs& epochs, st
 }
 
 std::optional<KeptTicketKeys> decode(std::string_view in, std::int64_t& written_at) {
-  if (in.size() < kHead || in[0] != kFormat || (in.size() - kHead) % kKey != 0) return std::nullopt;
+  if (in.size() < kHead || in[0] != kKeysFormat || (in.size() - kHead) % kKey != 0) return std::nullopt;
   const auto take = [&in](void* into, std::size_t size) {
     std::memcpy(into, in.data(), size);
     in.remove_prefix(size);

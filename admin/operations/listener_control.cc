@@ -88,7 +88,14 @@ Answer<HostedCertificate> ListenerControl::host(std::string_view chain_pem, std:
   if (const auto flaw = date_flaw(parsed->leaf(), std::time(nullptr)); !flaw.empty()) {
     return Refusal{Refusal::Kind::Invalid, "chain: the server certificate " + std::string(flaw)};
   }
+  if (const auto flaw = purpose_flaw(parsed->leaf()); !flaw.empty()) {
+    return Refusal{Refusal::Kind::Invalid, "chain: the first certificate " + std::string(flaw)};
+  }
   const Digest id = parsed->chain.front().fingerprint();
+  if (registrar_.ca(id)) {
+    return Refusal{Refusal::Kind::Invalid,
+                   "chain: this is a registered CA's certificate: its key signs devices, and has no place here"};
+  }
   const auto stored = registrar_.server_certs();
   if (!stored) return stored.error();
   if (std::any_of(stored->begin(), stored->end(), [&](const auto& each) { return each.first == id; })) {

@@ -106,6 +106,20 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
   return ServerCertificate{std::move(*chain), std::move(kept), std::move(names)};
 }
 
+std::string_view purpose_flaw(const Certificate& leaf) {
+  const std::uint32_t allowed = X509_get_extended_key_usage(leaf.x509());
+  if (allowed != UINT32_MAX && (allowed & (XKU_SSL_SERVER | XKU_ANYEKU)) == 0) {
+    return "is no server's: its extended key usage does not name serverAuth";
+  }
+  // `openssl req -x509` makes a server's own one a CA's, too; it is told by the names in it.
+  const GENERAL_NAMES* names =
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf.x509(), NID_subject_alt_name, nullptr, nullptr));
+  const bool has_names = names != nullptr;
+  GENERAL_NAMES_free(const_cast<GENERAL_NAMES*>(names));
+  if (leaf.is_ca() && !has_names) return "is a CA's: it has no subjectAltName";
+  return {};
+}
+
 std::string_view date_flaw(const Certificate& leaf, std::int64_t now) {
   if (now > leaf.not_after()) return "has expired";
   if (now < leaf.not_before()) return "is not valid yet";

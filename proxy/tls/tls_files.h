@@ -35,6 +35,9 @@ Answer<ServerCertificate> parse_server_certificate(std::string_view chain_pem, s
 // PEM, not encrypted. A refusal names the file.
 Answer<KeyPtr> load_private_key(const std::string& path);
 
+// Why it is no server's, as clients judge that look (RFC 5280, section 4.2.1.12): empty where it is one.
+std::string_view purpose_flaw(const Certificate& leaf);
+
 // Why a client that looks at dates refuses it at `now`, in Unix seconds: "has expired" or "is not valid yet"; empty:
 // it does not.
 std::string_view date_flaw(const Certificate& leaf, std::int64_t now);

@@ -15,7 +15,7 @@ from world import World
 SOURCES = runner.HERE.parents[1] / "admin" / "console"
 # name, file, from, to, file of checks, words of the check's name
 MUTANTS = [
-    ("marks reach the page", "ui/words.tsx", "return text.replace(", "return text || text.replace(", "strangers", "marks that turn"),
+    ("marks reach the page", "ui/words.tsx", "return text\n    .replace(UNSEEN", "return text || text\n    .replace(UNSEEN", "strangers", "marks that turn"),
     ("a viewer sees every button", "session.ts", "session.value?.role === 'operator'", "session.value !== null", "pages",
      "a viewer sees every page"),
     ("polling is a person", "api/http.ts", "if (ask.background) headers", "if (false) headers", "sign-in", "polling says"),
@@ -33,7 +33,26 @@ MUTANTS = [
     ("commands are as wide as they like", "style/pages.css", "  grid-template-columns: minmax(0, 1fr);\n  gap: 10px;", "  gap: 10px;",
      "pages", "nothing is wider than a phone"),
     ("quiet is too quiet", "style/tokens.css", "--ink-quiet: #586663", "--ink-quiet: #b0bab7", "pages", "every page opens"),
-    ("the path goes on behind its end", "ui/path.tsx", "how = 'ahead'", "how = 'passed'", "actions", "a refusal is explained"),
+    ("a choice becomes all", "pages/approvals.tsx", "act_on_many(verb, { chosen }, clear)", "act_on_many(verb, everybody, clear)",
+     "choices", "whose rows leave the page"),
+    ("a choice is lost with its page", "ui/table.tsx", "const next = new Map(chosen);",
+     "const next = new Map([...(chosen ?? [])].filter(([key]) => rows.some((row) => id(row) === key)));", "choices",
+     "kept from page to page"),
+    ("buttons move under the pointer", "style/table.css", "  flex: 0 0 300px;\n", "", "choices", "whose rows leave the page"),
+    ("who came since is taken along", "api/acts.ts", "{ as_of }", "{}", "choices", "what was looked at"),
+    ("what cannot be seen is not shown", "ui/words.tsx", "\\p{Default_Ignorable_Code_Point}", "", "choices", "look alike"),
+    ("blanks at the end are not shown", "ui/words.tsx", "/^ +| +$/g", "/^ +/g", "choices", "look alike"),
+    ("a name is all that a dialog says", "ui/whom.tsx", "[t.id, short(device.id)], ", "", "choices", "the id and the CA"),
+    ("today's walk answers for a broker", "pages/refusals.tsx", "!BY_THE_WALK.has(then.reason)", "false", "choices", "a broker was away"),
+    ("what was not kept is ticked", "ui/path.tsx", "step === 2 || step === 3 ? ['open', r.not_kept] : ['passed', '']",
+     "['passed', '']", "choices", "a tick stands"),
+    ("a key leaves the browser", "api/keys.ts", ".includes(MARK)", ".includes('none')", "actions", "a bundle is imported"),
+    ("a key in DER leaves the browser", "api/keys.ts", "raw[first] === 0x02", "raw[first] === 0xff", "actions", "a CRL is imported"),
+    ("the future has happened", "ui/words.tsx", "ahead ? when : Math.min(when, now.value)", "when", "choices", "never in the future"),
+    ("what is not known is empty", "api/live.ts", "!state.loading && !state.away", "!state.loading", "sign-in", "a restart in the middle"),
+    ("a reason runs over its column", "style/table.css", "td.col-name .status {\n  white-space: normal;\n}", "", "pages",
+     "stays in its column"),
+    ("the path goes on behind its end", "ui/path.tsx", "['ahead', r.not_reached]", "['passed', '']", "actions", "a refusal is explained"),
 ]
 
 

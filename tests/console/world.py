@@ -33,6 +33,10 @@ HOSTILE = [
     "表計算端末-データ-𝕏",
 ]
 
+# Beside a device named meter-0001, each of these looks like it or like nothing.
+LOOKALIKES = ["meter-0001\u00ad", "meter-0001\u034f", "meter-0001\ufe0f", "meter-0001\U000e0041", "meter-0001\u3164",
+              "meter\u00a00001", "meter  0001", "meter-0001 "]
+
 
 def crl_of(authority, serials, key=None):
     """A CRL of `authority` as PEM; `key`: another one signs it under its name."""
@@ -84,6 +88,9 @@ class World:
         for each in (self.fleet, self.closed, self.soon, self.spare):
             each.register(server)
         self.plant.register(server, "--approve")
+        self.listed = Authority(folder / "listed", "By hand CA")
+        self.listed.register(server, "--no-auto-register")
+        Authority(folder / "renewed", "By hand CA").register(server)  # of the same name
         self.meters = [self.fleet.issue(f"meter-{i:04d}", not_after=now() + days(12 if i % 9 == 0 else 400))
                        for i in range(meters)]
         self.hostile = [self.fleet.issue(cn) for cn in HOSTILE]
@@ -91,11 +98,12 @@ class World:
             warnings.simplefilter("ignore")  # 64 characters are the limit; a device may not care
             long_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "n" * 256, _validate=False)])
         self.long = self.fleet.issue(subject=long_name)
+        self.lookalikes = [self.fleet.issue(cn) for cn in LOOKALIKES]
         self.spares = [self.spare.issue(f"spare-{i}") for i in range(3)]
         self.old = self.closed.issue("old-1")
         bulk = [self.fleet.issue(f"bulk-{i}") for i in range(6)]
         first = folder / "first.pem"
-        everybody = [*self.meters, *self.hostile, self.long, *self.spares, *bulk, self.old]
+        everybody = [*self.meters, *self.hostile, *self.lookalikes, self.long, *self.spares, *bulk, self.old]
         first.write_text("".join(Path(each.chain_file).read_text() for each in everybody))
         server.cli("device", "register", str(first), "--yes")
         for each in self.meters[:9]:
@@ -115,7 +123,8 @@ class World:
             self.press(f"press-{i}")
         self.unknown = self.stranger.issue("unknown-7")
         self.expired = self.fleet.issue("late", not_before=now() - days(9), not_after=now() - days(1))
-        for who in [self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
+        self.tire = self.listed.issue("tire-1")
+        for who in [self.tire, self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
                     self.fleet.issue("<b>bold</b>\u202e", signer=self.stranger.key)]:
             for _ in range(2):
                 refusal(port, who)
@@ -140,6 +149,10 @@ class World:
             "forged_crl": write("forged.crl", crl_of(self.fleet, serials, self.stranger.key)),
             "server_chain": second.chain_file, "server_key": second.key_file, "wrong_key": self.site.key_file,
             "expired": self.expired.chain_file,
+            "strange_crl": write("stranger.crl", crl_of(self.stranger, serials)),
+            "der_key": write("key.der", new[0].key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())),
+            "noise": write("noise.bin", b"no certificate is in here\n" * 200),
         }
 
     def hold(self, name, device, client_id):
@@ -163,7 +176,7 @@ class World:
             "cas": {"fleet": self.fleet.id, "spare": self.spare.id},
             "devices": {"active": self.meters[0].id, "online": self.meters[1].id, "forgotten": self.meters[40].id,
                         "inactive": self.meters[20].id, "long": self.long.id},
-            "hostile": HOSTILE, "files": self.files,
+            "hostile": HOSTILE, "lookalikes": LOOKALIKES, "broker": self.broker.address, "files": self.files,
         }
 
     # The other half of the checks: one method a command.
@@ -203,6 +216,14 @@ class World:
 
     def do_press_again(self, cn):
         return self.press(cn)
+
+    def do_comes(self, number):
+        """A registered device connects; whether it was let in."""
+        try:
+            with Device(self.server.ports["mqtts"], self.meters[number]) as device:
+                return device.connect(self.meters[number].cn) == 0
+        except Ended:
+            return False
 
     def do_shown_by(self, name):
         """The subject of the certificate that a listener shows to who comes now."""

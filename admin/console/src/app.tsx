@@ -101,6 +101,7 @@ function Frame() {
   const who = session.value;
   const [menu, set_menu] = useState(false);
   const main = useRef<HTMLElement>(null);
+  const menu_button = useRef<HTMLButtonElement>(null);
   const { path } = place.value;
   useEffect(() => set_menu(false), [path]);
   if (!who) return null;
@@ -116,11 +117,18 @@ function Frame() {
       >
         {t.skip}
       </a>
-      <header class={`side${menu ? ' side-open' : ''}`}>
+      <header
+        class={`side${menu ? ' side-open' : ''}`}
+        onKeyDown={(event) => {
+          if (event.key !== 'Escape' || !menu) return;
+          set_menu(false);
+          menu_button.current?.focus();
+        }}
+      >
         <div class="brand">
           <Logo />
           <span class="brand-name">{t.name}</span>
-          <button type="button" class="menu-button" aria-expanded={menu} aria-controls="nav" onClick={() => set_menu(!menu)}>
+          <button type="button" ref={menu_button} class="menu-button" aria-expanded={menu} aria-controls="nav" onClick={() => set_menu(!menu)}>
             {t.menu}
           </button>
         </div>

@@ -2,6 +2,7 @@
 // expects.
 #include "cache/standing/device_gate.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -10,6 +10,16 @@ async function choose(it, label, file, says = `Read from ${path.basename(file)}`
   await it.sees(says);
 }
 
+// Nothing but questions goes to the server meanwhile.
+async function stays_here(it, what) {
+  const sent = [];
+  const note = (request) => request.method() !== 'GET' && sent.push(`${request.method()} ${request.url()}`);
+  it.page.on('request', note);
+  await what();
+  it.page.off('request', note);
+  assert.deepEqual(sent, []);
+}
+
 export const checks = {
   async 'a CA is registered by the wizard, and what is wrong is said where it is wrong'({ open, ask }) {
     const it = await open({ at: '/cas' });
@@ -60,7 +70,11 @@ export const checks = {
     await until('it is on', async () => (await approve.getAttribute('aria-checked')) === 'true');
     const text = fs.readFileSync(await (await Promise.all([it.page.waitForEvent('download'), it.button('Download').click()]))[0].path(), 'utf8');
     assert.match(text, /^-----BEGIN CERTIFICATE-----/);
-    await it.is_refused(it.button('Delete'), { type: 'delete', refusal: 'active', remedy: 'Remove what stands in the way' });
+    await it.button('Delete').click();
+    await it.dialog.locator('input:not([type])').fill('delete');
+    await it.sees('it can only be deleted with all of them', 'dialog[open]');
+    assert.equal(await it.dialog.locator('button[type=submit]').isDisabled(), true, 'what the server would refuse is not offered');
+    await it.page.keyboard.press('Escape');
     await it.does(it.button('Delete'), {
       impact: '3 devices: 3 active',
       type: 'delete',
@@ -119,11 +133,11 @@ export const checks = {
     await it.row('bulk-0').getByRole('checkbox').check();
     await it.row('bulk-1').getByRole('checkbox').check();
     await it.sees('2 selected');
-    await it.does(it.button('Deactivate'), { impact: '2 devices match; 2 of them change.', outcome: '2 devices changed. In force on every shard.' });
+    await it.does(it.button('Deactivate'), { impact: '2 devices match; 2 of them change.', outcome: '2 devices changed. In force now.' });
     await until('two inactive', async () => (await it.page.locator('tbody').getByText('Inactive').count()) === 2);
-    await it.does(it.button('Activate'), { impact: '6 devices match; 2 of them change.', outcome: '2 devices changed.' });
-    await it.does(it.button('Revoke'), { impact: '6 devices match; 6 of them change.', type: 'revoke', outcome: '6 devices changed.' });
-    await it.button('Activate').click();
+    await it.does(it.button('Activate all'), { impact: '6 devices match; 2 of them change.', outcome: '2 devices changed.' });
+    await it.does(it.button('Revoke all'), { impact: '6 devices match; 6 of them change.', type: 'revoke', outcome: '6 devices changed.' });
+    await it.button('Activate all').click();
     await it.sees('A rule refuses 6 of them', 'dialog[open]');
     await it.sees('Nothing would change.', 'dialog[open]');
     assert.equal(await it.dialog.locator('button[type=submit]').isDisabled(), true);
@@ -153,7 +167,7 @@ export const checks = {
     await it.row('press-0').waitFor();
     await it.does(it.row('press-0').getByRole('button', { name: 'Approve' }), { impact: 'It is admitted when it connects next.', outcome: 'press-0: Active.' });
     await it.row('press-0').waitFor({ state: 'detached' });
-    await it.does(it.page.locator('.bulk').getByRole('button', { name: 'Approve' }), { impact: 'devices match', outcome: 'changed. In force on every shard.' });
+    await it.does(it.button('Approve all'), { impact: 'devices match', outcome: 'changed. In force now.' });
     await it.sees('Nobody is waiting.');
     assert.ok(world);
   },
@@ -162,27 +176,48 @@ export const checks = {
     const it = await open({ at: '/import' });
     await choose(it, 'Bundle', world.files.bundle, 'bundle.pem, ');
     await it.does(it.button('Import'), { impact: 'No session is cut.', outcome: 'Working…' });
-    await it.sees('40 registered, 0 were there already, 2 refused.');
+    await it.sees('40 registered, 0 there already, 2 refused.');
     const row = it.row('Its CA is not registered');
     assert.equal(await row.locator('td').first().innerText(), '1');
     await it.row('unreadable').waitFor();
     await it.page.getByLabel('Or paste certificates').fill(fs.readFileSync(world.files.with_key, 'utf8'));
+    await stays_here(it, async () => {
+      await it.button('Import').click();
+      await it.sees('This holds a private key. It was not sent.', '.fault');
+      await it.page.locator('main').getByLabel('Choose a file: Bundle').setInputFiles(world.files.wrong_key);
+      await it.sees('This holds a private key. It was not sent.', '.fault');
+    });
+    assert.equal(await it.dialog.count(), 0);
+    await it.page.locator('main').getByLabel('Choose a file: Bundle').setInputFiles(world.files.noise);
     await it.does(it.button('Import'), { outcome: 'Working…' });
-    await it.sees('a private key was sent', '.problem');
+    await it.sees('No certificate was found in it.', '.note');
   },
 
   async 'a CRL is imported, and one of another key is refused'({ open, world }) {
     const it = await open({ at: '/crls' });
     await it.sees('No list has been imported.');
     const input = it.page.locator('main').getByLabel('Choose a file: CRL, DER or PEM');
-    await input.setInputFiles(world.files.forged_crl);
-    await it.sees('Every serial that it names becomes revoked for good', 'dialog[open]');
-    await it.dialog.locator('button[type=submit]').click();
+    await stays_here(it, async () => {
+      for (const key of [world.files.server_key, world.files.der_key]) {
+        await input.setInputFiles(key);
+        await it.sees('This is, or holds, a private key. It was not sent.', '.fault');
+      }
+    });
+    const send = async (file) => {
+      await input.setInputFiles(file);
+      await it.sees('Every serial that it names becomes revoked for good', 'dialog[open]');
+      await it.sees('This cannot be undone.', 'dialog[open]');
+      assert.equal(await it.dialog.locator('button[type=submit]').isDisabled(), true, 'not before the word is typed');
+      await it.dialog.locator('input:not([type])').fill('import');
+      await it.dialog.locator('button[type=submit]').click();
+    };
+    await send(world.files.strange_crl);
+    await it.sees('Register the CA that issued this list first.', 'dialog[open] .problem');
+    await it.page.keyboard.press('Escape');
+    await send(world.files.forged_crl);
     await it.dialog.locator('.problem').waitFor();
     await it.page.keyboard.press('Escape');
-    await input.setInputFiles(world.files.crl);
-    await it.sees('Every serial', 'dialog[open]');
-    await it.dialog.locator('button[type=submit]').click();
+    await send(world.files.crl);
     await it.sees('2 entries: 1 revoked now, 0 on hold, 1 of devices not seen yet', 'dialog[open]');
     await it.close();
     await it.row('Fleet CA 2026').waitFor();
@@ -204,12 +239,16 @@ export const checks = {
     });
     assert.match(await ask({ shown_by: 'plant' }), /second\.example/);
     await it.go('/server-certificates');
-    await it.is_refused(it.row('second.example').getByRole('button', { name: 'Delete' }), { refusal: 'plant', remedy: 'Remove what stands in the way' });
+    await it.row('second.example').getByRole('button', { name: 'Delete' }).click();
+    await it.dialog.locator('input:not([type])').fill('delete');
+    await it.sees('In use by plant: choose another one there first.', 'dialog[open]');
+    assert.equal(await it.dialog.locator('button[type=submit]').isDisabled(), true, 'what the server would refuse is not offered');
+    await it.page.keyboard.press('Escape');
     await it.go('/listeners');
     await it.does(plant.getByRole('button', { name: 'Reset' }), { impact: 'What was chosen here is dropped', outcome: 'plant: authentication is Mutual.' });
     assert.match(await ask({ shown_by: 'plant' }), /localhost/);
     await it.go('/server-certificates');
-    await it.does(it.row('second.example').getByRole('button', { name: 'Delete' }), { impact: 'erased from this server', outcome: 'is deleted.' });
+    await it.does(it.row('second.example').getByRole('button', { name: 'Delete' }), { impact: 'erased from this server', type: 'delete', outcome: 'is deleted.' });
     await it.sees('None is hosted.');
   },
 
@@ -233,7 +272,7 @@ export const checks = {
     await it.does(it.row('crowd-11').getByRole('button', { name: 'Cut' }), { impact: '1 connection is closed.', outcome: '1 session cut.' });
     await it.row('crowd-10').getByRole('checkbox').check();
     await it.row('crowd-9').getByRole('checkbox').check();
-    await it.does(it.page.locator('.bulk').getByRole('button', { name: 'Cut' }), { impact: '2 connections are closed.', outcome: '2 sessions cut.' });
+    await it.does(it.page.locator('.bulk-chosen').getByRole('button', { name: 'Cut' }), { impact: '2 connections are closed.', outcome: '2 sessions cut.' });
     await it.does(it.button('Cut all that match'), { impact: '9 connections are closed.', outcome: '9 sessions cut.' });
     await it.sees('Nothing matches.');
     assert.deepEqual(new Set(await ask({ ended: 'crowd' })), new Set(['close_notify']));
@@ -296,13 +335,14 @@ export const checks = {
     await other.sign_in(token);
     await it.page.getByLabel('Name', { exact: true }).fill('grafana');
     await it.is_refused(it.button('Create a token'), { refusal: 'grafana', remedy: 'Remove what stands in the way' });
-    await it.does(it.row('grafana').getByRole('button', { name: 'Revoke' }), { impact: 'Whoever uses it is out at once', outcome: 'grafana is revoked.' });
+    await it.does(it.row('grafana').getByRole('button', { name: 'Revoke' }), { impact: 'Whoever uses it is out at once', type: 'revoke', outcome: 'grafana is revoked.' });
     await other.sees('Your session has ended.', 'body');
     const own = await open({ signed_in: false, at: '/tokens' });
     await own.sign_in(await ask({ token: 'operator', name: 'mine' }));
     await own.button('Revoke').first().waitFor();
     await own.row('mine').getByRole('button', { name: 'Revoke' }).click();
     await own.sees('It is the one you are signed in with', 'dialog[open]');
+    await own.dialog.locator('input:not([type])').fill('revoke');
     await own.dialog.locator('button[type=submit]').click();
     await own.page.locator('#token').waitFor();
     assert.ok(world);

@@ -6,7 +6,7 @@ import { all_pages } from '../console.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 // What changes something. A viewer must not see one of these anywhere.
-const CHANGES = ['Activate', 'Deactivate', 'Revoke', 'Delete', 'Approve', 'Cut', 'Cut all that match', 'Drain', 'Take back', 'Import',
+const CHANGES = ['Activate', 'Deactivate', 'Revoke', 'Delete', 'Approve', 'Cut', 'Cut all that match', 'Activate all', 'Deactivate all', 'Revoke all', 'Delete all', 'Approve all', 'Drain', 'Take back', 'Import',
   'Register a CA', 'Register or import', 'Get a code', 'Register the CA', 'Host a certificate', 'Use another certificate', 'Switch to one-way',
   'Switch to mutual', 'Reset', 'Create a token', 'Make a backup', 'Reload the configuration', 'Rotate the ticket keys'];
 
@@ -114,6 +114,25 @@ export const checks = {
     assert.equal(await it.page.getByRole('link', { name: 'Sessions' }).isVisible(), false, 'it closes again');
   },
 
+  async 'what stands in a table stays in its column'({ open, world }) {
+    const it = await open();
+    for (const [path, [heading]] of Object.entries(all_pages(world))) {
+      await it.go(path);
+      await settled(it, heading);
+      const out = await it.page.evaluate(() => {
+        const found = [...document.querySelectorAll('.table-box')].filter((each) => each.scrollWidth > each.clientWidth).map((each) => `a table is ${each.scrollWidth - each.clientWidth} px too wide`);
+        for (const cell of document.querySelectorAll('td')) {
+          const text = document.createRange();
+          text.selectNodeContents(cell);
+          const over = text.getBoundingClientRect().right - cell.getBoundingClientRect().right;
+          if (over > 1) found.push(`${cell.textContent.slice(0, 60)}: ${Math.round(over)} px`);
+        }
+        return found.slice(0, 5);
+      });
+      assert.deepEqual(out, [], path);
+    }
+  },
+
   async 'the first paint, and the page as a whole, are quick from loopback'({ open, note }) {
     const it = await open();
     await it.page.reload();
@@ -121,7 +140,7 @@ export const checks = {
     const paint = await it.page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime);
     const bytes = await it.page.evaluate(() => performance.getEntriesByType('resource').filter((each) => each.name.includes('/console/')).reduce((sum, each) => sum + each.encodedBodySize, 0));
     note(`first contentful paint ${paint.toFixed(0)} ms, ${(bytes / 1000).toFixed(0)} KB of its own`);
-    assert.ok(bytes < 250_000);
+    assert.ok(bytes < (process.env.CONSOLE_DIST ? 350_000 : 120_000)); // the server compresses them, a folder does not
   },
 
   async 'nothing may run or load that is not its own'({ open, world }) {

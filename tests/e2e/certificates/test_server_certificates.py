@@ -151,7 +151,10 @@ def refused_uploads(shop, middle):
     weak = leaf(shop, key=rsa.generate_private_key(public_exponent=65537, key_size=1024))
     secret = serialization.BestAvailableEncryption(b"secret")
     key = key_of(good)
+    device = shop.issue("meter-1", eku=[ExtendedKeyUsageOID.CLIENT_AUTH])
     return {
+        "a device's": (chain_of(device), key_of(device), "serverAuth"),
+        "a CA's": (root_pem, key_of(shop), "is a CA's"),
         "the CA first": (root_pem + middle_pem + leaf_pem, key, "certificate first"),
         "root before intermediate": (leaf_pem + root_pem + middle_pem, key, "did not sign"),
         "a stranger behind": (leaf_pem + pem(Authority(shop.folder, "Stranger").certificate), key, "did not sign"),

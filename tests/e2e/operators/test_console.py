@@ -23,6 +23,6 @@ def world(work, request):
     made.stop()
 
 
-@pytest.mark.parametrize("name", ["actions"])
+@pytest.mark.parametrize("name", ["actions", "choices"])
 def test_actions_of_the_console(world, name):
     runner.run(world, name)

@@ -1,6 +1,7 @@
 // Which of a listener's certificates are presented, by their dates.
 #include "proxy/tls/tls_files.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -66,6 +67,18 @@ TEST_F(PresentedOf, AFlawIsNamed) {
   EXPECT_EQ(date_flaw(one.leaf(), kNow), "");
   EXPECT_EQ(date_flaw(one.leaf(), kNow + 2 * 86400), "has expired");
   EXPECT_EQ(date_flaw(one.leaf(), kNow - 2 * 86400), "is not valid yet");
+}
+
+TEST(PurposeFlaw, IsThatOfWhatIsNoServers) {
+  const auto flaw = [](Leaf leaf) { return purpose_flaw(make(leaf, nullptr).certificate); };
+  EXPECT_EQ(flaw({}), "") << "no purpose is any";
+  EXPECT_EQ(flaw({.extended_key_usage = "serverAuth"}), "");
+  EXPECT_EQ(flaw({.extended_key_usage = "clientAuth,serverAuth"}), "");
+  EXPECT_EQ(flaw({.extended_key_usage = "anyExtendedKeyUsage"}), "");
+  EXPECT_THAT(std::string(flaw({.extended_key_usage = "clientAuth"})), testing::HasSubstr("serverAuth"));
+  EXPECT_THAT(std::string(flaw({.ca = true, .key_usage = ""})), testing::HasSubstr("is a CA's"));
+  EXPECT_EQ(flaw({.ca = true, .key_usage = "", .subject_alt_name = "DNS:broker.example"}), "")
+      << "as openssl req -x509 makes a server's own";
 }
 
 }  // namespace

@@ -1,18 +1,21 @@
 // Calls that several pages make.
 import { ask } from './http';
-import type { Bulk, Device } from './objects';
+import type { List } from './live';
+import type { Bulk, Ca, Device } from './objects';
 
 export type DeviceVerb = 'activate' | 'deactivate' | 'revoke' | 'delete' | 'approve';
 
 export type Target = { ids: string[] } | { filter: Record<string, string> };
 
-// One pass over everything that matches, a bounded call at a time, added up.
+// One pass over everything that matches, a bounded call at a time, added up. `as_of`, of the preview: what registered
+// after it was looked at by nobody, and is left out.
 export async function bulk(
   action: DeviceVerb,
   target: Target,
   dry_run: boolean,
   told?: (sum: Bulk) => void,
   stop?: AbortSignal,
+  as_of?: string,
 ): Promise<Bulk> {
   const sum: Bulk = { matched: 0, would_change: 0, sessions: 0, changed: 0, failed: [], failed_omitted: 0, cursor: null };
   const parts: Target[] = 'ids' in target ? slices(target.ids, 1000).map((ids) => ({ ids })) : [target];
@@ -21,7 +24,7 @@ export async function bulk(
     do {
       const found: Bulk = await ask<Bulk>('/v1/devices/bulk', {
         method: 'POST',
-        body: { action, ...part, dry_run, cursor },
+        body: { action, ...part, dry_run, cursor, ...(as_of === undefined ? {} : { as_of }) },
         ...(stop ? { signal: stop } : {}),
       });
       sum.matched += found.matched;
@@ -33,6 +36,8 @@ export async function bulk(
         if (sum.failed.length < 100) sum.failed.push(each);
         else sum.failed_omitted += 1;
       }
+      if (found.as_of !== undefined) sum.as_of ??= found.as_of;
+      sum.came_since = (sum.came_since ?? 0) + (found.came_since ?? 0);
       cursor = found.cursor;
       told?.(sum);
     } while (cursor);
@@ -49,6 +54,11 @@ function slices<T>(all: T[], size: number): T[][] {
 export function one_device(verb: DeviceVerb, id: string): Promise<Device> {
   if (verb === 'delete') return ask<Device>(`/v1/devices/${id}`, { method: 'DELETE' });
   return ask<Device>(`/v1/devices/${id}/${verb === 'approve' ? 'activate' : verb}`, { method: 'POST' });
+}
+
+// By their id: which CA a device is of is said by its name and its serial.
+export async function cas_by_id(): Promise<Map<string, Ca>> {
+  return new Map((await ask<List<Ca>>('/v1/cas?limit=1000')).items.map((ca) => [ca.id, ca]));
 }
 
 export interface CutFilter {

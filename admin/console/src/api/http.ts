@@ -1,5 +1,6 @@
 // One request to /v1. A failure is a Problem, as the server words it (RFC 9457). The end of the session and a server
 // that is away are noted here, for the whole page.
+import { tick } from '../clock';
 import { lost, person_asks, renew, server_lost, session, session_over } from '../session';
 
 export class Problem extends Error {
@@ -58,6 +59,7 @@ async function answer_to(path: string, ask: Ask, may_renew: boolean): Promise<Re
     throw new Problem(0, 'unreachable', '');
   }
   if (answer.ok) {
+    tick();
     if (lost.peek()) lost.value = false;
     return answer;
   }

@@ -61,6 +61,8 @@ export interface Pages<T> {
   items: T[];
   problem: Problem | undefined;
   loading: boolean; // also while a rare match is searched for, over many calls
+  away: boolean; // the server did not answer: nothing is known of what is not shown
+  empty: boolean; // the server has said so
   page: number;
   more: boolean;
   next: () => void;
@@ -77,7 +79,7 @@ export function usePages<T>(
   every_seconds = 0,
 ): Pages<T> {
   const key = with_query(path, query);
-  const [state, set_state] = useState<{ items: T[]; next: string; loading: boolean; problem?: Problem }>({
+  const [state, set_state] = useState<{ items: T[]; next: string; loading: boolean; away?: boolean; problem?: Problem }>({
     items: [],
     next: '',
     loading: true,
@@ -123,7 +125,7 @@ export function usePages<T>(
         again();
       } catch (error) {
         if (stop.signal.aborted || !(error instanceof Problem)) return;
-        if (error.status === 0) set_state((before) => ({ ...before, loading: false }));
+        if (error.status === 0) set_state((before) => ({ ...before, loading: false, away: true }));
         else {
           set_state({ items, next: '', loading: false, problem: error });
           again();
@@ -140,6 +142,8 @@ export function usePages<T>(
     items: state.items,
     problem: state.problem,
     loading: state.loading,
+    away: state.away === true,
+    empty: !state.loading && !state.away && !state.problem && state.items.length === 0,
     page: list.length,
     more: state.next !== '',
     next: () => set_tokens({ key, list: [...list, state.next] }),

@@ -102,6 +102,16 @@ export interface Explanation {
   refused_at?: string | null;
 }
 
+export interface Refusal {
+  id: string;
+  reason: string;
+  listener: string;
+  peer: string;
+  what: string;
+  claimed: boolean;
+  last: string;
+}
+
 export interface RefusalGroup {
   reason: string;
   what_to_do: string;
@@ -264,6 +274,8 @@ export interface Bulk {
   failed: { id: string; cn?: string; error: string }[];
   failed_omitted?: number;
   cursor: string | null;
+  as_of?: string; // of a dry run: the moment it looked at
+  came_since?: number; // of a run with as_of: registered after it, and left out
 }
 
 export interface ImportOutcome {

@@ -16,6 +16,10 @@ function Target({ record }: { record: AuditRecord }) {
   return is_id ? <Short id={record.target} /> : <Name>{record.target}</Name>;
 }
 
+function change_of(record: AuditRecord): string {
+  return [record.before, record.after].filter(Boolean).map(visible).join(' → ') || '–';
+}
+
 function columns_of(with_target: boolean): Column<AuditRecord>[] {
   const t = texts.value.audit;
   return [
@@ -25,9 +29,10 @@ function columns_of(with_target: boolean): Column<AuditRecord>[] {
     ...(with_target ? [{ head: t.target, cell: (one: AuditRecord) => <Target record={one} /> }] : []),
     {
       head: t.change,
+      class: 'col-change',
       cell: (one) => (
-        <bdi>
-          {[one.before, one.after].filter(Boolean).map(visible).join(' → ') || '–'}
+        <bdi class="breaks" title={change_of(one)}>
+          {change_of(one).replace(/\b([0-9a-f]{12})[0-9a-f]{20,}\b/g, '$1…')}
         </bdi>
       ),
     },
@@ -51,7 +56,7 @@ export function Audit() {
         />
       </div>
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && !pages.problem && pages.items.length === 0 && <Empty>{t.empty}</Empty>}
+      {pages.empty && <Empty>{t.empty}</Empty>}
       {pages.items.length > 0 && <Table label={t.title} columns={columns_of(true)} rows={pages.items} id={(one) => `${one.at} ${one.target}`} />}
       <Pager pages={pages} />
     </Page>
@@ -64,7 +69,7 @@ export function History({ target }: { target: string }) {
   return (
     <Section title={t.devices.its_audit} aside={<Link to="/audit">{t.audit.title}</Link>}>
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && !pages.problem && pages.items.length === 0 && <Empty>{t.audit.empty}</Empty>}
+      {pages.empty && <Empty>{t.audit.empty}</Empty>}
       {pages.items.length > 0 && <Table label={t.devices.its_audit} columns={columns_of(false)} rows={pages.items} id={(one) => `${one.at} ${one.action}`} />}
       <Pager pages={pages} />
     </Section>

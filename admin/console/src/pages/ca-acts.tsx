@@ -6,7 +6,14 @@ import { go } from '../route';
 import { texts } from '../texts';
 import { act } from '../ui/act';
 import { Tick } from '../ui/page';
+import { Whom, whom_ca } from '../ui/whom';
 import { visible } from '../ui/words';
+
+// For a choice: of CAs of one name each says its serial.
+export function ca_options(cas: Ca[]): [string, string][] {
+  const name = (ca: Ca) => visible(ca.cn || ca.subject);
+  return cas.map((ca) => [ca.id, cas.some((each) => each.id !== ca.id && name(each) === name(ca)) ? `${name(ca)} (${ca.serial.slice(0, 12)})` : name(ca)]);
+}
 
 function name_of(ca: Ca): string {
   return visible(ca.cn) || ca.id.slice(0, 12);
@@ -19,7 +26,12 @@ export function activate_ca(ca: Ca): void {
     verb: t.activate,
     impact: async () => {
       const found = await ask<Ca>(`/v1/cas/${ca.id}`);
-      return <p class="impact">{t.act.activate_impact(found.devices.active)}</p>;
+      return (
+        <>
+          <Whom all={[whom_ca(found)]} />
+          <p class="impact">{t.act.activate_impact(found.devices.active)}</p>
+        </>
+      );
     },
     run: async () => {
       await ask<Ca>(`/v1/cas/${ca.id}/activate`, { method: 'POST' });
@@ -39,6 +51,7 @@ export function deactivate_ca(ca: Ca): void {
       const twin = (found.admitted_through ?? []).length > 0;
       return (
         <>
+          <Whom all={[whom_ca(found)]} />
           <p class="impact">
             {twin
               ? t.act.deactivate_twin
@@ -70,11 +83,13 @@ export function delete_ca(ca: Ca, away?: string): void {
     verb: t.delete,
     danger: true,
     type: texts.peek().devices.act.word['delete'] ?? 'delete',
+    for_good: true,
     impact: async () => {
       const found = await ask<Ca>(`/v1/cas/${ca.id}`);
       stands = found.status === 'active' || found.devices.active > 0;
       return (
         <>
+          <Whom all={[whom_ca(found)]} />
           <p class="impact">{t.act.delete_impact(found.devices)}</p>
           {(found.sessions ?? 0) > 0 && <p class="impact">{t.sessions_of(found.sessions ?? 0, found.devices_online ?? 0)}</p>}
           <p>{t.act.delete_tombstones}</p>
@@ -87,6 +102,7 @@ export function delete_ca(ca: Ca, away?: string): void {
         </>
       );
     },
+    possible: () => !stands || cascade.value,
     run: async () => {
       await ask<Ca>(with_query(`/v1/cas/${ca.id}`, { cascade: cascade.value }), { method: 'DELETE' });
       return <p>{t.act.done.delete(name_of(ca))}</p>;
@@ -108,7 +124,13 @@ export function switch_ca(ca: Ca, change: { auto_register: boolean } | { approve
   act({
     title: t.act.switch_title(name_of(ca)),
     verb: t.change,
-    impact: () => Promise.resolve(<p class="impact">{says}</p>),
+    impact: () =>
+      Promise.resolve(
+        <>
+          <Whom all={[whom_ca(ca)]} />
+          <p class="impact">{says}</p>
+        </>,
+      ),
     run: async () => {
       const done = await ask<Ca>(`/v1/cas/${ca.id}`, { method: 'PATCH', body: change });
       return <p>{t.act.done.switch(done.auto_register, done.approve)}</p>;

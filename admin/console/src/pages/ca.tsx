@@ -101,7 +101,7 @@ function ItsDevices({ ca }: { ca: CaObject }) {
   return (
     <Section title={t.its_devices} aside={<Link to={`/devices?ca=${ca.id}`}>{t.all_devices}</Link>}>
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && pages.items.length === 0 && <Empty>{texts.value.ui.nothing}</Empty>}
+      {pages.empty && <Empty>{texts.value.ui.nothing}</Empty>}
       {pages.items.length > 0 && <DeviceTable rows={pages.items} />}
       <Pager pages={pages} />
     </Section>
@@ -115,7 +115,8 @@ function ItsCrls({ ca }: { ca: CaObject }) {
   return (
     <Section title={t.cas.its_crls} aside={<Link to="/crls">{t.crls.title}</Link>}>
       {list.problem && <ProblemBox problem={list.problem} />}
-      {its.length === 0 ? <Empty>{t.crls.empty}</Empty> : <CrlTable rows={its} />}
+      {!list.data && !list.problem && <Loading />}
+      {list.data && (its.length === 0 ? <Empty>{t.crls.empty}</Empty> : <CrlTable rows={its} />)}
     </Section>
   );
 }

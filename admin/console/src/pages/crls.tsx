@@ -1,6 +1,7 @@
 // Revocation lists: what was imported last for each CA, and importing one.
 import { useState } from 'preact/hooks';
 import { ask } from '../api/http';
+import { holds_key } from '../api/keys';
 import { useAll } from '../api/live';
 import type { Ca, Crl, CrlOutcome } from '../api/objects';
 import { Link } from '../route';
@@ -11,7 +12,7 @@ import { Empty, Loading, Page, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Status } from '../ui/status';
 import { Table } from '../ui/table';
-import { Ago, count, Name, Short } from '../ui/words';
+import { Ago, count, Name, Short, visible } from '../ui/words';
 
 export function CrlTable({ rows, names }: { rows: Crl[]; names?: Map<string, string> }) {
   const t = texts.value.crls;
@@ -27,7 +28,7 @@ export function CrlTable({ rows, names }: { rows: Crl[]; names?: Map<string, str
         { head: texts.value.cas.status, cell: (crl) => <Status is={crl.overdue ? 'overdue' : 'current'} /> },
         { head: t.number, cell: (crl) => (crl.number ? <Short id={crl.number} digits={16} /> : texts.value.ui.unknown) },
         { head: t.this_update, cell: (crl) => <Ago at={crl.this_update} /> },
-        { head: t.next_update, cell: (crl) => <Ago at={crl.next_update} /> },
+        { head: t.next_update, cell: (crl) => <Ago at={crl.next_update} ahead /> },
         { head: t.entries, class: 'col-number', cell: (crl) => (crl.entries === null ? texts.value.ui.unknown : count(crl.entries)) },
         { head: t.imported, cell: (crl) => <Ago at={crl.imported_at} /> },
       ]}
@@ -58,12 +59,21 @@ export function Crls() {
 function Import() {
   const t = texts.value.crls;
   const [over, set_over] = useState(false);
-  const take = (file: File | undefined) => {
+  const [trouble, set_trouble] = useState('');
+  const take = async (file: File | undefined) => {
     if (!file) return;
+    set_trouble('');
+    if (await holds_key(file)) {
+      set_trouble(texts.peek().pem.private_key_list);
+      return;
+    }
     act({
-      title: t.title_act(file.name),
+      title: t.title_act(visible(file.name)),
       verb: t.send,
       danger: true,
+      type: t.word,
+      for_good: true,
+      what_to_do: (problem) => (problem.status === 404 ? t.no_ca : undefined),
       impact: () => Promise.resolve(<p class="impact">{t.impact}</p>),
       run: async () => {
         const done = await ask<CrlOutcome>('/v1/crls', { method: 'POST', raw: file, type: 'application/pkix-crl' });
@@ -82,7 +92,7 @@ function Import() {
       onDrop={(event) => {
         event.preventDefault();
         set_over(false);
-        take(event.dataTransfer?.files[0]);
+        void take(event.dataTransfer?.files[0]);
       }}
     >
       <span>{t.drop}</span>
@@ -93,11 +103,16 @@ function Import() {
           class="out-of-sight"
           aria-label={`${texts.value.pem.choose}: ${t.drop}`}
           onChange={(event) => {
-            take(event.currentTarget.files?.[0]);
+            void take(event.currentTarget.files?.[0]);
             event.currentTarget.value = '';
           }}
         />
       </label>
+      {trouble && (
+        <p class="fault" role="alert">
+          {trouble}
+        </p>
+      )}
     </div>
   );
 }

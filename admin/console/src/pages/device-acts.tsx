@@ -1,10 +1,11 @@
 // What can be done to devices, one or many, with its impact.
 import { ask } from '../api/http';
-import { bulk, one_device, type DeviceVerb, type Target } from '../api/acts';
-import type { Bulk, Device } from '../api/objects';
+import { bulk, cas_by_id, one_device, type DeviceVerb, type Target } from '../api/acts';
+import type { Bulk, Ca, Device } from '../api/objects';
 import { go } from '../route';
 import { texts } from '../texts';
 import { act } from '../ui/act';
+import { Whom, whom_device, whom_devices } from '../ui/whom';
 import { Name, Short, visible } from '../ui/words';
 
 const DANGER: DeviceVerb[] = ['revoke', 'delete', 'deactivate'];
@@ -30,12 +31,13 @@ export function act_on_device(verb: DeviceVerb, device: { id: string; cn: string
     title: t.act.title[verb](` ${name} `.trim()),
     verb: t[verb],
     danger: DANGER.includes(verb),
-    ...(verb === 'revoke' ? { type: t.act.word['revoke'] ?? 'revoke' } : {}),
+    ...(verb === 'revoke' ? { type: t.act.word['revoke'] ?? 'revoke', for_good: true } : {}),
     impact: async () => {
-      const found = await ask<Device>(`/v1/devices/${device.id}`);
+      const [found, cas] = await Promise.all([ask<Device>(`/v1/devices/${device.id}`), cas_by_id()]);
       const cuts = verb === 'deactivate' || verb === 'revoke' || verb === 'delete';
       return (
         <>
+          <Whom all={[whom_device(found, cas)]} />
           <p>{t.act.means[verb]}</p>
           {cuts && <p class="impact">{t.act.one_cut(found.sessions)}</p>}
         </>
@@ -44,7 +46,7 @@ export function act_on_device(verb: DeviceVerb, device: { id: string; cn: string
     run: async () => {
       const done = await one_device(verb, device.id);
       if (verb === 'delete') return <p>{t.act.done_deleted(name)}</p>;
-      return <p>{t.act.done_one(name, texts.peek().status[done.status] ?? done.status)}</p>;
+      return <p>{t.act.done_one(visible(done.cn) || name, texts.peek().status[done.status] ?? done.status)}</p>;
     },
     ...(away && verb === 'delete' ? { after: () => go(away) } : {}),
   });
@@ -69,35 +71,62 @@ function Refused({ found }: { found: Bulk }) {
   );
 }
 
-export function act_on_many(verb: DeviceVerb, target: Target, done?: () => void): void {
+// The filter as its fields say it.
+function filter_words(filter: Record<string, string>, cas: Map<string, Ca>): string {
+  const t = texts.peek().devices;
+  const labels: Record<string, string> = { cn_part: t.cn, serial_prefix: t.serial, ca: t.ca, status: t.status, expires_before: t.before, expires_after: t.after };
+  const said = (name: string, value: string) => {
+    if (name === 'ca') return `${cas.get(value)?.cn ?? ''} ${value.slice(0, 12)}`.trim();
+    return name === 'status' ? (texts.peek().status[value] ?? value) : value;
+  };
+  return Object.entries(filter)
+    .map(([name, value]) => `${labels[name] ?? name}: ${visible(said(name, value))}`)
+    .join('; ');
+}
+
+// `what`: the chosen ones, or a filter with its name in words.
+export type Many = { chosen: Map<string, Device> } | { filter: Record<string, string>; name: string };
+
+export function act_on_many(verb: DeviceVerb, what: Many, done?: () => void): void {
   const t = texts.peek().devices;
   let would = 0;
-  const everything = 'filter' in target && Object.keys(target.filter).length === 0 && verb !== 'approve';
+  let as_of: string | undefined;
+  const target: Target = 'chosen' in what ? { ids: [...what.chosen.keys()] } : { filter: what.filter };
+  const everything = 'filter' in what && Object.keys(what.filter).length === 0;
   act({
-    title: t.act.title[verb]('ids' in target ? t.act.many(target.ids.length) : t.act.all_matching),
+    title: t.act.title[verb]('chosen' in what ? t.act.many(what.chosen.size) : what.name),
     verb: t[verb],
     danger: DANGER.includes(verb),
     ...(verb === 'revoke' || everything ? { type: t.act.word[verb] ?? t[verb] } : {}),
+    for_good: verb === 'revoke' || verb === 'delete',
     impact: async (stop) => {
-      const found = await bulk(verb, target, true, undefined, stop);
+      const [found, cas] = await Promise.all([bulk(verb, target, true, undefined, stop), cas_by_id()]);
       would = found.would_change;
+      as_of = found.as_of;
       const cuts = verb === 'deactivate' || verb === 'revoke' || verb === 'delete';
       return (
         <>
+          {'chosen' in what && <Whom all={whom_devices(what.chosen.values(), cas)} />}
+          {'filter' in what && !everything && (
+            <p class="quiet">
+              <bdi>{filter_words(what.filter, cas)}</bdi>
+            </p>
+          )}
           {everything && <p class="impact">{t.act.everything}</p>}
           <p class="impact">{t.act.bulk(found.matched, found.would_change)}</p>
           {cuts && <p class="impact">{t.act.bulk_cut(found.sessions)}</p>}
-          {found.would_change === 0 ? <p>{t.act.nothing}</p> : <p>{t.act.means[verb]}</p>}
+          {found.would_change === 0 ? <p>{t.act.nothing}</p> : <p>{found.would_change === 1 ? t.act.means[verb] : t.act.means_many[verb]}</p>}
           <Refused found={found} />
         </>
       );
     },
     possible: () => would > 0,
     run: async (progress) => {
-      const found = await bulk(verb, target, false, (sum) => progress(sum.changed, would));
+      const found = await bulk(verb, target, false, (sum) => progress(sum.changed, would), undefined, as_of);
       return (
         <>
           <p>{t.act.done_bulk(found.changed, found.failed.length + (found.failed_omitted ?? 0))}</p>
+          {(found.came_since ?? 0) > 0 && <p>{t.act.came_since(found.came_since ?? 0)}</p>}
           <Refused found={found} />
         </>
       );

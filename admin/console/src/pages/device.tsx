@@ -146,7 +146,7 @@ function Decision({ id }: { id: string }) {
     return () => stop.abort();
   }, [id, grown]);
   if (problem) return problem.status === 404 ? <Empty>{texts.value.devices.no_certificate}</Empty> : <ProblemBox problem={problem} />;
-  return told ? <DecisionPath told={told} /> : <Loading />;
+  return told ? <DecisionPath told={told} possession="file" /> : <Loading />;
 }
 
 function ItsSessions({ id }: { id: string }) {
@@ -155,7 +155,7 @@ function ItsSessions({ id }: { id: string }) {
   return (
     <Section title={t.its_sessions}>
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && pages.items.length === 0 && <Empty>{texts.value.sessions.empty}</Empty>}
+      {pages.empty && <Empty>{texts.value.sessions.empty}</Empty>}
       {pages.items.length > 0 && <SessionTable rows={pages.items} />}
       <Pager pages={pages} />
     </Section>

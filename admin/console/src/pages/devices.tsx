@@ -9,9 +9,11 @@ import { may_change } from '../session';
 import { texts } from '../texts';
 import { Choice, Empty, Page, Pager, TextFilter } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
+import { AllBar, SelectionBar } from '../ui/selection';
 import { Standing } from '../ui/status';
 import { Table, type Column } from '../ui/table';
-import { count, Ends, Name, Seen, Short, visible } from '../ui/words';
+import { as_written, count, Ends, Name, Seen, Short, visible } from '../ui/words';
+import { ca_options } from './ca-acts';
 import { act_on_many } from './device-acts';
 
 const FILTERS = ['cn_part', 'serial_prefix', 'ca', 'status', 'expires_before', 'expires_after'] as const;
@@ -19,8 +21,8 @@ const VERBS: DeviceVerb[] = ['activate', 'deactivate', 'revoke', 'delete'];
 
 interface DeviceTableProps {
   rows: Device[];
-  chosen?: Set<string>;
-  choose?: (chosen: Set<string>) => void;
+  chosen?: Map<string, Device>;
+  choose?: (chosen: Map<string, Device>) => void;
   acts?: (device: Device) => preact.ComponentChildren;
 }
 
@@ -65,13 +67,13 @@ export function Devices() {
   const filter: Record<string, string> = {};
   for (const name of FILTERS) {
     const value = of(name).trim();
-    if (value) filter[name] = name.startsWith('expires') ? instant(value) : name === 'serial_prefix' ? value.replace(/[:\s]/g, '') : value;
+    if (value) filter[name] = name.startsWith('expires') ? instant(value) : name === 'serial_prefix' ? value.replace(/^0x|[:\s]/gi, '') : as_written(value);
   }
   const pages = usePages<Device>('/v1/devices', filter, 50, 15);
   const cas = useAll<Ca>('/v1/cas');
-  const [chosen, choose] = useState(new Set<string>());
+  const [chosen, choose] = useState(new Map<string, Device>());
   const set = (name: string) => (value: string) => {
-    choose(new Set());
+    choose(new Map());
     go(asking({ [name]: value }), true);
   };
   const filtered = Object.keys(filter).length > 0;
@@ -94,7 +96,7 @@ export function Devices() {
           label={t.ca}
           value={of('ca')}
           on={set('ca')}
-          options={[['', texts.value.ui.all], ...(cas.data?.items ?? []).map((ca): [string, string] => [ca.id, visible(ca.cn || ca.subject)])]}
+          options={[['', texts.value.ui.all], ...ca_options(cas.data?.items ?? [])]}
         />
         <Choice
           label={t.status}
@@ -105,32 +107,51 @@ export function Devices() {
         <TextFilter label={t.after} type="date" value={of('expires_after')} on={set('expires_after')} narrow />
         <TextFilter label={t.before} type="date" value={of('expires_before')} on={set('expires_before')} narrow />
         {filtered && (
-          <button type="button" class="button button-plain" onClick={() => go('/devices', true)}>
+          <button type="button" class="button button-plain" onClick={() => {
+              choose(new Map());
+              go('/devices', true);
+            }}>
             {texts.value.ui.clear}
           </button>
         )}
       </div>
-      {may_change.value && <BulkBar chosen={chosen} filter={filter} done={() => choose(new Set())} />}
+      {may_change.value && <Bars chosen={chosen} shown={pages.items.map((one) => one.id)} filter={filter} clear={() => choose(new Map())} />}
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && !pages.problem && pages.items.length === 0 && <Empty>{filtered ? texts.value.ui.nothing_found : t.empty}</Empty>}
+      {pages.empty && <Empty>{filtered ? texts.value.ui.nothing_found : t.empty}</Empty>}
       {pages.items.length > 0 && <DeviceTable rows={pages.items} {...(may_change.value ? { chosen, choose } : {})} />}
       <Pager pages={pages} />
     </Page>
   );
 }
 
-function BulkBar({ chosen, filter, done }: { chosen: Set<string>; filter: Record<string, string>; done: () => void }) {
+interface BarsProps {
+  chosen: Map<string, Device>;
+  shown: string[];
+  filter: Record<string, string>;
+  clear: () => void;
+}
+
+function Bars({ chosen, shown, filter, clear }: BarsProps) {
   const t = texts.value.devices;
-  const some = chosen.size > 0;
-  const target = some ? { ids: [...chosen] } : { filter };
+  const style = (verb: DeviceVerb) => `button button-small${verb === 'revoke' || verb === 'delete' ? ' button-quiet-danger' : ''}`;
   return (
-    <div class="bulk" role="group" aria-label={texts.value.ui.actions}>
-      <span class="bulk-on">{some ? texts.value.ui.selected(chosen.size) : t.bulk_filter}:</span>
-      {VERBS.map((verb) => (
-        <button key={verb} type="button" class={`button button-small${verb === 'revoke' || verb === 'delete' ? ' button-quiet-danger' : ''}`} onClick={() => act_on_many(verb, target, done)}>
-          {t[verb]}
-        </button>
-      ))}
-    </div>
+    <>
+      <AllBar label={Object.keys(filter).length > 0 ? t.bulk_filter : t.bulk_everything}>
+        {VERBS.map((verb) => (
+          <button key={verb} type="button" class={style(verb)} disabled={shown.length === 0} onClick={() => act_on_many(verb, { filter, name: t.act.all_matching }, clear)}>
+            {t.all_of[verb]}
+          </button>
+        ))}
+      </AllBar>
+      <SelectionBar chosen={chosen} shown={shown} clear={clear}>
+        {(none) =>
+          VERBS.map((verb) => (
+            <button key={verb} type="button" class={style(verb)} disabled={none} onClick={() => act_on_many(verb, { chosen }, clear)}>
+              {t[verb]}
+            </button>
+          ))
+        }
+      </SelectionBar>
+    </>
   );
 }

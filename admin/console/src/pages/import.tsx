@@ -2,16 +2,17 @@
 import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { ask, Problem } from '../api/http';
+import { holds_key } from '../api/keys';
 import type { ImportOutcome, Status } from '../api/objects';
 import { send, type Sending } from '../api/send';
-import { Link } from '../route';
+import { Link, place } from '../route';
 import { changed, may_change } from '../session';
 import { texts } from '../texts';
 import { act, as_problem } from '../ui/act';
 import { Page, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Table } from '../ui/table';
-import { bytes, count, visible } from '../ui/words';
+import { bytes, count, Name, Short, visible } from '../ui/words';
 
 // Outside of the page: an import goes on while somebody looks at other pages.
 const state = signal<{ share?: number; counted?: Status['imports']; outcome?: ImportOutcome; problem?: Problem }>({});
@@ -22,6 +23,8 @@ export function Import() {
   const [file, set_file] = useState<Blob & { name?: string }>();
   const [pasted, set_pasted] = useState('');
   const [over, set_over] = useState(false);
+  const [trouble, set_trouble] = useState('');
+  const wanted = place.value.query.get('id') ?? '';
   const { share, counted, outcome, problem } = state.value;
   const body = file ?? (pasted.trim() ? new Blob([pasted]) : undefined);
   const name = file?.name ?? t.or_paste;
@@ -51,8 +54,12 @@ export function Import() {
     changed();
   };
   // The dialog closes, and the page shows how far it is: an import may take minutes.
-  const start = () => {
+  const start = async () => {
     if (!body) return;
+    if (await holds_key(body)) {
+      refuse_key();
+      return;
+    }
     act({
       title: t.impact_title(visible(name)),
       verb: t.start,
@@ -63,8 +70,26 @@ export function Import() {
       },
     });
   };
-  const take = (chosen: File | undefined) => {
-    if (chosen) set_file(chosen);
+  // What was said of the one before is not of the new one.
+  const anew = () => {
+    set_trouble('');
+    if (share === undefined) state.value = {};
+  };
+  const refuse_key = () => {
+    set_trouble(texts.peek().pem.private_key_bundle);
+    set_file(undefined);
+    set_pasted('');
+  };
+  const take = async (files: FileList | null | undefined) => {
+    const [chosen] = files ?? [];
+    if (!chosen) return;
+    anew();
+    if (files && files.length > 1) {
+      set_trouble(t.one_file);
+      return;
+    }
+    if (await holds_key(chosen)) refuse_key();
+    else set_file(chosen);
   };
   const above = <Link to="/devices">← {texts.value.devices.title}</Link>;
   if (!may_change.value)
@@ -75,6 +100,11 @@ export function Import() {
     );
   return (
     <Page title={t.title} lead={t.lead} above={above}>
+      {wanted && (
+        <p class="note">
+          {t.wanted} <Name>{place.value.query.get('cn')}</Name> <Short id={wanted} />
+        </p>
+      )}
       <div class="two">
         <div
           class={`drop drop-tall${over ? ' drop-over' : ''}`}
@@ -86,23 +116,37 @@ export function Import() {
           onDrop={(event) => {
             event.preventDefault();
             set_over(false);
-            take(event.dataTransfer?.files[0]);
+            void take(event.dataTransfer?.files);
           }}
         >
           <strong>{t.file}</strong>
           <span>{file ? <bdi>{`${visible(file.name ?? '')}, ${bytes(file.size)}`}</bdi> : texts.value.pem.drop}</span>
           <label class="button">
             {texts.value.pem.choose}
-            <input type="file" class="out-of-sight" aria-label={`${texts.value.pem.choose}: ${t.file}`} onChange={(event) => take(event.currentTarget.files?.[0])} />
+            <input type="file" class="out-of-sight" aria-label={`${texts.value.pem.choose}: ${t.file}`} onChange={(event) => void take(event.currentTarget.files)} />
           </label>
         </div>
         <div class="field">
           <label for="pasted">{t.or_paste}</label>
-          <textarea id="pasted" rows={6} spellcheck={false} value={pasted} onInput={(event) => set_pasted(event.currentTarget.value)} />
+          <textarea
+            id="pasted"
+            rows={6}
+            spellcheck={false}
+            value={pasted}
+            onInput={(event) => {
+              anew();
+              set_pasted(event.currentTarget.value);
+            }}
+          />
         </div>
       </div>
+      {trouble && (
+        <p class="fault" role="alert">
+          {trouble}
+        </p>
+      )}
       <div class="row row-after">
-        <button type="button" class="button button-main" disabled={!body || share !== undefined} onClick={start}>
+        <button type="button" class="button button-main" disabled={!body || share !== undefined} onClick={() => void start()}>
           {t.start}
         </button>
         {share !== undefined && (
@@ -124,8 +168,8 @@ export function Import() {
       {problem && (problem.status === -1 ? <p class="note" role="status">{t.stopped}</p> : <ProblemBox problem={problem} />)}
       {outcome && (
         <>
-          <div class="outcome" role="status">
-            <p>{t.done(outcome.registered, outcome.already, outcome.failed)}</p>
+          <div class={outcome.failed > 0 || outcome.registered + outcome.already === 0 ? 'note' : 'outcome'} role="status">
+            <p>{outcome.registered + outcome.already + outcome.failed === 0 ? t.found_none : t.done(outcome.registered, outcome.already, outcome.failed)}</p>
           </div>
           {outcome.failures.length > 0 && (
             <Section title={t.faults}>

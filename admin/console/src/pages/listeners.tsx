@@ -63,7 +63,7 @@ function Choose({ all, on }: { all: ServerCertificate[]; on: Signal<string> }) {
               <Name>{each.cn || each.subject}</Name>
             </strong>
             <span class="quiet">
-              <Name>{each.names.join(', ')}</Name> · {each.key_type} · <Ends at={each.not_after} />
+              {each.names.length > 0 ? <Name>{each.names.join(', ')}</Name> : <strong class="tone-bad">{texts.value.listeners.act.use_no_names}</strong>} · {each.key_type} · <Ends at={each.not_after} />
             </span>
           </span>
         </label>

@@ -42,6 +42,8 @@ export function Overview() {
   const attention = useLive<{ items: Attention[] }>('/v1/attention', 5);
   const samples = useSamples();
   const at = status.data;
+  // Drained by hand: no broker is down, and yet nobody gets in.
+  const shut = (at?.upstreams ?? []).filter((each) => each.servers.some((one) => one.drained) && each.servers.every((one) => one.drained || one.state !== 'up'));
   return (
     <Page
       title={t.title}
@@ -60,7 +62,14 @@ export function Overview() {
       <Section title={t.attention}>
         {!attention.data && !attention.problem && <Loading />}
         {attention.problem && <ProblemBox problem={attention.problem} retry={attention.reload} />}
-        {attention.data?.items.length === 0 && (
+        {shut.map((each) => (
+          <p key={each.name} class="calm">
+            <Link to="/brokers">
+              <Status is="error" word={t.no_server(visible(each.name))} />
+            </Link>
+          </p>
+        ))}
+        {attention.data?.items.length === 0 && shut.length === 0 && (
           <p class="calm">
             <Status is="up" word={t.calm} />
           </p>
@@ -82,6 +91,11 @@ export function Overview() {
           </ul>
         )}
       </Section>
+      {at && at.cas.active + at.cas.inactive === 0 && (
+        <p class="note row-after">
+          {texts.value.cas.empty} <Link to="/cas/register">{texts.value.cas.register}</Link>
+        </p>
+      )}
       {at && <Ledger at={at} />}
       <Section title={t.hour} aside={<p class="quiet">{t.hour_lead}</p>}>
         {!samples && <Loading />}

@@ -1,8 +1,8 @@
 // Who was turned away, and why: the decision as a path that ends where it failed, and one click to the remedy.
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ask, Problem, with_query } from '../api/http';
 import { useAll, useLive, type List } from '../api/live';
-import type { Explanation, Listener, RefusalGroup } from '../api/objects';
+import type { Ca, Explanation, Listener, Refusal, RefusalGroup } from '../api/objects';
 import { asking, go, Link, place } from '../route';
 import { epoch, may_change } from '../session';
 import { texts } from '../texts';
@@ -13,7 +13,7 @@ import { PemField } from '../ui/pem';
 import { ProblemBox } from '../ui/problem';
 import { Status } from '../ui/status';
 import { Table, type Column } from '../ui/table';
-import { Ago, AGES, cn_of, count, Name, utc_ago, visible } from '../ui/words';
+import { Ago, AGES, cn_of, count, moment, Name, utc_ago, visible } from '../ui/words';
 import { act_on_device } from './device-acts';
 
 const FIRST = 30; // of two hundred at most
@@ -112,25 +112,73 @@ export function Refusals() {
   );
 }
 
+// What the certificate alone decides, by the walk that explain makes. Of everything else (a broker that was away, a
+// limit, TLS, the CONNECT) today's walk knows nothing: there the kept refusal is shown.
+const BY_THE_WALK = new Set([
+  'not_a_device', 'ca_unknown', 'ca_inactive', 'device_inactive', 'device_pending', 'device_revoked', 'not_registered',
+  'expired', 'not_yet_valid', 'bad_signature', 'bad_purpose', 'bad_chain', 'serial_conflict',
+]);
+const BEFORE_THE_WALK = new Set(['no_certificate', 'tls_error', 'handshake_timeout', 'rate_limited', 'too_many_connections', 'bad_proxy_header']);
+const ABOUT_THE_ISSUER = new Set(['ca_unknown', 'ca_inactive', 'bad_signature', 'not_registered']);
+
+interface Told {
+  id: string;
+  now: Explanation;
+  kept: Refusal | undefined;
+}
+
+// The kept refusal as a path: up to where it ended.
+function as_kept(told: Explanation, kept: { reason: string; what: string; last: string }): Explanation {
+  const stop = BEFORE_THE_WALK.has(kept.reason) ? 1 : 9;
+  return {
+    ...told,
+    admitted: false,
+    reason: kept.reason,
+    what_to_do: null,
+    source: 'refusal',
+    refused_at: kept.last,
+    stopped_at: stop,
+    steps: [{ step: stop, what: '', found: kept.what }],
+  };
+}
+
 function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined; known: boolean }) {
   const t = texts.value.refusals;
-  const [told, set_told] = useState<Explanation>();
+  const [found, set_found] = useState<Told>();
   const [problem, set_problem] = useState<Problem>();
+  const title = useRef<HTMLHeadingElement>(null);
   const grown = epoch.value;
+  const reason = group?.reason ?? '';
   useEffect(() => {
+    if (!known) return; // of which reason it is says the list
     const stop = new AbortController();
     set_problem(undefined);
-    ask<Explanation>('/v1/explain', { method: 'POST', body: { refusal: id }, signal: stop.signal }).then(set_told, (error: unknown) => {
-      if (!stop.signal.aborted) set_problem(as_problem(error));
-    });
-    document.getElementById('why')?.scrollIntoView({ block: 'nearest' });
+    Promise.all([
+      ask<Explanation>('/v1/explain', { method: 'POST', body: { refusal: id }, signal: stop.signal }),
+      ask<List<Refusal>>(with_query('/v1/rejections', { reason, limit: 1000 }), { signal: stop.signal }),
+    ]).then(
+      ([now, list]) => set_found({ id, now, kept: list.items.find((each) => each.id === id) }),
+      (error: unknown) => {
+        if (!stop.signal.aborted) set_problem(as_problem(error));
+      },
+    );
     return () => stop.abort();
-  }, [id, grown]);
-  const name = visible(cn_of(told?.subject ?? group?.subject ?? '')) || group?.last_peer || id.slice(0, 8);
+  }, [id, grown, known, reason]);
+  // The answer stands above the list: whoever asked is led there, and back.
+  useEffect(() => {
+    const from = document.activeElement;
+    document.getElementById('why')?.scrollIntoView({ block: 'start' });
+    title.current?.focus({ preventScroll: true });
+    return () => {
+      if (from instanceof HTMLElement && from.isConnected) from.focus();
+    };
+  }, [id]);
+  const told = found?.id === id ? found : undefined;
+  const name = visible(cn_of(told?.now.subject ?? group?.subject ?? '')) || group?.last_peer || id.slice(0, 8);
   return (
     <section class="why" id="why" aria-labelledby="why-title">
       <div class="section-head">
-        <h2 id="why-title">
+        <h2 id="why-title" tabIndex={-1} ref={title}>
           <bdi>{t.why_of(name)}</bdi>
         </h2>
         <button type="button" class="button button-small" onClick={() => go(asking({ why: '' }))}>
@@ -139,36 +187,76 @@ function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined
       </div>
       {problem && <ProblemBox problem={problem} />}
       {!told && !problem && <Loading />}
-      {told && (
-        <>
-          <DecisionPath told={told} />
-          <Remedy told={told} group={group ?? null} known={known} />
-        </>
-      )}
+      {told && <Answer told={told} group={group} />}
     </section>
   );
 }
 
-function Remedy({ told, group, known }: { told: Explanation; group: RefusalGroup | null; known: boolean }) {
+function Answer({ told, group }: { told: Told; group: RefusalGroup | undefined }) {
+  const t = texts.value;
+  const { now, kept } = told;
+  const then = kept ?? (group && { reason: group.reason, what: '', last: group.last, claimed: group.claimed_count === group.count });
+  const claimed = then ? then.claimed : now.steps.some((each) => each.step === 1 && each.found.includes('not proven'));
+  const shown = then && now.admitted && !BY_THE_WALK.has(then.reason) ? as_kept(now, then) : now;
+  const reason = shown.reason ?? '';
+  const issuer = group && ABOUT_THE_ISSUER.has(reason) ? `${t.refusals.issuer}: ${group.issuer}` : undefined;
+  return (
+    <>
+      {then && shown === now && now.source === 'certificate' && now.reason !== then.reason && (
+        <p class="note">{t.refusals.was(t.reasons[then.reason] ?? then.reason, moment(then.last))}</p>
+      )}
+      {shown !== now && <p class="note">{t.refusals.certificate_is_fine}</p>}
+      <DecisionPath told={shown} possession={claimed ? 'claimed' : 'proven'} {...(issuer ? { at_stop: issuer } : {})} />
+      <Remedy told={shown} group={group ?? null} claimed={claimed} />
+    </>
+  );
+}
+
+function Remedy({ told, group, claimed }: { told: Explanation; group: RefusalGroup | null; claimed: boolean }) {
   const t = texts.value;
   const r = t.refusals;
   if (told.admitted) return <p class="remedy">{r.admitted_now}</p>;
   const reason = told.reason ?? group?.reason ?? '';
-  if (!known && !reason) return null;
+  if (!reason) return null;
   return (
     <div class="remedy">
       <p>
         <strong>{r.remedy}:</strong> {t.remedies[reason] ?? told.what_to_do ?? ''}
+        {claimed && ` ${r.claimed_warns}`}
       </p>
-      <Go reason={reason} id={told.id} cn={cn_of(told.subject)} issuer={group ? cn_of(group.issuer) : ''} />
+      <Go reason={reason} id={told.id} cn={cn_of(told.subject)} issuer={group?.issuer ?? ''} claimed={claimed} />
     </div>
   );
 }
 
-// One click to what helps. A viewer is led to where it can be seen.
-function Go({ reason, id, cn, issuer }: { reason: string; id: string; cn: string; issuer: string }) {
+interface GoProps {
+  reason: string;
+  id: string;
+  cn: string;
+  issuer: string;
+  claimed: boolean;
+}
+
+// The keys of the configuration that decide it, as the settings page finds them.
+const KEYS: Record<string, string> = {
+  too_many_sessions: 'max_sessions_per_device',
+  too_many_connections: 'max_connections',
+  rate_limited: 'max_',
+  bad_connect: 'max_connect_size',
+  client_id_mismatch: 'client_id',
+  bad_identity: 'username',
+  bad_proxy_header: 'proxy_protocol',
+};
+
+// One click to what helps. A viewer is led to where it can be seen, and so is an operator where nobody proved to be the
+// device: what a stranger only claimed must not lead straight to letting it in.
+function Go({ reason, id, cn, issuer, claimed }: GoProps) {
   const g = texts.value.refusals.go;
   const may = may_change.value;
+  const cas = useAll<Ca>('/v1/cas');
+  const its = (cas.data?.items ?? []).filter((ca) => ca.subject === issuer);
+  const [ca] = its;
+  const to_ca = ca && its.length === 1 ? `/cas/${ca.id}` : `/cas?q=${encodeURIComponent(cn_of(issuer))}`;
   const link = (to: string, word: string) => (
     <Link to={to} class="button button-main">
       {word}
@@ -177,15 +265,15 @@ function Go({ reason, id, cn, issuer }: { reason: string; id: string; cn: string
   const device = /^[0-9a-f]{64}$/.test(id);
   switch (reason) {
     case 'ca_unknown':
-    case 'bad_signature':
-      return may ? link('/cas/register', g.register_ca) : link(`/cas?q=${encodeURIComponent(issuer)}`, g.see_ca);
+      return may ? link('/cas/register', g.register_ca) : link(to_ca, g.see_ca);
+    case 'bad_signature': // perhaps forged: no way to trust it with one click
     case 'ca_inactive':
     case 'bad_chain':
-      return link(`/cas?q=${encodeURIComponent(issuer)}`, g.see_ca);
+      return link(to_ca, g.see_ca);
     case 'device_inactive':
     case 'device_pending': {
       const verb = reason === 'device_pending' ? 'approve' : 'activate';
-      if (!may) return device ? link(`/devices/${id}`, g.see_device) : null;
+      if (!may || claimed) return device ? link(`/devices/${id}`, g.see_device) : null;
       return (
         <button type="button" class="button button-main" onClick={() => act_on_device(verb, { id, cn })}>
           {g[verb]}
@@ -196,7 +284,7 @@ function Go({ reason, id, cn, issuer }: { reason: string; id: string; cn: string
     case 'serial_conflict':
       return device ? link(`/devices/${id}`, g.see_device) : null;
     case 'not_registered':
-      return may ? link('/import', g.register_device) : null;
+      return may ? link(`/import?${new URLSearchParams({ cn, id })}`, g.register_device) : null;
     case 'broker_unavailable':
       return link('/brokers', g.brokers);
     case 'clone':
@@ -208,7 +296,7 @@ function Go({ reason, id, cn, issuer }: { reason: string; id: string; cn: string
     case 'client_id_mismatch':
     case 'bad_identity':
     case 'bad_proxy_header':
-      return link('/settings?q=listener', g.settings);
+      return link(`/settings?q=${KEYS[reason] ?? ''}`, reason === 'bad_identity' ? g.setting : g.settings);
     case 'tls_error':
       return link('/server-certificates', g.server_certificates);
     default:
@@ -222,9 +310,13 @@ function Try({ listeners }: { listeners: string[] }) {
   const [listener, set_listener] = useState('');
   const [told, set_told] = useState<Explanation>();
   const [problem, set_problem] = useState<Problem>();
-  const run = async () => {
+  // An answer stands only beside what was asked.
+  const anew = () => {
     set_problem(undefined);
     set_told(undefined);
+  };
+  const run = async () => {
+    anew();
     try {
       set_told(await ask<Explanation>('/v1/explain', { method: 'POST', body: { chain, ...(listener ? { listener } : {}) } }));
     } catch (error) {
@@ -233,9 +325,25 @@ function Try({ listeners }: { listeners: string[] }) {
   };
   return (
     <div class="try">
-      <PemField label={t.try_title} hint={t.try_lead} value={chain} on={set_chain} />
+      <PemField
+        label={t.try_title}
+        hint={t.try_lead}
+        value={chain}
+        on={(text) => {
+          anew();
+          set_chain(text);
+        }}
+      />
       <div class="filters row-after">
-        <Choice label={t.try_listener} value={listener} on={set_listener} options={[['', t.try_any], ...listeners.map((each): [string, string] => [each, each])]} />
+        <Choice
+          label={t.try_listener}
+          value={listener}
+          on={(name) => {
+            anew();
+            set_listener(name);
+          }}
+          options={[['', t.try_any], ...listeners.map((each): [string, string] => [each, each])]}
+        />
         <button type="button" class="button" disabled={!chain.trim()} onClick={() => void run()}>
           {t.try_button}
         </button>
@@ -243,8 +351,9 @@ function Try({ listeners }: { listeners: string[] }) {
       {problem && <ProblemBox problem={problem} />}
       {told && (
         <div role="status">
-          <DecisionPath told={told} />
-          {!told.admitted && <Remedy told={told} group={null} known />}
+          {told.admitted && !listener && <p class="note">{t.any_says}</p>}
+          <DecisionPath told={told} possession="file" />
+          {!told.admitted && <Remedy told={told} group={null} claimed={false} />}
         </div>
       )}
     </div>

@@ -59,6 +59,11 @@ export function RegisterCa() {
   const [done, set_done] = useState<Ca>();
   const above = <Link to="/cas">← {texts.value.cas.title}</Link>;
 
+  // A refusal was of what was handed in then.
+  const anew = (set: (text: string) => void) => (text: string) => {
+    set_problem(undefined);
+    set(text);
+  };
   const get_code = async () => {
     set_problem(undefined);
     try {
@@ -91,7 +96,7 @@ export function RegisterCa() {
         <div class="outcome" role="status">
           <p>{t.done(visible(done.cn) || done.id.slice(0, 12))}</p>
         </div>
-        <div class="row">
+        <div class="row row-after">
           <Link to={`/cas/${done.id}`} class="button button-main">
             {t.see}
           </Link>
@@ -112,7 +117,7 @@ export function RegisterCa() {
     );
   const fault = problem && problem.status !== 0 ? fault_of(problem) : undefined;
   const about_proof = fault === 'dates' || fault === 'unreadable' ? /verification/.test(problem?.detail ?? '') : fault && AT[fault] === 'proof';
-  const said = fault && problem ? `${t.faults[fault]}. ${problem.detail}. ${t.fault_hints[fault]}` : undefined;
+  const said = fault && problem ? t.fault_says(t.faults[fault], problem.detail, t.fault_hints[fault]) : undefined;
   return (
     <Page title={t.title} lead={t.lead} above={above}>
       <ol class="wizard">
@@ -153,8 +158,8 @@ export function RegisterCa() {
         <li>
           <h2>{t.step_files}</h2>
           <div class="two">
-            <PemField label={t.ca_file} hint={t.ca_hint} value={ca} on={set_ca} fault={fault && !about_proof ? said : undefined} />
-            <PemField label={t.proof_file} hint={t.proof_hint} value={proof} on={set_proof} fault={about_proof ? said : undefined} />
+            <PemField label={t.ca_file} hint={t.ca_hint} value={ca} on={anew(set_ca)} fault={fault && !about_proof ? said : undefined} />
+            <PemField label={t.proof_file} hint={t.proof_hint} value={proof} on={anew(set_proof)} fault={about_proof ? said : undefined} />
           </div>
         </li>
         <li>

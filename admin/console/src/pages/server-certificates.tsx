@@ -11,19 +11,26 @@ import { Empty, Loading, Page, Section } from '../ui/page';
 import { PemField } from '../ui/pem';
 import { ProblemBox } from '../ui/problem';
 import { Table, type Column } from '../ui/table';
+import { Whom } from '../ui/whom';
 import { Ends, Name, Short, visible } from '../ui/words';
 
 function remove(one: ServerCertificate): void {
   const t = texts.peek().server_certificates;
   const name = visible(one.cn) || one.id.slice(0, 12);
+  let used = false; // the server would refuse
   act({
     title: t.act.delete_title(name),
     verb: t.delete,
     danger: true,
+    type: texts.peek().devices.act.word['delete'] ?? 'delete',
+    for_good: true,
+    possible: () => !used,
     impact: async () => {
       const found = await ask<ServerCertificate>(`/v1/server-certificates/${one.id}`);
+      used = found.used_by.length > 0;
       return (
         <>
+          <Whom all={[{ name: found.cn || found.subject, facts: [[texts.peek().cas.serial, found.serial.slice(0, 12)], [texts.peek().ui.id, found.id.slice(0, 12)]] }]} />
           <p class="impact">{t.act.delete_impact}</p>
           {found.used_by.length > 0 && <p>{t.act.delete_used(found.used_by.join(', '))}</p>}
         </>

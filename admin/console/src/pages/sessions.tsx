@@ -1,6 +1,6 @@
 // Who is connected now, and cutting some of them.
 import { useState } from 'preact/hooks';
-import { cut_sessions } from '../api/acts';
+import { cas_by_id, cut_sessions } from '../api/acts';
 import { useAll, usePages } from '../api/live';
 import type { Ca, Listener, LiveSession } from '../api/objects';
 import { asking, go, Link, place } from '../route';
@@ -9,21 +9,33 @@ import { texts } from '../texts';
 import { act } from '../ui/act';
 import { Choice, Empty, Page, Pager, TextFilter, Tick } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
+import { AllBar, SelectionBar } from '../ui/selection';
 import { Table, type Column } from '../ui/table';
-import { Ago, Name, Short, visible } from '../ui/words';
+import { Whom, whom_session } from '../ui/whom';
+import { Ago, as_written, Name, Short, visible } from '../ui/words';
+import { ca_options } from './ca-acts';
 
 const FILTERS = ['cn_part', 'client_id_part', 'peer', 'listener', 'ca', 'device', 'clones'] as const;
 
-function cut_some(ids: string[], done?: () => void): void {
+function cut_some(which: LiveSession[], done?: () => void): void {
   const t = texts.peek().sessions;
+  const ids = which.map((each) => each.id);
+  let matched = 0;
   act({
     title: t.act.title(ids.length),
     verb: t.cut,
     danger: true,
     impact: async () => {
-      const found = await cut_sessions({ ids }, true);
-      return <p class="impact">{found.matched ? t.act.impact(found.matched) : t.act.none}</p>;
+      const [found, cas] = await Promise.all([cut_sessions({ ids }, true), cas_by_id()]);
+      matched = found.matched;
+      return (
+        <>
+          <Whom all={which.map((each) => whom_session(each, cas))} />
+          <p class="impact">{matched ? t.act.impact(matched) : t.act.none}</p>
+        </>
+      );
     },
+    possible: () => matched > 0,
     run: async (progress) => {
       const found = await cut_sessions({ ids }, false, (cut) => progress(cut, ids.length));
       return <p>{t.act.done(found.cut)}</p>;
@@ -60,8 +72,8 @@ function cut_matching(filter: Record<string, string | boolean>): void {
 
 interface SessionTableProps {
   rows: LiveSession[];
-  chosen?: Set<string>;
-  choose?: (chosen: Set<string>) => void;
+  chosen?: Map<string, LiveSession>;
+  choose?: (chosen: Map<string, LiveSession>) => void;
 }
 
 export function SessionTable({ rows, chosen, choose }: SessionTableProps) {
@@ -100,7 +112,7 @@ export function SessionTable({ rows, chosen, choose }: SessionTableProps) {
       head: texts.value.ui.actions,
       acts: true,
       cell: (one) => (
-        <button type="button" class="button button-small button-quiet-danger" onClick={() => cut_some([one.id])}>
+        <button type="button" class="button button-small button-quiet-danger" onClick={() => cut_some([one])}>
           {t.cut}
         </button>
       ),
@@ -124,20 +136,19 @@ export function Sessions() {
   const filter: Record<string, string | boolean> = {};
   for (const name of FILTERS) {
     const value = of(name).trim();
-    if (value) filter[name] = name === 'clones' ? true : value;
+    if (value) filter[name] = name === 'clones' ? true : as_written(value);
   }
   const pages = usePages<LiveSession>('/v1/sessions', filter, 100, 5);
   const listeners = useAll<Listener>('/v1/listeners');
   const cas = useAll<Ca>('/v1/cas');
-  const [chosen, choose] = useState(new Set<string>());
+  const [chosen, choose] = useState(new Map<string, LiveSession>());
+  const clear = () => choose(new Map());
   const set = (name: string) => (value: string) => {
-    choose(new Set());
+    clear();
     go(asking({ [name]: value }), true);
   };
   const filtered = Object.keys(filter).length > 0;
   const device = of('device');
-  // Who is gone meanwhile is not chosen any more.
-  const still = [...chosen].filter((id) => pages.items.some((one) => one.id === id));
   return (
     <Page title={t.title} lead={t.lead}>
       <div class="filters" role="search">
@@ -145,10 +156,13 @@ export function Sessions() {
         <TextFilter label={t.client_id_part} value={of('client_id_part')} on={set('client_id_part')} />
         <TextFilter label={t.peer_filter} value={of('peer')} on={set('peer')} />
         <Choice label={t.listener} value={of('listener')} on={set('listener')} options={[['', texts.value.ui.all], ...(listeners.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} />
-        <Choice label={texts.value.devices.ca} value={of('ca')} on={set('ca')} options={[['', texts.value.ui.all], ...(cas.data?.items ?? []).map((ca): [string, string] => [ca.id, visible(ca.cn || ca.subject)])]} />
+        <Choice label={texts.value.devices.ca} value={of('ca')} on={set('ca')} options={[['', texts.value.ui.all], ...ca_options(cas.data?.items ?? [])]} />
         <Tick label={t.clones} value={of('clones') === 'true'} on={(on) => set('clones')(on ? 'true' : '')} hint={t.clones_says} />
         {filtered && (
-          <button type="button" class="button button-plain" onClick={() => go('/sessions', true)}>
+          <button type="button" class="button button-plain" onClick={() => {
+              clear();
+              go('/sessions', true);
+            }}>
             {texts.value.ui.clear}
           </button>
         )}
@@ -162,23 +176,23 @@ export function Sessions() {
         </p>
       )}
       {may_change.value && (
-        <div class="bulk" role="group" aria-label={texts.value.ui.actions}>
-          {still.length > 0 ? (
-            <>
-              <span class="bulk-on">{texts.value.ui.selected(still.length)}:</span>
-              <button type="button" class="button button-small button-quiet-danger" onClick={() => cut_some(still, () => choose(new Set()))}>
-                {t.cut}
-              </button>
-            </>
-          ) : (
-            <button type="button" class="button button-small button-quiet-danger" onClick={() => cut_matching(filter)}>
+        <>
+          <AllBar label={filtered ? t.bulk_filter : t.bulk_everything}>
+            <button type="button" class="button button-small button-quiet-danger" disabled={pages.items.length === 0} onClick={() => cut_matching(filter)}>
               {t.cut_all}
             </button>
-          )}
-        </div>
+          </AllBar>
+          <SelectionBar chosen={chosen} shown={pages.items.map((one) => one.id)} clear={clear}>
+            {(none) => (
+              <button type="button" class="button button-small button-quiet-danger" disabled={none} onClick={() => cut_some([...chosen.values()], clear)}>
+                {t.cut}
+              </button>
+            )}
+          </SelectionBar>
+        </>
       )}
       {pages.problem && <ProblemBox problem={pages.problem} />}
-      {!pages.loading && !pages.problem && pages.items.length === 0 && <Empty>{filtered ? texts.value.ui.nothing_found : t.empty}</Empty>}
+      {pages.empty && <Empty>{filtered ? texts.value.ui.nothing_found : t.empty}</Empty>}
       {pages.items.length > 0 && <SessionTable rows={pages.items} {...(may_change.value ? { chosen, choose } : {})} />}
       <Pager pages={pages} />
     </Page>

@@ -9,15 +9,17 @@ import { act } from '../ui/act';
 import { Choice, Copy, Loading, Page, Section } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { Table, type Column } from '../ui/table';
-import { Ago, Name } from '../ui/words';
+import { Ago, Name, visible } from '../ui/words';
 
 function revoke(token: Token): void {
   const t = texts.peek().tokens;
   const own = token.name === session.peek()?.name;
   act({
-    title: t.act.revoke_title(token.name),
+    title: t.act.revoke_title(visible(token.name)),
     verb: t.revoke,
     danger: true,
+    type: texts.peek().devices.act.word['revoke'] ?? 'revoke',
+    for_good: true,
     impact: () =>
       Promise.resolve(
         <>
@@ -40,15 +42,15 @@ export function Tokens() {
       head: t.name,
       class: 'col-name',
       cell: (one) => (
-        <>
+        <span>
           <Name>{one.name}</Name>
           {one.name === session.value?.name && <span class="mark">{t.yours}</span>}
-        </>
+        </span>
       ),
     },
     { head: t.role, cell: (one) => `${texts.value.app.role[one.role] ?? one.role}: ${one.role === 'viewer' ? t.viewer_says : t.operator_says}` },
     { head: t.created, cell: (one) => <Ago at={one.created_at} /> },
-    { head: t.ends, cell: (one) => (one.expires_at ? <Ago at={one.expires_at} /> : <span class="quiet">{t.ttls['']}</span>) },
+    { head: t.ends, cell: (one) => (one.expires_at ? <Ago at={one.expires_at} ahead /> : <span class="quiet">{t.ttls['']}</span>) },
   ];
   if (may_change.value)
     columns.push({
@@ -81,9 +83,17 @@ function Create() {
   const [ttl, set_ttl] = useState('2592000');
   const create = () =>
     act({
-      title: t.act.create_title(name),
+      title: t.act.create_title(visible(name)),
       verb: t.create,
-      impact: () => Promise.resolve(<p class="impact">{role === 'operator' ? t.act.create_operator : t.act.create_viewer}</p>),
+      impact: () =>
+        Promise.resolve(
+          <>
+            <p class="impact">{role === 'operator' ? t.act.create_operator : t.act.create_viewer}</p>
+            <p>
+              {t.ttl}: {t.ttls[ttl] ?? ttl}
+            </p>
+          </>,
+        ),
       run: async () => {
         const made = await ask<Token>('/v1/tokens', { method: 'POST', body: { name, role, ttl_seconds: ttl ? Number(ttl) : null } });
         set_name('');
@@ -107,9 +117,6 @@ function Create() {
       <div class="field">
         <label for="token-name">{t.name}</label>
         <input id="token-name" type="text" autocomplete="off" value={name} placeholder="" aria-describedby="token-name-hint" onInput={(event) => set_name(event.currentTarget.value)} />
-        <span class="out-of-sight" id="token-name-hint">
-          {t.name_hint}
-        </span>
       </div>
       <Choice
         label={t.role}
@@ -121,6 +128,9 @@ function Create() {
       <button type="submit" class="button button-main" disabled={!name.trim()}>
         {t.create}
       </button>
+      <p class="hint hint-whole" id="token-name-hint">
+        {t.name}: {t.name_hint}
+      </p>
     </form>
   );
 }

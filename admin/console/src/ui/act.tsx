@@ -14,7 +14,9 @@ export interface Act {
   danger?: boolean;
   impact: (stop: AbortSignal) => Promise<ComponentChildren>; // asked for when the dialog opens, until it is closed
   run: (progress: (done: number, all: number) => void) => Promise<ComponentChildren>; // what was done, in words
-  type?: string; // a word to be typed first: for what cannot be taken back
+  type?: string; // a word to be typed first: for what cannot be taken back, or hits everything
+  for_good?: boolean; // it cannot be taken back, and the dialog says so
+  what_to_do?: (problem: Problem) => string | undefined; // where the page knows better than the status says
   possible?: () => boolean; // asked after the impact is known
   after?: () => void; // when the dialog is closed after it was done
 }
@@ -107,14 +109,14 @@ function Opened({ what }: { what: Act }) {
         }}
       >
         <h2 id={id}>
-          <bdi>{what.title}</bdi>
+          <bdi>{stage !== 'done' ? what.title : problem ? t.not_done(what.verb) : t.done(what.verb)}</bdi>
         </h2>
         <div class="act-body">
           {stage === 'looking' && <p role="status">{t.looking}</p>}
           {stage !== 'done' && impact}
           {what.type && stage === 'asking' && (
             <div class="field">
-              <label for={`${id}-type`}>{t.type_to_confirm(what.type)}</label>
+              <label for={`${id}-type`}>{what.for_good ? t.type_for_good(what.type) : t.type_to_confirm(what.type)}</label>
               <input id={`${id}-type`} autocomplete="off" value={typed} onInput={(event) => set_typed(event.currentTarget.value)} />
             </div>
           )}
@@ -123,7 +125,7 @@ function Opened({ what }: { what: Act }) {
               {t.working} {progress && t.progress(...progress)}
             </p>
           )}
-          {problem && <ProblemBox problem={problem} />}
+          {problem && <ProblemBox problem={problem} what_to_do={what.what_to_do?.(problem)} />}
           {outcome && (
             <div class="outcome" role="status">
               {outcome}

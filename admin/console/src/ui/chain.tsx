@@ -22,7 +22,7 @@ function cut(text: string, most: number): string {
 export function Chain({ links }: { links: ChainLink[] }) {
   const t = texts.value;
   const width = links.length * WIDE + (links.length - 1) * GAP;
-  const says = links.map((each) => `${t.devices.chain_kinds[each.kind]} ${cn_of(each.subject)}${each.status ? `, ${t.status[each.status] ?? each.status}` : ''}`);
+  const says = links.map((each) => `${t.devices.chain_kinds[each.kind]} ${visible(cn_of(each.subject))}${each.status ? `, ${t.status[each.status] ?? each.status}` : ''}`);
   return (
     <div class="chain-box" tabIndex={0} role="group" aria-label={t.devices.chain}>
       <svg class="chain" width={width} height={HIGH} viewBox={`0 0 ${width} ${HIGH}`} role="img" aria-label={t.devices.chain_says(says.join('; '))}>
@@ -38,9 +38,11 @@ export function Chain({ links }: { links: ChainLink[] }) {
                 {t.devices.chain_kinds[link.kind]}
                 {link.status ? ` · ${t.status[link.status] ?? link.status}` : ''}
               </text>
-              <text class="link-name" x={x + 14} y={45}>
-                {cut(cn_of(link.subject), 24)}
-              </text>
+              <svg x={x + 14} y={0} width={WIDE - 28} height={HIGH}>
+                <text class="link-name" x={0} y={45}>
+                  {cut(cn_of(link.subject), 24)}
+                </text>
+              </svg>
               <text class="link-end" x={x + 14} y={68}>
                 {link.not_after ? `→ ${day(link.not_after)}` : ''}
               </text>

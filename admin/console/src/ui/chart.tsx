@@ -66,7 +66,7 @@ export function Chart({ title, at, series, words }: ChartProps) {
         },
         axes: [
           { ...axis, grid: { show: false }, size: 22, gap: 4, space: 70, values: (_, marks) => marks.map((mark) => clock(mark)) },
-          { ...axis, size: 50, gap: 6, space: 36, values: (_, marks) => marks.map((mark) => words(mark)) },
+          { ...axis, size: 50, gap: 6, space: 36, values: (_, marks) => once(marks.map(words)) },
         ],
         series: [
           {},
@@ -122,6 +122,11 @@ export function Chart({ title, at, series, words }: ChartProps) {
       <div class="plot" ref={box} aria-hidden="true" />
     </figure>
   );
+}
+
+// Of marks that read alike one is said: the lowest of those like the first, the highest of the others.
+function once(marks: string[]): string[] {
+  return marks.map((mark, index) => ((mark === marks[0] ? index === 0 : marks.lastIndexOf(mark) === index) ? mark : ''));
 }
 
 function data_of(at: number[], series: Series[]): uPlot.AlignedData {

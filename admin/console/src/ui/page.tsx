@@ -156,7 +156,7 @@ export function Pager<T>({ pages }: { pages: Pages<T> }) {
   return (
     <div class="pager">
       <span role="status" class="pager-says">
-        {pages.loading ? t.searching(pages.items.length) : ''}
+        {pages.loading ? t.searching(pages.items.length) : pages.away && pages.items.length === 0 ? t.loading : ''}
       </span>
       {pages.loading && pages.items.length >= 0 && pages.more && (
         <button type="button" class="button" onClick={pages.stop}>

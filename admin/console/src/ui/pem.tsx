@@ -1,7 +1,9 @@
 // A certificate to hand in: dropped, chosen or pasted. DER becomes PEM here. A private key is noticed before anything
 // is sent.
 import { useId, useState } from 'preact/hooks';
+import { is_der_key } from '../api/keys';
 import { texts } from '../texts';
+import { visible } from './words';
 
 const MOST = 1_000_000;
 
@@ -37,13 +39,26 @@ export function PemField({ label, hint, value, on, key_wanted, fault }: PemProps
       on('');
       return;
     }
+    if (key_wanted && text.includes('-----BEGIN') && !text.includes('PRIVATE KEY-----')) {
+      set_trouble(t.no_key);
+      set_from('');
+      on('');
+      return;
+    }
     set_trouble('');
     set_from(name);
     on(text);
   };
   const read = async (file: File | undefined) => {
     if (!file) return;
-    if (file.size > MOST) set_trouble(t.too_large);
+    // What is refused leaves nothing of the one before.
+    const refuse = (why: string) => {
+      set_trouble(why);
+      set_from('');
+      on('');
+    };
+    if (file.size > MOST) refuse(t.too_large);
+    else if (!key_wanted && is_der_key(new Uint8Array(await file.slice(0, 64).arrayBuffer()))) refuse(t.private_key);
     else take(await pem_of(file, key_wanted ? 'PRIVATE KEY' : 'CERTIFICATE'), file.name);
   };
   const said = trouble || fault;
@@ -70,7 +85,7 @@ export function PemField({ label, hint, value, on, key_wanted, fault }: PemProps
       </div>
       <p class="hint" id={`${id}-hint`}>
         {hint && <span class="pem-what">{hint}</span>}
-        {from ? t.read(from) : t.drop}
+        {from && value ? t.read(visible(from)) : t.drop}
       </p>
       <textarea
         id={id}

@@ -2,12 +2,18 @@
 import { Problem } from '../api/http';
 import { texts } from '../texts';
 
-export function ProblemBox({ problem, retry }: { problem: Problem; retry?: () => void }) {
+interface ProblemProps {
+  problem: Problem;
+  retry?: () => void;
+  what_to_do?: string | undefined; // where the page knows better than the status says
+}
+
+export function ProblemBox({ problem, retry, what_to_do }: ProblemProps) {
   const t = texts.value.problem;
-  const remedy = t.by_status[problem.status] ?? (problem.status >= 500 ? t.by_status[500] : undefined);
+  const remedy = what_to_do ?? t.by_status[problem.status] ?? (problem.status >= 500 ? t.by_status[500] : undefined);
   return (
     <div class="problem" role="alert">
-      <p class="problem-title">{t.title}</p>
+      <p class="problem-title">{problem.status === 0 ? t.away : t.title}</p>
       <p>{problem.status === 0 ? t.unreachable : <bdi>{problem.detail}</bdi>}</p>
       {remedy && (
         <p class="problem-remedy">

@@ -15,19 +15,19 @@ interface TableProps<T> {
   columns: Column<T>[];
   rows: T[];
   id: (row: T) => string;
-  chosen?: Set<string>;
-  choose?: (chosen: Set<string>) => void;
+  chosen?: Map<string, T>; // also rows of other pages, and rows that are gone
+  choose?: (chosen: Map<string, T>) => void;
   name?: (row: T) => string; // for "Select NAME"
 }
 
 export function Table<T>({ label, columns, rows, id, chosen, choose, name }: TableProps<T>) {
   const t = texts.value.ui;
   const all = rows.length > 0 && chosen !== undefined && rows.every((row) => chosen.has(id(row)));
-  const turn = (ids: string[], on: boolean) => {
-    const next = new Set(chosen);
-    for (const each of ids) {
-      if (on) next.add(each);
-      else next.delete(each);
+  const turn = (which: T[], on: boolean) => {
+    const next = new Map(chosen);
+    for (const each of which) {
+      if (on) next.set(id(each), each);
+      else next.delete(id(each));
     }
     choose?.(next);
   };
@@ -42,7 +42,7 @@ export function Table<T>({ label, columns, rows, id, chosen, choose, name }: Tab
                   type="checkbox"
                   aria-label={t.select_all}
                   checked={all}
-                  onChange={(event) => turn(rows.map(id), event.currentTarget.checked)}
+                  onChange={(event) => turn(rows, event.currentTarget.checked)}
                 />
               </th>
             )}
@@ -64,7 +64,7 @@ export function Table<T>({ label, columns, rows, id, chosen, choose, name }: Tab
                       type="checkbox"
                       aria-label={t.select(name?.(row) ?? key)}
                       checked={chosen?.has(key) ?? false}
-                      onChange={(event) => turn([key], event.currentTarget.checked)}
+                      onChange={(event) => turn([row], event.currentTarget.checked)}
                     />
                   </td>
                 )}

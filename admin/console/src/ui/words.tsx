@@ -1,13 +1,7 @@
 // Times, sizes and names in words. What comes from certificates is text of strangers: it is isolated (<bdi>), so that
 // its right-to-left marks do not turn the page around.
-import { signal } from '@preact/signals';
+import { now } from '../clock';
 import { language, texts } from '../texts';
-
-// Ticks, so that "3 minutes ago" stays true.
-const now = signal(Date.now());
-setInterval(() => {
-  now.value = Date.now();
-}, 15_000);
 
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['year', 365 * 86400],
@@ -36,12 +30,14 @@ export function day(at: string): string {
   return new Intl.DateTimeFormat(texts.value.language.locale, { dateStyle: 'medium' }).format(new Date(at));
 }
 
-// The moment in the reader's zone, how long ago it is, and in the title as the server has it.
-export function Ago({ at }: { at: string | null | undefined }) {
+// The moment in the reader's zone, how long ago it is, and in the title as the server has it. What has happened is never
+// in the future, whatever the two clocks say; `ahead`: what is still to come may be.
+export function Ago({ at, ahead }: { at: string | null | undefined; ahead?: boolean }) {
   if (!at) return <span class="quiet">{texts.value.ui.never}</span>;
+  const when = Date.parse(at);
   return (
     <time dateTime={at} title={`${moment(at)} (${at})`}>
-      {relative(Date.parse(at), now.value)}
+      {relative(ahead ? when : Math.min(when, now.value), now.value)}
     </time>
   );
 }
@@ -49,7 +45,7 @@ export function Ago({ at }: { at: string | null | undefined }) {
 // When a device was here last: of many only the day is kept.
 export function Seen({ at, to }: { at: string | null; to: 'day' | 'second' | null }) {
   if (!at || to !== 'day') return <Ago at={at} />;
-  const days = Math.floor(Date.parse(at) / 86_400_000) - Math.floor(now.value / 86_400_000);
+  const days = Math.min(0, Math.floor(Date.parse(at) / 86_400_000) - Math.floor(now.value / 86_400_000));
   const words = new Intl.RelativeTimeFormat(texts.value.language.locale, { numeric: 'auto' }).format(days, 'day');
   return (
     <time dateTime={at.slice(0, 10)} title={at.slice(0, 10)}>
@@ -115,10 +111,27 @@ export function count(value: number): string {
   return texts.value.ui.number(value);
 }
 
-// A name that a stranger chose. Marks that would steer the text's direction are shown by their number.
+// A name that a stranger chose. What steers the text, cannot be seen, or looks like another blank is shown by its number:
+// two names that differ look different.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/gu;
+
 export function visible(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g, (mark) => {
-    return `\\u${(mark.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
+  const by_number = (mark: string) => {
+    const hex = (mark.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, '0')}`;
+  };
+  // Of blanks in a row the first one is seen, and none at either end.
+  return text
+    .replace(UNSEEN, by_number)
+    .replace(/^ +| +$/g, (blanks) => '\\u0020'.repeat(blanks.length))
+    .replace(/ {2,}/g, (blanks) => ` ${'\\u0020'.repeat(blanks.length - 1)}`);
+}
+
+// The other way: what visible() shows can be searched for.
+export function as_written(shown: string): string {
+  return shown.replace(/\\u(?:\{([0-9a-f]{5,6})\}|([0-9a-f]{4}))/gi, (whole, long: string | undefined, short: string | undefined) => {
+    const code = parseInt(long ?? short ?? '', 16);
+    return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
   });
 }
 
@@ -141,10 +154,29 @@ export function Whole({ id }: { id: string }) {
   return <span class="mono breaks">{id}</span>;
 }
 
+// The common name in a printed subject. A value may hold what looks like another part, in quotation marks or behind a
+// backslash; where it is not clear which name is meant, the whole subject is the name.
 export function cn_of(subject: string): string {
-  const found = /(?:^|[,/+]\s*)CN\s*=\s*(.+?)(?=$|,\s*[A-Za-z0-9.]+\s*=)/.exec(subject);
+  const parts: string[] = [];
+  let part = '';
+  let quoted = false;
+  for (let at = 0; at < subject.length; at += 1) {
+    const mark = subject[at] ?? '';
+    if (mark === '\\') {
+      part += mark + (subject[at + 1] ?? '');
+      at += 1;
+      continue;
+    }
+    if (mark === '"') quoted = !quoted;
+    if (!quoted && (mark === ',' || mark === '+')) {
+      parts.push(part);
+      part = '';
+    } else part += mark;
+  }
+  parts.push(part);
+  const names = parts.flatMap((each) => /^\s*CN\s*=\s*(.*?)\s*$/s.exec(each)?.slice(1) ?? []);
   // OpenSSL puts a value in quotation marks where it holds what else means something.
-  return (found?.[1] ?? subject).replace(/^"(.*)"$/, '$1');
+  return names.length === 1 && names[0] ? names[0].replace(/^"(.*)"$/s, '$1') : subject;
 }
 
 // A moment so long ago, as the API takes it; to the minute, so that a question stays the same while one looks.
