@@ -131,7 +131,7 @@ TEST_F(SharedLimits, ANodeThatCannotTakeInWhatOthersChangedIsStale) {
   node(0).open();
   ASSERT_TRUE(node(0).connects(devices[0]));
   sql({"insert into sallyport.entry values (4, 'short', 'no row', 1000000)",
-       "insert into sallyport.commit values (1000000, 'sixteen bytes ok', 'x')",
+       "insert into sallyport.commit (revision, stamp, node, schema) values (1000000, 'sixteen bytes ok', 'x', 2)",
        "update sallyport.registry set revision = 1000000, stamp = 'sixteen bytes ok'"});
   ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->stale; }));
   EXPECT_TRUE(node(0)->shared_state()->connected);
@@ -201,7 +201,8 @@ TEST_F(SharedLimits, OldDeletesAndOldAuditLinesAreForgottenInParts) {
   const auto session = SharedSession::open(postgres_.url(), "test");
   ASSERT_TRUE(session);
   sql(
-      {"insert into sallyport.commit select g, 'sixteen bytes ok', 'x', clock_timestamp() - case when g <= 9000 then "
+      {"insert into sallyport.commit (revision, stamp, node, schema, at) select g, 'sixteen bytes ok', 'x', 2, "
+       "clock_timestamp() - case when g <= 9000 then "
        "interval '8 days' else interval '0' end from generate_series(1, 9500) g"});
   sql(
       {"insert into sallyport.entry select 4, int8send(g), case when g % 2 = 0 then null else 'row'::bytea end, g from "

@@ -1,6 +1,6 @@
 """Many devices that a node takes in at once: while it serves, when it is new, and where it is killed in the middle of it.
 
-SALLYPORT_SHARED_DEVICES says how many: 20,000 in the test command, a million was measured (bench/results/shared.md)."""
+SALLYPORT_SHARED_DEVICES says how many: 20,000 in the test command."""
 
 import os
 import random
@@ -58,7 +58,7 @@ def pour(edge):
         lock table sallyport.entry, sallyport.registry;
         insert into sallyport.entry select family, key, value, (select revision + 1 from sallyport.registry) from poured;
         update sallyport.registry set revision = revision + 1, stamp = 'sixteen bytes ok', horizon = revision + 1;
-        insert into sallyport.commit select revision, stamp, 'poured' from sallyport.registry;
+        insert into sallyport.commit (revision, stamp, node, schema) select revision, stamp, 'poured', 2 from sallyport.registry;
         commit;
         drop table poured""")
 
@@ -138,7 +138,8 @@ def test_a_node_killed_while_it_takes_in_a_large_batch_comes_back_equal(edge, fl
             select key, (select revision from sallyport.registry) + 1 + row_number() over (order by key) / 500 as revision
             from sallyport.entry where family = 4 and get_byte(value, 0) = 1 and get_byte(key, 0) % 2 = 0) c
             where e.family = 4 and e.key = c.key;
-        insert into sallyport.commit select distinct revision, 'sixteen bytes ok'::bytea, 'many' from sallyport.entry
+        insert into sallyport.commit (revision, stamp, node, schema)
+            select distinct revision, 'sixteen bytes ok'::bytea, 'many', 2 from sallyport.entry
             where revision > (select revision from sallyport.registry);
         update sallyport.registry set revision = (select max(revision) from sallyport.commit), stamp = 'sixteen bytes ok';
         commit""")
