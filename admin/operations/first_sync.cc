@@ -5,6 +5,8 @@
 #include <chrono>
 #include <string>
 
+#include "cache/registry/follower.h"
+
 namespace sallyport {
 
 namespace {
