@@ -50,7 +50,8 @@ MUTANTS = [
     ("a key in DER leaves the browser", "api/keys.ts", "raw[first] === 0x02", "raw[first] === 0xff", "actions", "a CRL is imported"),
     ("the future has happened", "ui/words.tsx", "ahead ? when : Math.min(when, now.value)", "when", "choices", "never in the future"),
     ("what is not known is empty", "api/live.ts", "!state.loading && !state.away", "!state.loading", "sign-in", "a restart in the middle"),
-    ("a reason runs over its column", "style/table.css", "td.col-name .status {\n  white-space: normal;\n}", "", "pages",
+    ("the first name is taken", "ui/words.tsx", "names.length === 1 && names[0]", "names[0]", "choices", "another part of the subject"),
+    ("a key runs over its column", "style/table.css", "td.col-name code {\n  overflow-wrap: anywhere;\n}", "", "pages",
      "stays in its column"),
     ("the path goes on behind its end", "ui/path.tsx", "['ahead', r.not_reached]", "['passed', '']", "actions", "a refusal is explained"),
 ]

@@ -124,7 +124,11 @@ class World:
         self.unknown = self.stranger.issue("unknown-7")
         self.expired = self.fleet.issue("late", not_before=now() - days(9), not_after=now() - days(1))
         self.tire = self.listed.issue("tire-1")
-        for who in [self.tire, self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
+        # Names that only look as if they were a meter's: in another part of the subject, and as one of two.
+        organization, name = NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME
+        tricks = [[(organization, "x, CN = meter-0001, OU = a"), (name, "evil-1")], [(name, "meter-0001"), (name, "evil-2")]]
+        self.tricks = [self.stranger.issue(subject=x509.Name([x509.NameAttribute(*each) for each in parts])) for parts in tricks]
+        for who in [*self.tricks, self.tire, self.meters[20], self.meters[24], self.old, self.unknown, self.expired,
                     self.fleet.issue("<b>bold</b>\u202e", signer=self.stranger.key)]:
             for _ in range(2):
                 refusal(port, who)

@@ -71,6 +71,29 @@ export const checks = {
     assert.deepEqual(runs.map((each) => each.as_of), ['2026-11-30T00:00:00Z']);
   },
 
+  async 'who comes while the dialog is open is not approved by it'({ open, ask }) {
+    await ask({ press: 'early-0' });
+    const it = await open({ at: '/approvals' });
+    await it.row('early-0').waitFor();
+    await it.button('Approve all').click();
+    await it.dialog.locator('.impact').first().waitFor();
+    await new Promise((done) => setTimeout(done, 2100)); // as_of is a second's
+    await ask({ press: 'tardy-0' });
+    await it.dialog.locator('button[type=submit]').click();
+    await it.sees('1 device registered after you looked, and was left out.', 'dialog[open]');
+    await it.close();
+    await it.row('tardy-0').waitFor();
+    await it.row('early-0').waitFor({ state: 'detached' });
+  },
+
+  async 'a name in another part of the subject is nobody’s name'({ open }) {
+    const it = await open({ at: '/refusals?reason=ca_unknown' });
+    await it.row('evil-1').waitFor();
+    await it.row('evil-2').waitFor();
+    const names = await it.page.locator('tbody .name').allInnerTexts();
+    assert.ok(!names.includes('meter-0001'), names.join('; '));
+  },
+
   async 'a dialog says the id and the CA of whom it hits, and whose session is cut'({ open, world }) {
     const it = await open({ at: `/devices/${world.devices.active}` });
     const says = async (button, ...words) => {
