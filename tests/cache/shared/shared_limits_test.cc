@@ -203,10 +203,10 @@ TEST_F(SharedLimits, OldDeletesAndOldAuditLinesAreForgottenInParts) {
   sql(
       {"insert into sallyport.commit (revision, stamp, node, schema, at) select g, 'sixteen bytes ok', 'x', 2, "
        "clock_timestamp() - case when g <= 9000 then "
-       "interval '8 days' else interval '0' end from generate_series(1, 9500) g"});
+       "interval '8 days' else interval '0' end from generate_series(2, 9500) g"});
   sql(
       {"insert into sallyport.entry select 4, int8send(g), case when g % 2 = 0 then null else 'row'::bytea end, g from "
-       "generate_series(1, 9500) g"});
+       "generate_series(2, 9500) g"});
   sql({"update sallyport.registry set revision = 9500, stamp = 'sixteen bytes ok'"});
   int parts = 1;
   for (;; ++parts) {
