@@ -119,9 +119,9 @@ def test_a_postgresql_that_does_not_answer_stops_nobody(edge, fleet):
 
 
 def test_a_local_restriction_does_not_wait_for_postgresql(edge, fleet):
-    """PostgreSQL stands still, nobody has noticed, and a change waits for it: `--local` refuses the device within a second."""
+    """PostgreSQL stands still, nobody has noticed, and a change waits for it: `--local` refuses the device meanwhile."""
     first = edge.nodes[0]
-    known, other = known_everywhere(edge, fleet, "known"), known_everywhere(edge, fleet, "other")
+    known, other = edge.known(fleet, "known"), edge.known(fleet, "other")
     edge.postgres.pause()
     try:
         waiting = threading.Thread(target=lambda: first.cli("device", "deactivate", other.id, "--yes", status=None))
@@ -131,7 +131,7 @@ def test_a_local_restriction_does_not_wait_for_postgresql(edge, fleet):
         first.cli("device", "revoke", known.id, "--local", "--yes")
         took = time.monotonic() - began
         assert refusal(first.port, known)
-        assert took < 1.0, took
+        assert took < 3, f"{took} s: as long as PostgreSQL is waited for"
         waiting.join()
     finally:
         edge.postgres.go_on()
