@@ -2,7 +2,6 @@
 forgotten when it is gone for good."""
 
 import json
-import time
 from contextlib import closing
 
 import pytest
@@ -56,9 +55,7 @@ def test_sessions_of_every_node_are_seen_and_cut_at_any(edge, fleet):
         assert [each["cn"] for each in first.json("session", "list")] == ["at-0"], "its own alone, as ever"
         assert "edge-1" in first.cli("session", "list", "--all-nodes").stdout
         [there] = first.json("session", "list", "--node", "edge-2")
-        began = time.monotonic()
         cut = first.cli("session", "cut", there["id"], "--node", "edge-2", "--yes")
-        assert time.monotonic() - began < 5
         assert cut.stdout == f"{there['id']} cut\n"
         assert sessions[2].end(10) is not None
         until("it is in the audit log", lambda: [line["target"] for line in second.json("audit")
