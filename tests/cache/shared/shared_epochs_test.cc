@@ -73,7 +73,9 @@ class SharedEpochs : public SharedTest {
 
 TEST_F(SharedEpochs, ATicketIsGoodAtEveryNode) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket first = ticket(0, device), second = ticket(1, device);
   EXPECT_TRUE(good(1, first));
   EXPECT_TRUE(good(0, second));
@@ -82,7 +84,9 @@ TEST_F(SharedEpochs, ATicketIsGoodAtEveryNode) {
 
 TEST_F(SharedEpochs, ALossAtOneNodeEndsTheTicketsOfAll) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket first = ticket(0, device), second = ticket(1, device), others = ticket(1, other);
   lose_and_regain(0, device);
   ASSERT_TRUE(eventually([&] { return settled(); }));
@@ -98,7 +102,9 @@ TEST_F(SharedEpochs, ALossAtOneNodeEndsTheTicketsOfAll) {
 // A node that was down sees it active, as it was: the row says that it was lost between.
 TEST_F(SharedEpochs, ALossThatANodeNeverSawEndsTickets) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket before = ticket(1, device), others = ticket(1, other);
   node(1).close();
   lose_and_regain(0, device);
@@ -116,7 +122,9 @@ TEST_F(SharedEpochs, ALossThatANodeNeverSawEndsTickets) {
 
 TEST_F(SharedEpochs, ANewNodeKnowsTheLossesOfBefore) {
   add(1);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket before = ticket(0, device), others = ticket(0, other);
   lose_and_regain(0, device);
   add(1);
@@ -129,7 +137,9 @@ TEST_F(SharedEpochs, ANewNodeKnowsTheLossesOfBefore) {
 
 TEST_F(SharedEpochs, ACaThatWasOffMeanwhileEndsTickets) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket before = ticket(1, device);
   node(1).close();
   ASSERT_TRUE(node(0)->set_ca_status(ca.certificate.fingerprint(), CaStatus::Inactive));
@@ -142,7 +152,9 @@ TEST_F(SharedEpochs, ACaThatWasOffMeanwhileEndsTickets) {
 
 TEST_F(SharedEpochs, ADeviceThatWasForgottenMeanwhileProvesItselfAgain) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket before = ticket(1, device);
   node(1).close();
   ASSERT_TRUE(node(0)->delete_device(device.fingerprint()));
@@ -157,7 +169,9 @@ TEST_F(SharedEpochs, ADeviceThatWasForgottenMeanwhileProvesItselfAgain) {
 // It is of a node that knows of losses which this one has not heard of.
 TEST_F(SharedEpochs, ANodeThatIsBehindHonoursNoTicketOfOneThatIsAhead) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket of_before = ticket(0, device);
   node(1).close();
   lose_and_regain(0, other);
@@ -174,7 +188,9 @@ TEST_F(SharedEpochs, ANodeThatIsBehindHonoursNoTicketOfOneThatIsAhead) {
 // Restricted at one node alone, while another goes on giving it tickets: all of them end when that is written.
 TEST_F(SharedEpochs, ALocalRestrictionEndsTicketsThatOthersGaveMeanwhile) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   postgres_.kill9();
   ASSERT_TRUE(node(1)->restrict_device_here(device.fingerprint(), DeviceStatus::Inactive, {}));
   const Ticket meanwhile = ticket(0, device);
@@ -192,7 +208,9 @@ TEST_F(SharedEpochs, ALocalRestrictionEndsTicketsThatOthersGaveMeanwhile) {
 // Lost by one node alone, as by a date: nobody is told, and its own next tickets are worth something again soon.
 TEST_F(SharedEpochs, WhatIsLostHereAloneIsSaidToTheOthers) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   const Ticket before = ticket(0, device);
   postgres_.kill9();
   ASSERT_TRUE(node(1)->deactivate_ca_here(ca.certificate.fingerprint(), {}));
@@ -256,7 +274,9 @@ TEST_F(SharedEpochs, KeysThatAreDroppedStayDroppedWhilePostgresqlIsAway) {
 // The history that gave the tickets is gone, and with it losses that nobody remembers.
 TEST_F(SharedEpochs, AnotherHistoryEndsTicketsAndTheirKeys) {
   add(2);
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   ASSERT_EQ(*make_key(0, 'a'), true);
   ASSERT_TRUE(eventually([&] { return settled() && keys(1) == "a"; }));
   postgres_.stop();
@@ -289,7 +309,9 @@ TEST_F(SharedEpochs, ARegistryOfTheSchemaBeforeIsServedAndMigrated) {
   add(2);
   EXPECT_FALSE(node(0)->shares_epochs());
   EXPECT_FALSE(make_key(0, 'a'));
-  const auto [ca, device, other] = fleet();
+  const Fleet made = fleet();
+  [[maybe_unused]] const Identity509& ca = made.ca;
+  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
   lose_and_regain(0, device);
   ASSERT_TRUE(eventually([&] { return settled(); }));
   EXPECT_EQ(
