@@ -318,7 +318,7 @@ bool PgConnection::wait_for(short events, Clock::time_point until, const Wanted&
     auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return false;
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - waits_since_);
-    if (patience_ && !patience_(waited)) return false;
+    if (patience_ && !patience_(waited)) return impatient_ = true, false;
     if (wanted && !wanted()) return false;
     if (patience_) left = std::min<std::chrono::milliseconds>(left, kSlice);
     if (wanted) left = std::min<std::chrono::milliseconds>(left, kAsked);
@@ -334,7 +334,11 @@ Answer<PgRows> PgConnection::next_rows(Clock::time_point until, const Wanted& wa
     const int unsent = pq().PQflush(connection_);
     if (unsent < 0) return lost(one_line(pq().PQerrorMessage(connection_)));
     if (pq().PQisBusy(connection_) == 0) break;
-    if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until, wanted)) return lost("no answer in time");
+    if (!wait_for(unsent > 0 ? POLLIN | POLLOUT : POLLIN, until, wanted)) {
+      return lost(std::exchange(impatient_, false)
+                      ? "no answer so far, and what this node does alone does not wait for it"
+                      : "no answer in time");
+    }
     if (pq().PQconsumeInput(connection_) != 1) return lost(one_line(pq().PQerrorMessage(connection_)));
   }
   return PgRows(pq().PQgetResult(connection_));

@@ -120,6 +120,7 @@ class PgConnection {
   bool broken_ = false;
   std::function<bool(std::chrono::milliseconds)> patience_;
   Clock::time_point waits_since_{};
+  bool impatient_ = false;  // patience_ ended the last wait
   std::string server_;
   PgPlace place_;
 };

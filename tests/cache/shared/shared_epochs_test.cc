@@ -24,20 +24,17 @@ class SharedEpochs : public SharedTest {
     return static_cast<bool>(node(at)->device(leaf.fingerprint()));
   }
   // Two devices of one CA that every node knows.
-  struct Fleet {
-    Identity509 ca;
-    Certificate device, other;
-  };
-  Fleet fleet() {
-    Identity509 ca = enroll(0, "CA");
-    Certificate device = make_device("device", ca).certificate, other = make_device("other", ca).certificate;
+  void fleet() {
+    enroll(0, ca);
     for (const Certificate* each : {&device, &other}) {
       EXPECT_TRUE(node(0).connects(*each));
       EXPECT_TRUE(eventually([&] { return known(0, *each); }));
     }
     EXPECT_TRUE(eventually([&] { return settled(); }));
-    return {std::move(ca), std::move(device), std::move(other)};
   }
+  const Identity509 ca = make_ca("CA");
+  const Certificate device = make_device("device", ca).certificate, other = make_device("other", ca).certificate;
+
   void set(std::size_t at, const Certificate& leaf, DeviceStatus status) {
     const auto done = node(at)->set_device_status(leaf.fingerprint(), status);
     ASSERT_TRUE(done) << done.error().what;
@@ -73,9 +70,7 @@ class SharedEpochs : public SharedTest {
 
 TEST_F(SharedEpochs, ATicketIsGoodAtEveryNode) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket first = ticket(0, device), second = ticket(1, device);
   EXPECT_TRUE(good(1, first));
   EXPECT_TRUE(good(0, second));
@@ -84,9 +79,7 @@ TEST_F(SharedEpochs, ATicketIsGoodAtEveryNode) {
 
 TEST_F(SharedEpochs, ALossAtOneNodeEndsTheTicketsOfAll) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket first = ticket(0, device), second = ticket(1, device), others = ticket(1, other);
   lose_and_regain(0, device);
   ASSERT_TRUE(eventually([&] { return settled(); }));
@@ -102,9 +95,7 @@ TEST_F(SharedEpochs, ALossAtOneNodeEndsTheTicketsOfAll) {
 // A node that was down sees it active, as it was: the row says that it was lost between.
 TEST_F(SharedEpochs, ALossThatANodeNeverSawEndsTickets) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket before = ticket(1, device), others = ticket(1, other);
   node(1).close();
   lose_and_regain(0, device);
@@ -122,9 +113,7 @@ TEST_F(SharedEpochs, ALossThatANodeNeverSawEndsTickets) {
 
 TEST_F(SharedEpochs, ANewNodeKnowsTheLossesOfBefore) {
   add(1);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket before = ticket(0, device), others = ticket(0, other);
   lose_and_regain(0, device);
   add(1);
@@ -137,9 +126,7 @@ TEST_F(SharedEpochs, ANewNodeKnowsTheLossesOfBefore) {
 
 TEST_F(SharedEpochs, ACaThatWasOffMeanwhileEndsTickets) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket before = ticket(1, device);
   node(1).close();
   ASSERT_TRUE(node(0)->set_ca_status(ca.certificate.fingerprint(), CaStatus::Inactive));
@@ -152,9 +139,7 @@ TEST_F(SharedEpochs, ACaThatWasOffMeanwhileEndsTickets) {
 
 TEST_F(SharedEpochs, ADeviceThatWasForgottenMeanwhileProvesItselfAgain) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket before = ticket(1, device);
   node(1).close();
   ASSERT_TRUE(node(0)->delete_device(device.fingerprint()));
@@ -169,9 +154,7 @@ TEST_F(SharedEpochs, ADeviceThatWasForgottenMeanwhileProvesItselfAgain) {
 // It is of a node that knows of losses which this one has not heard of.
 TEST_F(SharedEpochs, ANodeThatIsBehindHonoursNoTicketOfOneThatIsAhead) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket of_before = ticket(0, device);
   node(1).close();
   lose_and_regain(0, other);
@@ -188,9 +171,7 @@ TEST_F(SharedEpochs, ANodeThatIsBehindHonoursNoTicketOfOneThatIsAhead) {
 // Restricted at one node alone, while another goes on giving it tickets: all of them end when that is written.
 TEST_F(SharedEpochs, ALocalRestrictionEndsTicketsThatOthersGaveMeanwhile) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   postgres_.kill9();
   ASSERT_TRUE(node(1)->restrict_device_here(device.fingerprint(), DeviceStatus::Inactive, {}));
   const Ticket meanwhile = ticket(0, device);
@@ -208,9 +189,7 @@ TEST_F(SharedEpochs, ALocalRestrictionEndsTicketsThatOthersGaveMeanwhile) {
 // Lost by one node alone, as by a date: nobody is told, and its own next tickets are worth something again soon.
 TEST_F(SharedEpochs, WhatIsLostHereAloneIsSaidToTheOthers) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   const Ticket before = ticket(0, device);
   postgres_.kill9();
   ASSERT_TRUE(node(1)->deactivate_ca_here(ca.certificate.fingerprint(), {}));
@@ -274,9 +253,7 @@ TEST_F(SharedEpochs, KeysThatAreDroppedStayDroppedWhilePostgresqlIsAway) {
 // The history that gave the tickets is gone, and with it losses that nobody remembers.
 TEST_F(SharedEpochs, AnotherHistoryEndsTicketsAndTheirKeys) {
   add(2);
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   ASSERT_EQ(*make_key(0, 'a'), true);
   ASSERT_TRUE(eventually([&] { return settled() && keys(1) == "a"; }));
   postgres_.stop();
@@ -309,9 +286,7 @@ TEST_F(SharedEpochs, ARegistryOfTheSchemaBeforeIsServedAndMigrated) {
   add(2);
   EXPECT_FALSE(node(0)->shares_epochs());
   EXPECT_FALSE(make_key(0, 'a'));
-  const Fleet made = fleet();
-  [[maybe_unused]] const Identity509& ca = made.ca;
-  [[maybe_unused]] const Certificate &device = made.device, &other = made.other;
+  fleet();
   lose_and_regain(0, device);
   ASSERT_TRUE(eventually([&] { return settled(); }));
   EXPECT_EQ(

@@ -127,15 +127,17 @@ class SharedTest : public testing::Test {
   Node& node(std::size_t i) { return *nodes_.at(i); }
   Identity509 enroll(std::size_t at, const std::string& cn) {
     Identity509 ca = make_ca(cn);
+    enroll(at, ca);
+    return ca;
+  }
+  void enroll(std::size_t at, const Identity509& ca) {
     const auto code = node(at)->issue_code(600);
-    EXPECT_TRUE(code) << code.error().what;
-    if (!code) return ca;
+    ASSERT_TRUE(code) << code.error().what;
     Leaf leaf;
     leaf.cn = code->code;
     leaf.version1 = true;
     const auto done = node(at)->register_ca({ca.certificate, make(leaf, &ca).certificate, {}, false});
     EXPECT_TRUE(done) << done.error().what;
-    return ca;
   }
   std::uint64_t revision() const {
     const auto session = SharedSession::open(postgres_.url(), "test");

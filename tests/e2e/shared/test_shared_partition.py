@@ -104,4 +104,4 @@ def test_clocks_that_disagree_change_nothing(edge, fleet, work):
         assert sorted(lines, key=lambda line: line["at"]) in (lines, lines[::-1])
         assert [line["target"] for line in sorted(lines, key=lambda line: line["at"])] == order
         for each in node.json("node", "list"):
-            assert each["last_seen_seconds_ago"] < 30
+            assert each["last_seen_seconds_ago"] < 300, "the clocks differ by ten minutes"

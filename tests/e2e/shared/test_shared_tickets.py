@@ -80,18 +80,10 @@ def fleet(edge, work, request):
     return made
 
 
-def known(edge, fleet, name):
-    device = fleet.issue(name)
-    with admitted(edge.nodes[0].port, device):
-        edge.nodes[0].registered(device)
-    edge.settled()
-    return device
-
-
 @pytest.mark.parametrize("tls", TLS)
 def test_a_device_resumes_at_any_node(edge, fleet, tls):
     """Also by a ticket that it was given in a resumption, and at a node that was started anew meanwhile."""
-    device = known(edge, fleet, "roams")
+    device = edge.known(fleet, "roams")
     context, session = first_ticket(edge.nodes[0], device, tls)
     for node in edge.nodes:
         assert resumes(node, context, session), node.folder.name
@@ -103,7 +95,7 @@ def test_a_device_resumes_at_any_node(edge, fleet, tls):
 @pytest.mark.parametrize("tls", TLS)
 def test_what_was_lost_at_one_node_is_regained_at_none_by_an_older_ticket(edge, fleet, tls):
     """Deactivated at one and activated at another: a third one that was down sees it active, as it was, and declines."""
-    device, other = known(edge, fleet, "lost"), known(edge, fleet, "beside")
+    device, other = edge.known(fleet, "lost"), edge.known(fleet, "beside")
     first, second, third = edge.nodes
     tickets = [first_ticket(node, device, tls) for node in edge.nodes]
     others = first_ticket(third, other, tls)
@@ -131,13 +123,13 @@ def test_keys_are_sealed_in_postgresql_and_on_disk(edge):
 @pytest.mark.parametrize("tls", TLS)
 def test_rotating_drops_them_everywhere(edge, fleet, tls):
     """Also where PostgreSQL is away: at that node at once, and at the others, which had gone on, as soon as it answers."""
-    device = known(edge, fleet, "rotated")
+    device = edge.known(fleet, "rotated")
     first, second, third = edge.nodes
     before = first_ticket(first, device, tls)
     first.cli("ticket-keys", "rotate", "--yes")
     assert not resumes(first, *before)
     for node in (second, third):
-        until("it has dropped them", lambda n=node: not resumes(n, *before), 5)
+        until("it has dropped them", lambda n=node: not resumes(n, *before))
     until("there is a new one", lambda: len(key_rows(edge)) == 1)
     new = key_rows(edge)
     before = ticket_for_all(edge, second, device, tls)
@@ -152,7 +144,7 @@ def test_rotating_drops_them_everywhere(edge, fleet, tls):
         assert not resumes(third, *before)
     finally:
         edge.postgres.start()
-    until("the others have dropped them", lambda: not resumes(first, *before) and not resumes(second, *before), 20)
+    until("the others have dropped them", lambda: not resumes(first, *before) and not resumes(second, *before))
     until("there is a new one", lambda: key_rows(edge) not in ([], new))
     edge.heal()
     ticket_for_all(edge, third, device, tls)
@@ -168,7 +160,7 @@ def test_a_node_without_the_key_file_says_so(edge, fleet, work):
         assert "ticket keys" in without.cli("status").stdout
         until("it says so", lambda: "another one than the other nodes'" in other.json("status")["registry"]["ticket_keys"])
         assert any("resumes at the node alone" in each["what"] for each in without.json("status")["warnings"])
-        device = known(edge, fleet, "stays")
+        device = edge.known(fleet, "stays")
         for node in (without, other):
             ticket = first_ticket(node, device, "1.3")
             assert resumes(node, *ticket)
