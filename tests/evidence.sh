@@ -4,7 +4,7 @@
 #
 #   tests/evidence.sh [--soak HOURS] [--without-trixie] [PART...]
 #
-# PARTS, in this order: bogo sanitized-bogo constant-time state-machines alerts epoll clients fuzz coverage. --soak: for how long
+# PARTS, in this order: bogo sanitized-bogo constant-time state-machines alerts epoll million clients fuzz coverage. --soak: for how long
 # each fuzz target of TLS runs; default 0.5. What each said is in build/evidence.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     *) break ;;
   esac
 done
-all="bogo sanitized-bogo constant-time state-machines alerts epoll clients fuzz coverage"
+all="bogo sanitized-bogo constant-time state-machines alerts epoll million clients fuzz coverage"
 wanted=" ${*:-$all} "
 for part in $wanted; do
   [[ " $all " == *" $part "* ]] || { echo "evidence: there is no part $part" >&2; exit 2; }
@@ -81,6 +81,7 @@ part constant-time 'tests ran|PASSED|FAILED' build/release/tests/constant_time/c
 part state-machines '^state machines|passed in' tests/state_machines/learn.py build/release/tests/state_machines/state_machine_oracle --deep
 part alerts 'PASSED|FAILED' alerts
 part epoll 'tests passed|Failed' env SALLYPORT_TEST_IO=epoll ctest --test-dir build/release -L e2e -j $((3 * jobs)) --output-on-failure
+part million 'ms|^million:' env SALLYPORT_BIN="$PWD/build/release/sallyport" python3 tests/console/million.py build/release/bench/registry_scale
 part clients 'passed|failed|chroot|left out' tests/clients.sh "${clients[@]}"
 part fuzz '^soak:' tests/fuzz/soak.sh "$hours"
 part coverage '^coverage: [0-9]' tests/fuzz/coverage.sh

@@ -276,6 +276,7 @@ HttpResponse AdminApi::cut_sessions(const Call& call) {
   if (!body) return refused(body.error());
   const auto many = many_of(*body);
   if (!many) return refused(many.error());
+  if (many->as_of) return invalid("as_of is for devices: sessions are cut as they are found");
   std::vector<std::uint64_t> ids;
   std::string next, which;
   if (many->filter.is_null()) {

@@ -117,7 +117,7 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
                                                  {"from", call.caller.actor.from}}),
                                            kPatience);
   if (!answer) return refused(answer.error());
-  Json said = Json::parse(*answer, nullptr, false);
+  Json said = parse_json(*answer);
   const bool whole =
       said.is_object() && said.contains("status") && said["status"].is_number_unsigned() && said.contains("body");
   if (!whole) return problem(503, "service-unavailable", "node " + node + " answered what this version does not know");

@@ -10,7 +10,7 @@ namespace {
 
 class ManyTest : public ApiTest {
  protected:
-  // Devices of ca_, in the order that they were made in; `pending`: waiting for approval.
+  // Devices of ca_, in the order that they were made in.
   std::vector<std::string> registered(int count, const std::string& name) {
     std::vector<std::string> ids;
     for (int i = 0; i < count; ++i) {
@@ -184,8 +184,9 @@ TEST_F(ManyTest, ARequestForManySaysExactlyWhich) {
                 .status,
             400U);
   EXPECT_EQ(status_of(ids[0]), "active");
-  for (const char* body : {"{}", R"({"ids": ["xyz"]})", R"({"filter": {"clone": "true"}})",
-                           R"({"filter": {"clones": "maybe"}})", R"({"ids": [], "filter": {}})"}) {
+  for (const char* body :
+       {"{}", R"({"ids": ["xyz"]})", R"({"filter": {"clone": "true"}})", R"({"filter": {"clones": "maybe"}})",
+        R"({"ids": [], "filter": {}})", R"({"filter": {}, "as_of": "2026-11-29T00:00:00Z"})"}) {
     EXPECT_EQ(ask("POST", "/v1/sessions/cut", body).status, 400U) << body;
   }
 }
