@@ -7,7 +7,7 @@ import json
 import pytest
 
 from harness.authority import Authority
-from harness.device import Device, admitted, client_context
+from harness.device import Device, Ended, admitted, client_context
 from harness.edge import Edge
 from harness.resuming import with_session
 from harness.server import BINARY
@@ -120,6 +120,14 @@ def test_keys_are_sealed_in_postgresql_and_on_disk(edge):
     assert int(length) == 12 + 12 + 64 + 16
 
 
+def declines(node, ticket):
+    """A connection that ends before it has said so says nothing: it is made again."""
+    try:
+        return not resumes(node, *ticket)
+    except Ended:
+        return False
+
+
 @pytest.mark.parametrize("tls", TLS)
 def test_rotating_drops_them_everywhere(edge, fleet, tls):
     """Also where PostgreSQL is away: at that node at once, and at the others, which had gone on, as soon as it answers."""
@@ -129,7 +137,7 @@ def test_rotating_drops_them_everywhere(edge, fleet, tls):
     first.cli("ticket-keys", "rotate", "--yes")
     assert not resumes(first, *before)
     for node in (second, third):
-        until("it has dropped them", lambda n=node: not resumes(n, *before))
+        until("it has dropped them", lambda n=node: declines(n, before))
     until("there is a new one", lambda: len(key_rows(edge)) == 1)
     new = key_rows(edge)
     before = ticket_for_all(edge, second, device, tls)
@@ -144,7 +152,7 @@ def test_rotating_drops_them_everywhere(edge, fleet, tls):
         assert not resumes(third, *before)
     finally:
         edge.postgres.start()
-    until("the others have dropped them", lambda: not resumes(first, *before) and not resumes(second, *before))
+    until("the others have dropped them", lambda: declines(first, before) and declines(second, before))
     until("there is a new one", lambda: key_rows(edge) not in ([], new))
     edge.heal()
     ticket_for_all(edge, third, device, tls)
