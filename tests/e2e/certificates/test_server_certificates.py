@@ -531,7 +531,7 @@ def test_an_expired_certificate_is_served_with_a_warning(serve_once, broker, sit
     assert len(warnings) == 2 and all("has expired" in each["what"] for each in warnings), warnings
     assert server.metric("warnings", kind="server-certificate") == 2
     assert "has expired" in server.cli("status").stdout
-    assert len(server.lines("trouble", kind="server-certificate")) == 2
+    server.exactly(2, "trouble", kind="server-certificate")
     server.signal(signal.SIGHUP)
     until("a reload takes what it has", lambda: server.lines("reload", what="done"))
 
@@ -581,7 +581,7 @@ def test_files_replaced_by_mv_are_read_again(serve_once, broker, shop, tmp_path)
         put(tmp_path, second)
         until("the new one is shown", lambda: presented(server.port) == der(second.certificate))
         session.ping()
-    assert server.lines("certificate-files", listener="mqtts", what="read again and in use")
+    server.line("certificate-files", listener="mqtts", what="read again and in use")
 
 
 def test_a_kubernetes_symlink_swap_is_noticed(serve_once, broker, shop, tmp_path):

@@ -52,4 +52,4 @@ def test_a_name_that_resolves_later(serve_once, broker, site, root, tmp_path):
     until("the name resolves, and the device is let in", let_in, 30)
     until("no warning is left", lambda: server.json("status")["warnings"] == [])
     until("it is shown as up", lambda: server.metric("upstream_up", upstream="late") == 1)
-    assert len(server.lines("trouble-over", kind="broker-name")) == 2
+    server.exactly(2, "trouble-over", kind="broker-name")

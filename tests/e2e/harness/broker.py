@@ -206,11 +206,15 @@ class SlowBroker:
             if self._mqtt:
                 self._socket.sendall(packet.packet(packet.CONNACK, b"\0\0"))
             self.hearing.wait()
+            end = "end"
             while data := self._socket.recv(4096):
                 self.came += data
-                if self._acknowledges:
-                    self._socket.sendall(packet.puback(1))
-            self.end = "end"
+                if self._acknowledges and end == "end":
+                    try:
+                        self._socket.sendall(packet.puback(1))
+                    except ConnectionError:  # what had come before the reset is still there to be read
+                        end = "reset"
+            self.end = end
         except ConnectionError:
             self.end = "reset"
         except OSError:

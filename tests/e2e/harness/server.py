@@ -195,6 +195,13 @@ class Sallyport:
         """The last of lines(), once there is one: what is counted is logged a moment later."""
         return until(f"{event} is logged", lambda: self.lines(event, **fields))[-1]
 
+    def exactly(self, count, event, **fields):
+        """All lines(), once there are as many; more of them is a failure."""
+        found = until(f"{event} is logged {count} times",
+                      lambda: lines if len(lines := self.lines(event, **fields)) >= count else None)
+        assert len(found) == count, [line.text for line in found]
+        return found
+
     def probe(self, path):
         try:
             with urllib.request.urlopen(f"http://{self.metrics_address}/{path}", timeout=PATIENCE) as answer:

@@ -110,10 +110,10 @@ def test_a_change_is_logged_in_words(admin):
     """A setting's line says what was done to what, by whom; no line has an id of zeros."""
     admin.token("viewer", "worded")
     admin.server.cli("ca", "code")
-    [line] = [each for each in admin.server.lines("setting") if each.fields["target"] == "worded"]
+    [line] = admin.server.exactly(1, "setting", target="worded")
     assert (line.fields["action"], line.fields["after"]) == ("token.create", "viewer"), line.text
     assert line.fields["who"] == f"uid {os.getuid()}" and "pid" in line.fields["from"], line.text
-    assert "status" not in admin.server.lines("code-issued")[-1].fields
+    assert "status" not in admin.server.line("code-issued").fields
     assert "0" * 64 not in admin.server.log() and "status=- " not in admin.server.log()
 
 
@@ -314,7 +314,7 @@ def test_sighup_reads_the_admin_certificate_again(open_admin, shop, tmp_path):
     key.write_text(Path(first.key_file).read_text())
     reload()
     assert hashlib.sha256(presented()).hexdigest() == second.id
-    assert any("does not belong" in line.text for line in opened.server.lines("reload"))
+    until("it is said why", lambda: any("does not belong" in line.text for line in opened.server.lines("reload")))
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9443", "[::]:9443", "192.0.2.7:9443", "example.com:9443"])

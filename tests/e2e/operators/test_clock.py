@@ -55,7 +55,7 @@ def test_what_is_closed_by_time_opens_by_time(serve_once, broker, site, work, tm
     clock.set(0)
     for identity in (known, fresh, of_named):
         until(f"{identity.cn} is let in", lambda: lets_in(server, identity))
-    assert abs(int(server.lines("clock-set")[0].fields["by_seconds"]) - 3 * DAY) <= 5
+    assert abs(int(server.line("clock-set").fields["by_seconds"]) - 3 * DAY) <= 5
     until("no warning is left", lambda: server.json("status")["warnings"] == [])
     assert server.metric("warnings") == 0
     # And again: each of them has a chain in the registry now, and it is alive.

@@ -99,7 +99,7 @@ def test_a_damaged_file_is_said_and_dropped(serve_once, broker, site, root, stra
     text = kept(server).read_bytes()
     kept(server).write_bytes(text[:50] + b"X" + text[51:])
     server.start()
-    assert server.lines("last-rejections")[0].level == "warning"
+    assert server.line("last-rejections").level == "warning"
     assert server.json("rejections") == [] and not kept(server).exists()
 
 

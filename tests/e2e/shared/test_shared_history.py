@@ -68,7 +68,7 @@ def test_a_new_node_without_postgresql_does_not_start(edge):
     assert "this node is new and cannot read the shared registry" in refuses_to_start(edge.add(start=False))
     edge.nodes[0].kill9()
     edge.nodes[0].start()
-    assert edge.nodes[0].lines("shared-registry-behind")
+    edge.nodes[0].line("shared-registry-behind")
 
 
 @pytest.mark.parametrize("edge", [1], indirect=True)

@@ -115,7 +115,7 @@ def test_an_import_is_taken_in_by_nodes_that_follow_already(edge, filled):
     edge.command("import", str(filled), "--yes")
     until("it has them", lambda: counted(node) == DEVICES, PATIENCE)
     edge.settled()
-    assert len(node.lines("snapshot-taken")) == 2
+    node.exactly(2, "snapshot-taken")
 
 
 def test_a_node_killed_while_it_takes_in_a_large_batch_comes_back_equal(edge, fleet):

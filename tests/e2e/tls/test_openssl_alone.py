@@ -117,7 +117,7 @@ def test_an_operators_provider_does_all_of_it(broker, serve_once, site, root, tm
     server = serve_once([listener(site)], broker, proxy={"tls_engine": "openssl"},
                         environment={"OPENSSL_CONF": str(settings), "LD_PRELOAD": POISONED})
     root.register(server)
-    assert server.lines("openssl-alone")[0].fields["providers"] == "house"
+    assert server.line("openssl-alone").fields["providers"] == "house"
     served(server, root.issue("of the house " + tls), tls)
 
 
@@ -129,7 +129,7 @@ def test_one_listeners_tls_is_by_an_operators_provider(broker, serve_once, site,
     server = serve_once([listener(site), listener(site, name="theirs", tls_engine="openssl")], broker,
                         environment={"OPENSSL_CONF": str(settings)})
     root.register(server)
-    assert server.lines("openssl-alone")[0].fields["providers"] == "house"
+    assert server.line("openssl-alone").fields["providers"] == "house"
     with Device(server.ports["theirs"], root.issue("of one listener")) as device:
         assert device.connect("of one listener") == 0
     until("it is counted", lambda: of(server, listener="theirs", engine="openssl") == 1)
@@ -225,7 +225,7 @@ def test_a_reload_changes_it_for_new_connections(broker, serve_once, site, root)
         assert in_force(server) == ["auto"]
         reload.say("[proxy]", "[proxy]\ntls_engine = \"openssl\"")
         assert in_force(server) == ["openssl"]
-        assert server.lines("reload", listener="mqtts", tls_engine="openssl")
+        server.line("reload", listener="mqtts", tls_engine="openssl")
         with Device(server.port, context=with_session(context, session)) as after:
             assert after.connect("after") == 0
             assert after.tls.session_reused

@@ -297,7 +297,7 @@ def test_a_copy_of_kept_keys_is_worth_nothing_once_they_were_taken(serve_once, b
     file.write_bytes(copy)
     file.chmod(0o600)
     server.start()
-    assert server.lines("ticket-keys")[-1].fields["what"].startswith("not taken")
+    assert server.line("ticket-keys").fields["what"].startswith("not taken")
     with again(server.port, *first) as device:
         assert not device.tls.session_reused
 
@@ -361,7 +361,7 @@ def test_a_damaged_file_of_ticket_keys_is_said_and_goes(serve_once, broker, site
     server.stop()
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     server.start()
-    assert len(server.lines("ticket-keys")) == 1
+    server.exactly(1, "ticket-keys")
     assert not file.exists()
     with again(server.port, *first) as device:
         assert not device.tls.session_reused
