@@ -12,7 +12,7 @@ DEVELOP_PACKAGES="libbenchmark-dev libgtest-dev libgmock-dev"  # tests and bench
 DEMO_PACKAGES="mosquitto mosquitto-clients openssl curl"
 DEMO_NODES_PACKAGES="postgresql"
 BENCH_PACKAGES="haproxy nginx-light libnginx-mod-stream hitch mosquitto openssl python3"
-TEST_PACKAGES="clang libclang-rt-dev llvm clang-format ccache procps iproute2
+TEST_PACKAGES="clang lld libclang-rt-dev llvm clang-format ccache procps iproute2
   python3 python3-pytest python3-cryptography python3-paho-mqtt python3-yaml python3-jsonschema systemd libpaho-mqtt-dev
   nodejs chromium node-mqtt gnutls-bin libnss3-tools libfaketime libnss-wrapper haproxy nginx-light libnginx-mod-stream
   prometheus

@@ -17,12 +17,6 @@ namespace {
 constexpr std::string_view kDropped = "ticket-keys:";  // in the outbox
 constexpr std::int64_t kLeadSeconds = 10;              // in which a new key reaches every node before it is used
 
-Digest id_of(const SharedEntry& entry) {
-  Digest id{};
-  if (entry.key.size() == id.size()) std::copy(entry.key.begin(), entry.key.end(), id.begin());
-  return id;
-}
-
 }  // namespace
 
 void Registrar::Impl::tell_settings() {
@@ -63,14 +57,15 @@ bool Registrar::Impl::complete(RegistryStore::Batch& batch, std::span<const Shar
       chains = to_come = true;
     } else if (entry.family == SharedFamily::Device) {
       DeviceRow row;
-      if (!entry.value || !records::decode(*entry.value, row)) {
+      const auto id = digest_of(entry.key);
+      if (!id || !entry.value || !records::decode(*entry.value, row)) {
         to_come = true;
       } else if (row.status == DeviceStatus::Inactive || row.status == DeviceStatus::Revoked) {
         // Also where it was lost before, here alone: it is lost for the others now.
         lost = true;
         row.epoch = epoch;
-        store_.put_device(batch, id_of(entry), row);
-        losing_.push_back(cache_.key(row.name, id_of(entry)));
+        store_.put_device(batch, *id, row);
+        losing_.push_back(cache_.key(row.name, *id));
       } else {
         lost = lost || row.epoch > cache_.committed();
       }

@@ -5,6 +5,7 @@
 // other threads see: the CA records, counts and the CA set; the registrar's thread alone writes them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -28,6 +29,17 @@
 #include "cache/standing/status_cache.h"
 
 namespace sallyport {
+
+// Who changes what was lost where the registry is shared, and is kept by what a node knew.
+inline const Actor kKeptFromBefore{"sallyport", "kept from before the shared registry lost it"};
+
+// The SHA-256 that a key of an entry is; none where it is no such key.
+inline std::optional<Digest> digest_of(std::string_view key) {
+  Digest id{};
+  if (key.size() != id.size()) return std::nullopt;
+  std::copy(key.begin(), key.end(), id.begin());
+  return id;
+}
 
 class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
  public:

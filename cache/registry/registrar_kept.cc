@@ -12,8 +12,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::string_view kSettings = "setting:", kCode = "code:", kCrl = "crl:";
-const Actor kKept{"sallyport", "kept from before the shared registry lost it"};
+constexpr std::string_view kSettings = "setting:";
 
 bool is(const SharedEntry& entry, std::string_view prefix) {
   return entry.family == SharedFamily::Meta && entry.key.starts_with(prefix);
@@ -25,12 +24,12 @@ std::string name_of(const SharedEntry& entry) {
 
 std::string_view kind_of(const SharedEntry& entry) {
   return entry.family == SharedFamily::Token ? "a token that was revoked"
-         : is(entry, kCode)                  ? "a registration code that was used"
+         : is(entry, kCodePrefix)            ? "a registration code that was used"
                                              : "the number of a revocation list";
 }
 
 std::optional<CrlKey> crl_key_of(std::string_view key) {
-  key.remove_prefix(kCrl.size());
+  key.remove_prefix(kCrlPrefix.size());
   CrlKey found;
   if (key.size() != found.issuing_key.size() && key.size() != 2 * found.issuing_key.size()) return std::nullopt;
   std::copy_n(key.begin(), found.issuing_key.size(), found.issuing_key.begin());
@@ -56,12 +55,12 @@ bool Registrar::Impl::undoes(const SharedEntry& here, const std::optional<std::s
     return read && revoked;
   }
   if (!here.value) return false;
-  if (is(here, kCode)) {
+  if (is(here, kCodePrefix)) {
     CodeRow mine, theirs;
     return there && records::decode(*here.value, mine) && records::decode(*there, theirs) && mine.used && !theirs.used;
   }
   CrlRow mine, theirs;
-  if (!is(here, kCrl) || !records::decode(*here.value, mine)) return false;
+  if (!is(here, kCrlPrefix) || !records::decode(*here.value, mine)) return false;
   if (!there || !records::decode(*there, theirs)) return true;
   const auto order = [](const CrlRow& row) { return std::tuple(row.this_update, row.number.size(), row.number); };
   return order(theirs) < order(mine);
@@ -70,7 +69,7 @@ bool Registrar::Impl::undoes(const SharedEntry& here, const std::optional<std::s
 // Leaves out of a part of a snapshot what stays as it is here.
 void Registrar::Impl::keep_settings(std::vector<SharedEntry>& entries) {
   const auto keeps = [&](const SharedEntry& entry) {
-    if (entry.family != SharedFamily::Token && !is(entry, kCode) && !is(entry, kCrl)) return false;
+    if (entry.family != SharedFamily::Token && !is(entry, kCodePrefix) && !is(entry, kCrlPrefix)) return false;
     if (kept_.count(name_of(entry)) != 0) return true;
     auto mine = store_.entry(entry.family, entry.key);
     if (!mine) return false;
@@ -110,18 +109,18 @@ void Registrar::Impl::settle_kept() {
     const bool same = now && *now == entry.value;
     if (!same && !(now && undoes(entry, *now))) continue;
     store_.put_entry(batch, entry);
-    if (entry.family == SharedFamily::Token) ledger_.audit(kKept, "token.revoke", entry.key, "valid", "");
+    if (entry.family == SharedFamily::Token) ledger_.audit(kKeptFromBefore, "token.revoke", entry.key, "valid", "");
   }
   const auto written = ledger_.commit_restriction(batch);
   end_turn();
   if (!written) return log_.warn("setting-kept", {{"what", "not written yet"}, {"why", written.error().what}});
   for (const auto& [name, entry] : kept_) {
     CodeRow code;
-    if (is(entry, kCode) && entry.value && records::decode(*entry.value, code)) {
+    if (is(entry, kCodePrefix) && entry.value && records::decode(*entry.value, code)) {
       codes_.insert_or_assign(code.hash, issued(code));
     }
     CrlRow list;
-    const auto key = is(entry, kCrl) ? crl_key_of(entry.key) : std::nullopt;
+    const auto key = is(entry, kCrlPrefix) ? crl_key_of(entry.key) : std::nullopt;
     const auto now = store_.entry(entry.family, entry.key);
     if (key && now && *now && records::decode(**now, list)) {
       const std::lock_guard lock(mutex_);

@@ -11,17 +11,6 @@ namespace sallyport {
 
 namespace {
 
-Bytes bytes_of(const std::string& text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-
-std::optional<Digest> digest_of(std::string_view key) {
-  Digest id{};
-  if (key.size() != id.size()) return std::nullopt;
-  std::copy(key.begin(), key.end(), id.begin());
-  return id;
-}
-
 std::uint64_t number_of(std::string_view key) {
   std::uint64_t id = 0;
   for (const char c : key) id = id << 8 | static_cast<unsigned char>(c);
@@ -38,8 +27,6 @@ int strictness(DeviceStatus status) {
   }
   return 3;
 }
-
-constexpr std::string_view kCode = "code:", kCrl = "crl:", kOverride = "override:";
 
 }  // namespace
 
@@ -157,19 +144,19 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
       case SharedFamily::Meta: {
         store_.put_entry(batch, entry);
         const std::string_view key = entry.key;
-        if (key.starts_with(kOverride) || key.starts_with(kSharedTicketKey)) arrival.settings_changed = true;
+        if (key.starts_with(kOverridePrefix) || key.starts_with(kSharedTicketKey)) arrival.settings_changed = true;
         if (key == kSharedEpochs) {
           arrival.epochs = entry.value ? epochs_of(*entry.value) : std::nullopt;
           if (!arrival.epochs) return void(arrival.broken = "epoch");
         }
-        if (key.starts_with(kCode)) {
-          const auto hash = digest_of(key.substr(kCode.size()));
+        if (key.starts_with(kCodePrefix)) {
+          const auto hash = digest_of(key.substr(kCodePrefix.size()));
           CodeRow row;
           if (!hash || (entry.value && !records::decode(*entry.value, row))) return void(arrival.broken = "code");
           arrival.codes.emplace_back(*hash, entry.value ? std::optional(row) : std::nullopt);
         }
-        if (key.starts_with(kCrl)) {
-          const std::string_view name = key.substr(kCrl.size());
+        if (key.starts_with(kCrlPrefix)) {
+          const std::string_view name = key.substr(kCrlPrefix.size());
           const auto issuing = digest_of(name.substr(0, Digest().size()));
           const auto scope = name.size() == Digest().size()
                                  ? std::optional(Digest{})

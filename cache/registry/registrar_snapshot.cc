@@ -11,19 +11,6 @@
 
 namespace sallyport {
 
-namespace {
-
-std::optional<Digest> id_of(const SharedEntry& entry) {
-  Digest id{};
-  if (entry.key.size() != id.size()) return std::nullopt;
-  std::copy(entry.key.begin(), entry.key.end(), id.begin());
-  return id;
-}
-
-const Actor kKept{"sallyport", "kept from before the shared registry lost it"};
-
-}  // namespace
-
 Answer<void> Registrar::Impl::snapshot_begins(bool elsewhere) {
   return call<void>(
       [&]() -> Answer<void> {
@@ -68,10 +55,10 @@ Answer<void> Registrar::Impl::snapshot_part(std::vector<SharedEntry> entries) {
 // rows are kept, too: nobody else may have them.
 void Registrar::Impl::keep_restrictions(const std::vector<SharedEntry>& entries) {
   for (const SharedEntry& entry : entries) {
-    const auto id = id_of(entry);
+    const auto id = digest_of(entry.key);
     if (!id || held_.count(*id) != 0) continue;
     LocalRestriction kept;
-    kept.by = kKept;
+    kept.by = kKeptFromBefore;
     if (entry.family == SharedFamily::Ca) {
       CaRow row;
       const auto here = cas_.find(*id);
@@ -130,7 +117,7 @@ Answer<void> Registrar::Impl::snapshot_ends(const SharedPosition& position) {
           // Tickets were given by another history: also those that its keys still open elsewhere.
           (void)cache_.lose();
           chains_.end_epoch_of_all(cache_.lose_for_all_to_come());
-          if (epochs_) owe_drop(cache_.committed() + 1, kKept);
+          if (epochs_) owe_drop(cache_.committed() + 1, kKeptFromBefore);
         }
         snapshot_ = false;
         chains_before_.clear();

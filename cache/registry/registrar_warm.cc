@@ -12,10 +12,6 @@ namespace sallyport {
 
 namespace {
 
-Bytes bytes_of(const std::string& text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-
 Refusal damaged(const char* what) {
   return {Refusal::Kind::Unavailable,
           std::string("the registry holds a ") + what + " that cannot be read: restore a backup"};

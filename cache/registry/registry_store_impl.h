@@ -40,10 +40,7 @@ inline constexpr std::string_view kSchemaKey = "schema";
 inline constexpr std::string_view kMigrating = "on its way to 3";
 inline constexpr std::string_view kMetaKey = "meta";
 inline constexpr std::string_view kStoreIdKey = "store_id";
-inline constexpr std::string_view kCodePrefix = "code:";
-inline constexpr std::string_view kOverridePrefix = "override:";
 inline constexpr std::string_view kPurgePrefix = "purge:";
-inline constexpr std::string_view kCrlPrefix = "crl:";
 // Of this node alone, where the registry is shared.
 inline constexpr std::string_view kPositionKey = "shared-position";
 inline constexpr std::string_view kResyncKey = "shared-resync";

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cache/registry/registry_store_impl.h"
+#include "cache/x509/asn1_tags.h"
 #include "cache/x509/canonical_name.h"
 #include "cache/x509/der_reader.h"
 
@@ -25,11 +26,7 @@ namespace {
 
 constexpr std::size_t kRowsOfABatch = 4096;
 constexpr std::chrono::seconds kEvery{2};  // to say how far it is
-constexpr std::uint8_t kInteger = 0x02, kSequence = 0x30, kVersion = 0xa0;
-
-Bytes bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
+constexpr std::uint8_t kVersion = 0xa0;
 
 std::string raw_name(const X509_NAME* name) {
   const unsigned char* der = nullptr;
@@ -41,12 +38,12 @@ std::string raw_name(const X509_NAME* name) {
 // The issuer as a certificate spells it, which OpenSSL read when it was registered. Empty: it is none.
 std::string raw_issuer(const std::string& certificate_der) {
   DerReader outer(bytes_of(certificate_der));
-  DerReader certificate(outer.take(kSequence));
-  DerReader part(certificate.take(kSequence));
+  DerReader certificate(outer.take(asn1::kSequence));
+  DerReader part(certificate.take(asn1::kSequence));
   if (part.next_is(kVersion)) part.take(kVersion);
-  part.take(kInteger);   // its number
-  part.take(kSequence);  // the signature's algorithm
-  const Bytes issuer = part.element(kSequence);
+  part.take(asn1::kInteger);   // its number
+  part.take(asn1::kSequence);  // the signature's algorithm
+  const Bytes issuer = part.element(asn1::kSequence);
   if (!issuer.empty()) return {reinterpret_cast<const char*>(issuer.data()), issuer.size()};
   const auto whole = Certificate::from_der(bytes_of(certificate_der));  // what is not quite DER
   return whole ? raw_name(X509_get_issuer_name(whole->x509())) : std::string();

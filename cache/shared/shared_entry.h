@@ -23,7 +23,9 @@ enum class SharedFamily : std::uint8_t {
 };
 inline constexpr std::uint8_t kSharedFamilies = 8;
 
-// Of the family Meta: epochs that running nodes have in common, and the keys of TLS tickets. No other registry has a
+// Keys of the family Meta begin so, in a node's store, too.
+inline constexpr std::string_view kCodePrefix = "code:", kOverridePrefix = "override:", kCrlPrefix = "crl:";
+// Of the same family: epochs that running nodes have in common, and the keys of TLS tickets. No other registry has a
 // use for them.
 inline constexpr std::string_view kSharedEpochs = "epochs", kSharedTicketKey = "ticket-key:";
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cache/crypto/openssl_ptr.h"
+#include "cache/x509/asn1_tags.h"
 #include "cache/x509/der_reader.h"
 
 namespace sallyport {
@@ -21,9 +22,6 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 using NamePtr = std::unique_ptr<X509_NAME, OpensslFree<&X509_NAME_free>>;
-
-constexpr std::uint8_t kObject = 0x06, kUtf8String = 0x0c, kPrintableString = 0x13, kT61String = 0x14,
-                       kIa5String = 0x16, kSequence = 0x30, kSet = 0x31;
 
 // What becomes of a byte of a string: of ASCII its lower case, a space of white space. 0x80 and above: not ASCII.
 constexpr std::array<std::uint8_t, 256> kLower = [] {
@@ -88,24 +86,24 @@ bool is_ascii(Bytes text) {
 // part.
 bool read_simple_name(Bytes der, std::string& out) {
   DerReader whole(der);
-  DerReader names(whole.take(kSequence));
+  DerReader names(whole.take(asn1::kSequence));
   if (!whole.whole()) return false;
   while (!names.empty()) {
-    DerReader set(names.take(kSet));
-    DerReader attribute(set.take(kSequence));
-    const Bytes object = attribute.take(kObject);
-    const bool text = attribute.next_is(kUtf8String) || attribute.next_is(kPrintableString) ||
-                      attribute.next_is(kIa5String) || attribute.next_is(kT61String);
+    DerReader set(names.take(asn1::kSet));
+    DerReader attribute(set.take(asn1::kSequence));
+    const Bytes object = attribute.take(asn1::kObject);
+    const bool text = attribute.next_is(asn1::kUtf8String) || attribute.next_is(asn1::kPrintableString) ||
+                      attribute.next_is(asn1::kIa5String) || attribute.next_is(asn1::kT61String);
     if (!text || !is_object(object)) return false;
     const Bytes value = attribute.take(attribute.tag());
     if (!attribute.whole() || !set.whole()) return false;
     // Each length of it is then one byte, which is put in when it is known.
     if (object.size() + value.size() > 0x7f - 6 || !is_ascii(value)) return false;
     const std::size_t at = out.size();
-    out.append({static_cast<char>(kSet), 0, static_cast<char>(kSequence), 0, static_cast<char>(kObject),
-                static_cast<char>(object.size())});
+    out.append({static_cast<char>(asn1::kSet), 0, static_cast<char>(asn1::kSequence), 0,
+                static_cast<char>(asn1::kObject), static_cast<char>(object.size())});
     out.append(reinterpret_cast<const char*>(object.data()), object.size());
-    out.append({static_cast<char>(kUtf8String), 0});
+    out.append({static_cast<char>(asn1::kUtf8String), 0});
     const std::size_t text_at = out.size();
     append_text(value, out);
     out[at + 1] = static_cast<char>(out.size() - at - 2);
@@ -139,7 +137,7 @@ bool append_value(const ASN1_STRING* value, std::string& out) {
   if (text) {
     std::string compared;
     append_text(read, compared);
-    append_header(kUtf8String, compared.size(), out);
+    append_header(asn1::kUtf8String, compared.size(), out);
     out += compared;
   } else {
     out.append(reinterpret_cast<const char*>(bytes), read.size());
@@ -151,10 +149,10 @@ bool append_value(const ASN1_STRING* value, std::string& out) {
 bool append_attribute(const X509_NAME_ENTRY* entry, std::string& out) {
   const ASN1_OBJECT* object = X509_NAME_ENTRY_get_object(entry);
   std::string content;
-  append_header(kObject, OBJ_length(object), content);
+  append_header(asn1::kObject, OBJ_length(object), content);
   content.append(reinterpret_cast<const char*>(OBJ_get0_data(object)), OBJ_length(object));
   if (!append_value(X509_NAME_ENTRY_get_data(entry), content)) return false;
-  append_header(kSequence, content.size(), out);
+  append_header(asn1::kSequence, content.size(), out);
   out += content;
   return true;
 }
@@ -164,7 +162,7 @@ void append_set(std::vector<std::string>& attributes, std::string& out) {
   std::sort(attributes.begin(), attributes.end());
   std::size_t length = 0;
   for (const std::string& each : attributes) length += each.size();
-  append_header(kSet, length, out);
+  append_header(asn1::kSet, length, out);
   for (const std::string& each : attributes) out += each;
   attributes.clear();
 }

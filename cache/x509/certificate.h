@@ -19,6 +19,10 @@ namespace sallyport {
 
 using Digest = std::array<std::uint8_t, 32>;  // SHA-256
 using Bytes = std::span<const std::uint8_t>;
+// What is kept as text, such as a row of the registry, as the bytes that it is. Borrowed.
+inline Bytes bytes_of(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
 
 std::string to_hex(Bytes bytes);       // lower case
 std::string serial_hex(Bytes serial);  // as `openssl x509 -serial` prints it

@@ -12,6 +12,7 @@
 #include "cache/base/text.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
+#include "cache/x509/asn1_tags.h"
 #include "cache/x509/canonical_name.h"
 #include "cache/x509/der_reader.h"
 
@@ -22,20 +23,41 @@ namespace {
 using NamePtr = std::unique_ptr<X509_NAME, OpensslFree<&X509_NAME_free>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, OpensslFree<&GENERAL_NAMES_free>>;
 
-// X.680, section 8.4, and the tags of RFC 5280, section 4.1.
-constexpr std::uint8_t kBoolean = 0x01, kInteger = 0x02, kBitString = 0x03, kOctetString = 0x04, kObject = 0x06,
-                       kUtf8String = 0x0c, kPrintableString = 0x13, kUtcTime = 0x17, kGeneralizedTime = 0x18,
-                       kSequence = 0x30, kSet = 0x31, kVersion = 0xa0, kExtensions = 0xa3;
+// RFC 5280, section 4.1.
+constexpr std::uint8_t kVersion = 0xa0, kExtensions = 0xa3;
 
-constexpr std::array<std::uint8_t, 3> kVersion3 = {kInteger, 1, 2};
+constexpr std::array<std::uint8_t, 3> kVersion3 = {asn1::kInteger, 1, 2};
 constexpr std::array<std::uint8_t, 3> kSubjectAltName = {0x55, 0x1d, 0x11};
 constexpr std::size_t kMostSerial = 21;  // RFC 5280, section 4.1.2.2: 20 octets, and a zero before them
 
 // The SubjectPublicKeyInfo of every key on P-256 with an uncompressed point begins so: RFC 5480, section 2.
-constexpr std::array<std::uint8_t, 27> kP256Key = {
-    kSequence, 0x59, kSequence, 0x13, kObject, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
-    kObject,   0x08, 0x2a,      0x86, 0x48,    0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00 /*unused bits*/,
-    0x04};
+constexpr std::array<std::uint8_t, 27> kP256Key = {asn1::kSequence,
+                                                   0x59,
+                                                   asn1::kSequence,
+                                                   0x13,
+                                                   asn1::kObject,
+                                                   0x07,
+                                                   0x2a,
+                                                   0x86,
+                                                   0x48,
+                                                   0xce,
+                                                   0x3d,
+                                                   0x02,
+                                                   0x01,
+                                                   asn1::kObject,
+                                                   0x08,
+                                                   0x2a,
+                                                   0x86,
+                                                   0x48,
+                                                   0xce,
+                                                   0x3d,
+                                                   0x03,
+                                                   0x01,
+                                                   0x07,
+                                                   0x03,
+                                                   0x42,
+                                                   0x00 /*unused bits*/,
+                                                   0x04};
 
 bool begins_with(Bytes bytes, Bytes with) {
   return bytes.size() >= with.size() && std::equal(with.begin(), with.end(), bytes.begin());
@@ -47,8 +69,8 @@ std::string_view text_of(Bytes bytes) {
 
 // YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ: RFC 5280, section 4.1.2.5. Unix seconds.
 std::optional<std::int64_t> read_time(DerReader& from) {
-  const bool utc = from.next_is(kUtcTime);
-  const std::string_view text = text_of(from.take(utc ? kUtcTime : kGeneralizedTime));
+  const bool utc = from.next_is(asn1::kUtcTime);
+  const std::string_view text = text_of(from.take(utc ? asn1::kUtcTime : asn1::kGeneralizedTime));
   const std::size_t year_digits = utc ? 2 : 4;
   if (text.size() != year_digits + 11 || text.back() != 'Z') return std::nullopt;
   const std::string_view digits = text.substr(0, text.size() - 1);
@@ -101,13 +123,13 @@ bool is_simple(std::string_view value) {
 // may hold a part.
 bool read_simple_names(Bytes subject, Identity& identity) {
   DerReader whole(subject);
-  DerReader names(whole.take(kSequence));
+  DerReader names(whole.take(asn1::kSequence));
   while (!names.empty()) {
-    DerReader set(names.take(kSet));
-    DerReader attribute(set.take(kSequence));
-    const std::string_view name = attribute_name(attribute.take(kObject));
-    const bool utf8 = attribute.next_is(kUtf8String);
-    const std::string_view value = text_of(attribute.take(utf8 ? kUtf8String : kPrintableString));
+    DerReader set(names.take(asn1::kSet));
+    DerReader attribute(set.take(asn1::kSequence));
+    const std::string_view name = attribute_name(attribute.take(asn1::kObject));
+    const bool utf8 = attribute.next_is(asn1::kUtf8String);
+    const std::string_view value = text_of(attribute.take(utf8 ? asn1::kUtf8String : asn1::kPrintableString));
     if (!attribute.whole() || !set.whole() || name.empty() || !is_simple(value)) return false;
     for (const std::string_view part : {std::string_view(identity.subject.empty() ? "" : ", "), name, kIs, value}) {
       // A byte more than is shown of it.
@@ -134,13 +156,13 @@ bool read_names(Bytes subject, Identity& identity) {
 // False: not the extensions of a certificate, or alternative names that come twice.
 bool read_alternative_names(Bytes extensions, Identity& identity) {
   DerReader outer(extensions);
-  DerReader list(outer.take(kSequence));
+  DerReader list(outer.take(asn1::kSequence));
   bool seen = false;
   while (!list.empty()) {
-    DerReader extension(list.take(kSequence));
-    const Bytes object = extension.take(kObject);
-    if (extension.next_is(kBoolean)) extension.take(kBoolean);
-    const Bytes value = extension.take(kOctetString);
+    DerReader extension(list.take(asn1::kSequence));
+    const Bytes object = extension.take(asn1::kObject);
+    if (extension.next_is(asn1::kBoolean)) extension.take(asn1::kBoolean);
+    const Bytes value = extension.take(asn1::kOctetString);
     if (!extension.whole()) return false;
     if (object.size() != kSubjectAltName.size() || !begins_with(object, kSubjectAltName)) continue;
     if (seen) return false;
@@ -180,21 +202,21 @@ const std::string* canonical_issuer(Bytes der) {
 std::optional<PlainLeaf> read_plain_leaf(Bytes der) {
   const NoErrorsLeft errors;
   DerReader outer(der);
-  DerReader certificate(outer.take(kSequence));
-  DerReader signed_part(certificate.take(kSequence));
-  certificate.take(kSequence);  // the signature's algorithm
-  const Bytes signature = certificate.take(kBitString);
+  DerReader certificate(outer.take(asn1::kSequence));
+  DerReader signed_part(certificate.take(asn1::kSequence));
+  certificate.take(asn1::kSequence);  // the signature's algorithm
+  const Bytes signature = certificate.take(asn1::kBitString);
   if (signature.empty() || signature[0] != 0 /*unused bits*/) return std::nullopt;
   if (!outer.whole() || !certificate.whole()) return std::nullopt;
 
   const Bytes version = signed_part.take(kVersion);
-  Bytes serial = signed_part.take(kInteger);
-  signed_part.take(kSequence);  // the algorithm again
-  const Bytes issuer_der = signed_part.element(kSequence);
-  DerReader validity(signed_part.take(kSequence));
+  Bytes serial = signed_part.take(asn1::kInteger);
+  signed_part.take(asn1::kSequence);  // the algorithm again
+  const Bytes issuer_der = signed_part.element(asn1::kSequence);
+  DerReader validity(signed_part.take(asn1::kSequence));
   const auto not_before = read_time(validity), not_after = read_time(validity);
-  const Bytes subject = signed_part.element(kSequence);
-  const Bytes key = signed_part.element(kSequence);
+  const Bytes subject = signed_part.element(asn1::kSequence);
+  const Bytes key = signed_part.element(asn1::kSequence);
   const bool extended = signed_part.next_is(kExtensions);
   const Bytes extensions = extended ? signed_part.take(kExtensions) : Bytes();
   if (!signed_part.whole() || !validity.whole() || !not_before || !not_after) return std::nullopt;

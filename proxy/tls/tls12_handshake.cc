@@ -18,7 +18,7 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::size_t kKeyBytes = 16;
+constexpr std::size_t kKeyBytes12 = 16;
 constexpr std::array<std::uint8_t, 1> kChangeCipherSpec = {1};  // RFC 5246, section 7.1
 // RFC 8446, section 4.1.3: the end of the random of a server that has TLS 1.3, too, so that nobody between the two can
 // talk them down.
@@ -157,7 +157,7 @@ Step Tls12Handshake::on_client_key_exchange(Bytes body) {
   }
   exchange_key_.reset();
   if (!derive_master(*agreed_.hash, premaster, transcript_.of_all(), agreed_.master) ||
-      !derive_record_keys(agreed_, kKeyBytes, reading_, writing_)) {
+      !derive_record_keys(agreed_, kKeyBytes12, reading_, writing_)) {
     return fail({ERR_R_INTERNAL_ERROR, SSL_AD_INTERNAL_ERROR});
   }
   expects_ = server_.mutual ? Expects::CertificateVerify : Expects::ChangeCipherSpec;

@@ -14,9 +14,9 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 // RFC 8446, section 5: what middleboxes are shown (appendix D.4), of one byte.
-constexpr std::array<std::uint8_t, 6> kChangeCipherSpec = {20, 3, 3, 0, 1, 1};
+constexpr std::array<std::uint8_t, 6> kChangeCipherSpecRecord = {20, 3, 3, 0, 1, 1};
 constexpr std::size_t kMostPlainRecord = 2;  // an alert; ChangeCipherSpec has one byte
-constexpr std::size_t kKeyBytes = 16;        // TLS_AES_128_GCM_SHA256
+constexpr std::size_t kKeyBytes13 = 16;      // TLS_AES_128_GCM_SHA256
 
 }  // namespace
 
@@ -55,13 +55,13 @@ bool Tls13Handshake::write_flight(const PlainHello& hello, const ServerCredentia
   const bool derived = hello.group == Group::X25519MlKem768
                            ? schedule_.derive_handshake(exchange.shared_post_quantum, exchange.shared)
                            : schedule_.derive_handshake(exchange.shared);
-  if (!derived || !derive_record_key(schedule_.client_handshake(), kKeyBytes, reading_) ||
-      !derive_record_key(schedule_.server_handshake(), kKeyBytes, writing)) {
+  if (!derived || !derive_record_key(schedule_.client_handshake(), kKeyBytes13, reading_) ||
+      !derive_record_key(schedule_.server_handshake(), kKeyBytes13, writing)) {
     return false;
   }
   ByteBuffer flight;
   append_record(ContentType::Handshake, greeting, flight);
-  if (!hello.session_id.empty()) flight.append(kChangeCipherSpec);
+  if (!hello.session_id.empty()) flight.append(kChangeCipherSpecRecord);
 
   RecordCipher cipher(writing);
   // One message a record, as OpenSSL sends them: a small device may have little room for one.
@@ -115,7 +115,7 @@ Step Tls13Handshake::read_plain(Bytes record) {
   if (type != ContentType::ChangeCipherSpec || in_message()) {
     return fail({SSL_R_BAD_RECORD_TYPE, SSL_AD_UNEXPECTED_MESSAGE});
   }
-  if (!std::equal(record.begin(), record.end(), kChangeCipherSpec.begin(), kChangeCipherSpec.end())) {
+  if (!std::equal(record.begin(), record.end(), kChangeCipherSpecRecord.begin(), kChangeCipherSpecRecord.end())) {
     return fail({SSL_R_INVALID_CCS_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
   }
   return nothing({SSL_R_UNEXPECTED_CCS_MESSAGE, SSL_AD_UNEXPECTED_MESSAGE});
@@ -180,7 +180,7 @@ Step Tls13Handshake::on_alert(std::uint8_t, std::uint8_t description) {
 void Tls13Handshake::send_alert(std::uint8_t level, std::uint8_t description) {
   const std::array<std::uint8_t, 2> content = {level, description};
   RecordKey writing;
-  if (!derive_record_key(schedule_.server_application(), kKeyBytes, writing)) return;
+  if (!derive_record_key(schedule_.server_application(), kKeyBytes13, writing)) return;
   RecordCipher cipher(writing);
   seal_record(cipher, content, ContentType::Alert, output_);
 }
@@ -193,7 +193,7 @@ bool Tls13Handshake::hand_over(TlsRecords& records) {
   std::copy(server.begin(), server.end(), secrets.server.begin());
   secrets.client_bytes = client.size();
   secrets.server_bytes = server.size();
-  return records.begin(kKeyBytes, 0);
+  return records.begin(kKeyBytes13, 0);
 }
 
 bool Tls13Handshake::ticket_secret(Bytes nonce, Secret256& secret) const {
