@@ -1,6 +1,6 @@
-// What another node of a shared registry is asked on an operator's behalf: its sessions, its refusals, and to cut a
-// session. The request goes to that node as a row in PostgreSQL, and its own API answers it there. Bounded: one page, a
-// few questions at once, a few seconds.
+// What another node of a shared registry is asked on an operator's behalf: its sessions, its refusals and why, and to
+// cut sessions. The request goes to that node as a row in PostgreSQL, and its own API answers it there. Bounded: one
+// page, a few questions at once, a few seconds.
 #include <algorithm>
 #include <cctype>
 
@@ -81,6 +81,7 @@ std::string AdminApi::answer_other(const std::string& request) {
   inner.method = text("method");
   inner.path = text("path");
   inner.query = text("query");
+  inner.body = text("body");
   if (inner.path.empty() || inner.path.front() != '/') return said(invalid("this is no request"));
   Match found = match(inner.method, inner.path);
   if (found.route == nullptr || !takes_node(*found.route)) return said(invalid("this is not asked of another node"));
@@ -109,10 +110,14 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
     return problem(503, "service-unavailable",
                    "node " + node + " was last heard of " + std::to_string(found->seen_ms_ago / 1000) + " s ago");
   }
+  // It would lie in PostgreSQL for a moment.
+  if (call.request.body.find("PRIVATE KEY-----") != std::string::npos)
+    return invalid("a private key is sent to no other node");
   const auto answer = parts_.registrar.ask(node,
                                            dump({{"method", call.request.method},
                                                  {"path", call.request.path},
                                                  {"query", query},
+                                                 {"body", call.request.body},
                                                  {"who", call.caller.actor.who},
                                                  {"from", call.caller.actor.from}}),
                                            kPatience);

@@ -139,8 +139,8 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        &A::explain,
        "Walk the decision for a certificate chain, for a registered device, or for a kept refusal by its id: one of "
        "the "
-       "three. stopped_at: the step that refused",
-       {},
+       "three. stopped_at: the step that refused. node: where the refusal is kept",
+       {"node"},
        "ExplainRequest",
        "Explanation"},
       {"DELETE",
@@ -164,7 +164,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        V,
        &A::group_rejections,
        "The same by reason and certificate, or by reason and address where none was shown",
-       {"reason", "listener", "since", "limit"},
+       {"reason", "listener", "since", "limit", "page_token", "node"},
        "",
        "RejectionGroupList"},
       {"GET",
@@ -319,8 +319,8 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        &A::cut_sessions,
        "Cut many: those of ids, or those that a filter fits (members as the list's parameters). At most 1,000 a call: "
        "go "
-       "on with the cursor until it is null",
-       {},
+       "on with the cursor until it is null. At another node: 500 ids at most",
+       {"node"},
        "SessionCuts",
        "SessionCutsOutcome"},
       {"DELETE", "/v1/sessions/{id}", O, &A::cut_session, "Cut one session", {"node"}, "", "Cut"},

@@ -40,6 +40,8 @@ class Edge:
                             "?target_session_attrs=read-write")
             for _ in range(nodes):
                 self.add(start)
+            if start:
+                self.acquainted()
         except BaseException:
             self.stop()
             raise
@@ -50,13 +52,21 @@ class Edge:
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
-    def add(self, start=True, environment=None, proxy=None, **registry):
+    def add(self, start=True, environment=None, proxy=None, address=None, **registry):
+        """`address`: of its API and console."""
         name = f"edge-{len(self.nodes)}"
+        tables = {"admin": {"socket": str(self.folder / name / "admin.sock"), "address": address}} if address else {}
         settings = {"shared": self.url, "node": name, **self.registry, **registry}
         node = Sallyport(self.folder / name, [listener(self.site)], self.broker, environment=environment, registry=settings,
-                         proxy=dict(proxy or {}))
+                         proxy=dict(proxy or {}), **tables)
         self.nodes.append(node)
         return node.start() if start else node
+
+    def acquainted(self):
+        """Waits until each node knows of all: they look once a second."""
+        names = sorted(node.folder.name for node in self.nodes)
+        for node in self.nodes:
+            until(f"{node.folder.name} knows them all", lambda n=node: [each["name"] for each in n.json("node", "list")] == names)
 
     def revision(self):
         return int(self.postgres.sql("select revision from sallyport.registry")[0][0])

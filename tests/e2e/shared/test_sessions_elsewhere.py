@@ -35,6 +35,13 @@ def got(node, target):
         return json.loads(connection.getresponse().read())
 
 
+def post(node, target, body):
+    with closing(UnixConnection(node.socket, 30)) as connection:
+        connection.request("POST", target, json.dumps(body))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
 def listed(node, *arguments):
     return {(each["cn"], each["node"]) for each in node.json("session", "list", *arguments)}
 
@@ -94,6 +101,41 @@ def test_refusals_of_every_node(edge, work):
                                             if each["reason"] == "ca_unknown"] == ["edge-2"])
     assert [each["node"] for each in edge.nodes[0].json("rejections", "--node", "edge-2")] == ["edge-2"]
     assert "edge-2" in edge.nodes[0].cli("rejections", "--all-nodes").stdout
+
+
+def test_many_sessions_of_another_node_are_cut_at_once(edge, fleet):
+    """By their ids, or by a filter; looked at first. A body that is too long, or has a private key, goes nowhere."""
+    first, second, _ = edge.nodes
+    device = fleet.issue("crowd")
+    sessions = [admitted(second.port, device) for _ in range(4)]
+    try:
+        second.registered(device)
+        ids = [each["id"] for each in got(first, f"/v1/sessions?node=edge-1&device={device.id}")["items"]]
+        assert len(ids) == 4
+        cut = "/v1/sessions/cut?node=edge-1"
+        status, looked = post(first, cut, {"filter": {"device": device.id}, "dry_run": True})
+        assert (status, looked["matched"], looked["cut"], looked["node"]) == (200, 4, 0, "edge-1")
+        assert post(first, cut, {"ids": ids[:2]})[1]["cut"] == 2
+        assert post(first, cut, {"filter": {"device": device.id}})[1]["cut"] == 2
+        assert all(each.end(10) is not None for each in sessions)
+        assert post(first, cut, {"filter": {"nonsense": "x"}})[0] == 400
+        assert "too long" in post(first, cut, {"ids": ids * 400})[1]["detail"]
+        assert "private key" in post(first, cut, {"filter": {"cn_part": "-----BEGIN PRIVATE KEY-----"}})[1]["detail"]
+        assert "one node at a time" in post(first, "/v1/sessions/cut?node=*", {"ids": ids})[1]["detail"]
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def test_a_refusal_of_another_node_is_explained_there(edge, work):
+    stranger = Authority(work / "another", "Nobody knows it either").issue("another stranger")
+    assert refusal(edge.nodes[1].port, stranger)
+    [group] = until("it is among the groups", lambda: [
+        each for each in got(edge.nodes[0], "/v1/rejections/groups?node=edge-1")["items"] if each["fingerprint"] == stranger.id])
+    assert group["node"] == "edge-1"
+    status, told = post(edge.nodes[0], "/v1/explain?node=edge-1", {"refusal": group["ids"][0]})
+    assert (status, told["reason"], told["id"]) == (200, "ca_unknown", stranger.id)
+    assert post(edge.nodes[0], "/v1/explain", {"refusal": group["ids"][0]})[0] == 404, "here nobody knows of it"
 
 
 def test_what_is_asked_is_bounded(edge):

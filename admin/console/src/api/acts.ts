@@ -1,5 +1,5 @@
 // Calls that several pages make.
-import { ask } from './http';
+import { ask, Problem, with_query } from './http';
 import type { List } from './live';
 import type { Bulk, Ca, Device } from './objects';
 
@@ -64,23 +64,37 @@ export async function cas_by_id(): Promise<Map<string, Ca>> {
 export interface CutFilter {
   ids?: string[];
   filter?: Record<string, string | boolean>;
+  node?: string; // the machine whose sessions they are; this one without it
 }
 
-export async function cut_sessions(what: CutFilter, dry_run: boolean, told?: (cut: number) => void): Promise<{ matched: number; cut: number }> {
-  const sum = { matched: 0, cut: 0 };
-  const parts = what.ids ? slices(what.ids, 1000).map((ids) => ({ ids })) : [what];
-  for (const part of parts) {
-    let cursor: string | null = '';
-    do {
-      const found: { matched: number; cut: number; cursor: string | null } = await ask('/v1/sessions/cut', {
-        method: 'POST',
-        body: { ...part, dry_run, cursor },
-      });
-      sum.matched += found.matched;
-      sum.cut += found.cut;
-      cursor = found.cursor;
-      told?.(sum.cut);
-    } while (cursor);
+export interface Cuts {
+  matched: number;
+  cut: number;
+  silent: string[]; // machines that did not answer
+}
+
+export async function cut_sessions(which: CutFilter[], dry_run: boolean, told?: (cut: number) => void): Promise<Cuts> {
+  const sum: Cuts = { matched: 0, cut: 0, silent: [] };
+  for (const { node, ...what } of which) {
+    const parts = what.ids ? slices(what.ids, node ? 500 : 1000).map((ids) => ({ ids })) : [what];
+    try {
+      for (const part of parts) {
+        let cursor: string | null = '';
+        do {
+          const found: { matched: number; cut: number; cursor: string | null } = await ask(with_query('/v1/sessions/cut', { node }), {
+            method: 'POST',
+            body: { ...part, dry_run, cursor },
+          });
+          sum.matched += found.matched;
+          sum.cut += found.cut;
+          cursor = found.cursor;
+          told?.(sum.cut);
+        } while (cursor);
+      }
+    } catch (error) {
+      if (!node || !(error instanceof Problem) || error.status !== 503) throw error;
+      sum.silent.push(node);
+    }
   }
   return sum;
 }

@@ -55,6 +55,7 @@ export function useLive<T>(path: string | null, every_seconds = 0): Live<T> {
 export interface List<T> {
   items: T[];
   next_page_token: string;
+  silent?: string[]; // machines that were asked, too, and did not answer
 }
 
 export interface Pages<T> {
@@ -68,6 +69,7 @@ export interface Pages<T> {
   next: () => void;
   previous: () => void;
   stop: () => void;
+  silent: string[];
 }
 
 // One page of a long list. The server bounds each call, so that a page may come in several answers, some of them
@@ -79,7 +81,7 @@ export function usePages<T>(
   every_seconds = 0,
 ): Pages<T> {
   const key = with_query(path, query);
-  const [state, set_state] = useState<{ items: T[]; next: string; loading: boolean; away?: boolean; problem?: Problem }>({
+  const [state, set_state] = useState<{ items: T[]; next: string; loading: boolean; away?: boolean; problem?: Problem; silent?: string[] }>({
     items: [],
     next: '',
     loading: true,
@@ -111,16 +113,18 @@ export function usePages<T>(
     const load = async () => {
       let items: T[] = [];
       let next = token;
+      const silent: string[] = [];
       try {
         do {
           const asked = with_query(path, { ...query, limit: size - items.length, page_token: next });
           const found = await ask<List<T>>(asked, { background, signal: stop.signal });
           items = items.concat(found.items);
           next = found.next_page_token;
-          if (!background) set_state({ items, next, loading: true });
+          silent.push(...(found.silent ?? []));
+          if (!background) set_state({ items, next, loading: true, silent });
         } while (next && items.length < size && !stopped.current);
         shown.current = what;
-        set_state({ items, next, loading: false });
+        set_state({ items, next, loading: false, silent });
         pause = Math.max(pause, 10 * (performance.now() - began));
         again();
       } catch (error) {
@@ -151,6 +155,7 @@ export function usePages<T>(
     stop: () => {
       stopped.current = true;
     },
+    silent: state.silent ?? [],
   };
 }
 

@@ -127,6 +127,7 @@ export interface RefusalGroup {
   first: string;
   last: string;
   ids: string[];
+  node?: string;
 }
 
 export interface AuditRecord {
@@ -239,6 +240,17 @@ export interface LiveSession {
   resumed: boolean;
   state: string;
   since: string;
+  node?: string; // where another machine, or all, were asked
+}
+
+// One of those that share the registry; a registry of its own has this one alone.
+export interface Machine {
+  name: string;
+  revision: number;
+  behind: number;
+  lag_seconds: number;
+  last_seen_seconds_ago: number;
+  version: string;
 }
 
 export interface Token {

@@ -9,6 +9,7 @@ import { epoch, may_change } from '../session';
 import { texts } from '../texts';
 import { Chain, type ChainLink } from '../ui/chain';
 import { Download } from '../ui/download';
+import { EVERYWHERE, useMachines } from '../ui/machines';
 import { Empty, Facts, Loading, Page, Pager, Section } from '../ui/page';
 import { DecisionPath } from '../ui/path';
 import { ProblemBox } from '../ui/problem';
@@ -152,8 +153,14 @@ function Decision({ id }: { id: string }) {
 function ItsSessions({ id }: { id: string }) {
   const t = texts.value.devices;
   const pages = usePages<LiveSession>('/v1/sessions', { device: id }, 10, 5);
+  const machines = useMachines();
   return (
     <Section title={t.its_sessions}>
+      {machines.length > 0 && (
+        <p>
+          <Link to={`/sessions?${new URLSearchParams({ device: id, node: EVERYWHERE })}`}>{texts.value.machines.see_all}</Link>
+        </p>
+      )}
       {pages.problem && <ProblemBox problem={pages.problem} />}
       {pages.empty && <Empty>{texts.value.sessions.empty}</Empty>}
       {pages.items.length > 0 && <SessionTable rows={pages.items} />}

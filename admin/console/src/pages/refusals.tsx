@@ -1,12 +1,13 @@
 // Who was turned away, and why: the decision as a path that ends where it failed, and one click to the remedy.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ask, Problem, with_query } from '../api/http';
-import { useAll, useLive, type List } from '../api/live';
+import { useAll, usePages, type List } from '../api/live';
 import type { Ca, Explanation, Listener, Refusal, RefusalGroup } from '../api/objects';
 import { asking, go, Link, place } from '../route';
 import { epoch, may_change } from '../session';
 import { texts } from '../texts';
 import { as_problem } from '../ui/act';
+import { EVERYWHERE, MachineChoice, Silent, useMachines } from '../ui/machines';
 import { Choice, Empty, Loading, Page, Section } from '../ui/page';
 import { DecisionPath } from '../ui/path';
 import { PemField } from '../ui/pem';
@@ -28,10 +29,12 @@ export function Refusals() {
   const filter = { reason: of('reason'), listener: of('listener') };
   // Fixed when it is chosen: a question that changes by itself would count as a person's.
   const since = useMemo(() => utc_ago(AGES[age] ?? 86_400), [age]);
-  const list = useLive<List<RefusalGroup>>(with_query('/v1/rejections/groups', { ...filter, since, limit: 200 }), 10);
+  const machines = useMachines();
+  const node = machines.length > 0 ? of('node') : '';
+  const list = usePages<RefusalGroup>('/v1/rejections/groups', { ...filter, since, node }, 200, 10);
   const listeners = useAll<Listener>('/v1/listeners');
   const set = (name: string) => (value: string) => go(asking({ [name]: value, why: '' }), true);
-  const asked = why ? list.data?.items.find((each) => each.ids.includes(why)) : undefined;
+  const asked = why ? list.items.find((each) => each.ids.includes(why)) : undefined;
   const columns: Column<RefusalGroup>[] = [
     {
       head: t.reason,
@@ -67,6 +70,7 @@ export function Refusals() {
     },
     { head: t.times, class: 'col-number', cell: (one) => count(one.count) },
     { head: t.from, cell: (one) => <span class="mono">{t.addresses(one.last_peer, one.peers)}</span> },
+    ...(node === EVERYWHERE ? [{ head: texts.value.machines.machine, cell: (one: RefusalGroup) => <bdi>{one.node ?? ''}</bdi> }] : []),
     { head: t.listener, cell: (one) => <bdi>{one.listeners.join(', ')}</bdi> },
     { head: t.last, cell: (one) => <Ago at={one.last} /> },
     {
@@ -81,8 +85,9 @@ export function Refusals() {
   ];
   return (
     <Page title={t.title} lead={t.lead}>
-      {why && <Why id={why} group={asked} known={list.data !== undefined} />}
+      {why && <Why id={why} group={asked} known={!list.loading && !list.away} node={asked?.node ?? (node === EVERYWHERE ? '' : node)} />}
       <div class="filters">
+        <MachineChoice names={machines} value={node} on={set('node')} />
         <Choice
           label={t.reason}
           value={of('reason')}
@@ -92,15 +97,16 @@ export function Refusals() {
         <Choice label={t.listener} value={of('listener')} on={set('listener')} options={[['', texts.value.ui.all], ...(listeners.data?.items ?? []).map((each): [string, string] => [each.name, each.name])]} />
         <Choice label={t.since} value={age} on={set('since')} options={Object.entries(t.hours)} />
       </div>
-      {list.problem && <ProblemBox problem={list.problem} retry={list.reload} />}
-      {!list.data && !list.problem && <Loading />}
-      {list.data?.items.length === 0 && <Empty>{t.empty}</Empty>}
-      {list.data && list.data.items.length > 0 && (
+      {list.problem && <ProblemBox problem={list.problem} />}
+      <Silent names={list.silent} />
+      {list.loading && list.items.length === 0 && <Loading />}
+      {list.empty && <Empty>{t.empty}</Empty>}
+      {list.items.length > 0 && (
         <>
-          <Table label={t.title} columns={columns} rows={list.data.items.slice(0, shown)} id={(one) => `${one.reason} ${one.fingerprint ?? one.last_peer}`} />
-          {list.data.items.length > shown && (
+          <Table label={t.title} columns={columns} rows={list.items.slice(0, shown)} id={(one) => `${one.node ?? ''} ${one.reason} ${one.fingerprint ?? one.last_peer}`} />
+          {list.items.length > shown && (
             <button type="button" class="button row-after" onClick={() => set_shown(shown + FIRST)}>
-              {texts.value.ui.show_more(Math.min(FIRST, list.data.items.length - shown))}
+              {texts.value.ui.show_more(Math.min(FIRST, list.items.length - shown))}
             </button>
           )}
         </>
@@ -142,7 +148,14 @@ function as_kept(told: Explanation, kept: { reason: string; what: string; last: 
   };
 }
 
-function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined; known: boolean }) {
+interface WhyProps {
+  id: string;
+  group: RefusalGroup | undefined;
+  known: boolean;
+  node: string; // where it is kept
+}
+
+function Why({ id, group, known, node }: WhyProps) {
   const t = texts.value.refusals;
   const [found, set_found] = useState<Told>();
   const [problem, set_problem] = useState<Problem>();
@@ -154,8 +167,8 @@ function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined
     const stop = new AbortController();
     set_problem(undefined);
     Promise.all([
-      ask<Explanation>('/v1/explain', { method: 'POST', body: { refusal: id }, signal: stop.signal }),
-      ask<List<Refusal>>(with_query('/v1/rejections', { reason, limit: 1000 }), { signal: stop.signal }),
+      ask<Explanation>(with_query('/v1/explain', { node }), { method: 'POST', body: { refusal: id }, signal: stop.signal }),
+      ask<List<Refusal>>(with_query('/v1/rejections', { reason, limit: node ? 200 : 1000, node }), { signal: stop.signal }),
     ]).then(
       ([now, list]) => set_found({ id, now, kept: list.items.find((each) => each.id === id) }),
       (error: unknown) => {
@@ -163,7 +176,7 @@ function Why({ id, group, known }: { id: string; group: RefusalGroup | undefined
       },
     );
     return () => stop.abort();
-  }, [id, grown, known, reason]);
+  }, [id, grown, known, reason, node]);
   // The answer stands above the list: whoever asked is led there, and back.
   useEffect(() => {
     const from = document.activeElement;

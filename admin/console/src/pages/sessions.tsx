@@ -1,12 +1,13 @@
 // Who is connected now, and cutting some of them.
 import { useState } from 'preact/hooks';
-import { cas_by_id, cut_sessions } from '../api/acts';
+import { cas_by_id, cut_sessions, type CutFilter } from '../api/acts';
 import { useAll, usePages } from '../api/live';
 import type { Ca, Listener, LiveSession } from '../api/objects';
 import { asking, go, Link, place } from '../route';
 import { may_change } from '../session';
 import { texts } from '../texts';
 import { act } from '../ui/act';
+import { EVERYWHERE, MachineChoice, Silent, useMachines } from '../ui/machines';
 import { Choice, Empty, Page, Pager, TextFilter, Tick } from '../ui/page';
 import { ProblemBox } from '../ui/problem';
 import { AllBar, SelectionBar } from '../ui/selection';
@@ -17,36 +18,50 @@ import { ca_options } from './ca-acts';
 
 const FILTERS = ['cn_part', 'client_id_part', 'peer', 'listener', 'ca', 'device', 'clones'] as const;
 
+// Machines give their ids each for itself.
+function key_of(one: LiveSession): string {
+  return one.node === undefined ? one.id : `${one.node} ${one.id}`;
+}
+
 function cut_some(which: LiveSession[], done?: () => void): void {
   const t = texts.peek().sessions;
-  const ids = which.map((each) => each.id);
+  const at = new Map<string, string[]>();
+  for (const each of which) at.set(each.node ?? '', [...(at.get(each.node ?? '') ?? []), each.id]);
+  const parts = [...at].map(([node, ids]): CutFilter => ({ ids, node }));
   let matched = 0;
   act({
-    title: t.act.title(ids.length),
+    title: t.act.title(which.length),
     verb: t.cut,
     danger: true,
     impact: async () => {
-      const [found, cas] = await Promise.all([cut_sessions({ ids }, true), cas_by_id()]);
+      const [found, cas] = await Promise.all([cut_sessions(parts, true), cas_by_id()]);
       matched = found.matched;
       return (
         <>
           <Whom all={which.map((each) => whom_session(each, cas))} />
           <p class="impact">{matched ? t.act.impact(matched) : t.act.none}</p>
+          <Silent names={found.silent} />
         </>
       );
     },
     possible: () => matched > 0,
     run: async (progress) => {
-      const found = await cut_sessions({ ids }, false, (cut) => progress(cut, ids.length));
-      return <p>{t.act.done(found.cut)}</p>;
+      const found = await cut_sessions(parts, false, (cut) => progress(cut, which.length));
+      return (
+        <>
+          <p>{t.act.done(found.cut)}</p>
+          <Silent names={found.silent} />
+        </>
+      );
     },
     ...(done ? { after: done } : {}),
   });
 }
 
-function cut_matching(filter: Record<string, string | boolean>): void {
+function cut_matching(filter: Record<string, string | boolean>, nodes: string[]): void {
   const t = texts.peek().sessions;
   const everything = Object.keys(filter).length === 0;
+  const parts = nodes.map((node): CutFilter => ({ filter, node }));
   let matched = 0;
   act({
     title: t.act.title_all,
@@ -54,18 +69,26 @@ function cut_matching(filter: Record<string, string | boolean>): void {
     danger: true,
     ...(everything ? { type: t.cut.toLowerCase() } : {}),
     impact: async () => {
-      matched = (await cut_sessions({ filter }, true)).matched;
+      const found = await cut_sessions(parts, true);
+      matched = found.matched;
+      const where = nodes.length > 1 ? t.act.everywhere(nodes.length) : nodes[0] ? t.act.everything_at(nodes[0]) : t.act.everything;
       return (
         <>
-          {everything && <p class="impact">{t.act.everything}</p>}
+          {everything && <p class="impact">{where}</p>}
           <p class="impact">{matched ? t.act.impact(matched) : t.act.none}</p>
+          <Silent names={found.silent} />
         </>
       );
     },
     possible: () => matched > 0,
     run: async (progress) => {
-      const found = await cut_sessions({ filter }, false, (cut) => progress(cut, matched));
-      return <p>{t.act.done(found.cut)}</p>;
+      const found = await cut_sessions(parts, false, (cut) => progress(cut, matched));
+      return (
+        <>
+          <p>{t.act.done(found.cut)}</p>
+          <Silent names={found.silent} />
+        </>
+      );
     },
   });
 }
@@ -90,6 +113,7 @@ export function SessionTable({ rows, chosen, choose }: SessionTableProps) {
         ),
     },
     { head: t.client_id, class: 'col-name', cell: (one) => <Name>{one.client_id}</Name> },
+    ...(rows.some((one) => one.node !== undefined) ? [{ head: texts.value.machines.machine, cell: (one: LiveSession) => <bdi>{one.node ?? ''}</bdi> }] : []),
     { head: t.listener, cell: (one) => <bdi>{one.listener}</bdi> },
     { head: t.peer, cell: (one) => <span class="mono">{one.peer}</span> },
     { head: t.broker, cell: (one) => <span class="mono">{one.server ?? '–'}</span> },
@@ -122,7 +146,7 @@ export function SessionTable({ rows, chosen, choose }: SessionTableProps) {
       label={t.title}
       columns={columns}
       rows={rows}
-      id={(one) => one.id}
+      id={key_of}
       name={(one) => visible(one.cn ?? one.client_id)}
       {...(chosen && choose ? { chosen, choose } : {})}
     />
@@ -138,7 +162,9 @@ export function Sessions() {
     const value = of(name).trim();
     if (value) filter[name] = name === 'clones' ? true : as_written(value);
   }
-  const pages = usePages<LiveSession>('/v1/sessions', filter, 100, 5);
+  const machines = useMachines();
+  const node = machines.length > 0 ? of('node') : ''; // of a registry of its own there is nobody else to ask
+  const pages = usePages<LiveSession>('/v1/sessions', { ...filter, node }, 100, 5);
   const listeners = useAll<Listener>('/v1/listeners');
   const cas = useAll<Ca>('/v1/cas');
   const [chosen, choose] = useState(new Map<string, LiveSession>());
@@ -148,10 +174,12 @@ export function Sessions() {
     go(asking({ [name]: value }), true);
   };
   const filtered = Object.keys(filter).length > 0;
+  const everything = node === EVERYWHERE ? t.bulk_everywhere : node ? t.bulk_at(node) : t.bulk_everything;
   const device = of('device');
   return (
     <Page title={t.title} lead={t.lead}>
       <div class="filters" role="search">
+        <MachineChoice names={machines} value={node} on={set('node')} />
         <TextFilter label={texts.value.devices.cn} value={of('cn_part')} on={set('cn_part')} />
         <TextFilter label={t.client_id_part} value={of('client_id_part')} on={set('client_id_part')} />
         <TextFilter label={t.peer_filter} value={of('peer')} on={set('peer')} />
@@ -161,7 +189,7 @@ export function Sessions() {
         {filtered && (
           <button type="button" class="button button-plain" onClick={() => {
               clear();
-              go('/sessions', true);
+              go(node ? `/sessions?${new URLSearchParams({ node })}` : '/sessions', true);
             }}>
             {texts.value.ui.clear}
           </button>
@@ -177,12 +205,12 @@ export function Sessions() {
       )}
       {may_change.value && (
         <>
-          <AllBar label={filtered ? t.bulk_filter : t.bulk_everything}>
-            <button type="button" class="button button-small button-quiet-danger" disabled={pages.items.length === 0} onClick={() => cut_matching(filter)}>
+          <AllBar label={filtered ? t.bulk_filter : everything}>
+            <button type="button" class="button button-small button-quiet-danger" disabled={pages.items.length === 0} onClick={() => cut_matching(filter, node === EVERYWHERE ? machines : [node])}>
               {t.cut_all}
             </button>
           </AllBar>
-          <SelectionBar chosen={chosen} shown={pages.items.map((one) => one.id)} clear={clear}>
+          <SelectionBar chosen={chosen} shown={pages.items.map(key_of)} clear={clear}>
             {(none) => (
               <button type="button" class="button button-small button-quiet-danger" disabled={none} onClick={() => cut_some([...chosen.values()], clear)}>
                 {t.cut}
@@ -192,6 +220,7 @@ export function Sessions() {
         </>
       )}
       {pages.problem && <ProblemBox problem={pages.problem} />}
+      <Silent names={pages.silent} />
       {pages.empty && <Empty>{filtered ? texts.value.ui.nothing_found : t.empty}</Empty>}
       {pages.items.length > 0 && <SessionTable rows={pages.items} {...(may_change.value ? { chosen, choose } : {})} />}
       <Pager pages={pages} />

@@ -499,6 +499,13 @@ export const en = {
       used: (name: string) => `${name} shows it to new connections.`,
     },
   },
+  machines: {
+    machine: 'Machine',
+    this_one: 'this one',
+    all: 'all machines',
+    see_all: 'Its sessions on all machines',
+    silent: (names: string) => `No answer from ${names}: what is there is not shown, and is not cut.`,
+  },
   sessions: {
     title: 'Sessions',
     lead: 'Who is connected now. The list is asked for again every five seconds.',
@@ -519,6 +526,8 @@ export const en = {
     cut_all: 'Cut all that match',
     bulk_filter: 'All that match the filter:',
     bulk_everything: 'Every session of this server:',
+    bulk_at: (name: string) => `Every session of ${name}:`,
+    bulk_everywhere: 'Every session of all machines:',
     empty: 'Nobody is connected.',
     act: {
       title: (count: number) => (count === 1 ? 'Cut this session?' : `Cut ${n(count)} sessions?`),
@@ -526,6 +535,8 @@ export const en = {
       impact: (count: number) => `${many(count, 'connection is', 'connections are')} closed. The devices stay in good standing, so they may connect again at once: to keep one out, deactivate it.`,
       none: 'No session matches any more.',
       everything: 'No filter is set: this is every session of this server.',
+      everything_at: (name: string) => `No filter is set: this is every session of ${name}.`,
+      everywhere: (count: number) => `No filter is set: this is every session of all ${count} machines.`,
       done: (count: number) => `${many(count, 'session', 'sessions')} cut.`,
     },
   },

@@ -494,6 +494,13 @@ export const zh: Texts = {
       used: (name) => `${name} 对新连接使用该证书。`,
     },
   },
+  machines: {
+    machine: '节点',
+    this_one: '本节点',
+    all: '所有节点',
+    see_all: '它在所有节点上的会话',
+    silent: (names) => `${names} 没有应答：那里的会话没有显示，也不会被断开。`,
+  },
   sessions: {
     title: '会话',
     lead: '当前在线的连接。列表每五秒刷新。',
@@ -514,6 +521,8 @@ export const zh: Texts = {
     cut_all: '断开所有符合条件的会话',
     bulk_filter: '所有符合筛选条件的会话：',
     bulk_everything: '此服务器的全部会话：',
+    bulk_at: (name) => `${name} 的全部会话：`,
+    bulk_everywhere: '所有节点的全部会话：',
     empty: '没有在线连接。',
     act: {
       title: (count) => (count === 1 ? '断开这个会话？' : `断开 ${n(count)} 个会话？`),
@@ -521,6 +530,8 @@ export const zh: Texts = {
       impact: (count) => `${n(count)} 个连接将关闭。设备本身仍可接入，因此可能立即重新连接：若要阻止，请取消激活该设备。`,
       none: '已没有符合条件的会话。',
       everything: '没有设置筛选条件：这是此服务器的全部会话。',
+      everything_at: (name) => `没有设置筛选条件：这是 ${name} 的全部会话。`,
+      everywhere: (count) => `没有设置筛选条件：这是全部 ${count} 个节点的会话。`,
       done: (count) => `已断开 ${n(count)} 个会话。`,
     },
   },
