@@ -24,7 +24,8 @@ export const checks = {
       await it.go(`/devices?cn_part=meter-${odd}`);
       await it.row(`meter-${odd}`).first().waitFor();
     });
-    const serial = (1000 + odd).toString(16).toUpperCase();
+    const digits = (1000 + odd).toString(16).toUpperCase();
+    const serial = digits.padStart(digits.length + (digits.length % 2), '0'); // whole bytes, as a certificate has them
     await timed('a search by serial', async () => {
       await it.go(`/devices?serial_prefix=${serial}`);
       await it.row(`meter-${odd}`).first().waitFor();
@@ -50,6 +51,8 @@ export const checks = {
       }, path);
       note(`${path}: ${took.toFixed(1)} ms, the median of 20, in the browser`);
     }
-    assert.equal((await it.api('/v1/status')).devices.active >= world.devices, true);
+    // registry_scale left some of them inactive.
+    const counts = Object.values((await it.api('/v1/status')).devices);
+    assert.equal(counts.reduce((sum, each) => sum + each, 0), world.devices);
   },
 };
