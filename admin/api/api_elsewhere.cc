@@ -51,13 +51,23 @@ bool takes_node(const AdminApi::Route& route) {
   return std::find(route.query.begin(), route.query.end(), "node") != route.query.end();
 }
 
-void name_items(Json& body, const std::string& node) {
-  if (!body.is_object()) return;
-  if (const auto items = body.find("items"); items != body.end() && items->is_array()) {
-    for (Json& each : *items) each["node"] = node;
-  } else {
-    body["node"] = node;
+// False: it is no answer of such a route. Another node may say anything.
+bool name_items(Json& body, const std::string& node) {
+  if (!body.is_object()) return false;
+  if (const auto token = body.find("next_page_token"); token != body.end() && !token->is_string()) return false;
+  const auto items = body.find("items");
+  if (items == body.end()) return body["node"] = node, true;
+  if (!items->is_array()) return false;
+  for (Json& each : *items) {
+    if (!each.is_object()) return false;
+    each["node"] = node;
   }
+  return true;
+}
+
+// What the routes that take a node answer with; nothing that HTTP gives no body (RFC 9110, section 6.4.1), above all.
+constexpr bool may_be_answered(std::uint64_t status) {
+  return status == 200 || (status >= 400 && status <= 599);
 }
 
 }  // namespace
@@ -110,8 +120,9 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
     return problem(503, "service-unavailable",
                    "node " + node + " was last heard of " + std::to_string(found->seen_ms_ago / 1000) + " s ago");
   }
-  // It would lie in PostgreSQL for a moment.
-  if (call.request.body.find("PRIVATE KEY-----") != std::string::npos)
+  // It would lie in PostgreSQL for a moment. Taken apart first: JSON may write a letter in two ways.
+  const Json body = call.request.body.empty() ? Json() : parse_json(call.request.body);
+  if (dump(body).find("PRIVATE KEY-----") != std::string::npos)
     return invalid("a private key is sent to no other node");
   const auto answer = parts_.registrar.ask(node,
                                            dump({{"method", call.request.method},
@@ -123,11 +134,11 @@ HttpResponse AdminApi::ask_node(const Call& call, const std::string& node, const
                                            kPatience);
   if (!answer) return refused(answer.error());
   Json said = parse_json(*answer);
-  const bool whole =
-      said.is_object() && said.contains("status") && said["status"].is_number_unsigned() && said.contains("body");
+  const bool whole = said.is_object() && said.contains("status") && said["status"].is_number_unsigned() &&
+                     may_be_answered(said["status"].get<std::uint64_t>()) && said.contains("body") &&
+                     name_items(said["body"], node);
   if (!whole) return problem(503, "service-unavailable", "node " + node + " answered what this version does not know");
   const auto status = said["status"].get<unsigned>();
-  name_items(said["body"], node);
   HttpResponse response = ok(said["body"], status);
   if (status >= 300) response.content_type = "application/problem+json";
   return response;
@@ -165,7 +176,7 @@ HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
       }
     }
     Json body = Json::parse(response.body, nullptr, false);
-    name_items(body, *at);
+    (void)name_items(body, *at);
     const std::string next = body.is_object() ? body.value("next_page_token", std::string()) : std::string();
     const bool last = next.empty() && at + 1 == names.end();
     body["next_page_token"] = last ? "" : next.empty() ? *(at + 1) + ":" : *at + ":" + next;

@@ -102,6 +102,7 @@ Json AdminApi::registry_status() const {
           {"nodes", shared->nodes.nodes.size()},
           {"snapshots", shared->snapshots},
           {"stale", shared->stale},
+          {"same_name", shared->same_name},
           {"ticket_keys", why.empty() ? Json("shared") : Json("its own: " + why)},
           {"synchronous_standby", shared->synchronous ? Json(*shared->synchronous) : Json()}};
 }

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "admin/api/admin_api.h"
+#include "cache/registry/follower.h"
 
 namespace sallyport {
 
@@ -42,6 +43,24 @@ class Attention {
   std::vector<std::pair<Severity, Json>> found_;
 };
 
+void look_at_shared(const SharedState& shared, Attention& attention) {
+  if (shared.stale) {
+    attention.add(
+        Severity::Error, "registry-stale", 1, "",
+        std::string(shared.refuses_all ? "every device is refused" : "devices that are unknown here are refused") +
+            ": this node has not had all of the shared registry for registry.stale_after");
+  }
+  if (!shared.connected && !shared.why.empty()) {
+    attention.add(Severity::Error, "registry-away", 1, "", "the shared registry cannot be reached: " + shared.why);
+  }
+  if (shared.same_name) {
+    attention.add(
+        Severity::Error, "node-name", 1, "",
+        "another process has this node's name: where a change is in force nobody can see; set registry.node on "
+        "each machine");
+  }
+}
+
 }  // namespace
 
 HttpResponse AdminApi::list_attention(const Call&) {
@@ -51,6 +70,7 @@ HttpResponse AdminApi::list_attention(const Call&) {
   if (stats.stalled) {
     attention.add(Severity::Error, "store", 1, "", "the disk does not answer: new devices are not registered");
   }
+  if (const auto shared = parts_.registrar.shared_state()) look_at_shared(*shared, attention);
   for (const UpstreamInfo& upstream : parts_.plane.upstreams()) {
     std::uint64_t down = 0;
     std::string names;

@@ -12,6 +12,7 @@
 #include "cache/base/text.h"
 #include "cache/crypto/openssl_ptr.h"
 #include "cache/crypto/sha2.h"
+#include "cache/registry/follower.h"
 #include "cache/standing/ca_set.h"
 
 namespace sallyport {
@@ -107,6 +108,16 @@ std::string_view remedy(const Verdict& refused, bool forged) {
            "certificate under another CA. A CA that was only on hold comes back with a CRL that lists it no more.";
   }
   return row_of(refused.reason).what_to_do;
+}
+
+constexpr std::string_view kStaleHelp =
+    "Bring the shared registry back within this node's reach: `sallyport status` says why it is away. The device is "
+    "let in "
+    "then, or at another node.";
+
+// A node that is stale refuses as if every CA were inactive, or registered nobody.
+bool is_by_staleness(Reason reason, bool refuses_all) {
+  return reason == Reason::NotRegistered || (refuses_all && reason == Reason::CaInactive);
 }
 
 // What the broker is told of an admitted device, as far as its certificate says it.
@@ -348,11 +359,19 @@ HttpResponse AdminApi::explain(const Call& call) {
                  forged ? "what is wrong" : "what is missing", missing.what);
     }
   }
+  std::string_view help = remedy(verdict, forged);
+  const auto shared = parts_.registrar.shared_state();
+  if (shared && shared->stale && is_by_staleness(verdict.reason, shared->refuses_all)) {
+    help = kStaleHelp;
+    trace.step(trace.steps.empty() ? 1 : trace.steps.back()["step"].get<int>(), "the shared registry",
+               "this node has not had all of it for registry.stale_after, so " +
+                   std::string(shared->refuses_all ? "it refuses every device" : "it refuses whom it does not know"));
+  }
   const Certificate& leaf = chain->front();
   const auto* serial = reinterpret_cast<const std::uint8_t*>(leaf.serial().data());
   return ok({{"admitted", verdict.admitted()},
              {"reason", verdict.admitted() ? Json(nullptr) : Json(std::string(to_string(verdict.reason)))},
-             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(remedy(verdict, forged)))},
+             {"what_to_do", verdict.admitted() ? Json(nullptr) : Json(std::string(help))},
              {"id", to_hex(leaf.fingerprint())},
              {"subject", leaf.subject()},
              {"serial", serial_hex({serial, leaf.serial().size()})},

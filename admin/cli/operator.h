@@ -158,6 +158,8 @@ class Operator {
   // What a change is asked for with, behind `first`, a parameter of its own or nothing. Nothing: a duration is wrong.
   std::optional<std::string> how_to_change(const std::string& first) const;
   void say_nodes(const Json& changed) const;
+  // Behind a number of sessions: that they are this node's alone, where others share the registry.
+  std::string of_this_node();
   int change_server(const std::string& name, const std::string& server, const std::string& action);
   int print_one(const Reply& reply);  // an object, as the output asks for it
   Answer<ApiAddress> address() const;

@@ -90,7 +90,7 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
   const Json& devices = found.json["devices"];
   const auto count = [&](const char* status) { return with_thousands(devices[status].get<std::uint64_t>()); };
   const std::string cuts = " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session") + " of " +
-                           counted(found.json.value("devices_online", std::uint64_t{0}), "device");
+                           counted(found.json.value("devices_online", std::uint64_t{0}), "device") + of_this_node();
   const auto active = devices["active"].get<std::uint64_t>();
   const std::string name = " CA " + short_id(id) + "… (" + text(found.json, "cn") + ")";
   if (action == "deactivate") {
@@ -174,7 +174,8 @@ int Operator::device_change(const std::string& action, const Target& target) {
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
   const std::string name = " device " + short_id(id) + "… (" + text(found.json, "cn") + ")";
-  const std::string cuts = " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session");
+  const std::string cuts =
+      " cuts " + counted(found.json.value("sessions", std::uint64_t{0}), "live session") + of_this_node();
   if (action == "deactivate" && !agreed("deactivating" + name + cuts)) return kFailed;
   if (action == "revoke" && !may_be_final("revoking" + name)) return kUsage;
   if (action == "revoke" && !agreed("revoking" + name + cuts + " and is final")) return kFailed;

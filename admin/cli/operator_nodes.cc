@@ -52,6 +52,12 @@ std::optional<std::string> Operator::how_to_change(const std::string& first) con
 }
 
 // One line, on standard error: what is piped is the ids.
+std::string Operator::of_this_node() {
+  const Reply nodes = get("/v1/nodes?limit=2");
+  const bool several = nodes.ok() && nodes.json.value("items", Json::array()).size() > 1;
+  return several ? " at this node, and what is there at the others" : "";
+}
+
 void Operator::say_nodes(const Json& changed) const {
   const auto found = changed.find("nodes");
   if (found == changed.end() || found->is_null()) return;

@@ -315,6 +315,7 @@ int Operator::status() {
     pairs.emplace_back("shared registry", (shared["connected"].get<bool>() ? "followed, " : "out of reach, ") +
                                               count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
                                               (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
+                                              (shared.value("same_name", false) ? ", AND SO IS ANOTHER PROCESS" : "") +
                                               away);
     pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }

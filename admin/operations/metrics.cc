@@ -79,6 +79,9 @@ std::string Probes::why_not_ready() const {
     case Phase::Draining: return "draining";
   }
   if (metrics_.store_stalled()) return "the store is stalled: the disk does not answer, new devices are not registered";
+  if (metrics_.refuses_all()) {
+    return "stale: this node has not had all of the shared registry for registry.stale_after, and refuses every device";
+  }
   return metrics_.upstreams_missing(ready_when_);
 }
 

@@ -11,6 +11,7 @@
 #include "admin/http/http_server.h"
 #include "admin/operations/outcomes.h"
 #include "admin/operations/warnings.h"
+#include "cache/registry/follower.h"
 #include "cache/registry/registrar.h"
 #include "proxy/data_plane.h"
 
@@ -25,6 +26,10 @@ class Metrics final : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override;
   bool store_stalled() const { return registrar_.stalled(); }
+  bool refuses_all() const {
+    const auto shared = registrar_.shared_state();
+    return shared && shared->refuses_all;
+  }
   // Why this policy says no; empty: it does not.
   std::string upstreams_missing(ReadyWhen policy) const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "cache/base/file.h"
 #include "cache/registry/registry_records.h"
 #include "cache/registry/registry_store.h"
 #include "cache/shared/shared_session.h"
@@ -93,7 +94,13 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   }
   auto session = SharedSession::open(url, "export");
   if (!session) return session.error();
-  const auto store = RegistryStore::open(state_dir);
+  // Made beside its place: what is cut short at any moment is not there.
+  const std::string making = state_dir + "/registry.export";
+  std::error_code ignored;
+  std::filesystem::remove_all(making, ignored);
+  std::filesystem::create_directories(making, ignored);
+  std::filesystem::permissions(making, std::filesystem::perms::owner_all, ignored);
+  auto store = RegistryStore::open(making);
   if (!store) return store.error();
   SharedCopy copy;
   std::map<std::uint64_t, Digest> owners;
@@ -141,6 +148,16 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   (*store)->put_resync(batch, false);
   if (auto written = (*store)->commit(batch, Durable::Answered); !written) return written.error();
   copy.revision = position->revision;
+  store->reset();
+  std::error_code failure;
+  for (const auto& each : std::filesystem::directory_iterator(making, failure)) {
+    if (each.path().filename() == "registry" || failure) continue;  // it comes last: with it all is there
+    std::filesystem::rename(each.path(), std::filesystem::path(state_dir) / each.path().filename(), failure);
+  }
+  if (!failure) std::filesystem::rename(making + "/registry", state_dir + "/registry", failure);
+  if (failure) return Refusal{Refusal::Kind::Unavailable, state_dir + ": " + failure.message()};
+  if (const auto synced = sync_folder(state_dir); !synced) return synced.error();
+  std::filesystem::remove_all(making, ignored);
   return copy;
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kPart = 4096;  // entries of a snapshot that are taken in together
 constexpr std::chrono::seconds kTwin{10};
+constexpr std::chrono::seconds kSnapshotAgain{1};
 constexpr std::string_view kNotAsked = "it was not asked yet";
 
 std::string drawn() {
@@ -195,7 +196,13 @@ bool Follower::follow() {
   auto news = session_->news(position);
   if (!news) return lost(news.error()), false;
   using Follows = SharedNews::Follows;
-  if (news->follows != Follows::Yes) return take_snapshot(news->follows == Follows::Elsewhere);
+  if (news->follows != Follows::Yes) {
+    // One that does not help (a horizon ahead of every revision, commits that are gone) is not taken again at once.
+    if (Clock::now() < snapshot_at_ + kSnapshotAgain) return beat();
+    const bool taken = take_snapshot(news->follows == Follows::Elsewhere);
+    snapshot_at_ = Clock::now();
+    return taken;
+  }
   const bool more = news->more;
   {
     const auto here = std::chrono::system_clock::now().time_since_epoch();
@@ -208,8 +215,13 @@ bool Follower::follow() {
         not_applied_ = taken.error().what;
         log_.error("not-applied", {{"why", not_applied_}, {"means", "this node lags behind"}});
       }
+      {  // whoever watches is to be told: nothing that others change comes here
+        const std::lock_guard lock(mutex_);
+        state_.connected = false;
+        state_.why = taken.error().what;
+      }
       look_at_age();
-      return beat();
+      return beat() && look_at_nodes();
     }
   }
   not_applied_.clear();
@@ -276,6 +288,8 @@ bool Follower::beat() {
   if (*alone) {
     twin_since_ = {};
     twin_said_ = false;
+    const std::lock_guard lock(mutex_);
+    state_.same_name = false;
     return true;
   }
   // A process that took over from the one before meets its last heartbeats.
@@ -283,6 +297,8 @@ bool Follower::beat() {
   if (now - twin_since_ > kTwin && !std::exchange(twin_said_, true)) {
     log_.error("node-name", {{"what", "another process calls itself " + options_.node + " in the shared registry"},
                              {"means", "how far this node is, nobody can see: set registry.node on each machine"}});
+    const std::lock_guard lock(mutex_);
+    state_.same_name = true;
   }
   return true;
 }
@@ -399,7 +415,15 @@ PgPlace Follower::place() const {
 SharedState Follower::state() const {
   const std::lock_guard lock(mutex_);
   SharedState state = state_;
-  state.away_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - heard_).count();
+  using std::chrono::milliseconds;
+  const auto now = Clock::now();
+  state.away_ms = std::chrono::duration_cast<milliseconds>(now - heard_).count();
+  const std::int64_t since_look = looks_ > 0 ? std::chrono::duration_cast<milliseconds>(now - looked_at_).count() : 0;
+  for (SharedNode& node : state.nodes.nodes) {
+    node.seen_ms_ago += since_look;
+    node.applied_ms_ago += since_look;
+  }
+  state.refuses_all = state.stale && options_.stale == Stale::RefuseAll;
   state.revision = host_.position().revision;
   return state;
 }

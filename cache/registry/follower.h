@@ -35,10 +35,12 @@ struct SharedOptions {
 
 struct SharedState {
   bool shared = false, connected = false, stale = false;
+  bool refuses_all = false;         // it is stale, and every device is refused
+  bool same_name = false;           // another process has this node's name: how far either is nobody can see
   std::string server, why;          // why not connected
   std::int64_t away_ms = 0;         // since it was heard of last
   std::uint64_t revision = 0;       // in force here
-  SharedNodes nodes;                // as of the last look, a second ago at most while connected
+  SharedNodes nodes;                // as of the last look; their times grow while PostgreSQL is away
   std::uint64_t snapshots = 0;      // taken since the start
   bool in_snapshot = false;         // one is being taken
   std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
@@ -102,7 +104,8 @@ class Follower {
 
   static constexpr std::chrono::milliseconds kPoll{150}, kRetry{500}, kBeat{1000}, kBeatAtMost{50};
   static constexpr std::chrono::hours kKeepDeletes{7 * 24};
-  static constexpr std::size_t kMostAsks = 8;
+  // Each keeps a worker of the API waiting: some must be left for who revokes.
+  static constexpr std::size_t kMostAsks = 2;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -142,6 +145,7 @@ class Follower {
   std::condition_variable changed_;
   SharedState state_;
   PgPlace place_;
+  Clock::time_point snapshot_at_{};          // the end of the last one
   Clock::time_point heard_{}, looked_at_{};  // of the shared registry; at the nodes
   std::uint64_t looks_ = 0;                  // at the nodes
   std::size_t watchers_ = 0;

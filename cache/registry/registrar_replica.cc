@@ -2,8 +2,10 @@
 // devices to memory, then what lost its standing is cut. Nothing is judged: it was, where it was committed. On the
 // registrar's thread. Applying the same entry twice changes nothing.
 #include <algorithm>
+#include <array>
 #include <utility>
 
+#include "cache/base/text.h"
 #include "cache/registry/registrar_impl.h"
 #include "cache/registry/registry_records.h"
 
@@ -26,6 +28,32 @@ int strictness(DeviceStatus status) {
     case DeviceStatus::Revoked: return 3;
   }
   return 3;
+}
+
+// For a message: an operator must find the row.
+std::string described(const SharedEntry& entry) {
+  constexpr std::array<std::string_view, kSharedFamilies> kNames = {
+      "CA", "chain", "certificate", "device", "setting", "token", "server certificate", "audit line"};
+  const auto at = static_cast<std::size_t>(entry.family) - 1;
+  const bool text = entry.family == SharedFamily::Meta || entry.family == SharedFamily::Token;
+  return std::string(at < kNames.size() ? kNames[at] : "row") + " (key " +
+         (text ? escaped(entry.key.substr(0, 100)) : to_hex(bytes_of(entry.key.substr(0, 64)))) + ")";
+}
+
+// Whether its key is one of its family's.
+bool has_good_key(const SharedEntry& entry) {
+  const std::string_view key = entry.key;
+  switch (entry.family) {
+    case SharedFamily::Ca:
+    case SharedFamily::Certificate:
+    case SharedFamily::ServerCert:
+    case SharedFamily::Device: return digest_of(key).has_value();
+    case SharedFamily::Chain: return key.size() == 8 && number_of(key) < ChainTable::kMostChains;
+    case SharedFamily::Audit: return key.size() >= 8;
+    case SharedFamily::Meta: return !key.starts_with(kPurgePrefix) || digest_of(key.substr(kPurgePrefix.size()));
+    case SharedFamily::Token: return !key.empty();
+  }
+  return false;
 }
 
 }  // namespace
@@ -63,7 +91,7 @@ DeviceStatus Registrar::Impl::held_status(const Digest& id, DeviceStatus status)
 
 void Registrar::Impl::prepare_device(Arrival& arrival, const SharedEntry& entry, RegistryStore::Batch& batch) {
   const auto id = digest_of(entry.key);
-  if (!id) return void(arrival.broken = "device");
+  if (!id) return void(arrival.broken = described(entry));
   const auto owner_of = [&](std::uint64_t chain) {
     if (const auto found = arrival.owners.find(chain); found != arrival.owners.end()) return found->second;
     const ChainRecord* record = chains_.record(chain);
@@ -71,7 +99,7 @@ void Registrar::Impl::prepare_device(Arrival& arrival, const SharedEntry& entry,
   };
   Arrival::Device device{*id, std::nullopt, std::nullopt, {}, {}};
   const auto before = store_.device(*id);
-  if (!before) return void(arrival.broken = "device");
+  if (!before) return void(arrival.broken = described(entry));
   device.before = *before;
   if (device.before) {
     const ChainRecord* record = chains_.record(device.before->chain);
@@ -86,7 +114,7 @@ void Registrar::Impl::prepare_device(Arrival& arrival, const SharedEntry& entry,
     return;
   }
   DeviceRow row;
-  if (!records::decode(*entry.value, row)) return void(arrival.broken = "device");
+  if (!records::decode(*entry.value, row)) return void(arrival.broken = described(entry));
   device.owner = owner_of(row.chain);
   if (!epochs_) {
     row.epoch = std::max(row.epoch, cache_.epoch_with(cache_.key(row.name, *id), slot_state(row)));
@@ -102,11 +130,22 @@ void Registrar::Impl::prepare_device(Arrival& arrival, const SharedEntry& entry,
 
 void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
   for (const SharedEntry& entry : arrival.entries) {
+    // What is nobody's, or this node's own, is not taken from others; what is gone and never could be read is not
+    // missed.
+    if (!RegistryStore::shares(entry) || (!entry.value && !has_good_key(entry))) {
+      log_.error("shared-row", {{"what", "a row of the shared registry that is no entry of one: it is left out"},
+                                {"family", static_cast<std::uint64_t>(entry.family)},
+                                {"key", escaped(entry.key)}});
+      continue;
+    }
+    if (!has_good_key(entry)) return void(arrival.broken = described(entry));
     const auto id = digest_of(entry.key);
     switch (entry.family) {
       case SharedFamily::Ca: {
         CaRow row;
-        if (!id || (entry.value && !records::decode(*entry.value, row))) return void(arrival.broken = "CA");
+        const bool good =
+            !entry.value || (records::decode(*entry.value, row) && Certificate::from_der(bytes_of(row.der)));
+        if (!good) return void(arrival.broken = described(entry));
         arrival.cas[*id] = entry.value ? std::optional(row) : std::nullopt;
         store_.put_entry(batch, entry);
         break;
@@ -116,11 +155,11 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
         if (entry.value) {
           chain.row.emplace();
           if (!records::decode(*entry.value, *chain.row) || chain.row->cas.empty()) {
-            return void(arrival.broken = "chain");
+            return void(arrival.broken = described(entry));
           }
           for (const std::string& der : chain.row->intermediates) {
             auto parsed = Certificate::from_der(bytes_of(der));
-            if (!parsed) return void(arrival.broken = "chain");
+            if (!parsed) return void(arrival.broken = described(entry));
             chain.intermediates.push_back(std::move(*parsed));
           }
           arrival.owners[chain.id] = chain.row->cas.front();
@@ -130,29 +169,33 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
         break;
       }
       case SharedFamily::Certificate: {
-        if (!id) return void(arrival.broken = "certificate");
+        if (!id) return void(arrival.broken = described(entry));
         const auto before = store_.device_text(*id);
-        if (!before) return void(arrival.broken = "certificate");
+        if (!before) return void(arrival.broken = described(entry));
         if (*before) store_.remove_serial(batch, *id, (*before)->serial);
         store_.put_entry(batch, entry);
         DeviceText text;
-        if (entry.value && !records::decode(*entry.value, text)) return void(arrival.broken = "certificate");
+        if (entry.value && !records::decode(*entry.value, text)) return void(arrival.broken = described(entry));
         if (entry.value) store_.put_serial(batch, *id, text.serial);
         break;
       }
       case SharedFamily::Device: prepare_device(arrival, entry, batch); break;
       case SharedFamily::Meta: {
-        store_.put_entry(batch, entry);
         const std::string_view key = entry.key;
+        if (OverrideRow row; key.starts_with(kOverridePrefix) && entry.value && !records::decode(*entry.value, row)) {
+          return void(arrival.broken = described(entry));
+        }
+        store_.put_entry(batch, entry);
         if (key.starts_with(kOverridePrefix) || key.starts_with(kSharedTicketKey)) arrival.settings_changed = true;
         if (key == kSharedEpochs) {
           arrival.epochs = entry.value ? epochs_of(*entry.value) : std::nullopt;
-          if (!arrival.epochs) return void(arrival.broken = "epoch");
+          if (!arrival.epochs) return void(arrival.broken = described(entry));
         }
         if (key.starts_with(kCodePrefix)) {
           const auto hash = digest_of(key.substr(kCodePrefix.size()));
           CodeRow row;
-          if (!hash || (entry.value && !records::decode(*entry.value, row))) return void(arrival.broken = "code");
+          if (!hash || (entry.value && !records::decode(*entry.value, row)))
+            return void(arrival.broken = described(entry));
           arrival.codes.emplace_back(*hash, entry.value ? std::optional(row) : std::nullopt);
         }
         if (key.starts_with(kCrlPrefix)) {
@@ -163,18 +206,29 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
                                  : digest_of(name.substr(std::min(name.size(), Digest().size())));
           CrlRow row;
           if (!issuing || !scope || (entry.value && !records::decode(*entry.value, row))) {
-            return void(arrival.broken = "CRL record");
+            return void(arrival.broken = described(entry));
           }
           arrival.crls.emplace_back(CrlKey{*issuing, *scope}, entry.value ? std::optional(row) : std::nullopt);
         }
         break;
       }
       case SharedFamily::Token:
-      case SharedFamily::ServerCert:
+      case SharedFamily::ServerCert: {
+        TokenRow token;
+        ServerCertRow certificate;
+        const bool good =
+            !entry.value || (entry.family == SharedFamily::Token ? records::decode(*entry.value, token)
+                                                                 : records::decode(*entry.value, certificate));
+        if (!good) return void(arrival.broken = described(entry));
         store_.put_entry(batch, entry);
         arrival.settings_changed = true;
         break;
+      }
       case SharedFamily::Audit:
+        if (AuditRecord record; entry.value && !records::decode(*entry.value, record)) {
+          log_.error("shared-row", {{"what", "a line of the audit log that cannot be read: it is left out"}});
+          break;
+        }
         store_.put_entry(batch, entry);
         ledger_.saw_audit(static_cast<std::int64_t>(number_of(entry.key)));
         break;
@@ -344,8 +398,9 @@ Answer<void> Registrar::Impl::apply(std::vector<SharedEntry> entries, const std:
   RegistryStore::Batch batch;
   prepare(arrival, batch);
   if (!arrival.broken.empty()) {
-    return Refusal{Refusal::Kind::Unavailable, "the shared registry holds a " + arrival.broken +
-                                                   " that this version cannot read: upgrade Sallyport"};
+    return Refusal{Refusal::Kind::Unavailable,
+                   "the shared registry holds a " + arrival.broken +
+                       " that this version cannot read: upgrade Sallyport, or mend that row in PostgreSQL"};
   }
   if (auto adopted = ledger_.adopt(batch, position); !adopted) return adopted;
   if (position) set_position(*position);

@@ -226,7 +226,7 @@ bool decode(std::string_view bytes, OverrideRow& row) {
   row = {};
   if ((present & 1) != 0) row.auth = auth;
   if ((present & 2) != 0) row.certificate = certificate;
-  return in.good();
+  return in.good() && present <= 3 && ((present & 1) == 0 || auth <= 1);  // AuthMode: what is unknown is not one-way
 }
 
 std::string encode(const TokenRow& row) {

@@ -273,6 +273,8 @@ class RegistryStore {
   Answer<std::vector<SharedEntry>> shared_entries(const Batch& batch) const;
   // An entry as it came; the indexes are the caller's.
   void put_entry(Batch& batch, const SharedEntry& entry);
+  // Whether nodes share what has this key: what is a node's own (its position, its outbox) no other may write.
+  static bool shares(const SharedEntry& entry);
   Answer<std::optional<std::string>> entry(SharedFamily family,
                                            std::string_view key) const;  // its bytes as they are here
   void put_serial(Batch& batch, const Digest& id, std::string_view serial);

@@ -40,7 +40,6 @@ inline constexpr std::string_view kSchemaKey = "schema";
 inline constexpr std::string_view kMigrating = "on its way to 3";
 inline constexpr std::string_view kMetaKey = "meta";
 inline constexpr std::string_view kStoreIdKey = "store_id";
-inline constexpr std::string_view kPurgePrefix = "purge:";
 // Of this node alone, where the registry is shared.
 inline constexpr std::string_view kPositionKey = "shared-position";
 inline constexpr std::string_view kResyncKey = "shared-resync";

@@ -116,6 +116,10 @@ Answer<std::vector<SharedEntry>> RegistryStore::shared_entries(const Batch& batc
   return changes.take();
 }
 
+bool RegistryStore::shares(const SharedEntry& entry) {
+  return shared_family(family_of(entry.family), entry.key).has_value();
+}
+
 void RegistryStore::put_entry(Batch& batch, const SharedEntry& entry) {
   rocksdb::ColumnFamilyHandle* family = impl_->families[family_of(entry.family)];
   if (entry.value) {

@@ -209,6 +209,20 @@ std::string PgConnection::flaw(const std::string& url) {
   if (!url.starts_with("postgresql://") && !url.starts_with("postgres://")) {
     return "must be a connection string such as postgresql://sallyport@db.example/sallyport";
   }
+  // libpq would take such a password for a host, a port or a database, and quote it in what it says.
+  const std::string_view rest = std::string_view(url).substr(url.find("//") + 2);
+  const std::string_view before = rest.substr(0, rest.find('?'));
+  const std::size_t at = before.find('@');
+  const bool loose =
+      before.find_first_of(" \"'") != std::string_view::npos || before.find('@', at + 1) != std::string_view::npos;
+  if (at != std::string_view::npos && (loose || before.find('/') < at)) {
+    return "what is not a letter or a digit in its user or password must be percent-encoded: '@' is %40, '/' is %2F";
+  }
+  if (before.find('=') != std::string_view::npos && at == std::string_view::npos) {
+    return "must be a connection string such as postgresql://sallyport@db.example/sallyport, without keywords in its "
+           "path";
+  }
+  if (before.find(' ') != std::string_view::npos) return "must have no blank";
   std::string why;
   const Options options = parsed(url, &why);
   return options ? "" : without_quoted(one_line(why));

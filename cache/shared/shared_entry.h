@@ -24,7 +24,8 @@ enum class SharedFamily : std::uint8_t {
 inline constexpr std::uint8_t kSharedFamilies = 8;
 
 // Keys of the family Meta begin so, in a node's store, too.
-inline constexpr std::string_view kCodePrefix = "code:", kOverridePrefix = "override:", kCrlPrefix = "crl:";
+inline constexpr std::string_view kCodePrefix = "code:", kOverridePrefix = "override:", kCrlPrefix = "crl:",
+                                  kPurgePrefix = "purge:";
 // Of the same family: epochs that running nodes have in common, and the keys of TLS tickets. No other registry has a
 // use for them.
 inline constexpr std::string_view kSharedEpochs = "epochs", kSharedTicketKey = "ticket-key:";

@@ -70,6 +70,13 @@ Refusal no_random() {
   return {Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
 }
 
+// The id, the revision and the stamp of a registry, as its first columns. What else may stand there was written by
+// hand.
+bool is_head(const PgRows& registry) {
+  return registry.bytes(0, 0).size() == kStampBytes && registry.number(0, 1) >= 0 &&
+         registry.number(0, 1) < std::int64_t{1} << 62 && registry.bytes(0, 2).size() == kStampBytes;
+}
+
 Refusal strange() {
   return {Refusal::Kind::Unavailable, "PostgreSQL: the registry there holds what this version does not know"};
 }
@@ -124,7 +131,7 @@ Answer<SharedNews> SharedSession::read_news(const std::vector<PgRows>& rows, std
                                             const SharedPosition& from) {
   const PgRows& registry = rows[head];
   const PgRows& entries = rows[head + 1];
-  if (registry.size() != 1) return strange();
+  if (registry.size() != 1 || !is_head(registry)) return strange();
   SharedNews news;
   news.now.registry = std::string(registry.bytes(0, 0));
   news.now.revision = static_cast<std::uint64_t>(registry.number(0, 1));
@@ -201,8 +208,10 @@ Answer<SharedPosition> SharedSession::commit(const SharedPosition& from, std::ui
                      : "insert into sallyport.commit (revision, stamp, node, schema) "
                        "values ($1::bigint, $2::bytea, convert_from($3::bytea, 'UTF8'), 2)",
         {PgValue::number(revision), PgValue::bytes(now.stamp), PgValue::bytes(node_)}},
-       // Refused by the table itself where the revision does not rise.
-       {"update sallyport.registry set revision = $1::bigint, stamp = $2::bytea where revision < $1::bigint",
+       // Where the revision does not rise, no row changes, and the division by none of them ends the transaction.
+       {"with moved as (update sallyport.registry set revision = $1::bigint, stamp = $2::bytea where revision < "
+        "$1::bigint "
+        "returning 1) select 1 / count(*) from moved",
         {PgValue::number(revision), PgValue::bytes(now.stamp)}},
        {"select pg_notify('sallyport', '')"},
        {"commit"}});
@@ -223,7 +232,7 @@ Answer<SharedPosition> SharedSession::position() {
   const auto rows = connection_->run({{"select id, revision, stamp from sallyport.registry"}});
   if (!rows) return rows.error();
   const PgRows& registry = rows->front();
-  if (registry.size() != 1) return strange();
+  if (registry.size() != 1 || !is_head(registry)) return strange();
   return SharedPosition{std::string(registry.bytes(0, 0)), static_cast<std::uint64_t>(registry.number(0, 1)),
                         std::string(registry.bytes(0, 2))};
 }
@@ -237,7 +246,7 @@ Answer<SharedPosition> SharedSession::snapshot(const std::function<bool(SharedEn
     give_up();
     return head.error();
   }
-  if ((*head)[1].size() != 1) return strange();
+  if ((*head)[1].size() != 1 || !is_head((*head)[1])) return strange();
   const PgRows& registry = (*head)[1];
   const SharedPosition position{std::string(registry.bytes(0, 0)), static_cast<std::uint64_t>(registry.number(0, 1)),
                                 std::string(registry.bytes(0, 2))};
@@ -295,7 +304,9 @@ Answer<SharedNodes> SharedSession::nodes() {
         "(extract(epoch from clock_timestamp() - n.seen_at) * 1000)::bigint, "
         "(extract(epoch from clock_timestamp() - n.applied_at) * 1000)::bigint, convert_to(n.version, 'UTF8') "
         "from sallyport.registry r left join sallyport.node n on n.seen_at > clock_timestamp() - interval '" +
-        std::to_string(kNodeForgotten.count()) + " hours' order by n.name"}});
+        std::to_string(kNodeForgotten.count()) +
+        " hours' and n.seen_at < clock_timestamp() + interval '1 hour' and isfinite(n.applied_at) and n.revision >= 0 "
+        "order by n.name"}});
   if (!rows) return rows.error();
   const PgRows& found = rows->front();
   SharedNodes all;

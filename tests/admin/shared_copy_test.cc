@@ -1,6 +1,8 @@
 // A registry is copied into a shared one, and back: all of it, or nothing that anybody would take for all of it.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "admin/operations/shared_registry.h"
 #include "cache/registry/registry_store.h"
 #include "cache/shared/pg_connection.h"
@@ -45,9 +47,12 @@ TEST(SharedCopy, AnImportThatIsCutShortHasNotHappened) {
   const std::string copy = dir.path() + "/copy";
   EXPECT_FALSE(export_from_shared(postgres.url(), copy, [&](std::uint64_t) { postgres.kill9(); }));
   postgres.start();
-  const auto half = RegistryStore::open(copy);
-  ASSERT_TRUE(half) << half.error().what;
-  EXPECT_TRUE(*(*half)->replica()) << "no server starts with it";
+  EXPECT_FALSE(std::filesystem::exists(copy + "/registry")) << "a server would start with half of it, or with nothing";
+  ASSERT_TRUE(export_from_shared(postgres.url(), copy, [](std::uint64_t) {}));
+  EXPECT_FALSE(std::filesystem::exists(copy + "/registry.export"));
+  const auto copied = RegistryStore::open(copy);
+  ASSERT_TRUE(copied) << copied.error().what;
+  EXPECT_FALSE(*(*copied)->replica());
   const auto exported = export_from_shared(postgres.url(), dir.path() + "/whole", [](std::uint64_t) {});
   ASSERT_TRUE(exported) << exported.error().what;
   EXPECT_EQ(exported->entries, 10'000U);

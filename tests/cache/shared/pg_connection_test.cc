@@ -23,12 +23,20 @@ TEST(PgConnection, AStringThatCannotBeReadIsNotRepeated) {
   for (const std::string url :
        {"postgresql://u:%geheim@h/d", "postgresql://u:geheim@[::1/d", "postgresql://u:geheim@[::1]x/d",
         "postgresql://u:geheim@h/d?password=%zzgeheim", "postgresql://h/d?a\"b%zz=geheim\"geheim",
-        "postgresql://u:geheim@h/d?password=geheim=geheim%00"}) {
+        "postgresql://u:geheim@h/d?password=geheim=geheim%00", "postgresql://u:x@geheim@h/d",
+        "postgresql://u:geheim/x@h/d", "postgresql://u:\"geheim%zz@h/d", "postgresql://u:x y@h/d",
+        "postgresql:///d password=geheim", "postgresql://u@h/d password=geheim"}) {
     const std::string flaw = PgConnection::flaw(url);
     EXPECT_NE(flaw, "") << url;
     EXPECT_THAT(flaw, Not(HasSubstr("geheim"))) << url;
   }
   EXPECT_THAT(PgConnection::flaw("postgresql://h/d?sslmoed=require"), HasSubstr("sslmoed")) << "what is wrong is named";
+  EXPECT_THAT(PgConnection::flaw("postgresql://u:x@y@h/d"), HasSubstr("%40"));
+  for (const std::string good :
+       {"postgresql://u:x%40y@h/d", "postgresql:///d?host=/run/postgresql", "postgresql://h1,h2/d",
+        "postgresql://u@[::1]:5432/d?application_name=a@b", "postgresql://u:p@/d?host=/tmp/x"}) {
+    EXPECT_EQ(PgConnection::flaw(good), "") << good;
+  }
 }
 
 TEST(PgConnection, AServerElsewhereHasToShowItsName) {

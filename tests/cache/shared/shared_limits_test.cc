@@ -132,10 +132,86 @@ TEST_F(SharedLimits, ANodeThatCannotTakeInWhatOthersChangedIsStale) {
        "insert into sallyport.commit (revision, stamp, node, schema) values (1000000, 'sixteen bytes ok', 'x', 2)",
        "update sallyport.registry set revision = 1000000, stamp = 'sixteen bytes ok'"});
   ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->stale; }));
-  EXPECT_TRUE(node(0)->shared_state()->connected);
+  EXPECT_FALSE(node(0)->shared_state()->connected) << "whoever watches is told";
+  EXPECT_NE(node(0)->shared_state()->why.find("device (key 73686f7274)"), std::string::npos);
   EXPECT_FALSE(node(0).connects(devices[0]));
   sql({"delete from sallyport.entry where key = 'short'"});
   ASSERT_TRUE(eventually([&] { return node(0).connects(devices[0]); }));
+}
+
+// A row that somebody wrote by hand, as a commit of its own.
+struct Row {
+  int family;
+  const char *key, *value;
+};
+std::vector<std::string> committed(const Row& row, std::uint64_t revision) {
+  const std::string number = std::to_string(revision);
+  return {"insert into sallyport.entry values (" + std::to_string(row.family) + ", '" + row.key + "', '" + row.value +
+              "', " + number + ")",
+          "insert into sallyport.commit (revision, stamp, node, schema) values (" + number +
+              ", 'sixteen bytes ok', 'x', 2)",
+          "update sallyport.registry set revision = " + number + ", stamp = 'sixteen bytes ok'"};
+}
+
+// Taken silently, each would keep a later restriction of its kind out: readers stop at what they cannot read. So
+// nothing of such a commit is taken, and the node says which row it is.
+TEST_F(SharedLimits, WhatCannotBeReadIsNamedAndNotTakenIn) {
+  add(1);
+  const std::vector<Certificate> devices = known(1);
+  std::uint64_t revision = 1'000'000;
+  for (const Row& row : {Row{6, "short", "\\x00"}, Row{5, "override:other", "\\x00"},
+                         Row{5, "override:mqtts",
+                             "\\x0103"
+                             "00000000000000000000000000000000"
+                             "00000000000000000000000000000000"},
+                         Row{5, "purge:x", ""}, Row{2, "no chain id", "\\x00"}, Row{7, "no digest", "\\x00"},
+                         Row{1, "0123456789abcdef0123456789abcdef", "no CA"}}) {
+    SCOPED_TRACE(row.key);
+    sql(committed(row, revision++));
+    ASSERT_TRUE(eventually([&] { return !node(0)->shared_state()->connected; }));
+    EXPECT_NE(node(0)->shared_state()->why.find("that this version cannot read"), std::string::npos);
+    EXPECT_TRUE(node(0).connects(devices[0]));
+    sql({"delete from sallyport.entry where key = '" + std::string(row.key) + "'"});
+    ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->connected; }));
+  }
+}
+
+// The rows of a node's own store have keys, too: none of them is written by another.
+TEST_F(SharedLimits, ANodesOwnRowsAreWrittenByNobodyElse) {
+  add(1);
+  const std::vector<Certificate> devices = known(1);
+  std::uint64_t revision = 1'000'000;
+  for (const Row& row : {Row{5, "outbox:restriction:zz", "\\x00"}, Row{5, "schema", "\\xff"}, Row{5, "store_id", "x"},
+                         Row{5, "shared-position", "x"}, Row{8, "12345678", "\\x00"}}) {
+    sql(committed(row, revision++));
+  }
+  ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->revision == revision - 1; }));
+  EXPECT_TRUE(node(0)->shared_state()->connected);
+  node(0).close();
+  node(0).open();
+  EXPECT_TRUE(node(0).connects(devices[0]));
+}
+
+// A head that no commit wrote, and a horizon ahead of all: said, bounded, and over when it is mended.
+TEST_F(SharedLimits, AHeadThatIsNoneIsRefused) {
+  add(1);
+  const std::vector<Certificate> devices = known(2);
+  sql({"update sallyport.registry set revision = 9223372036854775807"});
+  ASSERT_TRUE(eventually([&] { return !node(0)->shared_state()->connected; }));
+  EXPECT_FALSE(node(0)->set_device_status(devices[0].fingerprint(), DeviceStatus::Revoked))
+      << "written, no node would read it";
+}
+
+TEST_F(SharedLimits, SnapshotsThatDoNotHelpAreNotTakenWithoutAPause) {
+  add(1);
+  const std::vector<Certificate> devices = known(1);
+  const std::uint64_t before = node(0)->shared_state()->snapshots;
+  sql({"update sallyport.registry set horizon = revision + 1000"});
+  ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->snapshots >= before + 2; }));
+  const auto began = std::chrono::steady_clock::now();
+  const std::uint64_t from = node(0)->shared_state()->snapshots;
+  ASSERT_TRUE(eventually([&] { return node(0)->shared_state()->snapshots >= from + 2; }));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 1s);
 }
 
 // Two operators, neither of whom could know of the other: the stricter word holds, everywhere and for good.

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from contextlib import closing
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -26,3 +27,10 @@ def ask(path, method, target, body=None):
         return answer.status, kind, json.loads(text) if "json" in kind else text
     finally:
         connection.close()
+
+
+def got(server, target):
+    """What the API answers on the admin socket."""
+    with closing(UnixConnection(server.socket, 30)) as connection:
+        connection.request("GET", target)
+        return json.loads(connection.getresponse().read())

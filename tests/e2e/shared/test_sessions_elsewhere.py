@@ -2,6 +2,7 @@
 forgotten when it is gone for good."""
 
 import json
+import threading
 from contextlib import closing
 
 import pytest
@@ -10,7 +11,7 @@ from harness.authority import Authority
 from harness.device import admitted, refusal
 from harness.edge import Edge
 from harness.server import listener
-from harness.unix_http import UnixConnection
+from harness.unix_http import UnixConnection, got
 from harness.wait import until
 
 
@@ -27,12 +28,6 @@ def fleet(edge, work):
     made.register(edge.nodes[0])
     edge.settled()
     return made
-
-
-def got(node, target):
-    with closing(UnixConnection(node.socket, 30)) as connection:
-        connection.request("GET", target)
-        return json.loads(connection.getresponse().read())
 
 
 def post(node, target, body):
@@ -136,6 +131,31 @@ def test_a_refusal_of_another_node_is_explained_there(edge, work):
     status, told = post(edge.nodes[0], "/v1/explain?node=edge-1", {"refusal": group["ids"][0]})
     assert (status, told["reason"], told["id"]) == (200, "ca_unknown", stranger.id)
     assert post(edge.nodes[0], "/v1/explain", {"refusal": group["ids"][0]})[0] == 404, "here nobody knows of it"
+
+
+@pytest.mark.parametrize("lie", [
+    {"status": 204, "body": {"a": 1}}, {"status": 99999, "body": {}}, {"status": 101, "body": {}}, {"status": 4294967497, "body": {}},
+    {"status": 200, "body": {"items": ["a"]}}, {"status": 200, "body": {"items": [], "next_page_token": 7}}, {"status": 200, "body": 3},
+    ["nonsense"]])
+def test_what_another_node_says_harms_nobody(edge, lie):
+    """Whoever may write to PostgreSQL may answer anything. It is no answer then, and the asking node goes on."""
+    first = edge.nodes[0]
+    edge.postgres.sql("insert into sallyport.node (name, instance, revision, version) values ('liar', 'x', 0, 'x') "
+                      "on conflict (name) do update set seen_at = clock_timestamp()")
+    until("it is listed", lambda: "liar" in first.cli("node", "list", "-q").stdout)
+    said = {}
+    asking = threading.Thread(target=lambda: said.update(got(first, "/v1/sessions?node=liar")))
+    asking.start()
+    reply = json.dumps(lie).replace("'", "''")
+    until("it is answered", lambda: edge.postgres.sql(
+        f"insert into sallyport.answer (ask, reply) select id, convert_to('{reply}', 'UTF8') from sallyport.ask "
+        "where node = 'liar' on conflict do nothing returning ask") or not asking.is_alive())
+    asking.join()
+    assert said["status"] == 503, said
+    assert first.probe("livez") == 200
+    edge.postgres.sql("delete from sallyport.node where name = 'liar'")
+    for node in edge.nodes:
+        until("it is gone", lambda n=node: "liar" not in n.cli("node", "list", "-q").stdout)
 
 
 def test_what_is_asked_is_bounded(edge):

@@ -1,10 +1,13 @@
 """PostgreSQL has another history than a node knows, or none that it can reach: an older backup, deletes that are forgotten,
 a node that is new, one that was cut off."""
 
+import json
+
 import pytest
 
 from harness.device import admitted, refusal
 from harness.edge import Edge, is_away, refuses_to_start
+from harness.unix_http import got
 from harness.wait import until
 
 
@@ -90,8 +93,30 @@ def test_a_stale_node_refuses_what_it_cannot_know(edge, fleet, work):
     with admitted(cautious.port, known):
         pass
     assert cautious.metric("registry_stale") == 1 and cautious.metric("registry_connected") == 0
+    assert cautious.probe("readyz") == 200 and strict.probe("readyz") == 503, "a balancer looks for another one"
+    told = json.loads(strict.cli("explain", known.id, "-o", "json", status=1).stdout)
+    assert told["reason"] == "ca_inactive" and "shared registry" in told["what_to_do"], told
+    assert "it refuses every device" in told["steps"][-1]["found"], told
+    for node in (cautious, strict):
+        assert {"registry-stale", "registry-away"} <= {each["kind"] for each in got(node, "/v1/attention")["items"]}
+    until("who was not heard of for long is seen", lambda: min(
+        each["last_seen_seconds_ago"] for each in strict.json("node", "list")) > 2)
     edge.postgres.start()
     until("it is not stale any more", lambda: cautious.lines("not-stale") and strict.lines("not-stale"))
     for node in (cautious, strict):
         with admitted(node.port, known), admitted(node.port, fleet.issue("newcomer")):
             pass
+        assert node.probe("readyz") == 200
+
+
+@pytest.mark.parametrize("edge", [1], indirect=True)
+def test_two_processes_of_one_name_are_said(edge):
+    """Where a change is in force nobody can see then: one of them says so, until the other is gone."""
+    first = edge.nodes[0]
+    second = edge.add(node="edge-0")
+    said = until("the one that is not listed says so", lambda: [
+        node for node in (first, second) if node.json("status")["registry"]["same_name"]], 40)[0]
+    assert "node-name" in {each["kind"] for each in got(said, "/v1/attention")["items"]}
+    assert "AND SO IS ANOTHER PROCESS" in said.cli("status").stdout
+    (second if said is first else first).stop()
+    until("it is alone again", lambda: not said.json("status")["registry"]["same_name"], 40)
