@@ -184,18 +184,22 @@ HttpResponse AdminApi::change_devices(const Call& call) {
       if (each.refused) failures.add(to_hex(each.id), "", each.refused->what);
     }
   }
-  return ok({{"action", std::string(named->name)},
-             {"dry_run", many->dry_run},
-             {"looked_at", page.looked_at},
-             {"matched", page.items.size() - came_since},
-             {"came_since", came_since},
-             {"as_of", utc(many->as_of.value_or(now))},
-             {"would_change", ids.size()},
-             {"sessions", sessions},
-             {"changed", changed},
-             {"failed", std::move(failures.told)},
-             {"failed_omitted", failures.omitted},
-             {"cursor", page.next_page_token.empty() ? Json(nullptr) : Json(page.next_page_token)}});
+  HttpResponse done = ok({{"action", std::string(named->name)},
+                          {"dry_run", many->dry_run},
+                          {"looked_at", page.looked_at},
+                          {"matched", page.items.size() - came_since},
+                          {"came_since", came_since},
+                          {"as_of", utc(many->as_of.value_or(now))},
+                          {"would_change", ids.size()},
+                          {"sessions", sessions},
+                          {"changed", changed},
+                          {"failed", std::move(failures.told)},
+                          {"failed_omitted", failures.omitted},
+                          {"cursor", page.next_page_token.empty() ? Json(nullptr) : Json(page.next_page_token)}});
+  // With the last call alone: a node that is gone is waited for half a second.
+  if (changed == 0 || !page.next_page_token.empty()) return done;
+  const auto how = how_to_change(call);
+  return how ? with_nodes(std::move(done), *how) : done;
 }
 
 bool AdminApi::SessionFilter::fits(const SessionInfo& session, const std::vector<ListenerInfo>& listeners) const {

@@ -208,9 +208,11 @@ HttpResponse AdminApi::import_crl(const Call& call) {
   if (!crls) return refused(crls.error());
   const auto also_under = full_ids(query_value(call.request.query, "also_under"));
   if (!also_under) return invalid("also_under takes the full id of a CA, 64 hex digits; several with commas between");
+  const auto how = how_to_change(call);
+  if (!how) return refused(how.error());
   const auto outcomes = parts_.registrar.import_crls(*crls, call.caller.actor, *also_under);
   if (!outcomes) return refused(outcomes.error());
-  if (outcomes->size() == 1) return ok(to_json(outcomes->front()));
+  if (outcomes->size() == 1) return with_nodes(ok(to_json(outcomes->front())), *how);
   CrlOutcome sum;
   Json each = Json::array();
   for (const CrlOutcome& one : *outcomes) {
@@ -226,7 +228,7 @@ HttpResponse AdminApi::import_crl(const Call& call) {
   Json all = to_json(sum);
   all["ca_id"] = nullptr;
   all["crls"] = std::move(each);
-  return ok(all);
+  return with_nodes(ok(all), *how);
 }
 
 }  // namespace sallyport

@@ -153,7 +153,7 @@ HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
   std::sort(names.begin(), names.end());
   if (names.empty()) names.push_back(parts_.node);
   const std::string token = query_value(call.request.query, "page_token");
-  const std::size_t colon = token.find(':');
+  const std::size_t colon = token.rfind(':');  // a name may have some; what a node itself gives has none
   if (!token.empty() && colon == std::string::npos) return invalid("the page_token is not one of a list answer");
   std::string from = token.substr(0, colon), rest = token.empty() ? "" : token.substr(colon + 1);
   auto at = std::lower_bound(names.begin(), names.end(), from);

@@ -51,7 +51,7 @@ void look_at_shared(const SharedState& shared, Attention& attention) {
             ": this node has not had all of the shared registry for registry.stale_after");
   }
   if (!shared.connected && !shared.why.empty()) {
-    attention.add(Severity::Error, "registry-away", 1, "", "the shared registry cannot be reached: " + shared.why);
+    attention.add(Severity::Error, "registry-away", 1, "", "the shared registry is not followed: " + shared.why);
   }
   if (shared.same_name) {
     attention.add(

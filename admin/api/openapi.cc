@@ -78,7 +78,8 @@ Json schemas() {
                               {"cas_deactivated", "integer"},
                               {"unchanged", "integer"},
                               {"under_other_keys", "array"},
-                              {"crls", "array?"}});
+                              {"crls", "array?"},
+                              {"nodes", "object?"}});
   all["Crl"] = schema({{"id", "string"},
                        {"ca_id", "string"},
                        {"scope", "string?"},
@@ -130,7 +131,8 @@ Json schemas() {
                                      {"changed", "integer"},
                                      {"failed", "array"},
                                      {"failed_omitted", "integer"},
-                                     {"cursor", "string?"}});
+                                     {"cursor", "string?"},
+                                     {"nodes", "object?"}});
   all["SessionCuts"] =
       schema({{"ids", "array?"}, {"filter", "object?"}, {"dry_run", "boolean?"}, {"cursor", "string?"}});
   all["SessionCutsOutcome"] =

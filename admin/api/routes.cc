@@ -61,7 +61,7 @@ const std::vector<AdminApi::Route>& AdminApi::routes() {
        &A::import_crl,
        "Import a CRL (DER or PEM; several in PEM: all or none): listed serials become revoked; also_under: full ids of "
        "CAs with the issuer's name and another key, comma-separated, to whose devices it applies, too",
-       {"also_under"},
+       {"also_under", "wait"},
        "application/pkix-crl",
        "CrlOutcome",
        200,

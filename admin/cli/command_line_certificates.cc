@@ -91,12 +91,15 @@ void add_device_commands(CLI::App& app, Parsed& parsed) {
 
 void add_certificate_commands(CLI::App& app, Parsed& parsed) {
   CLI::App* crl = app.add_subcommand("crl", "revocation lists")->require_subcommand(1);
-  plain_command(*crl, parsed, "import", "revoke what a CRL names (DER or PEM), verified against its CA",
-                {{"FILE", "the CRL; PEM may hold several: all of them are taken, or none"}},
-                [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first, parsed.also_under); })
+  CLI::App& import =
+      plain_command(*crl, parsed, "import", "revoke what a CRL names (DER or PEM), verified against its CA",
+                    {{"FILE", "the CRL; PEM may hold several: all of them are taken, or none"}},
+                    [&parsed](Operator& speaking) { return speaking.crl_import(parsed.first, parsed.also_under); });
+  import
       .add_option("--also-under", parsed.also_under,
                   "full id of a CA with the issuer's name and another key: the list is of its devices, too")
       ->allow_extra_args(false);  // what follows is the FILE
+  import.add_option("--wait", parsed.options.wait, "with a shared registry: until every node has it, at most");
   client_command(*crl, parsed, "list", "the last CRL of each CA and scope, and whether it is overdue",
                  [](Operator& speaking) { return speaking.crl_list(); });
   CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);

@@ -378,8 +378,9 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
   }
   std::string ids;
   for (const std::string& id : also_under) ids += (ids.empty() ? "" : ",") + id;
+  if (!how_to_change("")) return kUsage;
   const auto import = [&] {
-    return send("POST", "/v1/crls" + (ids.empty() ? "" : "?also_under=" + percent_encoded(ids)), *bytes,
+    return send("POST", "/v1/crls" + *how_to_change(ids.empty() ? "" : "also_under=" + percent_encoded(ids)), *bytes,
                 "application/pkix-crl");
   };
   Reply reply = import();
@@ -392,6 +393,10 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
     reply = import();
     if (!reply.ok()) return reply.failed;
     left = say_other_keys(reply.json);
+  }
+  if (!options_.json) {
+    say_nodes(reply.json);
+    reply.json.erase("nodes");
   }
   const int printed = print_object(reply.json, options_.json);
   return left.devices == 0 ? printed : kFailed;

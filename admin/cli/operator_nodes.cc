@@ -35,7 +35,7 @@ int Operator::node_forget(const std::string& name) {
   const Reply reply = send("DELETE", "/v1/nodes/" + percent_encoded(name));
   if (!reply.ok()) return reply.failed;
   if (options_.json) return print_json(reply.json), kDone;
-  std::cout << name << " forgotten\n";
+  std::cout << escaped(name) << " forgotten\n";
   return kDone;
 }
 

@@ -312,7 +312,7 @@ int Operator::status() {
   if (const Json& shared = json["registry"]; !shared.is_null()) {
     const std::string away =
         shared["why"].is_null() ? "" : ": " + escaped(text(shared, "why")) + ", new devices wait here";
-    pairs.emplace_back("shared registry", (shared["connected"].get<bool>() ? "followed, " : "out of reach, ") +
+    pairs.emplace_back("shared registry", (shared["connected"].get<bool>() ? "followed, " : "not followed, ") +
                                               count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
                                               (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
                                               (shared.value("same_name", false) ? ", AND SO IS ANOTHER PROCESS" : "") +

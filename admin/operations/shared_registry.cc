@@ -98,8 +98,9 @@ Answer<SharedCopy> export_from_shared(const std::string& url, const std::string&
   const std::string making = state_dir + "/registry.export";
   std::error_code ignored;
   std::filesystem::remove_all(making, ignored);
-  std::filesystem::create_directories(making, ignored);
-  std::filesystem::permissions(making, std::filesystem::perms::owner_all, ignored);
+  if (std::filesystem::create_directories(state_dir, ignored)) {
+    std::filesystem::permissions(state_dir, std::filesystem::perms::owner_all, ignored);
+  }
   auto store = RegistryStore::open(making);
   if (!store) return store.error();
   SharedCopy copy;

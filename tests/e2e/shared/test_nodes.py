@@ -7,7 +7,9 @@ import pytest
 from harness.authority import Authority
 from harness.device import admitted
 from harness.edge import Edge, refuses_to_start
+from harness.lists import crl, file_of
 from harness.server import Sallyport, listener
+from harness.unix_http import ask
 from harness.wait import until
 
 
@@ -43,6 +45,24 @@ def test_a_revocation_says_where_it_is_in_force(edge, device):
     done = edge.nodes[0].cli("device", "revoke", device.id, "--yes", "--wait", "30s")
     assert "in force on 3 of 3 nodes" in done.stderr
     assert done.stdout == f"{device.id} revoked\n", "what is piped is the id"
+
+
+def test_a_list_and_a_bulk_change_say_where_they_are_in_force(edge, work, tmp_path):
+    made = Authority(work / "lists", "A fleet with lists")
+    made.register(edge.nodes[0])
+    edge.settled()
+    listed, chosen = made.issue("one of the list"), made.issue("one that is chosen")
+    for each in (listed, chosen):
+        with admitted(edge.nodes[0].port, each):
+            edge.nodes[0].registered(each)
+    edge.settled()
+    done = edge.nodes[1].cli("crl", "import", file_of(crl(made, listed), tmp_path, "pem"), "--yes", "--wait", "30s")
+    assert "in force on 3 of 3 nodes" in done.stderr and "nodes" not in done.stdout
+    status, _, bulk = ask(edge.nodes[1].socket, "POST", "/v1/devices/bulk", {"action": "revoke", "ids": [chosen.id], "dry_run": False})
+    assert (status, bulk["changed"], bulk["nodes"]["of"]) == (200, 1, 3), bulk
+    for node in edge.nodes:
+        for each in (listed, chosen):
+            until("it is revoked", lambda n=node, d=each: n.devices()[d.id]["status"] == "revoked")
 
 
 def test_a_node_that_is_gone_is_named(edge, device):
