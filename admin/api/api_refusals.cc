@@ -111,9 +111,8 @@ std::string_view remedy(const Verdict& refused, bool forged) {
 }
 
 constexpr std::string_view kStaleHelp =
-    "Bring the shared registry back within this node's reach: `sallyport status` says why it is away. The device is "
-    "let in "
-    "then, or at another node.";
+    "Bring the shared registry back within this node's reach: `sallyport status` says why it is away. Until then the "
+    "device is let in at another node.";
 
 // A node that is stale refuses as if every CA were inactive, or registered nobody.
 bool is_by_staleness(Reason reason, bool refuses_all) {

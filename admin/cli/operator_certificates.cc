@@ -373,12 +373,12 @@ int Operator::crl_import(const std::string& file, const std::vector<std::string>
     lists += (lists.empty() ? "" : ", ") + std::string("the CRL of ") + utc(crl.this_update()) + " with " +
              counted(crl.entries().size(), "entry", "entries");
   }
+  if (!how_to_change("")) return kUsage;  // before anything is asked
   if (!agreed("importing " + lists + ": each certificate that it names is revoked for ever, one on hold deactivated")) {
     return kFailed;
   }
   std::string ids;
   for (const std::string& id : also_under) ids += (ids.empty() ? "" : ",") + id;
-  if (!how_to_change("")) return kUsage;
   const auto import = [&] {
     return send("POST", "/v1/crls" + *how_to_change(ids.empty() ? "" : "also_under=" + percent_encoded(ids)), *bytes,
                 "application/pkix-crl");

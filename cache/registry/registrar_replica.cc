@@ -78,7 +78,8 @@ struct Registrar::Impl::Arrival {
   std::vector<std::pair<CrlKey, std::optional<CrlRow>>> crls;
   std::optional<SharedEpochs> epochs;
   bool cas_changed = false, listed_changed = false, settings_changed = false;
-  std::string broken;  // what could not be read
+  std::string broken;        // what could not be read
+  std::size_t left_out = 0;  // rows that are no entries
 };
 
 // The status that counts here: a restriction made on this node holds until it is written over there.
@@ -133,6 +134,7 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
     // What is nobody's, or this node's own, is not taken from others; what is gone and never could be read is not
     // missed.
     if (!RegistryStore::shares(entry) || (!entry.value && !has_good_key(entry))) {
+      if (arrival.left_out++ != 0) continue;  // one line for all of them
       log_.error("shared-row", {{"what", "a row of the shared registry that is no entry of one: it is left out"},
                                 {"family", static_cast<std::uint64_t>(entry.family)},
                                 {"key", escaped(entry.key)}});
@@ -226,7 +228,8 @@ void Registrar::Impl::prepare(Arrival& arrival, RegistryStore::Batch& batch) {
       }
       case SharedFamily::Audit:
         if (AuditRecord record; entry.value && !records::decode(*entry.value, record)) {
-          log_.error("shared-row", {{"what", "a line of the audit log that cannot be read: it is left out"}});
+          if (arrival.left_out++ == 0)
+            log_.error("shared-row", {{"what", "a line of the audit log that cannot be read: it is left out"}});
           break;
         }
         store_.put_entry(batch, entry);
