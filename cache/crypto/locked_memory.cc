@@ -116,18 +116,28 @@ Arena& arena() {
 }
 Arena* installed = nullptr;
 
-// As CRYPTO_malloc() and CRYPTO_realloc() answer by themselves: nothing for no bytes.
+[[gnu::noinline]] void* allocate_for_key(std::size_t bytes) {
+  void* at = bytes == 0 ? nullptr : installed->take(bytes);
+  return at != nullptr || bytes == 0 ? at : std::malloc(bytes);
+}
+
+[[gnu::noinline]] void release_of_key(void* at) {
+  if (in_arena(at)) return installed->give_back(at);
+  if (at != nullptr) OPENSSL_cleanse(at, ::malloc_usable_size(at));
+  std::free(at);
+}
+
+// As CRYPTO_malloc() and CRYPTO_realloc() answer by themselves: nothing for no bytes. OpenSSL calls these two some
+// thousand times in a handshake, so what is rare is elsewhere.
 void* allocate(std::size_t bytes, const char*, int) {
-  if (bytes == 0) return nullptr;
-  if (scopes != 0) {
-    if (void* at = installed->take(bytes)) return at;
-  }
-  return std::malloc(bytes);
+  if (scopes != 0) [[unlikely]]
+    return allocate_for_key(bytes);
+  return bytes == 0 ? nullptr : std::malloc(bytes);
 }
 
 void release(void* at, const char*, int) {
-  if (in_arena(at)) return installed->give_back(at);
-  if (scopes != 0 && at != nullptr) OPENSSL_cleanse(at, ::malloc_usable_size(at));
+  if (in_arena(at) || scopes != 0) [[unlikely]]
+    return release_of_key(at);
   std::free(at);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/light_parsing.h"
 #include "cache/crypto/openssl_alone.h"
 #include "proxy/tls/handshake_server.h"
@@ -166,7 +167,9 @@ Answer<std::unique_ptr<TlsContext>> TlsContext::create(const ListenerConfig& lis
   made->server.names = &made->names;
   std::vector<ContextPtr> contexts;
   for (const ServerCertificate& primary : certificates) {
-    ContextPtr context(SSL_CTX_new_ex(light_parsing_context(), nullptr, TLS_server_method()));
+    OSSL_LIB_CTX* const light = light_parsing_context();
+    ContextPtr context(
+        SSL_CTX_new_ex(light != nullptr ? light : named_default_context(), nullptr, TLS_server_method()));
     if (!context || !bound(context.get(), listener, session_context))
       return openssl_refusal("listener " + listener.name);
     ServerCredentials& credentials = made->server.credentials.emplace_back();

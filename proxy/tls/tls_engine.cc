@@ -10,6 +10,7 @@
 #include <ctime>
 #include <utility>
 
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/openssl_ptr.h"
@@ -295,7 +296,9 @@ Step TlsEngine::shake_openssl() {
   clear_errors();
   const std::size_t output_before = output_.size();
   const TrafficSecretsTap tap(records_.secrets());
+  const KeysUnread ended_with_this{};
   const int outcome = SSL_do_handshake(ssl_);
+  KeysUnread::end();
   if (due_alert_ != 0) {
     clear_errors();
     return refuse(output_before);

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "cache/crypto/hkdf.h"
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/crypto/sha2.h"
 #include "proxy/tls/tls13_key_schedule.h"
@@ -111,6 +112,7 @@ void Resumption::install(SSL_CTX* context) {
 // SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
 int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                            int encrypt) {
+  KeysUnread::end();
   const auto* self = static_cast<const Resumption*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), data_index()));
   if (self == nullptr) return encrypt != 0 ? -1 : 0;
   const std::int64_t now = std::time(nullptr);
@@ -128,6 +130,8 @@ int Resumption::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP
     return EVP_EncryptInit_ex2(cipher, ticket_cipher(), key->cipher.data(), iv, nullptr) == 1 ? 1 : -1;
   }
   if (EVP_DecryptInit_ex2(cipher, ticket_cipher(), key->cipher.data(), iv, nullptr) != 1) return -1;
+  // Next the session is read, until decrypted().
+  KeysUnread::begin();
   return newest && newest->name == key->name ? 1 : 2;  // 2: a new one is due
 }
 
@@ -170,6 +174,8 @@ int Resumption::generate(SSL* ssl, void* self) {
   const bool replaced = resumption.replace_session(ssl, said.body, std::max<std::int64_t>(said.lifetime, 1));
   ERR_clear_error();
   if (replaced && !said.body.empty()) TlsCallbacks::issued(ssl);
+  // Next the session is written and read again, until ticket_key().
+  KeysUnread::begin();
   return replaced ? 1 : 0;
 }
 
@@ -271,6 +277,7 @@ std::optional<Ticket> Resumption::devices(const TicketOffer& offer, std::int64_t
 }
 
 int Resumption::decrypted(SSL* ssl, SSL_SESSION* session, const unsigned char*, std::size_t, int status, void* self) {
+  KeysUnread::end();
   if (status == SSL_TICKET_EMPTY) return SSL_TICKET_RETURN_IGNORE_RENEW;
   TlsCallbacks::declined(ssl, status == SSL_TICKET_NO_DECRYPT ? TicketFate::UnknownKey : TicketFate::OtherName);
   if (status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;

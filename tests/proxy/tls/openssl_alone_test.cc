@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <thread>
 
 #include "cache/crypto/hkdf.h"
@@ -109,6 +111,60 @@ TEST(OpensslAlone, ARecordThatWasReadAheadIsNotForgotten) {
     ASSERT_EQ(joined.read(said), Step::Done);
     EXPECT_EQ(said, std::string(100, 'b'));
     EXPECT_TRUE(joined.engine.drained());
+  }
+}
+
+// OpenSSL's own allocations, which tell what it did as exactly as instructions would, and on every machine alike.
+std::atomic<int> allocations{0};
+const bool counted_from_the_start =
+    CRYPTO_set_mem_functions(
+        [](std::size_t bytes, const char*, int) {
+          ++allocations;
+          return bytes == 0 ? nullptr : std::malloc(bytes);
+        },
+        [](void* at, std::size_t bytes, const char*, int) { return std::realloc(at, bytes); },
+        [](void* at, const char*, int) { std::free(at); }) == 1;
+
+// A ticket has the device's certificate in it. It is read when the ticket comes, and once more for the next ticket; its
+// key, which takes most of that, is not (keys_unread.h).
+TEST(OpensslAlone, AResumptionDoesNotReadTheKeyOfACertificate) {
+  if (OpenSSL_version_num() >= 0x30200000UL) GTEST_SKIP() << "this OpenSSL has a way of its own";
+  ASSERT_TRUE(counted_from_the_start);
+  const Identity509 ca = make_ca("Device CA"), device = make_device("d", ca);
+  const std::string der = device.certificate.der();
+  const auto read = [&] {
+    const auto* from = reinterpret_cast<const unsigned char*>(der.data());
+    return X509Ptr(d2i_X509(nullptr, &from, static_cast<long>(der.size())));
+  };
+  ASSERT_NE(read(), nullptr);
+  const int before = allocations;
+  ASSERT_NE(read(), nullptr);
+  const int of_a_certificate = allocations - before;
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Server server;
+    const TicketKeys keys(std::time(nullptr));
+    server.tickets = &keys;
+    Says yes(Reason::None);
+    Joined first(server, &yes, {.device = &device, .version = version});
+    ASSERT_EQ(first.shake(), Step::Done);
+    first.client.receive();
+    first.client.close();
+    const std::unique_ptr<SSL_SESSION, OpensslFree<&SSL_SESSION_free>> session(SSL_get1_session(first.client.ssl()));
+    Joined again(server, &yes, {.device = &device, .version = version});
+    SSL_set_session(again.client.ssl(), session.get());
+    int made = 0;
+    Step step = Step::WantInput;
+    for (int i = 0; i < 5 && step == Step::WantInput; ++i) {
+      again.client.handshake();
+      again.pass_to_engine(again.client.give());
+      const int then = allocations;
+      step = again.engine.handshake();
+      made += allocations - then;
+      again.pass_to_client();
+    }
+    ASSERT_EQ(step, Step::Done);
+    EXPECT_TRUE(again.engine.resumed());
+    EXPECT_LT(made, of_a_certificate) << "of " << made << " allocations";
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/x509/plain_leaf.h"
 #include "proxy/tls/ticket_keys.h"
@@ -23,6 +24,7 @@ class Says final : public Verifier {
   explicit Says(Reason reason) : reason_(reason) {}
   Verdict verify(const PeerChain& peer) override {
     ++asked;
+    EXPECT_FALSE(KeysUnread::begun()) << "OpenSSL's default context is there for whoever decides";
     saw_leaf = peer.leaf != nullptr || peer.plain != nullptr;
     saw_behind.clear();
     for (const std::span<const std::uint8_t> der : peer.behind) saw_behind.emplace_back(der.begin(), der.end());
@@ -38,6 +40,7 @@ class Says final : public Verifier {
   }
   Verdict resume(const Identity& identity, std::uint64_t chain_id, std::uint32_t ticket_epoch) override {
     ++asked_to_resume;
+    EXPECT_FALSE(KeysUnread::begun());
     came_back_epoch = ticket_epoch;
     came_back = identity;
     came_back_chain = chain_id;
