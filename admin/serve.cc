@@ -358,8 +358,8 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     return fail(kFailed, "registry.trusted_cas: " + added.error().what);
   if (const auto loaded = access.load(); !loaded) return fail(kFailed, loaded.error().what);
   if (const auto restored = listeners.restore(); !restored) return fail(kFailed, restored.error().what);
-  HttpServer admin_server(http_limits, 4);
-  HttpServer network_server(http_limits, 4);  // its own workers and limits: strangers never crowd out the socket
+  HttpServer admin_server(http_limits, 8);
+  HttpServer network_server(http_limits, 8);  // its own workers and limits: strangers never crowd out the socket
   Reload reload(path, config, plane, registrar, listeners, network_server, probes, warnings, outcomes, running, log,
                 main_log);
   if (const auto bound = admin_server.listen_unix(config.admin.socket, api); !bound) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cache/base/text.h"
+#include "cache/registry/follower.h"
 
 namespace sallyport {
 
@@ -94,10 +95,16 @@ std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::strin
 }
 
 AdminApi::Entry AdminApi::entry_of(const HttpRequest& head) const {
-  if (head.peer.local || !head.authorization.empty()) return {parts_.access.caller(head), std::nullopt};
+  // Machines that share a registry share its audit log, too: "socket pid 4711" is of one of them.
+  const auto at_this_node = [this](std::optional<Caller> caller) {
+    if (caller && parts_.registrar.shared_state()) caller->actor.from += " at " + parts_.node;
+    return caller;
+  };
+  if (head.peer.local || !head.authorization.empty()) return {at_this_node(parts_.access.caller(head)), std::nullopt};
   ConsoleSessions::Entry entry = parts_.signed_in.enter(head);
   if (!entry.session) return {std::nullopt, std::move(entry.refused)};
-  return {Caller{{entry.session->name, head.peer.from}, entry.session->operates, false}, std::move(entry.refused)};
+  return {at_this_node(Caller{{entry.session->name, head.peer.from}, entry.session->operates, false}),
+          std::move(entry.refused)};
 }
 
 std::function<bool()> AdminApi::still(const HttpRequest& head) const {

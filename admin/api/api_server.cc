@@ -9,6 +9,7 @@
 #include "admin/operations/backup.h"
 #include "admin/operations/disk_room.h"
 #include "cache/base/text.h"
+#include "cache/registry/follower.h"
 
 namespace sallyport {
 
@@ -320,7 +321,8 @@ HttpResponse AdminApi::backup(const Call& call) {
              {"files", made->files},
              {"bytes", made->bytes},
              {"revision", made->revision},
-             {"created_at", utc(made->created_at)}},
+             {"created_at", utc(made->created_at)},
+             {"replica", parts_.registrar.shared_state().has_value()}},
             201);
 }
 

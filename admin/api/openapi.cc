@@ -283,7 +283,8 @@ Json schemas() {
                           {"files", "integer"},
                           {"bytes", "integer"},
                           {"revision", "integer"},
-                          {"created_at", "string"}});
+                          {"created_at", "string"},
+                          {"replica", "boolean"}});
   for (const auto& [list, item] :
        std::initializer_list<std::pair<const char*, const char*>>{{"CaList", "Ca"},
                                                                   {"CrlList", "Crl"},

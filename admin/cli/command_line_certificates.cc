@@ -99,7 +99,8 @@ void add_certificate_commands(CLI::App& app, Parsed& parsed) {
       .add_option("--also-under", parsed.also_under,
                   "full id of a CA with the issuer's name and another key: the list is of its devices, too")
       ->allow_extra_args(false);  // what follows is the FILE
-  import.add_option("--wait", parsed.options.wait, "with a shared registry: until every node has it, at most");
+  import.add_option("--wait", parsed.options.wait,
+                    "with a shared registry: until every node has it, at most (1s to 50s)");
   client_command(*crl, parsed, "list", "the last CRL of each CA and scope, and whether it is overdue",
                  [](Operator& speaking) { return speaking.crl_list(); });
   CLI::App* server = app.add_subcommand("server-cert", "hosted server certificates")->require_subcommand(1);

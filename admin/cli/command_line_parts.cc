@@ -56,7 +56,8 @@ CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& 
     ca->needs(serial);
   }
   command->add_flag("--yes", parsed.options.yes, "do not ask");
-  command->add_option("--wait", parsed.options.wait, "with a shared registry: until every node has it, at most");
+  command->add_option("--wait", parsed.options.wait,
+                      "with a shared registry: until every node has it, at most (1s to 50s)");
   if (action == "deactivate" || action == "revoke") {
     command->add_flag("--local", parsed.options.local, "with a shared registry out of reach: on this node at once");
   }

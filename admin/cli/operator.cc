@@ -64,7 +64,9 @@ int Operator::each_page(const std::string& target, const std::function<void(cons
     for (const Json& node : reply.json.value("silent", Json::array())) {
       std::cerr << "node " << escaped(node.get<std::string>()) << " did not answer: what it has is not here\n";
     }
-    page_token = reply.json.value("next_page_token", "");
+    const std::string next = reply.json.value("next_page_token", "");
+    if (!next.empty() && next == page_token) return complain("the server gives the same page again and again");
+    page_token = next;
   } while (!page_token.empty() && std::cout);
   return kDone;
 }
@@ -81,8 +83,14 @@ int Operator::list(const std::string& target, std::vector<std::string> header,
                    const std::function<std::vector<std::string>(const Json&)>& row, const char* key,
                    std::initializer_list<std::size_t> ids) {
   if (options_.quiet && !options_.json) {
+    // Two nodes may give one id: what is printed is what `session cut` or `explain` takes.
+    const bool elsewhere = target.find("node=") != std::string::npos;
     return each_page(target, [&](const Json& page) {
-      for (const Json& item : page) std::cout << text(item, key) << '\n';
+      for (const Json& item : page) {
+        std::cout << text(item, key);
+        if (elsewhere && item.contains("node")) std::cout << " --node " << escaped(text(item, "node"));
+        std::cout << '\n';
+      }
       std::cout.flush();
     });
   }

@@ -46,6 +46,37 @@ void look_at_status(const Json& status, std::vector<Finding>& found) {
   }
 }
 
+// Of machines that share one.
+void look_at_shared_registry(const Json& shared, std::vector<Finding>& found) {
+  if (shared.is_null()) return;
+  const auto add = [&](Grade grade, const std::string& what, const std::string& remedy) {
+    found.push_back({grade, "shared registry", what, remedy});
+  };
+  const bool connected = shared["connected"].get<bool>();
+  if (!connected) {
+    add(Grade::Problem, "not followed: " + text(shared, "why"),
+        "what is revoked elsewhere is not known here: bring PostgreSQL back, or use --local");
+  } else {
+    add(Grade::Fine, "followed at " + text(shared, "server") + ", as node " + text(shared, "node"), "");
+  }
+  if (shared["stale"].get<bool>()) {
+    add(Grade::Problem, "devices are refused: it was out of reach for longer than registry.stale_after",
+        "bring PostgreSQL back within reach of this machine");
+  }
+  if (shared["same_name"].get<bool>()) {
+    add(Grade::Problem, "another process has the name " + text(shared, "node"),
+        "set registry.node on each machine: where a change is in force nobody can see");
+  }
+  if (const std::string keys = text(shared, "ticket_keys"); keys != "shared") {
+    add(Grade::Warning, "ticket keys: " + keys, "give every machine the same registry.key_file");
+  }
+  const Json& standby = shared["synchronous_standby"];
+  if (connected && standby.is_boolean() && !standby.get<bool>()) {
+    add(Grade::Warning, "PostgreSQL has no synchronous standby: a failover can lose a revocation that was acknowledged",
+        "set synchronous_standby_names there");
+  }
+}
+
 void look_at_cas(const Json& cas, std::vector<Finding>& found) {
   const std::int64_t now = std::time(nullptr);
   for (const Json& ca : cas) {
@@ -73,7 +104,9 @@ int Operator::doctor(std::vector<Finding> found) {
     std::erase_if(found, [](const Finding& each) {
       return each.grade == Grade::Warning && each.what.find(" is in use by another process") != std::string::npos;
     });
-    look_at_status(Json::parse(answered->body, nullptr, false), found);
+    const Json status = Json::parse(answered->body, nullptr, false);
+    look_at_status(status, found);
+    look_at_shared_registry(status.value("registry", Json()), found);
     if (const Reply cas = all_pages("/v1/cas"); cas.ok()) look_at_cas(cas.json, found);
   }
   const bool good =

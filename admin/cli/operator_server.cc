@@ -264,6 +264,10 @@ int Operator::backup(const std::string& dir) {
   if (options_.json) return print_json(reply.json), kDone;
   std::cout << text(reply.json, "path") << ": " << text(reply.json, "files") << " files, "
             << with_thousands(reply.json.value("bytes", std::uint64_t{0})) << " bytes, verified\n";
+  if (reply.json.value("replica", false)) {
+    std::cerr
+        << "this is a copy of a replica, which `restore` refuses: a backup of the registry is one of PostgreSQL\n";
+  }
   return kDone;
 }
 

@@ -154,6 +154,13 @@ DocPage api() {
       "documents with a stable `type`. Lists take `limit` (at most 1000) and `page_token`; a page may hold fewer items "
       "than its\n"
       "limit, so follow `next_page_token` to the end. An unknown query parameter is an error.\n"
+      "\nWith a shared registry: `wait` is how many seconds, 50 at most, an answer waits until the change is in force "
+      "on every "
+      "node; `local=true` is a restriction on this node alone, while the shared registry is out of reach; `node` is "
+      "whose "
+      "sessions or refusals are meant, and `*` all of them in a list: its items name their `node`, and `silent` has "
+      "the nodes "
+      "that did not answer.\n"
       "\n"
       "## Paths\n");
   text += "\n" + header({"request", "role", "what it does", "query", "body", "answer"});

@@ -209,6 +209,9 @@ void check_shared(const RegistryConfig& registry, Findings& found) {
   } else if (const std::string weak = PgConnection::weakness(registry.shared); !weak.empty()) {
     found.warning("registry.shared", "'registry.shared': " + weak);
   }
+  if (const std::string file = PgConnection::unreadable(registry.shared); !file.empty()) {
+    found.problem("registry.shared", "'registry.shared' " + file);
+  }
   if (registry.key_file.empty()) {
     found.warning(
         "registry.key_file",
@@ -338,6 +341,10 @@ void check_state_dir(const Config& config, Findings& found) {
   }
   const auto store = RegistryStore::open_to_read(folder.string());
   if (!store) return found.problem("state_dir", "'state_dir': " + store.error().what);
+  const bool shared = !config.registry.shared.empty();
+  if (const auto fits = (*store)->fits(shared); !fits) {
+    found.problem(shared ? "registry.shared" : "state_dir", fits.error().what);
+  }
   check_overrides(config, **store, found);
   check_identities(config, count_cas(config, store->get()), found);
 }

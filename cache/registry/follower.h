@@ -104,8 +104,8 @@ class Follower {
 
   static constexpr std::chrono::milliseconds kPoll{150}, kRetry{500}, kBeat{1000}, kBeatAtMost{50};
   static constexpr std::chrono::hours kKeepDeletes{7 * 24};
-  // Each keeps a worker of the API waiting: some must be left for who revokes.
-  static constexpr std::size_t kMostAsks = 2;
+  // Each keeps a worker of the API waiting, and there are eight: some must be left for who revokes.
+  static constexpr std::size_t kMostAsks = 4;
 
  private:
   using Clock = std::chrono::steady_clock;

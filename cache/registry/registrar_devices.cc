@@ -155,7 +155,9 @@ Answer<void> Registrar::Impl::set_statuses(std::span<const StatusChange> changes
   for (const StatusChange& each : changes) {
     store_.put_device(batch, each.id, each.after);
     ledger_.note(Change::Kind::DeviceStatusSet, each.id, static_cast<std::uint8_t>(status));
-    ledger_.audit(by, action_of(status), to_hex(each.id), to_string(each.was), to_string(status));
+    // What is held here alone was not so anywhere else.
+    const DeviceStatus was = held_.count(each.id) != 0 ? each.before.status : each.was;
+    ledger_.audit(by, action_of(status), to_hex(each.id), to_string(was), to_string(status));
   }
   const auto undo = [&](RegistryStore::Batch& back) {
     for (const StatusChange& each : changes) store_.put_device(back, each.id, each.before);

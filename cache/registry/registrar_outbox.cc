@@ -3,8 +3,10 @@
 // store, and survive a restart. A restriction holds here from the moment it is made, and no older row undoes it:
 // publish_devices() asks held_status(). On the registrar's thread.
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
+#include "cache/base/feed.h"
 #include "cache/registry/registrar_impl.h"
 
 namespace sallyport {
@@ -12,6 +14,11 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kAtOnce = 4096;
+
+// It is written over there later, and the audit log is to say when it was in force here.
+Actor here_and_now(const Actor& by) {
+  return {by.who, by.from + " (--local, " + utc_ms(std::chrono::system_clock::now()) + ")"};
+}
 
 Refusal here_alone(const std::string& why) {
   return {Refusal::Kind::Conflict,
@@ -169,7 +176,7 @@ Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, Dev
   }
   const auto rows = rows_of(id);
   if (!rows) return rows.error();
-  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), by, *rows}); !done) {
+  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), here_and_now(by), *rows}); !done) {
     return done.error();
   }
   return device(id);
@@ -178,7 +185,7 @@ Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, Dev
 Answer<CaRecord> Registrar::Impl::restrict_ca_here(const Digest& id, const Actor& by) {
   if (const auto known = ca(id); !known) return known;
   const auto inactive = static_cast<std::uint8_t>(CaStatus::Inactive);
-  if (auto done = restrict_here(id, {true, inactive, by, std::nullopt}); !done) return done.error();
+  if (auto done = restrict_here(id, {true, inactive, here_and_now(by), std::nullopt}); !done) return done.error();
   return ca(id);
 }
 

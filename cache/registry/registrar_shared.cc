@@ -22,28 +22,8 @@ constexpr std::chrono::milliseconds kWhileUrgent{400}, kTried{300};
 Answer<void> Registrar::Impl::share(const SharedOptions& options, Logger& log) {
   const auto position = store_.position();
   if (!position) return position.error();
-  const auto kept = store_.replica();
-  if (!kept) return kept.error();
-  const bool replica = *kept;
-  if (options.url.empty()) {
-    if (!replica) return {};
-    return Refusal{Refusal::Kind::Conflict,
-                   "state_dir holds a replica of a shared registry: set registry.shared, or make a registry of its own "
-                   "with `sallyport registry export`, into another state_dir"};
-  }
-  if (!replica) {
-    bool own = false;
-    const auto look = [&](const auto&...) { return own = true, false; };
-    const auto cas = store_.each_ca(look);
-    const auto devices = store_.each_device("", "", look);
-    if (!cas) return cas.error();
-    if (!devices) return devices.error();
-    if (own) {
-      return Refusal{Refusal::Kind::Conflict,
-                     "state_dir holds a registry of its own, which the shared one would replace: take it over with "
-                     "`sallyport registry import STATE_DIR`, then give this node an empty state_dir"};
-    }
-  }
+  if (const auto fits = store_.fits(!options.url.empty()); !fits) return fits.error();
+  if (options.url.empty()) return {};
   set_position(*position);
   if (Follower::begins_stale(options)) stale_ = options.stale;
   follower_ = std::make_unique<Follower>(options, store_, *this, log);

@@ -292,6 +292,8 @@ class RegistryStore {
   Answer<bool> resync() const;
   // Of a shared registry, or a part of one: what is in it is not all there is.
   Answer<bool> replica() const;
+  // Why a server with or without registry.shared cannot begin with what is here; a Conflict.
+  Answer<void> fits(bool shared) const;
   // What waits to be written to the shared registry, by a key of the caller's.
   void put_outbox(Batch& batch, std::string_view key, std::string_view value);
   void remove_outbox(Batch& batch, std::string_view key);

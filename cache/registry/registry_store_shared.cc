@@ -242,6 +242,25 @@ Answer<bool> RegistryStore::replica() const {
   return at->registry.empty() ? resync() : Answer<bool>(true);
 }
 
+Answer<void> RegistryStore::fits(bool shared) const {
+  const auto kept = replica();
+  if (!kept) return kept.error();
+  if (*kept && !shared) {
+    return Refusal{Refusal::Kind::Conflict,
+                   "state_dir holds a replica of a shared registry: set registry.shared, or make a registry of its own "
+                   "with `sallyport registry export`, into another state_dir"};
+  }
+  if (*kept || !shared) return {};
+  bool own = false;
+  const auto look = [&](const auto&...) { return own = true, false; };
+  if (const auto cas = each_ca(look); !cas) return cas.error();
+  if (const auto devices = each_device("", "", look); !devices) return devices.error();
+  if (!own) return {};
+  return Refusal{Refusal::Kind::Conflict,
+                 "state_dir holds a registry of its own, which the shared one would replace: take it over with "
+                 "`sallyport registry import STATE_DIR`, then give this node an empty state_dir"};
+}
+
 void RegistryStore::put_outbox(Batch& batch, std::string_view key, std::string_view value) {
   batch.impl_->batch.Put(impl_->families[kMeta], outbox_key(key), slice(value));
 }

@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "cache/shared/libpq.h"
@@ -234,6 +236,24 @@ std::string PgConnection::weakness(const std::string& url) {
   const std::string mode = value_of(options, "sslmode");
   if (mode.empty() || mode == "verify-full") return {};
   return "sslmode=" + mode + " does not verify whose server this is: whoever stands between can change the registry";
+}
+
+std::string PgConnection::unreadable(const std::string& url) {
+  const Options options = parsed(url);
+  if (!options) return {};
+  const auto cannot = [](const std::string& file) { return ::access(file.c_str(), R_OK) != 0; };
+  for (const char* keyword : {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}) {
+    const std::string file = value_of(options, keyword);
+    if (file.empty() || file == "system" || !cannot(file)) continue;
+    return std::string("names a file with ") + keyword + " that cannot be read: " + file + ": " + std::strerror(errno);
+  }
+  const std::string mode = value_of(options, "sslmode");
+  const bool verifies = mode.starts_with("verify-") || (mode.empty() && !all_on_this_machine(options));
+  if (!verifies || !value_of(options, "sslrootcert").empty() || !environment("PGSSLROOTCERT").empty()) return {};
+  const std::string file = environment("HOME") + "/.postgresql/root.crt";
+  if (!cannot(file)) return {};
+  return "does not say with sslrootcert= which CAs prove the server, and there is no " + file +
+         ": nothing proves it (sslrootcert=/etc/ssl/certs/ca-certificates.crt is the machine's own)";
 }
 
 std::string PgConnection::shown(const std::string& url) {

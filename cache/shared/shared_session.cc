@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "cache/base/text.h"
 #include "cache/shared/copy_reader.h"
 #include "cache/shared/shared_schema.h"
 
@@ -104,11 +105,24 @@ Answer<SharedNews> SharedSession::begin(const SharedPosition& from) {
                                       entries_since(from)});
   if (!rows) {
     give_up();
-    return rows.error();
+    return broken() ? rows.error() : Refusal{rows.error().kind, rows.error().what + who_holds_writers_up()};
   }
   auto news = read_news(*rows, 5, from);
   if (!news) give_up();
   return news;
+}
+
+// Any role that may connect can take the lock, and keep it: an operator must find out which, and end it.
+std::string SharedSession::who_holds_writers_up() {
+  const std::string key = std::to_string(kSharedLock);
+  const auto rows = connection_->run(
+      {{"select coalesce(string_agg(a.usename || ' (' || coalesce(a.application_name, '') || ', pid ' || a.pid || ')', "
+        "', '), '') from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and l.granted "
+        "and l.objsubid = 1 and l.classid::bigint = (" +
+        key + " >> 32) and l.objid::bigint = (" + key +
+        " & 4294967295) and l.database = (select oid from pg_database where datname = current_database())"}});
+  if (!rows || rows->front().size() != 1 || rows->front().bytes(0, 0).empty()) return {};
+  return "; the lock of writers is held by " + escaped(rows->front().bytes(0, 0));
 }
 
 Answer<SharedNews> SharedSession::more(const SharedPosition& from) {
@@ -383,6 +397,7 @@ Answer<void> SharedSession::end_asks(std::span<const std::uint64_t> asks) {
     statements.push_back({"delete from sallyport.ask where id = $1::bigint", {PgValue::number(ask)}});
   }
   statements.push_back({"delete from sallyport.ask where at < clock_timestamp() - interval '" +
+                        std::to_string(6 * kAskLives.count()) + " seconds' or at > clock_timestamp() + interval '" +
                         std::to_string(6 * kAskLives.count()) + " seconds'"});
   const auto rows = connection_->run(std::move(statements));
   return rows ? Answer<void>() : Answer<void>(rows.error());

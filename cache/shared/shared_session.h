@@ -108,6 +108,7 @@ class SharedSession {
   SharedSession(std::unique_ptr<PgConnection> connection, std::string node)
       : connection_(std::move(connection)), node_(std::move(node)) {}
   Answer<SharedNews> read_news(const std::vector<PgRows>& rows, std::size_t head, const SharedPosition& from);
+  std::string who_holds_writers_up();  // words to go on with; empty: nobody
 
   std::unique_ptr<PgConnection> connection_;
   std::string node_;

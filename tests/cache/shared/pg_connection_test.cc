@@ -56,6 +56,28 @@ TEST(PgConnection, AServerElsewhereHasToShowItsName) {
   EXPECT_FALSE(PgConnection::weakness("postgresql:///d?service=far&sslmode=require").empty());
 }
 
+// As libpq would look for them; a server that shows no certificate needs none.
+TEST(PgConnection, AFileThatIsNotThereIsNamed) {
+  const auto said = [](const std::string& parameters) {
+    return PgConnection::unreadable("postgresql://db.example/d?" + parameters);
+  };
+  EXPECT_THAT(said("sslrootcert=/nowhere/root.crt"), HasSubstr("sslrootcert that cannot be read: /nowhere/root.crt"));
+  EXPECT_THAT(said("sslmode=require&sslkey=/nowhere/key"), HasSubstr("sslkey"));
+  EXPECT_THAT(said("sslmode=require&passfile=/nowhere/pass"), HasSubstr("passfile"));
+  EXPECT_EQ(said("sslrootcert=/dev/null"), "");
+  EXPECT_EQ(said("sslrootcert=system"), "");
+  EXPECT_EQ(said("sslmode=require"), "");
+  const std::string home = std::getenv("HOME") != nullptr ? std::getenv("HOME") : "";
+  ::setenv("HOME", "/nowhere", 1);
+  EXPECT_THAT(said(""), HasSubstr("/nowhere/.postgresql/root.crt")) << "verify-full is what is meant";
+  EXPECT_THAT(said("sslmode=verify-ca"), HasSubstr("/nowhere/.postgresql/root.crt"));
+  EXPECT_EQ(PgConnection::unreadable("postgresql://localhost/d"), "");
+  ::setenv("PGSSLROOTCERT", "/dev/null", 1);
+  EXPECT_EQ(said(""), "");
+  ::unsetenv("PGSSLROOTCERT");
+  ::setenv("HOME", home.c_str(), 1);
+}
+
 // Takes connections, and never says a word: as a machine that hangs, or is gone behind a firewall.
 class Silent {
  public:

@@ -202,6 +202,21 @@ TEST_F(SharedLimits, AHeadThatIsNoneIsRefused) {
       << "written, no node would read it";
 }
 
+// Whoever may connect can take it. It is not waited for without end, and said whose it is.
+TEST_F(SharedLimits, WhoHoldsTheLockOfWritersIsNamed) {
+  add(1);
+  const std::vector<Certificate> devices = known(1);
+  auto somebody = PgConnection::open(postgres_.url(), "a long report");
+  ASSERT_TRUE(somebody) << somebody.error().what;
+  ASSERT_TRUE((*somebody)->run({{"select pg_advisory_lock(" + std::to_string(kSharedLock) + ")"}}));
+  const auto refused = node(0)->set_device_status(devices[0].fingerprint(), DeviceStatus::Revoked);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("the lock of writers is held by postgres (a long report, pid "));
+  somebody->reset();
+  EXPECT_TRUE(
+      eventually([&] { return bool{node(0)->set_device_status(devices[0].fingerprint(), DeviceStatus::Revoked)}; }));
+}
+
 TEST_F(SharedLimits, SnapshotsThatDoNotHelpAreNotTakenWithoutAPause) {
   add(1);
   const std::vector<Certificate> devices = known(1);

@@ -82,6 +82,13 @@ TEST_F(SharedTest, WithoutPostgresqlAChangeIsRefusedAndNothingHappens) {
   postgres_.start();
   ASSERT_TRUE(eventually([&] { return settled(); }));
   EXPECT_EQ(node(0)->device(device.fingerprint())->status, DeviceStatus::Inactive);
+  const auto lines = node(0)->audit(0, INT64_MAX, 100);
+  ASSERT_TRUE(lines);
+  const auto line = std::find_if(lines->begin(), lines->end(),
+                                 [](const AuditRecord& each) { return each.action == "device.deactivate"; });
+  ASSERT_NE(line, lines->end());
+  EXPECT_EQ(line->before + " " + line->after, "active inactive") << "as it was over there until then";
+  EXPECT_THAT(line->by.from, HasSubstr("(--local, 20"));
   compare({device});
 }
 

@@ -39,6 +39,9 @@ def test_every_node_lists_all(edge):
         assert node.json("status")["registry"]["node"] == node.folder.name
     assert "edge-1" in edge.nodes[0].cli("node", "list").stdout
     assert "followed, 3 nodes" in edge.nodes[0].cli("status").stdout
+    said = edge.nodes[0].cli("doctor", "--config", edge.nodes[0].config, status=None).stdout
+    assert "ok: shared registry: followed at " in said and "as node edge-0" in said, said
+    assert "warning: shared registry: PostgreSQL has no synchronous standby" in said, said
 
 
 def test_a_revocation_says_where_it_is_in_force(edge, device):
@@ -156,6 +159,7 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         refusing = Sallyport(work / "refusing", [listener(site)], broker, registry={"shared": edge.postgres.url})
         (work / "refusing" / "state").symlink_to(own.folder / "state")
         assert "holds a registry of its own" in refuses_to_start(refusing)
+        assert "holds a registry of its own" in refusing.cli("check", "--config", refusing.config, status=2).stderr
         alone = Sallyport(work / "alone", [listener(site)], broker)
         edge.command("export", str(alone.folder / "state"))
         alone.start()
@@ -168,7 +172,7 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         finally:
             alone.stop()
         node.cli("listener", "auth", "mqtts", "one-way", "--yes")
-        node.cli("backup", str(work / "replica-backup"))
+        assert "this is a copy of a replica" in node.cli("backup", str(work / "replica-backup")).stderr
         node.stop()
         state = str(node.folder / "state")
         refused = node.cli("listener", "reset", "mqtts", "--state-dir", state, "--yes", status=1)
@@ -178,5 +182,6 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         replica = Sallyport(work / "replica", [listener(site)], broker)
         (work / "replica" / "state").symlink_to(node.folder / "state")
         assert "holds a replica of a shared registry" in refuses_to_start(replica)
+        assert "holds a replica of a shared registry" in replica.cli("check", "--config", replica.config, status=2).stderr
     finally:
         edge.stop()

@@ -57,11 +57,14 @@ def test_sessions_of_every_node_are_seen_and_cut_at_any(edge, fleet):
         assert [each["cn"] for each in first.json("session", "list")] == ["at-0"], "its own alone, as ever"
         assert "edge-1" in first.cli("session", "list", "--all-nodes").stdout
         [there] = first.json("session", "list", "--node", "edge-2")
+        assert f"{there['id']} --node edge-2" in first.cli("session", "list", "--all-nodes", "-q").stdout.splitlines()
         cut = first.cli("session", "cut", there["id"], "--node", "edge-2", "--yes")
         assert cut.stdout == f"{there['id']} cut\n"
         assert sessions[2].end(10) is not None
         until("it is in the audit log", lambda: [line["target"] for line in second.json("audit")
                                                  if line["action"] == "session.cut"] == [there["id"]])
+        [line] = [each for each in second.json("audit") if each["action"] == "session.cut"]
+        assert line["from"].startswith("socket pid ") and line["from"].endswith(" at edge-0"), "the one that was asked"
         assert "no live session" in first.cli("session", "cut", "0" * 16, "--node", "edge-1", "--yes", status=1).stderr
         assert not edge.postgres.sql("select id from sallyport.ask") or until(
             "nothing is left over there", lambda: not edge.postgres.sql("select id from sallyport.ask"), 5)
@@ -158,8 +161,29 @@ def test_what_another_node_says_harms_nobody(edge, lie):
         until("it is gone", lambda n=node: "liar" not in n.cli("node", "list", "-q").stdout)
 
 
+def test_a_list_of_another_node_that_never_ends_is_ended(edge):
+    """It gives one page again and again, with a token for the next."""
+    first = edge.nodes[0]
+    edge.postgres.sql("insert into sallyport.node (name, instance, revision, version) values ('liar', 'x', 0, 'x') "
+                      "on conflict (name) do update set seen_at = clock_timestamp()")
+    until("it is listed", lambda: "liar" in first.cli("node", "list", "-q").stdout)
+    said = []
+    asking = threading.Thread(target=lambda: said.append(first.cli("session", "list", "--node", "liar", status=None)))
+    asking.start()
+    reply = json.dumps({"status": 200, "body": {"items": [], "next_page_token": "again"}})
+    while asking.is_alive():
+        edge.postgres.sql("update sallyport.node set seen_at = clock_timestamp() where name = 'liar'")
+        edge.postgres.sql(f"insert into sallyport.answer (ask, reply) select id, convert_to('{reply}', 'UTF8') from "
+                          "sallyport.ask where node = 'liar' on conflict do nothing")
+        asking.join(0.05)
+    assert said[0].returncode == 1 and "the same page again and again" in said[0].stderr
+    edge.postgres.sql("delete from sallyport.node where name = 'liar'")
+    for node in edge.nodes:
+        until("it is gone", lambda n=node: "liar" not in n.cli("node", "list", "-q").stdout)
+
+
 def test_what_is_asked_is_bounded(edge):
-    """Of a node that is not there; of several at once; nothing but what another node is asked."""
+    """Of a node that is not there; of several at once; nothing but what another node is asked; and of no time."""
     first = edge.nodes[0]
     assert "there is no node 'edge-9'" in first.cli("session", "list", "--node", "edge-9", status=1).stderr
     edge.postgres.sql("insert into sallyport.ask (node, request, asked_by) values "
@@ -169,6 +193,9 @@ def test_what_is_asked_is_bounded(edge):
     replies = [json.loads(row[0]) for row in edge.postgres.sql("select btrim(convert_from(reply, 'UTF8'), E'\\n') from sallyport.answer")]
     assert [each["status"] for each in replies] == [400, 400]
     edge.postgres.sql("delete from sallyport.ask")
+    edge.postgres.sql("insert into sallyport.ask (node, request, asked_by, at) values ('edge-9', 'x', 'somebody', 'infinity')")
+    first.cli("session", "list", "--node", "edge-1")
+    until("what is of the end of time is gone with the next", lambda: not edge.postgres.sql("select id from sallyport.ask"))
 
 
 def test_a_node_that_does_not_answer_is_named_and_forgotten(edge):

@@ -2,6 +2,7 @@
 has. One PostgreSQL and three nodes for all of them: each test leaves them as it found them."""
 
 import os
+import re
 import threading
 import time
 
@@ -64,6 +65,8 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
     assert "leave --local away" in refused.stderr
     edge.postgres.kill9()
     until("it is noticed", lambda: all(is_away(node) for node in edge.nodes))
+    said = first.cli("doctor", "--config", first.config, status=1).stdout
+    assert "problem: shared registry: not followed: " in said and "--local" in said, said
     with admitted(first.port, revoked) as session:
         done = first.cli("device", "revoke", revoked.id, "--local", "--yes")
         assert "in force on this node" in done.stderr
@@ -79,7 +82,10 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
         until("it is revoked", lambda n=node: n.json("device", "show", revoked.id)["status"] == "revoked")
         until("it is inactive", lambda n=node: n.json("device", "show", held.id)["status"] == "inactive")
         assert refusal(node.port, revoked)
-    assert any(line["action"] == "device.revoke" and line["target"] == revoked.id for line in third.json("audit"))
+    [line] = [each for each in third.json("audit") if each["action"] == "device.revoke" and each["target"] == revoked.id]
+    assert (line["before"], line["after"]) == ("active", "revoked")
+    where, when = re.fullmatch(r"socket pid \d+ at (\S+) \(--local, (\S+)\)", line["from"]).groups()
+    assert where == "edge-0" and when < line["at"], "when it was in force there, and when it was written"
 
 
 def test_a_ca_deactivated_on_one_node_alone_is_deactivated_everywhere(edge, fleet):
