@@ -202,6 +202,21 @@ TEST_F(SharedLimits, AHeadThatIsNoneIsRefused) {
       << "written, no node would read it";
 }
 
+// Somebody who waits for no lock wrote a later revision: nodes that have it would never read this commit.
+TEST_F(SharedLimits, ACommitThatDoesNotMoveTheHeadIsNone) {
+  add(1);
+  known(1);
+  auto session = SharedSession::open(postgres_.url(), "by hand");
+  ASSERT_TRUE(session) << session.error().what;
+  const auto from = (*session)->position();
+  ASSERT_TRUE(from);
+  ASSERT_TRUE((*session)->begin(*from));
+  sql({"update sallyport.registry set revision = revision + 1000"});
+  const std::uint64_t next = from->revision + 1;
+  EXPECT_FALSE((*session)->commit(*from, next, {}));
+  EXPECT_EQ(number("select count(*) from sallyport.commit where revision = " + std::to_string(next)), 0);
+}
+
 // Whoever may connect can take it. It is not waited for without end, and said whose it is.
 TEST_F(SharedLimits, WhoHoldsTheLockOfWritersIsNamed) {
   add(1);
