@@ -7,8 +7,7 @@
 #include <openssl/provider.h>
 
 #include <array>
-#include <utility>
-#include <vector>
+#include <optional>
 
 #include "cache/crypto/openssl_ptr.h"
 
@@ -23,34 +22,74 @@ using MacContextPtr = std::unique_ptr<EVP_MAC_CTX, OpensslFree<&EVP_MAC_CTX_free
 using CipherPtr = std::unique_ptr<EVP_CIPHER, OpensslFree<&EVP_CIPHER_free>>;
 using CipherContextPtr = std::unique_ptr<EVP_CIPHER_CTX, OpensslFree<&EVP_CIPHER_CTX_free>>;
 
-// What OpenSSL does with a ticket between its key and its session: MAC and text of some bytes, with algorithms that
-// were begun before. `none`: the thread's default context meanwhile, or null for the one it has. Empty: it failed.
-std::vector<unsigned char> ticket_opened_in(OSSL_LIB_CTX* none) {
-  constexpr std::size_t kMac = 32, kText = 48;
-  const std::array<unsigned char, kText> zeros{};
-  char digest[] = "SHA256";
-  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                                   OSSL_PARAM_construct_end()};
-  const MacPtr hmac(EVP_MAC_fetch(nullptr, "HMAC", nullptr));
-  const CipherPtr aes(EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr));
-  const MacContextPtr mac(hmac ? EVP_MAC_CTX_new(hmac.get()) : nullptr);
-  const CipherContextPtr cipher(EVP_CIPHER_CTX_new());
-  if (!mac || !aes || !cipher || EVP_MAC_init(mac.get(), zeros.data(), kMac, parameters) != 1 ||
-      EVP_DecryptInit_ex2(cipher.get(), aes.get(), zeros.data(), zeros.data(), nullptr) != 1 ||
-      EVP_CIPHER_CTX_set_padding(cipher.get(), 0) != 1) {
-    return {};
+class DefaultContext {
+ public:
+  explicit DefaultContext(OSSL_LIB_CTX* context)  // null: as it is
+      : before_(context != nullptr ? OSSL_LIB_CTX_set0_default(context) : nullptr) {}
+  ~DefaultContext() {
+    if (before_ != nullptr) OSSL_LIB_CTX_set0_default(before_);
   }
-  std::vector<unsigned char> made(kMac + kText);
+  DefaultContext(const DefaultContext&) = delete;
+  DefaultContext& operator=(const DefaultContext&) = delete;
+
+ private:
+  OSSL_LIB_CTX* const before_;
+};
+
+constexpr std::size_t kTrialMac = 32, kTrialText = 2048, kTrialBlock = 16;
+using TrialTicket = std::array<unsigned char, kTrialMac + kTrialText + 2 * kTrialBlock>;
+
+// A ticket of a session's size, sealed and opened as libssl does it (construct_stateless_ticket(),
+// tls_decrypt_ticket()): `none` is the thread's default context where begin() makes it so, and not where
+// Resumption::ticket_key() works.
+std::optional<TrialTicket> ticket_opened_in(OSSL_LIB_CTX* none) {
+  std::array<unsigned char, kTrialText> zeros{};
+  std::array<unsigned char, kTrialText + kTrialBlock> sealed{};
+  char digest[] = "SHA256";
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, zeros.data(), kTrialMac),
+                                   OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                   OSSL_PARAM_construct_end()};
+  MacContextPtr mac;
+  CipherContextPtr cipher;
+  {
+    const DefaultContext while_it_is_written(none);
+    const MacPtr hmac(EVP_MAC_fetch(named_default_context(), "HMAC", nullptr));
+    mac.reset(hmac ? EVP_MAC_CTX_new(hmac.get()) : nullptr);
+    cipher.reset(EVP_CIPHER_CTX_new());
+  }
+  const CipherPtr aes(EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr));
+  int whole = 0, last = 0;
+  if (!mac || !aes || !cipher || EVP_MAC_CTX_set_params(mac.get(), parameters) != 1 ||
+      EVP_EncryptInit_ex2(cipher.get(), aes.get(), zeros.data(), zeros.data(), nullptr) != 1 ||
+      EVP_EncryptUpdate(cipher.get(), sealed.data(), &whole, zeros.data(), kTrialText) != 1 ||
+      EVP_EncryptFinal_ex(cipher.get(), sealed.data() + whole, &last) != 1 ||
+      whole + last != kTrialText + kTrialBlock ||
+      EVP_DecryptInit_ex2(cipher.get(), aes.get(), zeros.data(), zeros.data(), nullptr) != 1) {
+    return std::nullopt;
+  }
+  TrialTicket made{};
   std::size_t mac_bytes = 0;
-  int bytes = 0, last = 0;
-  OSSL_LIB_CTX* const own = none != nullptr ? OSSL_LIB_CTX_set0_default(none) : nullptr;
-  const bool done = EVP_MAC_update(mac.get(), zeros.data(), zeros.size()) == 1 &&
-                    EVP_MAC_final(mac.get(), made.data(), &mac_bytes, kMac) == 1 &&
-                    EVP_DecryptUpdate(cipher.get(), made.data() + kMac, &bytes, zeros.data(), kText) == 1 &&
-                    EVP_DecryptFinal_ex(cipher.get(), made.data() + kMac + bytes, &last) == 1;
-  if (own != nullptr) OSSL_LIB_CTX_set0_default(own);
-  return done ? std::move(made) : std::vector<unsigned char>{};
+  const DefaultContext while_it_is_read(none);
+  const bool done =
+      EVP_MAC_CTX_get_mac_size(mac.get()) == kTrialMac && EVP_CIPHER_CTX_get_iv_length(cipher.get()) == 16 &&
+      EVP_MAC_update(mac.get(), sealed.data(), sealed.size()) == 1 &&
+      EVP_MAC_final(mac.get(), made.data(), &mac_bytes, kTrialMac) == 1 &&
+      EVP_DecryptUpdate(cipher.get(), made.data() + kTrialMac, &whole, sealed.data(), kTrialText + kTrialBlock) == 1 &&
+      EVP_DecryptFinal_ex(cipher.get(), made.data() + kTrialMac + whole, &last) == 1;
+  mac.reset();
+  cipher.reset();
+  return done && whole + last == kTrialText ? std::optional(made) : std::nullopt;
 }
+
+}  // namespace
+
+bool tickets_open_without_algorithms(OSSL_LIB_CTX* none) {
+  const NoErrorsLeft no_errors_left;
+  const std::optional<TrialTicket> wanted = ticket_opened_in(nullptr);
+  return wanted && ticket_opened_in(none) == wanted;
+}
+
+namespace {
 
 // Made once, kept for ever; null where it cannot be made, or would be of no use.
 OSSL_LIB_CTX* context_without_algorithms() {
@@ -62,8 +101,7 @@ OSSL_LIB_CTX* context_without_algorithms() {
     if (context == nullptr) return nullptr;
     // A context without any provider would load the default one.
     const bool empty = OSSL_PROVIDER_load(context, "null") != nullptr;
-    const std::vector<unsigned char> wanted = ticket_opened_in(nullptr);
-    if (empty && !wanted.empty() && ticket_opened_in(context) == wanted) return context;
+    if (empty && tickets_open_without_algorithms(context)) return context;
     OSSL_LIB_CTX_free(context);
     return nullptr;
   }();
@@ -81,6 +119,10 @@ void KeysUnread::end() {
   if (before == nullptr) return;
   OSSL_LIB_CTX_set0_default(before);
   before = nullptr;
+}
+
+bool KeysUnread::possible() {
+  return context_without_algorithms() != nullptr;
 }
 
 bool KeysUnread::begun() {

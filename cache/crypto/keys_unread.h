@@ -3,7 +3,8 @@
 // that nobody asks for. What it reads is read in the thread's default library context. Between begin() and end() that
 // is one without any algorithm (OSSL_LIB_CTX_set0_default(3), OSSL_PROVIDER-null(7)): the certificate is read, and its
 // key is not. Whoever needs an algorithm meanwhile has to name a context (SSL_CTX_new_ex()), or gets none: nothing is
-// weaker for it, and what fails, fails closed. Any thread; each has its own.
+// weaker for it, and what fails, fails closed. Objects made or freed meanwhile have no ex_data callbacks of the default
+// context (CRYPTO_new_ex_data(3)): here X509 and SSL_SESSION have none. Any thread; each has its own.
 #pragma once
 
 #include <openssl/types.h>
@@ -23,7 +24,13 @@ class KeysUnread {
   static void begin();
   static void end();
   static bool begun();
+  // Whether begin() does anything: false as well where there is nothing to gain. Best asked at the start.
+  static bool possible();
 };
+
+// Whether a ticket is opened with the default context's algorithms while `none` is the thread's default context: a
+// provider's may ask the thread's for others of theirs.
+bool tickets_open_without_algorithms(OSSL_LIB_CTX* none);
 
 // OpenSSL's default context by its name: what works in it works in it between begin() and end() as well.
 OSSL_LIB_CTX* named_default_context();

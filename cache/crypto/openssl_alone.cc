@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_ptr.h"
 
 namespace sallyport {
@@ -109,6 +110,7 @@ void note_openssl_configuration() {
 std::string openssl_alone_lacks() {
   const NoErrorsLeft no_errors_left;
   const std::string& unreadable = not_in_force_at_start();
+  (void)KeysUnread::possible();  // tried now, and not in the first handshake
   return unreadable.empty() ? openssl_providers_lack() : unreadable;
 }
 

@@ -175,7 +175,7 @@ int Resumption::generate(SSL* ssl, void* self) {
   ERR_clear_error();
   if (replaced && !said.body.empty()) TlsCallbacks::issued(ssl);
   // Next the session is written and read again, until ticket_key().
-  KeysUnread::begin();
+  if (replaced) KeysUnread::begin();
   return replaced ? 1 : 0;
 }
 

@@ -2,14 +2,19 @@
 #include "cache/crypto/keys_unread.h"
 
 #include <gtest/gtest.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
+#include <openssl/params.h>
+#include <openssl/provider.h>
 #include <openssl/x509.h>
 
+#include <array>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cache/crypto/openssl_ptr.h"
@@ -97,6 +102,104 @@ TEST(KeysUnread, ACertificateIsReadAndItsKeyIsNot) {
   ASSERT_EQ(i2d_X509(without.get(), &into), static_cast<int>(der.size()));
   EXPECT_EQ(again, der) << "it is written as it came";
   ERR_clear_error();
+}
+
+// A provider's HMAC that asks the thread's default context for another one: once it is made, or once it is used.
+class LateMac {
+ public:
+  static inline bool when_made = false;
+
+  static void* make(void*) {
+    auto made = std::make_unique<LateMac>();
+    return when_made && !made->begin() ? nullptr : made.release();
+  }
+  static void end(void* mac) { const std::unique_ptr<LateMac> owned(static_cast<LateMac*>(mac)); }
+  static int set(void* mac, const OSSL_PARAM* parameters) {
+    LateMac& self = *static_cast<LateMac*>(mac);
+    void* into = self.key_.data();
+    const OSSL_PARAM* key = OSSL_PARAM_locate_const(parameters, OSSL_MAC_PARAM_KEY);
+    return key == nullptr || OSSL_PARAM_get_octet_string(key, &into, self.key_.size(), &self.bytes_) == 1 ? 1 : 0;
+  }
+  static int init(void* mac, const unsigned char*, std::size_t, const OSSL_PARAM* parameters) {
+    return set(mac, parameters) == 1 && static_cast<LateMac*>(mac)->begin() ? 1 : 0;
+  }
+  static int update(void* mac, const unsigned char* bytes, std::size_t count) {
+    LateMac& self = *static_cast<LateMac*>(mac);
+    return self.begin() && self.key() && EVP_MAC_update(self.context_.get(), bytes, count) == 1 ? 1 : 0;
+  }
+  static int finish(void* mac, unsigned char* out, std::size_t* length, std::size_t most) {
+    LateMac& self = *static_cast<LateMac*>(mac);
+    return self.begin() && self.key() && EVP_MAC_final(self.context_.get(), out, length, most) == 1 ? 1 : 0;
+  }
+  static int about(void*, OSSL_PARAM* parameters) {
+    OSSL_PARAM* size = OSSL_PARAM_locate(parameters, OSSL_MAC_PARAM_SIZE);
+    return size == nullptr ? 1 : OSSL_PARAM_set_size_t(size, 32);
+  }
+
+ private:
+  bool begin() {
+    if (context_ != nullptr) return true;
+    const std::unique_ptr<EVP_MAC, OpensslFree<&EVP_MAC_free>> hmac(EVP_MAC_fetch(nullptr, "HMAC", "provider=default"));
+    context_.reset(hmac ? EVP_MAC_CTX_new(hmac.get()) : nullptr);
+    return context_ != nullptr;
+  }
+  bool key() {
+    if (std::exchange(keyed_, true)) return true;
+    char digest[] = "SHA256";
+    const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                     OSSL_PARAM_construct_end()};
+    return EVP_MAC_init(context_.get(), key_.data(), bytes_, parameters) == 1;
+  }
+
+  std::unique_ptr<EVP_MAC_CTX, OpensslFree<&EVP_MAC_CTX_free>> context_;
+  std::array<unsigned char, 64> key_{};
+  std::size_t bytes_ = 0;
+  bool keyed_ = false;
+};
+
+template <class Function>
+OSSL_DISPATCH entry(int id, Function* function) {
+  return {id, reinterpret_cast<void (*)()>(function)};
+}
+
+const OSSL_ALGORITHM* query_late(void*, int operation, int* no_cache) {
+  static const OSSL_DISPATCH functions[] = {
+      entry(OSSL_FUNC_MAC_NEWCTX, &LateMac::make),        entry(OSSL_FUNC_MAC_FREECTX, &LateMac::end),
+      entry(OSSL_FUNC_MAC_INIT, &LateMac::init),          entry(OSSL_FUNC_MAC_UPDATE, &LateMac::update),
+      entry(OSSL_FUNC_MAC_FINAL, &LateMac::finish),       entry(OSSL_FUNC_MAC_GET_CTX_PARAMS, &LateMac::about),
+      entry(OSSL_FUNC_MAC_SET_CTX_PARAMS, &LateMac::set), {0, nullptr}};
+  static const OSSL_ALGORITHM macs[] = {{"HMAC", "provider=late", functions, ""}, {nullptr, nullptr, nullptr, nullptr}};
+  *no_cache = 0;
+  return operation == OSSL_OP_MAC ? macs : nullptr;
+}
+
+int init_late(const OSSL_CORE_HANDLE* core, const OSSL_DISPATCH*, const OSSL_DISPATCH** out, void** context) {
+  static const OSSL_DISPATCH functions[] = {entry(OSSL_FUNC_PROVIDER_QUERY_OPERATION, &query_late), {0, nullptr}};
+  *out = functions;
+  *context = const_cast<OSSL_CORE_HANDLE*>(core);
+  return 1;
+}
+
+// Such a provider is served as it is, only slower: no handshake fails for it.
+TEST(KeysUnread, NotWithAlgorithmsThatNeedTheDefaultContextMeanwhile) {
+  const std::unique_ptr<OSSL_LIB_CTX, OpensslFree<&OSSL_LIB_CTX_free>> empty(OSSL_LIB_CTX_new());
+  OSSL_PROVIDER* const none = OSSL_PROVIDER_load(empty.get(), "null");
+  EXPECT_TRUE(tickets_open_without_algorithms(empty.get()));
+  EXPECT_EQ(KeysUnread::possible(), gains_here());
+  ASSERT_EQ(OSSL_PROVIDER_add_builtin(nullptr, "late", &init_late), 1);
+  OSSL_PROVIDER* const late = OSSL_PROVIDER_try_load(nullptr, "late", 1);
+  ASSERT_NE(late, nullptr);
+  ASSERT_EQ(EVP_set_default_properties(nullptr, "?provider=late"), 1);
+  for (const bool when_made : {true, false}) {
+    LateMac::when_made = when_made;
+    EXPECT_TRUE(tickets_open_without_algorithms(nullptr)) << "it works where it may ask";
+    EXPECT_FALSE(tickets_open_without_algorithms(empty.get())) << "asks " << (when_made ? "when made" : "when used");
+  }
+  EVP_set_default_properties(nullptr, "");
+  OSSL_PROVIDER_unload(late);
+  OSSL_PROVIDER_unload(none);
+  EXPECT_TRUE(has_a_hash(nullptr));
+  EXPECT_EQ(ERR_peek_error(), 0U);
 }
 
 }  // namespace
