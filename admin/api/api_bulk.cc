@@ -310,8 +310,9 @@ HttpResponse AdminApi::cut_sessions(const Call& call) {
   if (!many->dry_run) {
     for (const std::uint64_t id : ids) cut += parts_.plane.cut_session(id) ? 1 : 0;
     if (cut > 0) {
-      const auto noted =
-          parts_.registrar.record(call.caller.actor, "session.cut-many", which, std::to_string(cut) + " cut");
+      const auto noted = parts_.registrar.record(
+          call.caller.actor, "session.cut-many", which,
+          std::to_string(cut) + " cut" + (parts_.registrar.shared_state() ? " at " + parts_.node : ""));
       if (!noted) return refused(noted.error());
     }
   }

@@ -150,8 +150,15 @@ HttpResponse AdminApi::cut_session(const Call& call) {
   if (failure != std::errc() || end != text.data() + text.size()) {
     return invalid("a session is named by its id of 16 hex digits, as `session list` shows it");
   }
-  if (!parts_.plane.cut_session(id)) return problem(404, "not-found", "there is no live session '" + text + "'");
-  if (const auto noted = parts_.registrar.record(call.caller.actor, "session.cut", session_id(id), "cut"); !noted) {
+  const bool shared = parts_.registrar.shared_state().has_value();
+  if (!parts_.plane.cut_session(id)) {
+    return problem(404, "not-found",
+                   "there is no live session '" + text + "'" +
+                       (shared ? " at node " + parts_.node + ": one of another node is named with that, too" : ""));
+  }
+  // Ids are of a node.
+  const std::string named = session_id(id) + (shared ? " at " + parts_.node : "");
+  if (const auto noted = parts_.registrar.record(call.caller.actor, "session.cut", named, "cut"); !noted) {
     return refused(noted.error());
   }
   return ok({{"id", session_id(id)}, {"cut", true}});

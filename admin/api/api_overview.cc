@@ -53,6 +53,9 @@ void look_at_shared(const SharedState& shared, Attention& attention) {
   if (!shared.connected && !shared.why.empty()) {
     attention.add(Severity::Error, "registry-away", 1, "", "the shared registry is not followed: " + shared.why);
   }
+  if (shared.connected && !shared.why.empty()) {
+    attention.add(Severity::Error, "registry-held-up", 1, "", "the shared registry takes no change: " + shared.why);
+  }
   if (shared.same_name) {
     attention.add(
         Severity::Error, "node-name", 1, "",

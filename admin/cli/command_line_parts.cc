@@ -41,7 +41,8 @@ CLI::App& client_command(CLI::App& parent, Parsed& parsed, const std::string& na
 }
 
 void add_quiet(CLI::App& list, Parsed& parsed) {
-  list.add_flag("-q,--quiet", parsed.options.quiet, "ids alone, one a line");
+  list.add_flag("-q,--quiet", parsed.options.quiet,
+                "ids alone, one a line; of other nodes with \"--node NAME\" behind each");
 }
 
 CLI::App& changing_command(CLI::App& parent, Parsed& parsed, const std::string& action, const std::string& help,

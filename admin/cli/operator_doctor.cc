@@ -56,6 +56,9 @@ void look_at_shared_registry(const Json& shared, std::vector<Finding>& found) {
   if (!connected) {
     add(Grade::Problem, "not followed: " + text(shared, "why"),
         "what is revoked elsewhere is not known here: bring PostgreSQL back, or use --local");
+  } else if (!shared["why"].is_null()) {
+    add(Grade::Problem, "followed, and takes no change: " + text(shared, "why"),
+        "mend that in PostgreSQL; --local is in force on this node at once");
   } else {
     add(Grade::Fine, "followed at " + text(shared, "server") + ", as node " + text(shared, "node"), "");
   }

@@ -152,7 +152,9 @@ int Operator::session_list(const std::string& device, const std::string& ca, boo
 }
 
 int Operator::session_cut(const std::string& id, const std::string& node) {
-  if (!agreed("cutting session " + id + "; its device may connect again")) return kFailed;
+  const std::string there = node.empty() ? " of the node that is asked" : " of node " + node;
+  const std::string whose = node.empty() && of_this_node().empty() ? "" : there;
+  if (!agreed("cutting session " + id + whose + "; its device may connect again")) return kFailed;
   const std::string at_node = node.empty() ? "" : "?node=" + percent_encoded(node);
   const Reply reply = send("DELETE", "/v1/sessions/" + percent_encoded(id) + at_node);
   if (!reply.ok()) return reply.failed;

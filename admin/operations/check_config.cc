@@ -221,6 +221,10 @@ void check_shared(const RegistryConfig& registry, Findings& found) {
   if (registry.stale != WhenStale::Serve && registry.stale_after.count() == 0) {
     found.problem("registry.stale", "'registry.stale' needs 'registry.stale_after', which is 0s: never");
   }
+  if (registry.stale == WhenStale::Serve && registry.stale_after.count() != 0) {
+    found.warning("registry.stale_after",
+                  "'registry.stale_after' has no effect: 'registry.stale' is \"serve\", so nobody is refused then");
+  }
 }
 
 void check_overrides(const Config& config, const RegistryStore& store, Findings& found) {

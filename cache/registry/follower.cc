@@ -284,6 +284,7 @@ bool Follower::beat() {
     state_.why.clear();
     log_.info("shared-registry-writable", {{"server", state_.server}});
   }
+  if (!look_at_lock()) return false;
   told_ = revision;
   if (*alone) {
     twin_since_ = {};
@@ -300,6 +301,29 @@ bool Follower::beat() {
     const std::lock_guard lock(mutex_);
     state_.same_name = true;
   }
+  return true;
+}
+
+void Follower::held_up(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (!std::exchange(held_up_, why).empty()) return;
+  log_.error("shared-registry-held-up",
+             {{"why", why},
+              {"means", "operators' changes are refused but for restrictions with --local, new devices wait here"}});
+}
+
+// Nobody may ask for a turn for long.
+bool Follower::look_at_lock() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (held_up_.empty()) return true;
+  }
+  const auto free = session_->may_write();
+  if (!free) return session_->broken() ? (lost(free.error()), false) : true;
+  if (!*free) return true;
+  const std::lock_guard lock(mutex_);
+  held_up_.clear();
+  log_.info("shared-registry-writable", {{"server", state_.server}});
   return true;
 }
 
@@ -415,6 +439,7 @@ PgPlace Follower::place() const {
 SharedState Follower::state() const {
   const std::lock_guard lock(mutex_);
   SharedState state = state_;
+  if (state.why.empty()) state.why = held_up_;
   using std::chrono::milliseconds;
   const auto now = Clock::now();
   state.away_ms = std::chrono::duration_cast<milliseconds>(now - heard_).count();

@@ -37,7 +37,7 @@ struct SharedState {
   bool shared = false, connected = false, stale = false;
   bool refuses_all = false;         // it is stale, and every device is refused
   bool same_name = false;           // another process has this node's name: how far either is nobody can see
-  std::string server, why;          // why not connected
+  std::string server, why;          // why not connected, or why it takes no change
   std::int64_t away_ms = 0;         // since it was heard of last
   std::uint64_t revision = 0;       // in force here
   SharedNodes nodes;                // as of the last look; their times grow while PostgreSQL is away
@@ -89,6 +89,8 @@ class Follower {
   // Whether this node has not heard of it for too long. Asked for by others, too, because this thread may be held up by
   // the resolver. Any thread but the registrar's, for which it waits.
   void look_at_age();
+  // No turn could be had, for this reason, over a connection that works: somebody holds writers up. Any thread.
+  void held_up(const std::string& why);
   // Asks another node, and waits for what it says; any thread but the registrar's. Few at once: else it is refused.
   Answer<std::string> ask(const std::string& node, const std::string& request, std::chrono::milliseconds limit);
   // Who answers what others ask of this node: on the follower's thread, and it must not wait for it. Empty: nobody.
@@ -122,6 +124,7 @@ class Follower {
   bool beat();
   bool look_at_nodes();
   bool look_at_standby();
+  bool look_at_lock();
   bool keep_house();
   void has_heard(bool all);
   void rest(std::chrono::milliseconds most);
@@ -136,6 +139,7 @@ class Follower {
   Clock::time_point beat_at_{}, outbox_at_{}, forget_at_{}, twin_since_{};
   bool twin_said_ = false;
   std::string not_applied_, not_written_;  // why, as it was logged last
+  std::string held_up_;                    // why writers wait; under mutex_
   const int wake_fd_;
 
   std::mutex age_mutex_;  // held while the registrar is told: it never takes it

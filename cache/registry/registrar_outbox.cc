@@ -245,8 +245,16 @@ void Registrar::Impl::settle_outbox() {
         if (!set) done = set.error();
       }
     } else {
-      const auto set = set_device_status(id, static_cast<DeviceStatus>(restriction.status), restriction.by);
+      const auto status = static_cast<DeviceStatus>(restriction.status);
+      const auto stored = store_.device(id);
+      const bool is_so = stored && *stored && (*stored)->status == status;
+      const auto set = set_device_status(id, status, restriction.by);
       if (!set) done = set.error();
+      if (set && is_so) {  // another node was first, and this operator's act is to be in the audit log as well
+        RegistryStore::Batch line;
+        ledger_.audit(restriction.by, action_of(status), to_hex(id), to_string(status), to_string(status));
+        done = ledger_.commit_restriction(line);
+      }
       const bool missing = !set && set.error().kind == Refusal::Kind::NotFound;
       const bool final = !set && set.error().kind == Refusal::Kind::Conflict;  // revoked over there
       if (missing && restriction.lost) done = write_again(id, restriction);

@@ -121,7 +121,11 @@ Answer<void> Registrar::Impl::ask_for_turn() {
   }
   auto news = writer_->begin(position_);
   if (!news) {
-    if (writer_->broken()) drop_writer();
+    if (writer_->broken()) {
+      drop_writer();
+    } else {
+      follower_->held_up(news.error().what);
+    }
     return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
   }
   if (snapshot_ || news->follows != SharedNews::Follows::Yes) {

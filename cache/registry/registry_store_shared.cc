@@ -255,6 +255,9 @@ Answer<void> RegistryStore::fits(bool shared) const {
   const auto look = [&](const auto&...) { return own = true, false; };
   if (const auto cas = each_ca(look); !cas) return cas.error();
   if (const auto devices = each_device("", "", look); !devices) return devices.error();
+  if (const auto tokens = each_token(look); !tokens) return tokens.error();
+  if (const auto certificates = each_server_cert(look); !certificates) return certificates.error();
+  if (const auto overrides = each_override(look); !overrides) return overrides.error();
   if (!own) return {};
   return Refusal{Refusal::Kind::Conflict,
                  "state_dir holds a registry of its own, which the shared one would replace: take it over with "

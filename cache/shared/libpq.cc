@@ -38,6 +38,7 @@ Libpq load() {
   find("PQhost", functions.PQhost);
   find("PQhostaddr", functions.PQhostaddr);
   find("PQisBusy", functions.PQisBusy);
+  find("PQlibVersion", functions.PQlibVersion);
   find("PQnotifies", functions.PQnotifies);
   find("PQntuples", functions.PQntuples);
   find("PQpipelineSync", functions.PQpipelineSync);

@@ -29,6 +29,7 @@ struct Libpq {
   decltype(::PQhost)* PQhost = nullptr;
   decltype(::PQhostaddr)* PQhostaddr = nullptr;
   decltype(::PQisBusy)* PQisBusy = nullptr;
+  decltype(::PQlibVersion)* PQlibVersion = nullptr;
   decltype(::PQnotifies)* PQnotifies = nullptr;
   decltype(::PQntuples)* PQntuples = nullptr;
   decltype(::PQpipelineSync)* PQpipelineSync = nullptr;

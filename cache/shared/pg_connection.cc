@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -227,7 +228,14 @@ std::string PgConnection::flaw(const std::string& url) {
   if (before.find(' ') != std::string_view::npos) return "must have no blank";
   std::string why;
   const Options options = parsed(url, &why);
-  return options ? "" : without_quoted(one_line(why));
+  if (!options) return without_quoted(one_line(why));
+  for (const std::string& port : parts_of(value_of(options, "port"))) {  // libpq looks at it when it connects
+    int number = 0;
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+    const bool good = error == std::errc() && end == port.data() + port.size() && number > 0 && number < 65536;
+    if (!port.empty() && !good) return "has a port that is no number from 1 to 65535";
+  }
+  return {};
 }
 
 std::string PgConnection::weakness(const std::string& url) {
@@ -244,7 +252,8 @@ std::string PgConnection::unreadable(const std::string& url) {
   const auto cannot = [](const std::string& file) { return ::access(file.c_str(), R_OK) != 0; };
   for (const char* keyword : {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}) {
     const std::string file = value_of(options, keyword);
-    if (file.empty() || file == "system" || !cannot(file)) continue;
+    // Since libpq 16 that is no file, but what the machine trusts.
+    if (file.empty() || (file == "system" && pq().PQlibVersion() >= 160000) || !cannot(file)) continue;
     return std::string("names a file with ") + keyword + " that cannot be read: " + file + ": " + std::strerror(errno);
   }
   const std::string mode = value_of(options, "sslmode");

@@ -112,6 +112,16 @@ Answer<SharedNews> SharedSession::begin(const SharedPosition& from) {
   return news;
 }
 
+Answer<bool> SharedSession::may_write() {
+  const auto rows = connection_->run(
+      {{"begin"}, {"select pg_try_advisory_xact_lock(" + std::to_string(kSharedLock) + ")::int"}, {"rollback"}});
+  if (!rows) {
+    give_up();
+    return rows.error();
+  }
+  return (*rows)[1].size() == 1 && (*rows)[1].number(0, 0) == 1;
+}
+
 // Any role that may connect can take the lock, and keep it: an operator must find out which, and end it.
 std::string SharedSession::who_holds_writers_up() {
   const std::string key = std::to_string(kSharedLock);

@@ -98,6 +98,8 @@ class SharedSession {
   // Lines of the audit log before `at_us`. Nodes cut their own; here nobody else would. Some of them, as above.
   Answer<bool> forget_audit(std::int64_t at_us);
   Answer<void> listen();
+  // Whether nobody holds the lock of writers at this moment.
+  Answer<bool> may_write();
   // No commit waits for a standby: a failover may lose what was acknowledged.
   Answer<bool> has_synchronous_standby();
 

@@ -227,7 +227,10 @@ TEST_F(SharedLimits, WhoHoldsTheLockOfWritersIsNamed) {
   const auto refused = node(0)->set_device_status(devices[0].fingerprint(), DeviceStatus::Revoked);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what, HasSubstr("the lock of writers is held by postgres (a long report, pid "));
+  EXPECT_TRUE(node(0)->shared_state()->connected);
+  EXPECT_THAT(node(0)->shared_state()->why, HasSubstr("a long report")) << "and whoever looks sees it";
   somebody->reset();
+  EXPECT_TRUE(eventually([&] { return node(0)->shared_state()->why.empty(); })) << "also where nobody asks again";
   EXPECT_TRUE(
       eventually([&] { return bool{node(0)->set_device_status(devices[0].fingerprint(), DeviceStatus::Revoked)}; }));
 }

@@ -160,6 +160,12 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         (work / "refusing" / "state").symlink_to(own.folder / "state")
         assert "holds a registry of its own" in refuses_to_start(refusing)
         assert "holds a registry of its own" in refusing.cli("check", "--config", refusing.config, status=2).stderr
+        token = Sallyport(work / "token", [listener(site)], broker).start()
+        token.cli("token", "create", "--name", "keepme", "--role", "viewer")
+        token.stop()
+        tempted = Sallyport(work / "tempted", [listener(site)], broker, registry={"shared": edge.postgres.url})
+        (work / "tempted" / "state").symlink_to(token.folder / "state")
+        assert "holds a registry of its own" in refuses_to_start(tempted), "tokens alone are lost as devices would be"
         alone = Sallyport(work / "alone", [listener(site)], broker)
         edge.command("export", str(alone.folder / "state"))
         alone.start()

@@ -62,7 +62,7 @@ def test_sessions_of_every_node_are_seen_and_cut_at_any(edge, fleet):
         assert cut.stdout == f"{there['id']} cut\n"
         assert sessions[2].end(10) is not None
         until("it is in the audit log", lambda: [line["target"] for line in second.json("audit")
-                                                 if line["action"] == "session.cut"] == [there["id"]])
+                                                 if line["action"] == "session.cut"] == [f"{there['id']} at edge-2"])
         [line] = [each for each in second.json("audit") if each["action"] == "session.cut"]
         assert line["from"].startswith("socket pid ") and line["from"].endswith(" at edge-0"), "the one that was asked"
         assert "no live session" in first.cli("session", "cut", "0" * 16, "--node", "edge-1", "--yes", status=1).stderr

@@ -72,6 +72,8 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
         assert "in force on this node" in done.stderr
         assert session.end() is not None
     first.cli("device", "deactivate", held.id, "--local", "--yes")
+    second.cli("device", "deactivate", held.id, "--local", "--yes")
+    first.cli("backup", str(first.folder / "while-it-is-away"))
     first.kill9()
     first.start()
     assert refusal(first.port, revoked) and refusal(first.port, held)
@@ -82,6 +84,9 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
         until("it is revoked", lambda n=node: n.json("device", "show", revoked.id)["status"] == "revoked")
         until("it is inactive", lambda n=node: n.json("device", "show", held.id)["status"] == "inactive")
         assert refusal(node.port, revoked)
+    until("both who deactivated it are in the audit log", lambda: {
+        re.search(r" at (\S+) \(--local", each["from"]).group(1) for each in third.json("audit")
+        if each["action"] == "device.deactivate" and each["target"] == held.id} == {"edge-0", "edge-1"})
     [line] = [each for each in third.json("audit") if each["action"] == "device.revoke" and each["target"] == revoked.id]
     assert (line["before"], line["after"]) == ("active", "revoked")
     where, when = re.fullmatch(r"socket pid \d+ at (\S+) \(--local, (\S+)\)", line["from"]).groups()
