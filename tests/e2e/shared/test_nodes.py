@@ -163,9 +163,12 @@ def test_registries_are_made_taken_over_and_copied_back(work, broker, site, root
         token = Sallyport(work / "token", [listener(site)], broker).start()
         token.cli("token", "create", "--name", "keepme", "--role", "viewer")
         token.stop()
-        tempted = Sallyport(work / "tempted", [listener(site)], broker, registry={"shared": edge.postgres.url})
+        tempted = Sallyport(work / "tempted", [listener(site)], broker,
+                            registry={"shared": edge.postgres.url, "stale_after": "5s"})
         (work / "tempted" / "state").symlink_to(token.folder / "state")
         assert "holds a registry of its own" in refuses_to_start(tempted), "tokens alone are lost as devices would be"
+        said = tempted.cli("check", "--config", tempted.config, status=2).stderr
+        assert "holds a registry of its own" in said and "'registry.stale_after' has no effect" in said, said
         alone = Sallyport(work / "alone", [listener(site)], broker)
         edge.command("export", str(alone.folder / "state"))
         alone.start()
