@@ -152,6 +152,7 @@ int Operator::session_list(const std::string& device, const std::string& ca, boo
 }
 
 int Operator::session_cut(const std::string& id, const std::string& node) {
+  if (!reaches_server()) return kFailed;
   const std::string there = node.empty() ? " of the node that is asked" : " of node " + node;
   const std::string whose = node.empty() && of_this_node().empty() ? "" : there;
   if (!agreed("cutting session " + id + whose + "; its device may connect again")) return kFailed;
