@@ -45,17 +45,20 @@ class FailingBroker:
                         sock, _ = self._listening.accept()
                         self._buffers[sock] = bytearray()
                         selector.register(sock, selectors.EVENT_READ)
-                    elif not self._serve(key.fileobj):
+                    elif not self._goes_on(key.fileobj):
                         selector.unregister(key.fileobj)
                         del self._buffers[key.fileobj]
                         key.fileobj.close()
 
-    def _serve(self, sock):
-        """False: it is to be closed."""
+    def _goes_on(self, sock):
+        """False: it is to be closed. Who asked may have gone at any moment: the next one is served all the same."""
         try:
-            data = sock.recv(65536)
+            return self._serve(sock)
         except OSError:
             return False
+
+    def _serve(self, sock):
+        data = sock.recv(65536)
         if not data:
             return False
         buffer = self._buffers[sock]
