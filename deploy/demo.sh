@@ -42,7 +42,8 @@ clean_up() {
   local status=$?
   [ "$status" -ne 0 ] && [ -f "$work/sallyport.log" ] && { echo "--- sallyport's last lines:" >&2; tail -n 15 "$work/sallyport.log" >&2; }
   if [ "$status" -eq 0 ] && [ "$keep" = yes ]; then return; fi
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
+  # The last one first: PostgreSQL waits for those who are connected to it.
+  for ((at = ${#pids[@]} - 1; at >= 0; --at)); do kill "${pids[at]}" 2>/dev/null && wait "${pids[at]}" 2>/dev/null; done
   rm -rf "$work" ${folders[@]+"${folders[@]}"}
 }
 trap clean_up EXIT
