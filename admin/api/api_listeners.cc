@@ -154,7 +154,7 @@ HttpResponse AdminApi::cut_session(const Call& call) {
   if (!parts_.plane.cut_session(id)) {
     return problem(404, "not-found",
                    "there is no live session '" + text + "'" +
-                       (shared ? " at node " + parts_.node + ": one of another node is named with that, too" : ""));
+                       (shared ? " at node " + parts_.node + ": to cut one of another node, name that node" : ""));
   }
   // Ids are of a node.
   const std::string named = session_id(id) + (shared ? " at " + parts_.node : "");

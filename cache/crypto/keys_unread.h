@@ -1,5 +1,5 @@
 // OpenSSL before 3.2 reads a session with the certificate in it, and of that certificate the key: it looks through all
-// decoders of all providers, twice where a ticket is used and renewed, which was a third of a resumption, for a key
+// decoders of all providers, twice where a ticket is used and renewed, which was nearly half of a resumption, for a key
 // that nobody asks for. What it reads is read in the thread's default library context. Between begin() and end() that
 // is one without any algorithm (OSSL_LIB_CTX_set0_default(3), OSSL_PROVIDER-null(7)): the certificate is read, and its
 // key is not. Whoever needs an algorithm meanwhile has to name a context (SSL_CTX_new_ex()), or gets none: nothing is

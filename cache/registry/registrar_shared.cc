@@ -123,8 +123,8 @@ Answer<void> Registrar::Impl::ask_for_turn() {
   if (!news) {
     if (writer_->broken()) {
       drop_writer();
-    } else {
-      follower_->held_up(news.error().what);
+    } else if (const auto free = writer_->may_write(); free && !*free) {
+      follower_->held_up(news.error().what);  // whatever else it may be is said to who asked
     }
     return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
   }
