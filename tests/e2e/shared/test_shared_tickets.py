@@ -100,8 +100,8 @@ def test_what_was_lost_at_one_node_is_regained_at_none_by_an_older_ticket(edge, 
     tickets = [first_ticket(node, device, tls) for node in edge.nodes]
     others = first_ticket(third, other, tls)
     third.stop()
-    first.cli("device", "deactivate", device.id, "--yes", "--wait", "1s")
-    second.cli("device", "activate", device.id, "--yes", "--wait", "1s")
+    first.cli("device", "deactivate", device.id, "--yes", "--wait", "30s")
+    second.cli("device", "activate", device.id, "--yes", "--wait", "30s")
     third.start()
     edge.settled()
     for node in edge.nodes:
@@ -190,6 +190,7 @@ def test_a_rolling_upgrade_across_a_schema(work, broker, site, root):
         first, second = edge.add(), edge.add()
         assert "schema 1" in first.json("status")["registry"]["ticket_keys"]
         root.register(first)
+        edge.settled()
         device = root.issue("upgraded")
         with admitted(second.port, device):
             first.registered(device)
