@@ -42,6 +42,7 @@
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
+#include "cache/registry/registry_lock.h"
 #include "cache/registry/registry_store.h"
 #include "cache/standing/ca_set.h"
 #include "cache/standing/chains.h"
@@ -278,6 +279,7 @@ int run(const std::string& path, Config& config, OnLoss on_loss, bool take_over,
     main_log.info("take-over", {{"what", predecessor ? "the listeners of the process before are here"
                                                      : "nobody runs with this admin.socket: an ordinary start"}});
   }
+  RegistryLock::await_the_last(config.state_dir + "/registry");
   auto store = RegistryStore::open(config.state_dir, nullptr, on_loss, [&](bool loud, const std::string& what) {
     loud ? main_log.warn("migration", {{"what", what}}) : main_log.info("migration", {{"what", what}});
   });

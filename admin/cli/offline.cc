@@ -8,6 +8,7 @@
 #include "admin/operations/offline_reset.h"
 #include "admin/operations/restore.h"
 #include "cache/base/text.h"
+#include "cache/registry/registry_lock.h"
 
 namespace sallyport {
 
@@ -67,6 +68,7 @@ void say_migration(bool loud, const std::string& what) {
 }  // namespace
 
 int restore_offline(const std::string& dir, const std::string& state_dir, const RestoreFlags& flags) {
+  RegistryLock::await_the_last(state_dir + "/registry");
   bool asked = false;
   const auto discard = [&](const RestoreReport& report) {
     asked = true;
@@ -132,6 +134,7 @@ int restore_offline(const std::string& dir, const std::string& state_dir, const 
 }
 
 int reset_listener_offline(const std::string& listener, const std::string& state_dir, bool yes) {
+  RegistryLock::await_the_last(state_dir + "/registry");
   const auto chosen = chosen_offline(state_dir, listener);
   if (!chosen) return complain(chosen.error().what);
   if (!agreed("resetting listener " + listener + " drops what was chosen for it at run time: " + *chosen, yes)) {

@@ -8,6 +8,7 @@
 #include "admin/operations/objects.h"
 #include "admin/operations/shared_registry.h"
 #include "cache/base/text.h"
+#include "cache/registry/registry_lock.h"
 #include "proxy/config/config.h"
 
 namespace sallyport {
@@ -113,6 +114,7 @@ int registry_import(const RegistryCommandOptions& options) {
               options.yes)) {
     return kFailed;
   }
+  RegistryLock::await_the_last(options.state_dir + "/registry");
   return say_copy(import_into_shared(*url, options.state_dir, progress()), PgConnection::shown(*url));
 }
 

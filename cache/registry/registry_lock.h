@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 
 namespace sallyport {
 
@@ -33,6 +35,15 @@ class RegistryLock {
     const bool asked = ::fcntl(fd, F_GETLK, &lock) == 0;
     ::close(fd);
     return asked && lock.l_type != F_UNLCK;
+  }
+
+  // A Sallyport that ends is unreachable before it has closed its registry. Whoever comes right behind it waits here,
+  // as long as that takes; whoever has a registry open for good is met by what comes next.
+  static void await_the_last(const std::string& registry, std::chrono::milliseconds limit = std::chrono::seconds(5)) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (taken(registry) && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
   }
 
  private:

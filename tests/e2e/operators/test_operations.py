@@ -1,5 +1,6 @@
 """Operating a running server: sessions, explain, rejections, reload, backup and restore."""
 
+import fcntl
 import json
 import os
 import re
@@ -710,6 +711,30 @@ def test_restore_takes_only_a_registry_or_nothing(a_backup, tmp_path):
     assert len(list((tmp_path / "empty").glob("registry.before-*/CURRENT"))) == 1
     restore(a_backup, tmp_path / "absent" / "deep")
     assert restore(tmp_path / "nothing", tmp_path / "never", status=1).stderr
+
+
+def test_who_comes_right_behind_a_server_that_ends_waits_for_it(serve_once, broker, site, a_backup, tmp_path):
+    """A server is unreachable some moments before its registry is closed; then scripts go on."""
+    server = serve_once([listener(site)], broker)
+    server.stop()
+    state = server.folder / "state"
+    commands = {
+        ("restore", str(a_backup), "--state-dir", str(state), "--yes"): "verified",
+        ("listener", "reset", "mqtts", "--state-dir", str(state), "--yes"): "nothing was chosen at run time",
+        ("serve", "--config", server.config): " ready ",
+    }
+    for command, expected in commands.items():
+        said = tmp_path / command[0]
+        with open(said, "wb") as out, open(state / "registry" / "LOCK", "r+b") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            process = subprocess.Popen([BINARY, *command], stdout=out, stderr=out)
+            time.sleep(0.5)
+            assert process.poll() is None, said.read_text()
+        try:
+            until(f"{command[0]} goes on", lambda: expected in said.read_text())
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def test_backup_takes_only_a_folder_of_its_own(server, work, tmp_path):
