@@ -69,8 +69,10 @@ def sink():
 
 @pytest.fixture(scope="module")
 def server(serve, sink, pki, root):
-    """Two shards before the sink; the devices of `load pki` register themselves."""
-    running = serve([listener(pki), listener(Pki(pki.folder, "rsa"), name="rsa"),
+    """Two shards before the sink; the devices of `load pki` register themselves. The bursts of a storm run where nobody
+    else wants the processor: their handshakes may take long."""
+    running = serve([listener(pki, handshake_timeout="60s"),
+                     listener(Pki(pki.folder, "rsa"), name="rsa", handshake_timeout="60s"),
                      listener(pki, name="six", address="[::1]:0"),
                      listener(pki, name="chosen", cas=[root.id])], sink, proxy={"shards": 2},
                     registry={"trusted_cas": [pki.device_ca]})
