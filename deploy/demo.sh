@@ -2,39 +2,47 @@
 # The main job, shown on this machine: a real device over mutual TLS, through Sallyport, to a real
 # Mosquitto. Installs, builds, makes a PKI with the commands of the managed clouds' certificate guides,
 # runs, narrates, cleans up. `--keep` leaves it running and says how to play with it. `--nodes 3`: three Sallyports that
-# share one registry in PostgreSQL (demo_nodes.sh).
+# share one registry in PostgreSQL (demo_nodes.sh). `--program FILE` shows a Sallyport that is there, and installs and
+# builds nothing.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")/.."
 top=$PWD
 keep=no
 nodes=1
+sallyport=
 while [ $# -gt 0 ]; do
   case "$1" in
     --keep) keep=yes; shift ;;
     --nodes) nodes=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+    --program)
+      sallyport=$(cd "$from" && realpath -eq -- "${2:-}") || { echo "demo: --program names no file" >&2; exit 2; }
+      shift 2 ;;
     *) nodes=; break ;;
   esac
 done
-[[ "$nodes" =~ ^[1-9]$ ]] || { echo "usage: deploy/demo.sh [--keep] [--nodes 1..9]" >&2; exit 2; }
+[[ "$nodes" =~ ^[1-9]$ ]] || { echo "usage: deploy/demo.sh [--keep] [--nodes 1..9] [--program FILE]" >&2; exit 2; }
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 tell() { printf '  %s\n' "$*"; }
 die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
-# shellcheck source=deploy/packages.sh
-. deploy/packages.sh
-# shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES $CONSOLE_PACKAGES $DEMO_PACKAGES $([ "$nodes" -gt 1 ] && echo "$DEMO_NODES_PACKAGES") || die "the packages could not be installed; see above"
+if [ -z "$sallyport" ]; then
+  # shellcheck source=deploy/packages.sh
+  . deploy/packages.sh
+  # shellcheck disable=SC2086
+  install_packages $BUILD_PACKAGES $CONSOLE_PACKAGES $DEMO_PACKAGES $([ "$nodes" -gt 1 ] && echo "$DEMO_NODES_PACKAGES") || die "the packages could not be installed; see above"
 
-say "Building Sallyport (release)"
-# Without tests and benchmarks, which need more packages; a tree that was set up for them stays so.
-only=(-DSALLYPORT_TESTS=OFF -DSALLYPORT_BENCH=OFF)
-if grep -qs '^SALLYPORT_TESTS:BOOL=ON' build/release/CMakeCache.txt; then only=(); fi
-cmake --preset release "${only[@]}" >/dev/null
-cmake --build --preset release --target sallyport | tail -n 1
-sallyport=$PWD/build/release/sallyport
+  say "Building Sallyport (release)"
+  # Without tests and benchmarks, which need more packages; a tree that was set up for them stays so.
+  only=(-DSALLYPORT_TESTS=OFF -DSALLYPORT_BENCH=OFF)
+  if grep -qs '^SALLYPORT_TESTS:BOOL=ON' build/release/CMakeCache.txt; then only=(); fi
+  cmake --preset release "${only[@]}" >/dev/null
+  cmake --build --preset release --target sallyport | tail -n 1
+  sallyport=$PWD/build/release/sallyport
+fi
 
-work=$(mktemp -d /tmp/sallyport-demo.XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-demo.XXXXXX")
 pids=()
 folders=()
 # shellcheck disable=SC2317  # called by the trap

@@ -6,7 +6,7 @@
 say "One PostgreSQL, with a registry in it"
 pg_bin=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname)
 [ -n "$pg_bin" ] || die "PostgreSQL is not installed"
-pg=$(mktemp -d /tmp/sallyport-demo-pg.XXXXXX)
+pg=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-demo-pg.XXXXXX")
 folders+=("$pg")
 pg_port=$(free_port)
 as_user=()
@@ -77,9 +77,11 @@ at() {  # at NODE PROGRAM ARGS...: as the device
 }
 at 0 mosquitto_pub -q 1 -i demo -t hello -m "hello from the first" || die "the device could not publish at the first"
 last=$((nodes - 1))
-until_true 10 sh -c "[ \$(SALLYPORT_SOCKET=$work/edge-$last/admin.sock '$sallyport' device list -q | wc -l) -eq 1 ]" || die "the last node does not know it"
+for ((i = 1; i < nodes; ++i)); do
+  until_true 10 sh -c "[ \$(SALLYPORT_SOCKET=$work/edge-$i/admin.sock '$sallyport' device list -q | wc -l) -eq 1 ]" || die "edge-$i does not know it"
+done
 device=$(on "$last" device list -q)
-tell "edge-$last knows it, too: ${device:0:16}…"
+tell "every node knows it: ${device:0:16}…"
 
 say "It connects at the second, and is revoked at the last"
 at 1 mosquitto_sub -i demo -t hello -W 30 >sub.out 2>&1 &
