@@ -35,9 +35,12 @@ ConfigReport checked(const std::string& config_path) {
 
 }  // namespace
 
-std::vector<Finding> examine(const std::string& config_path) {
+MachineReport examine(const std::string& config_path) {
   const ConfigReport report = checked(config_path);
-  std::vector<Finding> found = examine_machine(report.config, !report.unread);
+  MachineReport examined{examine_machine(report.config, !report.unread), "", ""};
+  if (!report.unread) examined.socket = report.config.admin.socket;
+  if (report.ok()) examined.shared = report.config.registry.shared;
+  std::vector<Finding>& found = examined.found;
   for (const ConfigProblem& each : report.warnings) {
     found.push_back({Finding::Grade::Warning, "configuration", to_string(each, config_path), ""});
   }
@@ -58,7 +61,7 @@ std::vector<Finding> examine(const std::string& config_path) {
            "renew its file: it is read by itself"});
     }
   }
-  return found;
+  return examined;
 }
 
 int check(const std::string& config_path, bool json) {

@@ -19,6 +19,6 @@ bool acceptable(const ConfigReport& report, const std::string& path);
 // The exit status.
 int check(const std::string& config_path, bool json);
 // What `check` would say and the machine itself.
-std::vector<Finding> examine(const std::string& config_path);
+MachineReport examine(const std::string& config_path);
 
 }  // namespace sallyport

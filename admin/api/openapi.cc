@@ -301,6 +301,13 @@ Json schemas() {
                                                                   {"TokenList", "Token"}}) {
     all[list] = list_of(item);
   }
+  // Of other nodes of a shared registry, too: whose each is, and who did not answer.
+  for (const char* each : {"Session", "Rejection", "RejectionGroup", "Explanation", "Cut", "SessionCutsOutcome"}) {
+    all[each]["properties"]["node"] = {{"type", "string"}};
+  }
+  for (const char* each : {"SessionList", "RejectionList", "RejectionGroupList"}) {
+    all[each]["properties"]["silent"] = {{"type", "array"}, {"items", {{"type", "string"}}}};
+  }
   return all;
 }
 

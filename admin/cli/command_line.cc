@@ -180,10 +180,13 @@ void add_server_commands(CLI::App& app, Parsed& parsed, const ServerCommands& se
   add_output(*check_command, parsed);
   check_command->callback(
       [&parsed, &server] { parsed.chosen = [&] { return server.check(parsed.config, parsed.output == "json"); }; });
-  CLI::App& doctor = client_command(
-      app, parsed, "doctor", "this machine, the configuration and the server: findings, each with its remedy",
-      [&parsed, &server](Operator& speaking) { return speaking.doctor(server.examine(parsed.config)); });
-  doctor.add_option("--config", parsed.config, "the configuration file")->capture_default_str();
+  CLI::App& doctor = client_command(app, parsed, "doctor",
+                                    "this machine, the configuration and the server: findings, each with its remedy",
+                                    [&parsed, &server, socket = app.get_option("--socket")](Operator& speaking) {
+                                      return speaking.doctor(server.examine(parsed.config), socket->count() > 0);
+                                    });
+  doctor.add_option("--config", parsed.config, "the configuration file; without --socket its admin.socket is asked")
+      ->capture_default_str();
   CLI::App* config = app.add_subcommand("config", "the reference of every key of the configuration file");
   config->add_flag("--default", parsed.default_config, "a commented file with every default");
   config->callback([&parsed] {

@@ -15,7 +15,7 @@ inline constexpr const char* kDefaultSocket = "/run/sallyport/admin.sock";
 struct ServerCommands {
   int (*serve)(const std::string& config_path, bool accept_loss, bool take_over);
   int (*check)(const std::string& config_path, bool json);
-  std::vector<Finding> (*examine)(const std::string& config_path);  // for `doctor`: this machine and the file
+  MachineReport (*examine)(const std::string& config_path);  // for `doctor`: this machine and the file
 };
 
 // One command with what it takes, for the reference page.

@@ -121,8 +121,9 @@ class Operator {
   int status();
   std::vector<Candidate> names_there(const Wanted& wanted) const;  // for completion; says nothing of what fails
   int drain();
-  // What was found on this machine, and what the server says of itself. 1 where there is a problem.
-  int doctor(std::vector<Finding> found);
+  // What was found on this machine, and what the server says of itself. 1 where there is a problem. It is asked at the
+  // configuration's socket, unless the operator has named one.
+  int doctor(MachineReport examined, bool socket_named);
   int top(const TopOptions& options);
   int tail(const TailOptions& filter);
   int reload();

@@ -95,13 +95,16 @@ void look_at_cas(const Json& cas, std::vector<Finding>& found) {
 
 }  // namespace
 
-int Operator::doctor(std::vector<Finding> found) {
+int Operator::doctor(MachineReport examined, bool socket_named) {
+  std::vector<Finding>& found = examined.found;
+  if (!socket_named && !examined.socket.empty()) options_.socket = examined.socket;
   const auto where = address();
   if (!where) return complain(where.error().what);
   const auto answered = ask(*where, "GET", "/v1/status", "", "application/json");
   if (!answered || answered->status != 200) {
     found.push_back({Grade::Warning, "server", answered ? "it does not say how it is" : answered.error().what,
                      "start it, or name its socket with --socket"});
+    if (!examined.shared.empty()) found.push_back(examine_shared(examined.shared));
   } else {
     // That its folder is in use is as it should be.
     std::erase_if(found, [](const Finding& each) {

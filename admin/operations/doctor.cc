@@ -12,6 +12,7 @@
 
 #include "admin/operations/disk_room.h"
 #include "cache/base/file.h"
+#include "cache/shared/shared_session.h"
 
 namespace sallyport {
 
@@ -149,6 +150,15 @@ std::vector<Finding> examine_machine(const Config& config, bool known) {
                                config.state_dir));
   }
   return found;
+}
+
+Finding examine_shared(const std::string& url) {
+  const auto session = SharedSession::open(url, "doctor");
+  if (!session) {
+    return {Grade::Problem, "shared registry", PgConnection::shown(url) + ": " + session.error().what,
+            "a server that starts now serves from what this node has, and takes no change until that is mended"};
+  }
+  return {Grade::Fine, "shared registry", PgConnection::shown(url) + " answers", ""};
 }
 
 }  // namespace sallyport

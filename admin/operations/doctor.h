@@ -20,8 +20,18 @@ struct Finding {
 };
 std::string_view to_string(Finding::Grade grade);  // "ok" | "warning" | "problem"
 
+// This machine and its configuration, and where to ask on. Empty: the configuration does not say, or was not read.
+struct MachineReport {
+  std::vector<Finding> found;
+  std::string socket;  // admin.socket
+  std::string shared;  // registry.shared, which may hold a password
+};
+
 // `known`: the configuration was read; else the disk of its state_dir is not known either.
 std::vector<Finding> examine_machine(const Config& config, bool known);
+
+// Whether a server that starts now could follow the registry there. Connects; takes PgConnection::kConnect at most.
+Finding examine_shared(const std::string& url);
 
 // What is judged, apart from where it comes from.
 Finding judge_kernel(std::string_view release);                      // as uname(2) has it

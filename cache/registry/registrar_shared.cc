@@ -17,6 +17,13 @@ constexpr std::chrono::milliseconds kReopen{1000};
 // For how long a turn waits for PostgreSQL while a local command waits behind it, and one that is only tried.
 constexpr std::chrono::milliseconds kWhileUrgent{400}, kTried{300};
 
+Refusal not_done(const std::string& why) {
+  return {Refusal::Kind::Unavailable,
+          "not done: " + why +
+              ". `device revoke`, `device deactivate` and `ca deactivate` with --local are in force on this node at "
+              "once, and everywhere once the registry answers"};
+}
+
 }  // namespace
 
 Answer<void> Registrar::Impl::share(const SharedOptions& options, Logger& log) {
@@ -47,9 +54,7 @@ void Registrar::Impl::set_position(const SharedPosition& position) {
 
 Refusal Registrar::Impl::away() const {
   const SharedState state = follower_->state();
-  return {Refusal::Kind::Unavailable,
-          "not done: the shared registry cannot be changed" + (state.why.empty() ? std::string() : ": " + state.why) +
-              ". A restriction with --local is in force on this node at once, and everywhere once it answers"};
+  return not_done("the shared registry cannot be changed" + (state.why.empty() ? std::string() : ": " + state.why));
 }
 
 bool Registrar::Impl::needs_writer() const {
@@ -115,7 +120,7 @@ Answer<void> Registrar::Impl::ask_for_turn() {
     const auto first = writer_->reserve_chains(kChainsAtOnce);
     if (!first) {
       if (writer_->broken()) drop_writer();
-      return Refusal{Refusal::Kind::Unavailable, "not done: " + first.error().what};
+      return not_done(first.error().what);
     }
     ledger_.reserve_chains(*first, kChainsAtOnce);
   }
@@ -126,7 +131,7 @@ Answer<void> Registrar::Impl::ask_for_turn() {
     } else if (const auto free = writer_->may_write(); free && !*free) {
       follower_->held_up(news.error().what);  // whatever else it may be is said to who asked
     }
-    return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
+    return not_done(news.error().what);
   }
   if (snapshot_ || news->follows != SharedNews::Follows::Yes) {
     writer_->give_up();
@@ -156,7 +161,7 @@ Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<
     const auto news = writer_->begin(position_);
     if (!news) {
       if (writer_->broken()) drop_writer();
-      return Refusal{Refusal::Kind::Unavailable, "not done: " + news.error().what};
+      return not_done(news.error().what);
     }
     if (news->follows != SharedNews::Follows::Yes || news->now.revision != position_.revision) {
       writer_->give_up();
@@ -170,11 +175,10 @@ Answer<SharedPosition> Registrar::Impl::write(std::uint64_t revision, std::span<
   if (!taken) {
     const bool in_doubt = writer_->in_doubt();
     if (writer_->broken()) drop_writer();
+    if (!in_doubt) return not_done(taken.error().what);
     return Refusal{Refusal::Kind::Unavailable,
-                   in_doubt
-                       ? "not known whether it is done: " + taken.error().what +
-                             " while it was written. If it was, it is in force here as soon as it answers: ask again"
-                       : "not done: " + taken.error().what};
+                   "not known whether it is done: " + taken.error().what +
+                       " while it was written. If it was, it is in force here as soon as it answers: ask again"};
   }
   set_position(*taken);
   epochs_committed();

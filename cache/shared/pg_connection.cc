@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cache/crypto/openssl_ptr.h"
 #include "cache/shared/libpq.h"
 
 namespace sallyport {
@@ -143,10 +146,16 @@ std::string without_quoted(const std::string& text) {
   }
 }
 
-std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
-  while (!text.empty() && text.back() == ' ') text.pop_back();
+// libpq's words on one line, without its guess at why a server went away.
+std::string one_line(const std::string& said) {
+  std::string text;
+  for (const char c : said) {
+    const bool blank = c == '\n' || c == '\t' || c == ' ';
+    if (!blank) text += c;
+    if (blank && !text.empty() && text.back() != ' ') text += ' ';
+  }
+  text.resize(std::min(text.find("This probably means"), text.size()));
+  while (text.ends_with(' ')) text.pop_back();
   return text;
 }
 
@@ -246,6 +255,18 @@ std::string PgConnection::weakness(const std::string& url) {
   return "sslmode=" + mode + " does not verify whose server this is: whoever stands between can change the registry";
 }
 
+namespace {
+
+// As libpq reads it (X509_STORE_load_locations(3)).
+bool holds_certificates(const std::string& file) {
+  const std::unique_ptr<X509_STORE, OpensslFree<&X509_STORE_free>> store(X509_STORE_new());
+  const bool loaded = store && X509_STORE_load_file(store.get(), file.c_str()) == 1;
+  ERR_clear_error();
+  return loaded;
+}
+
+}  // namespace
+
 std::string PgConnection::unreadable(const std::string& url) {
   const Options options = parsed(url);
   if (!options) return {};
@@ -256,9 +277,13 @@ std::string PgConnection::unreadable(const std::string& url) {
     if (file.empty() || (file == "system" && pq().PQlibVersion() >= 160000) || !cannot(file)) continue;
     return std::string("names a file with ") + keyword + " that cannot be read: " + file + ": " + std::strerror(errno);
   }
+  const std::string root = value_of(options, "sslrootcert");
+  if (!root.empty() && root != "system" && !holds_certificates(root)) {
+    return "names a file with sslrootcert that holds no certificate: " + root;
+  }
   const std::string mode = value_of(options, "sslmode");
   const bool verifies = mode.starts_with("verify-") || (mode.empty() && !all_on_this_machine(options));
-  if (!verifies || !value_of(options, "sslrootcert").empty() || !environment("PGSSLROOTCERT").empty()) return {};
+  if (!verifies || !root.empty() || !environment("PGSSLROOTCERT").empty()) return {};
   const std::string file = environment("HOME") + "/.postgresql/root.crt";
   if (!cannot(file)) return {};
   return "does not say with sslrootcert= which CAs prove the server, and there is no " + file +

@@ -77,7 +77,8 @@ class PgConnection {
   static std::string flaw(const std::string& url);
   // The same as a warning: an operator chose a weaker sslmode. Empty: none.
   static std::string weakness(const std::string& url);
-  // A file that the string names, or whose certificates would prove the server, and that cannot be read. Empty: none.
+  // A file that the string names, or whose certificates would prove the server, and that cannot be read, or holds none.
+  // Empty: there is no such file.
   static std::string unreadable(const std::string& url);
   // Without its password, to be shown.
   static std::string shown(const std::string& url);

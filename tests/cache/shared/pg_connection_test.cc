@@ -68,7 +68,8 @@ TEST(PgConnection, AFileThatIsNotThereIsNamed) {
   EXPECT_THAT(said("sslrootcert=/nowhere/root.crt"), HasSubstr("sslrootcert that cannot be read: /nowhere/root.crt"));
   EXPECT_THAT(said("sslmode=require&sslkey=/nowhere/key"), HasSubstr("sslkey"));
   EXPECT_THAT(said("sslmode=require&passfile=/nowhere/pass"), HasSubstr("passfile"));
-  EXPECT_EQ(said("sslrootcert=/dev/null"), "");
+  EXPECT_THAT(said("sslrootcert=/dev/null"), HasSubstr("sslrootcert that holds no certificate: /dev/null"));
+  EXPECT_EQ(said("sslrootcert=/etc/ssl/certs/ca-certificates.crt"), "");
   EXPECT_EQ(said("sslmode=require"), "");
   const std::string home = std::getenv("HOME") != nullptr ? std::getenv("HOME") : "";
   ::setenv("HOME", "/nowhere", 1);

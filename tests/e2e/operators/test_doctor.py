@@ -51,6 +51,9 @@ def test_doctor_finds_what_is_wrong_and_says_what_to_do(serve_once, broker, site
     found, status = findings(server)
     assert status == 1 and "nonsense" in found["configuration", "problem"]["what"]
     Path(server.config).write_text(good)
+    elsewhere = subprocess.run([BINARY, "doctor", "--config", server.config, "--socket", "/nowhere"], capture_output=True,
+                               text=True, timeout=120, check=False).stdout
+    assert "cannot reach sallyport at /nowhere" in elsewhere, "who names a socket means it"
     server.stop()
     found, status = findings(server)
     assert status == 0 and "start it" in found["server", "warning"]["remedy"]

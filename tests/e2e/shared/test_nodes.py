@@ -1,6 +1,9 @@
 """Which machines there are, how far each is, and on how many a change is in force."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +11,7 @@ from harness.authority import Authority
 from harness.device import admitted
 from harness.edge import Edge, refuses_to_start
 from harness.lists import crl, file_of
-from harness.server import Sallyport, listener
+from harness.server import BINARY, Sallyport, listener
 from harness.unix_http import ask
 from harness.wait import until
 
@@ -42,6 +45,27 @@ def test_every_node_lists_all(edge):
     said = edge.nodes[0].cli("doctor", "--config", edge.nodes[0].config, status=None).stdout
     assert "ok: shared registry: followed at " in said and "as node edge-0" in said, said
     assert "warning: shared registry: PostgreSQL has no synchronous standby" in said, said
+
+
+def test_doctor_asks_where_the_configuration_says(edge):
+    """The server by its socket; without a server PostgreSQL, as a start would."""
+    def doctor(config, status):
+        done = subprocess.run([BINARY, "doctor", "--config", str(config)], capture_output=True, text=True, timeout=120,
+                              env={name: value for name, value in os.environ.items() if name != "SALLYPORT_SOCKET"})
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+    node = edge.nodes[2]
+    assert "as node edge-2" in doctor(node.config, 0)
+    node.stop()
+    try:
+        said = doctor(node.config, 0)
+        assert "ok: shared registry: " in said and " answers" in said and "start it" in said, said
+        elsewhere = node.folder / "elsewhere.toml"
+        elsewhere.write_text(Path(node.config).read_text().replace(edge.url, "postgresql://127.0.0.1:1/none"))
+        said = doctor(elsewhere, 1)
+        assert "problem: shared registry: 127.0.0.1:1/none: " in said, said
+    finally:
+        node.start()
 
 
 def test_a_revocation_says_where_it_is_in_force(edge, device):

@@ -67,6 +67,7 @@ def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
     until("it is noticed", lambda: all(is_away(node) for node in edge.nodes))
     said = first.cli("doctor", "--config", first.config, status=1).stdout
     assert "problem: shared registry: not followed: " in said and "--local" in said, said
+    assert "`ca deactivate` with --local" in first.cli("ca", "code", status=1).stderr
     with admitted(first.port, revoked) as session:
         done = first.cli("device", "revoke", revoked.id, "--local", "--yes")
         assert "in force on this node" in done.stderr
