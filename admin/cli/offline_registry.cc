@@ -29,7 +29,7 @@ Answer<std::string> url_of(const RegistryCommandOptions& options) {
     return Refusal{Refusal::Kind::Invalid,
                    options.config + " names no shared registry: set registry.shared, or use --shared URL"};
   }
-  if (const std::string flaw = PgConnection::flaw(url); !flaw.empty()) {
+  if (const std::string flaw = PgUrl::flaw(url); !flaw.empty()) {
     return Refusal{Refusal::Kind::Invalid, "registry.shared " + flaw};
   }
   return url;
@@ -109,13 +109,13 @@ int registry_status(const RegistryCommandOptions& options) {
 int registry_import(const RegistryCommandOptions& options) {
   const auto url = url_of(options);
   if (!url) return complain(url.error().what);
-  if (!agreed("the registry in " + options.state_dir + " becomes the content of the shared one at " +
-                  PgConnection::shown(*url),
-              options.yes)) {
+  if (!agreed(
+          "the registry in " + options.state_dir + " becomes the content of the shared one at " + PgUrl::shown(*url),
+          options.yes)) {
     return kFailed;
   }
   RegistryLock::await_the_last(options.state_dir + "/registry");
-  return say_copy(import_into_shared(*url, options.state_dir, progress()), PgConnection::shown(*url));
+  return say_copy(import_into_shared(*url, options.state_dir, progress()), PgUrl::shown(*url));
 }
 
 int registry_export(const RegistryCommandOptions& options) {

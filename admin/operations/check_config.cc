@@ -204,12 +204,12 @@ void check_shared(const RegistryConfig& registry, Findings& found) {
     }
     return;
   }
-  if (const std::string flaw = PgConnection::flaw(registry.shared); !flaw.empty()) {
+  if (const std::string flaw = PgUrl::flaw(registry.shared); !flaw.empty()) {
     found.problem("registry.shared", "'registry.shared' " + flaw);
-  } else if (const std::string weak = PgConnection::weakness(registry.shared); !weak.empty()) {
+  } else if (const std::string weak = PgUrl::weakness(registry.shared); !weak.empty()) {
     found.warning("registry.shared", "'registry.shared': " + weak);
   }
-  if (const std::string file = PgConnection::unreadable(registry.shared); !file.empty()) {
+  if (const std::string file = PgUrl::unreadable(registry.shared); !file.empty()) {
     found.problem("registry.shared", "'registry.shared' " + file);
   }
   if (registry.key_file.empty()) {

@@ -155,10 +155,10 @@ std::vector<Finding> examine_machine(const Config& config, bool known) {
 Finding examine_shared(const std::string& url) {
   const auto session = SharedSession::open(url, "doctor");
   if (!session) {
-    return {Grade::Problem, "shared registry", PgConnection::shown(url) + ": " + session.error().what,
+    return {Grade::Problem, "shared registry", PgUrl::shown(url) + ": " + session.error().what,
             "a server that starts now serves from what this node has, and takes no change until that is mended"};
   }
-  return {Grade::Fine, "shared registry", PgConnection::shown(url) + " answers", ""};
+  return {Grade::Fine, "shared registry", PgUrl::shown(url) + " answers", ""};
 }
 
 }  // namespace sallyport

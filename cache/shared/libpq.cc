@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <type_traits>
 
 namespace sallyport {
@@ -59,6 +60,18 @@ Libpq load() {
 const Libpq& pq() {
   static const Libpq loaded = load();
   return loaded;
+}
+
+std::string pq_words(std::string_view said) {
+  std::string text;
+  for (const char c : said) {
+    const bool blank = c == '\n' || c == '\t' || c == ' ';
+    if (!blank) text += c;
+    if (blank && !text.empty() && text.back() != ' ') text += ' ';
+  }
+  text.resize(std::min(text.find("This probably means"), text.size()));
+  while (text.ends_with(' ')) text.pop_back();
+  return text;
 }
 
 }  // namespace sallyport

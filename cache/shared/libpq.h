@@ -1,8 +1,11 @@
 // libpq, loaded when a registry is shared, and not before: it brings LDAP, Kerberos and GnuTLS along, which are 19
-// libraries and 4 MB that nobody needs for a registry of its own. For pg_connection.cc alone.
+// libraries and 4 MB that nobody needs for a registry of its own. For pg_connection.cc and pg_url.cc alone.
 #pragma once
 
 #include <libpq-fe.h>
+
+#include <string>
+#include <string_view>
 
 namespace sallyport {
 
@@ -47,5 +50,7 @@ struct Libpq {
 
 // Loads it once. Any thread.
 const Libpq& pq();
+// Its words on one line, without its guess at why a server went away.
+std::string pq_words(std::string_view said);
 
 }  // namespace sallyport

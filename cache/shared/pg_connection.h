@@ -1,4 +1,4 @@
-// One connection to PostgreSQL: the only user of libpq. Statements go out in pipelines, so that a transaction costs one
+// One connection to PostgreSQL: Statements go out in pipelines, so that a transaction costs one
 // round trip; every wait has a limit, after which the connection is broken and never used again. Used by one thread
 // at a time. What comes back is bounded by what was asked for.
 #pragma once
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cache/base/result.h"
+#include "cache/shared/pg_url.h"
 
 struct pg_conn;
 struct pg_result;
@@ -59,29 +60,11 @@ class PgRows {
   pg_result* result_;
 };
 
-// A server of those that a connection string names. `address`: where its name has led, so that nobody asks again.
-struct PgPlace {
-  std::string host, address, port;
-  bool operator==(const PgPlace&) const = default;
-};
-
 class PgConnection {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds kConnect{5000}, kAnswer{4000};
   static constexpr std::chrono::minutes kCopyBegins{15};  // it sorts all of it first
-
-  // What is wrong with a connection string; empty: nothing. No part of it is in there that may be a password. Where it
-  // does not say how it is protected, a server that is not on this machine has to show a certificate for its name
-  // (sslmode=verify-full).
-  static std::string flaw(const std::string& url);
-  // The same as a warning: an operator chose a weaker sslmode. Empty: none.
-  static std::string weakness(const std::string& url);
-  // A file that the string names, or whose certificates would prove the server, and that cannot be read, or holds none.
-  // Empty: there is no such file.
-  static std::string unreadable(const std::string& url);
-  // Without its password, to be shown.
-  static std::string shown(const std::string& url);
 
   // The servers of the string one after the other, each with its part of the limit: one that does not answer at all
   // leaves time for the others. `at`: that one alone, and no name is resolved, which has no limit.

@@ -18,34 +18,34 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 TEST(PgConnection, AStringThatCannotBeReadIsNotRepeated) {
-  EXPECT_EQ(PgConnection::flaw("postgresql://sallyport@db.example/sallyport"), "");
-  EXPECT_THAT(PgConnection::flaw("host=db.example password=geheim"), Not(HasSubstr("geheim")));
+  EXPECT_EQ(PgUrl::flaw("postgresql://sallyport@db.example/sallyport"), "");
+  EXPECT_THAT(PgUrl::flaw("host=db.example password=geheim"), Not(HasSubstr("geheim")));
   for (const std::string url :
        {"postgresql://u:%geheim@h/d", "postgresql://u:geheim@[::1/d", "postgresql://u:geheim@[::1]x/d",
         "postgresql://u:geheim@h/d?password=%zzgeheim", "postgresql://h/d?a\"b%zz=geheim\"geheim",
         "postgresql://u:geheim@h/d?password=geheim=geheim%00", "postgresql://u:x@geheim@h/d",
         "postgresql://u:geheim/x@h/d", "postgresql://u:\"geheim%zz@h/d", "postgresql://u:x y@h/d",
         "postgresql:///d password=geheim", "postgresql://u@h/d password=geheim"}) {
-    const std::string flaw = PgConnection::flaw(url);
+    const std::string flaw = PgUrl::flaw(url);
     EXPECT_NE(flaw, "") << url;
     EXPECT_THAT(flaw, Not(HasSubstr("geheim"))) << url;
   }
-  EXPECT_THAT(PgConnection::flaw("postgresql://h/d?sslmoed=require"), HasSubstr("sslmoed")) << "what is wrong is named";
-  EXPECT_THAT(PgConnection::flaw("postgresql://u:x@y@h/d"), HasSubstr("%40"));
+  EXPECT_THAT(PgUrl::flaw("postgresql://h/d?sslmoed=require"), HasSubstr("sslmoed")) << "what is wrong is named";
+  EXPECT_THAT(PgUrl::flaw("postgresql://u:x@y@h/d"), HasSubstr("%40"));
   for (const char* port : {"abc", "0", "65536", "54x", "5432,abc"}) {
-    EXPECT_THAT(PgConnection::flaw(std::string("postgresql:///d?host=h,h&port=") + port), HasSubstr("port")) << port;
+    EXPECT_THAT(PgUrl::flaw(std::string("postgresql:///d?host=h,h&port=") + port), HasSubstr("port")) << port;
   }
-  EXPECT_EQ(PgConnection::flaw("postgresql://h1:5432,h2:5433/d"), "");
+  EXPECT_EQ(PgUrl::flaw("postgresql://h1:5432,h2:5433/d"), "");
   for (const std::string good :
        {"postgresql://u:x%40y@h/d", "postgresql:///d?host=/run/postgresql", "postgresql://h1,h2/d",
         "postgresql://u@[::1]:5432/d?application_name=a@b", "postgresql://u:p@/d?host=/tmp/x"}) {
-    EXPECT_EQ(PgConnection::flaw(good), "") << good;
+    EXPECT_EQ(PgUrl::flaw(good), "") << good;
   }
 }
 
 TEST(PgConnection, AServerElsewhereHasToShowItsName) {
   const auto weak = [](const std::string& hosts) {
-    return !PgConnection::weakness("postgresql://" + hosts + "/d?sslmode=require").empty();
+    return !PgUrl::weakness("postgresql://" + hosts + "/d?sslmode=require").empty();
   };
   EXPECT_FALSE(weak("127.0.0.1"));
   EXPECT_FALSE(weak("localhost,[::1]"));
@@ -53,17 +53,17 @@ TEST(PgConnection, AServerElsewhereHasToShowItsName) {
   EXPECT_TRUE(weak("db.example"));
   EXPECT_TRUE(weak("127.0.0.1,db.example"));
   EXPECT_TRUE(weak("127.example.com")) << "a name is no address";
-  EXPECT_TRUE(PgConnection::weakness("postgresql://db.example/d").empty()) << "verify-full where nothing is said";
+  EXPECT_TRUE(PgUrl::weakness("postgresql://db.example/d").empty()) << "verify-full where nothing is said";
   ::setenv("PGHOST", "db.example", 1);
   EXPECT_TRUE(weak("")) << "the environment says where it is";
   ::unsetenv("PGHOST");
-  EXPECT_FALSE(PgConnection::weakness("postgresql:///d?service=far&sslmode=require").empty());
+  EXPECT_FALSE(PgUrl::weakness("postgresql:///d?service=far&sslmode=require").empty());
 }
 
 // As libpq would look for them; a server that shows no certificate needs none.
 TEST(PgConnection, AFileThatIsNotThereIsNamed) {
   const auto said = [](const std::string& parameters) {
-    return PgConnection::unreadable("postgresql://db.example/d?" + parameters);
+    return PgUrl::unreadable("postgresql://db.example/d?" + parameters);
   };
   EXPECT_THAT(said("sslrootcert=/nowhere/root.crt"), HasSubstr("sslrootcert that cannot be read: /nowhere/root.crt"));
   EXPECT_THAT(said("sslmode=require&sslkey=/nowhere/key"), HasSubstr("sslkey"));
@@ -75,7 +75,7 @@ TEST(PgConnection, AFileThatIsNotThereIsNamed) {
   ::setenv("HOME", "/nowhere", 1);
   EXPECT_THAT(said(""), HasSubstr("/nowhere/.postgresql/root.crt")) << "verify-full is what is meant";
   EXPECT_THAT(said("sslmode=verify-ca"), HasSubstr("/nowhere/.postgresql/root.crt"));
-  EXPECT_EQ(PgConnection::unreadable("postgresql://localhost/d"), "");
+  EXPECT_EQ(PgUrl::unreadable("postgresql://localhost/d"), "");
   ::setenv("PGSSLROOTCERT", "/dev/null", 1);
   EXPECT_EQ(said(""), "");
   ::unsetenv("PGSSLROOTCERT");
