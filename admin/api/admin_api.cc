@@ -97,7 +97,7 @@ std::optional<HttpResponse> AdminApi::refusal_for(const Match& match, std::strin
 AdminApi::Entry AdminApi::entry_of(const HttpRequest& head) const {
   // Machines that share a registry share its audit log, too: "socket pid 4711" is of one of them.
   const auto at_this_node = [this](std::optional<Caller> caller) {
-    if (caller && parts_.registrar.shared_state()) caller->actor.from += " at " + parts_.node;
+    if (caller && parts_.registrar.shared_state()) caller->actor.from += " at " + this_node();
     return caller;
   };
   if (head.peer.local || !head.authorization.empty()) return {at_this_node(parts_.access.caller(head)), std::nullopt};

@@ -52,7 +52,7 @@ struct ApiParts {
   const KeptRejections& rejections;
   Feed& feed;
   std::function<std::string_view()> state;      // Probes::name_of() the phase it is in
-  std::string node = {};                        // this machine's name in a shared registry
+  std::string node = {};                        // of this machine, for a shared registry; there it may have another
   std::function<void()> drain = {};             // asks the main thread for it; as often as anybody likes
   std::function<std::string()> not_ready = {};  // Probes::why_not_ready()
   // Why this node does not share its ticket keys with the others; empty: it does.
@@ -164,6 +164,7 @@ class AdminApi final : public HttpHandler {
   HttpResponse list_nodes(const Call& call);
   HttpResponse forget_node(const Call& call);
   Json registry_status() const;
+  std::string this_node() const;  // as the shared registry lists it
   // api_elsewhere.cc
   std::optional<HttpResponse> elsewhere(const Call& call, const Route& route);
   HttpResponse ask_node(const Call& call, const std::string& node, const std::string& query);

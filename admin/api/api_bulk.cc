@@ -312,7 +312,7 @@ HttpResponse AdminApi::cut_sessions(const Call& call) {
     if (cut > 0) {
       const auto noted = parts_.registrar.record(
           call.caller.actor, "session.cut-many", which,
-          std::to_string(cut) + " cut" + (parts_.registrar.shared_state() ? " at " + parts_.node : ""));
+          std::to_string(cut) + " cut" + (parts_.registrar.shared_state() ? " at " + this_node() : ""));
       if (!noted) return refused(noted.error());
     }
   }

@@ -151,18 +151,19 @@ HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
   const auto shared = parts_.registrar.shared_state();
   for (const SharedNode& each : shared->nodes.nodes) names.push_back(each.name);
   std::sort(names.begin(), names.end());
-  if (names.empty()) names.push_back(parts_.node);
+  if (names.empty()) names.push_back(this_node());
   const std::string token = query_value(call.request.query, "page_token");
   const std::size_t colon = token.rfind(':');  // a name may have some; what a node itself gives has none
   if (!token.empty() && colon == std::string::npos) return invalid("the page_token is not one of a list answer");
   std::string from = token.substr(0, colon), rest = token.empty() ? "" : token.substr(colon + 1);
   auto at = std::lower_bound(names.begin(), names.end(), from);
   if (at != names.end() && *at != from) rest.clear();
+  const std::string here = this_node();
   Json silent = Json::array();
   for (; at != names.end(); ++at, rest.clear()) {
     HttpResponse response;
     const std::string query = query_for(call.request.query, rest);
-    if (*at == parts_.node) {
+    if (*at == here) {
       HttpRequest here = call.request;
       here.query = query;
       response = (this->*route.handler)({here, call.caller, call.args});
@@ -190,7 +191,7 @@ HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
 std::optional<HttpResponse> AdminApi::elsewhere(const Call& call, const Route& route) {
   if (!takes_node(route)) return std::nullopt;
   const std::string node = query_value(call.request.query, "node");
-  if (node.empty() || node == parts_.node) return std::nullopt;
+  if (node.empty() || node == this_node()) return std::nullopt;
   if (!parts_.registrar.shared_state()) {
     if (node == kAll && route.method == "GET") return std::nullopt;
     return problem(404, "not-found", "there is no other node: the registry is this machine's own");

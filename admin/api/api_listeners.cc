@@ -154,10 +154,10 @@ HttpResponse AdminApi::cut_session(const Call& call) {
   if (!parts_.plane.cut_session(id)) {
     return problem(404, "not-found",
                    "there is no live session '" + text + "'" +
-                       (shared ? " at node " + parts_.node + ": to cut one of another node, name that node" : ""));
+                       (shared ? " at node " + this_node() + ": to cut one of another node, name that node" : ""));
   }
   // Ids are of a node.
-  const std::string named = session_id(id) + (shared ? " at " + parts_.node : "");
+  const std::string named = session_id(id) + (shared ? " at " + this_node() : "");
   if (const auto noted = parts_.registrar.record(call.caller.actor, "session.cut", named, "cut"); !noted) {
     return refused(noted.error());
   }

@@ -29,6 +29,11 @@ Json to_json(const SharedNode& node, std::uint64_t newest) {
 
 }  // namespace
 
+std::string AdminApi::this_node() const {
+  const auto shared = parts_.registrar.shared_state();
+  return shared ? shared->node : parts_.node;
+}
+
 // A registry of its own has this node alone, which is never behind.
 HttpResponse AdminApi::list_nodes(const Call& call) {
   Json items = Json::array();
@@ -93,7 +98,7 @@ Json AdminApi::registry_status() const {
   const auto shared = parts_.registrar.shared_state();
   if (!shared) return nullptr;
   const std::string why = parts_.ticket_keys_trouble ? parts_.ticket_keys_trouble() : std::string();
-  return {{"node", parts_.node},
+  return {{"node", shared->node},
           {"connected", shared->connected},
           {"server", shared->server},
           {"why", shared->why.empty() ? Json() : Json(shared->why)},

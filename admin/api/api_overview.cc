@@ -57,10 +57,9 @@ void look_at_shared(const SharedState& shared, Attention& attention) {
     attention.add(Severity::Error, "registry-held-up", 1, "", "the shared registry takes no change: " + shared.why);
   }
   if (shared.same_name) {
-    attention.add(
-        Severity::Error, "node-name", 1, "",
-        "another process has this node's name: where a change is in force nobody can see; set registry.node on "
-        "each machine");
+    attention.add(Severity::Error, "node-name", 1, "",
+                  "another process has this node's name: this one is listed as " + shared.node +
+                      "; set registry.node on each machine");
   }
 }
 

@@ -67,8 +67,8 @@ void look_at_shared_registry(const Json& shared, std::vector<Finding>& found) {
         "bring PostgreSQL back within reach of this machine");
   }
   if (shared["same_name"].get<bool>()) {
-    add(Grade::Problem, "another process has the name " + text(shared, "node"),
-        "set registry.node on each machine: where a change is in force nobody can see");
+    add(Grade::Problem, "another process has this one's name, so it is listed as " + text(shared, "node"),
+        "set registry.node on each machine");
   }
   if (const std::string keys = text(shared, "ticket_keys"); keys != "shared") {
     add(Grade::Warning, "ticket keys: " + keys, "give every machine the same registry.key_file");

@@ -319,11 +319,11 @@ int Operator::status() {
   if (const Json& shared = json["registry"]; !shared.is_null()) {
     const std::string away =
         shared["why"].is_null() ? "" : ": " + escaped(text(shared, "why")) + ", new devices wait here";
-    pairs.emplace_back("shared registry", (shared["connected"].get<bool>() ? "followed, " : "not followed, ") +
-                                              count(shared, "nodes") + " nodes, this one is " + text(shared, "node") +
-                                              (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
-                                              (shared.value("same_name", false) ? ", AND SO IS ANOTHER PROCESS" : "") +
-                                              away);
+    pairs.emplace_back("shared registry",
+                       (shared["connected"].get<bool>() ? "followed, " : "not followed, ") + count(shared, "nodes") +
+                           " nodes, this one is " + text(shared, "node") +
+                           (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
+                           (shared.value("same_name", false) ? " BESIDE A PROCESS OF THE SAME NAME" : "") + away);
     pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");

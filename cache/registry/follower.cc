@@ -16,7 +16,6 @@ namespace sallyport {
 namespace {
 
 constexpr std::size_t kPart = 4096;  // entries of a snapshot that are taken in together
-constexpr std::chrono::seconds kTwin{10};
 constexpr std::chrono::seconds kSnapshotAgain{1};
 constexpr std::string_view kNotAsked = "it was not asked yet";
 
@@ -38,9 +37,11 @@ Follower::Follower(SharedOptions options, const RegistryStore& store, Host& host
       host_(host),
       log_(log),
       instance_(drawn()),
+      name_(options_.node),
       wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       stale_(begins_stale(options_)) {
   state_.shared = true;
+  state_.node = name_;
   state_.stale = stale_;
   state_.why = kNotAsked;
   heard_ = Clock::now();
@@ -75,6 +76,7 @@ void Follower::run() {
       rest(kRetry);
     }
   }
+  if (session_ && name_ != options_.node) (void)session_->leave(name_, instance_);
   session_.reset();
   changed_.notify_all();
 }
@@ -94,7 +96,7 @@ void Follower::rest(std::chrono::milliseconds most) {
 }
 
 bool Follower::connect() {
-  auto opened = SharedSession::open(options_.url, options_.node);
+  auto opened = SharedSession::open(options_.url, name_);
   if (!opened) {
     lost(opened.error());
     return false;
@@ -108,7 +110,7 @@ bool Follower::connect() {
   if (!look_at_standby()) return false;
   // The connection for turns is of a server that may be the primary no more, and not know: it is written no more.
   if (session_->connection().place() != place()) host_.lose_writer();
-  log_.info("shared-registry-connected", {{"server", session_->connection().server()}, {"node", options_.node}});
+  log_.info("shared-registry-connected", {{"server", session_->connection().server()}, {"node", name_}});
   const std::lock_guard lock(mutex_);
   place_ = session_->connection().place();
   state_.server = session_->connection().server();
@@ -269,97 +271,6 @@ bool Follower::keep_house() {
   return !session_->broken();
 }
 
-bool Follower::beat() {
-  const std::uint64_t revision = host_.position().revision;
-  const auto now = Clock::now();
-  if (now - beat_at_ < (revision != told_ ? kBeatAtMost : kBeat)) return true;
-  beat_at_ = now;
-  const auto alone = session_->heartbeat(revision, instance_, options_.version);
-  if (!alone) {
-    if (session_->broken()) return lost(alone.error()), false;
-    return cannot_write(alone.error()), true;
-  }
-  if (!std::exchange(not_written_, {}).empty()) {
-    const std::lock_guard lock(mutex_);
-    state_.why.clear();
-    log_.info("shared-registry-writable", {{"server", state_.server}});
-  }
-  if (!look_at_lock()) return false;
-  told_ = revision;
-  if (*alone) {
-    twin_since_ = {};
-    twin_said_ = false;
-    const std::lock_guard lock(mutex_);
-    state_.same_name = false;
-    return true;
-  }
-  // A process that took over from the one before meets its last heartbeats.
-  if (twin_since_ == Clock::time_point{}) twin_since_ = now;
-  if (now - twin_since_ > kTwin && !std::exchange(twin_said_, true)) {
-    log_.error("node-name", {{"what", "another process calls itself " + options_.node + " in the shared registry"},
-                             {"means", "how far this node is, nobody can see: set registry.node on each machine"}});
-    const std::lock_guard lock(mutex_);
-    state_.same_name = true;
-  }
-  return true;
-}
-
-void Follower::held_up(const std::string& why) {
-  const std::lock_guard lock(mutex_);
-  if (!std::exchange(held_up_, why).empty()) return;
-  log_.error("shared-registry-held-up",
-             {{"why", why},
-              {"means", "operators' changes are refused but for restrictions with --local, new devices wait here"}});
-}
-
-// Nobody may ask for a turn for long.
-bool Follower::look_at_lock() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (held_up_.empty()) return true;
-  }
-  const auto free = session_->may_write();
-  if (!free) return session_->broken() ? (lost(free.error()), false) : true;
-  if (!*free) return true;
-  const std::lock_guard lock(mutex_);
-  held_up_.clear();
-  log_.info("shared-registry-writable", {{"server", state_.server}});
-  return true;
-}
-
-// It is read-only, or its disk is full: what others changed it tells all the same, so it is followed.
-void Follower::cannot_write(const Refusal& why) {
-  {
-    const std::lock_guard lock(mutex_);
-    state_.why = why.what;
-  }
-  if (std::exchange(not_written_, why.what) == why.what) return;
-  log_.error("shared-registry-unwritable",
-             {{"why", why.what},
-              {"means",
-               "new devices wait here to be registered, operators' changes are refused but for restrictions with "
-               "--local, and how far this node is nobody can see"}});
-}
-
-bool Follower::look_at_nodes() {
-  static constexpr std::chrono::milliseconds kLook{1000};
-  const auto now = Clock::now();
-  {
-    const std::lock_guard lock(mutex_);
-    if (watchers_ == 0 && looks_ > 0 && now < looked_at_ + kLook) return true;
-  }
-  auto nodes = session_->nodes();
-  if (!nodes) return lost(nodes.error()), false;
-  {
-    const std::lock_guard lock(mutex_);
-    looked_at_ = now;
-    state_.nodes = std::move(*nodes);
-    ++looks_;
-  }
-  changed_.notify_all();
-  return true;
-}
-
 // Merges what is over there with what is here: what differs is taken in, part by part, and what is missing over there
 // goes. Memory is bounded by the parts; sessions of what stays the same see nothing.
 bool Follower::take_snapshot(bool elsewhere) {
@@ -451,32 +362,6 @@ SharedState Follower::state() const {
   state.refuses_all = state.stale && options_.stale == Stale::RefuseAll;
   state.revision = host_.position().revision;
   return state;
-}
-
-InForce Follower::in_force(std::uint64_t revision, std::chrono::milliseconds limit) {
-  const auto until = Clock::now() + limit;
-  InForce found;
-  found.revision = revision;
-  std::unique_lock lock(mutex_);
-  ++watchers_;
-  wake();
-  const std::uint64_t knows = looks_ + 2;  // a look that is under way may not
-  for (std::uint64_t next = knows;; next = looks_ + 1) {
-    const bool fresh =
-        changed_.wait_until(lock, until, [&] { return looks_ >= next || stopping_ || !state_.connected; });
-    found = {revision, 0, 0, {}, looks_ >= knows && state_.connected};
-    for (const SharedNode& node : state_.nodes.nodes) {
-      ++found.of;
-      if (node.revision >= revision) {
-        ++found.nodes;
-      } else {
-        found.behind.push_back(node);
-      }
-    }
-    if (!fresh || stopping_ || !state_.connected || found.behind.empty()) break;
-  }
-  --watchers_;
-  return found;
 }
 
 }  // namespace sallyport

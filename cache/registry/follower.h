@@ -35,14 +35,15 @@ struct SharedOptions {
 
 struct SharedState {
   bool shared = false, connected = false, stale = false;
-  bool refuses_all = false;         // it is stale, and every device is refused
-  bool same_name = false;           // another process has this node's name: how far either is nobody can see
-  std::string server, why;          // why not connected, or why it takes no change
-  std::int64_t away_ms = 0;         // since it was heard of last
-  std::uint64_t revision = 0;       // in force here
-  SharedNodes nodes;                // as of the last look; their times grow while PostgreSQL is away
-  std::uint64_t snapshots = 0;      // taken since the start
-  bool in_snapshot = false;         // one is being taken
+  bool refuses_all = false;     // it is stale, and every device is refused
+  bool same_name = false;       // another process has this node's name
+  std::string node;             // what this one is called: its name, or one beside it where another process has that
+  std::string server, why;      // why not connected, or why it takes no change
+  std::int64_t away_ms = 0;     // since it was heard of last
+  std::uint64_t revision = 0;   // in force here
+  SharedNodes nodes;            // as of the last look; their times grow while PostgreSQL is away
+  std::uint64_t snapshots = 0;  // taken since the start
+  bool in_snapshot = false;     // one is being taken
   std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
   std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
 };
@@ -122,6 +123,7 @@ class Follower {
   bool answer_others();
   bool pass_on_asks();
   bool beat();
+  bool look_at_name(bool alone);
   bool look_at_nodes();
   bool look_at_standby();
   bool look_at_lock();
@@ -137,7 +139,7 @@ class Follower {
   std::unique_ptr<SharedSession> session_;  // the thread's, as all that follows up to the lock
   std::uint64_t told_ = 0;                  // the revision of the last heartbeat
   Clock::time_point beat_at_{}, outbox_at_{}, forget_at_{}, twin_since_{};
-  bool twin_said_ = false;
+  std::string name_;                       // SharedState::node
   std::string not_applied_, not_written_;  // why, as it was logged last
   std::string held_up_;                    // why writers wait; under mutex_
   const int wake_fd_;

@@ -328,8 +328,10 @@ Answer<SharedNodes> SharedSession::nodes() {
         "(extract(epoch from clock_timestamp() - n.seen_at) * 1000)::bigint, "
         "(extract(epoch from clock_timestamp() - n.applied_at) * 1000)::bigint, convert_to(n.version, 'UTF8') "
         "from sallyport.registry r left join sallyport.node n on n.seen_at > clock_timestamp() - interval '" +
-        std::to_string(kNodeForgotten.count()) +
-        " hours' and n.seen_at < clock_timestamp() + interval '1 hour' and isfinite(n.applied_at) and n.revision >= 0 "
+        std::to_string(kNodeForgotten.count()) + " hours' and (position('" + kBeside +
+        "' in n.name) = 0 or n.seen_at > clock_timestamp() - interval '" + std::to_string(kBesideListed.count()) +
+        " minutes') and n.seen_at < clock_timestamp() + interval '1 hour' and isfinite(n.applied_at) and n.revision >= "
+        "0 "
         "order by n.name"}});
   if (!rows) return rows.error();
   const PgRows& found = rows->front();
@@ -341,6 +343,13 @@ Answer<SharedNodes> SharedSession::nodes() {
                          found.number(i, 3), found.number(i, 4), std::string(found.bytes(i, 5))});
   }
   return all;
+}
+
+Answer<void> SharedSession::leave(const std::string& node, const std::string& instance) {
+  const auto rows = connection_->run(
+      {{"delete from sallyport.node where name = convert_from($1::bytea, 'UTF8') and instance = $2::bytea",
+        {PgValue::bytes(node), PgValue::bytes(instance)}}});
+  return rows ? Answer<void>() : Answer<void>(rows.error());
 }
 
 // One that lives tells that it does twice a second; it comes back with its next heartbeat.

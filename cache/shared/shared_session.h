@@ -79,6 +79,12 @@ class SharedSession {
   Answer<std::uint64_t> reserve_chains(std::uint64_t count);
   // This node lives, and has everything in force up to `revision`. False: another process uses its name.
   Answer<bool> heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version);
+  // Under which name it does so from now on, and is asked. With kBeside behind it and something of its own it is listed
+  // beside the process that uses its name, for kBesideListed after its last heartbeat.
+  void call_itself(std::string node) { node_ = std::move(node); }
+  static constexpr char kBeside = '#';  // in no name that an operator may choose
+  static constexpr std::chrono::minutes kBesideListed{10};
+  Answer<void> leave(const std::string& node, const std::string& instance);  // it is called so no more
   Answer<SharedNodes> nodes();
   // False: it is there no more or never was, or it was heard of a moment ago.
   Answer<bool> forget_node(const std::string& name);

@@ -2,6 +2,7 @@
 a node that is new, one that was cut off."""
 
 import json
+import re
 
 import pytest
 
@@ -110,13 +111,27 @@ def test_a_stale_node_refuses_what_it_cannot_know(edge, fleet, work):
 
 
 @pytest.mark.parametrize("edge", [1], indirect=True)
-def test_two_processes_of_one_name_are_said(edge):
-    """Where a change is in force nobody can see then: one of them says so, until the other is gone."""
+def test_two_processes_of_one_name_are_listed_beside_each_other(edge, fleet):
+    """One of them is listed beside the other, is counted and asked as itself, and says so, until the other is gone."""
     first = edge.nodes[0]
     second = edge.add(node="edge-0")
     said = until("the one that is not listed says so", lambda: [
         node for node in (first, second) if node.json("status")["registry"]["same_name"]], 40)[0]
     assert "node-name" in {each["kind"] for each in got(said, "/v1/attention")["items"]}
-    assert "AND SO IS ANOTHER PROCESS" in said.cli("status").stdout
-    (second if said is first else first).stop()
+    beside = said.json("status")["registry"]["node"]
+    assert re.fullmatch("edge-0#[0-9a-f]{4}", beside)
+    assert f"{beside} BESIDE A PROCESS OF THE SAME NAME" in said.cli("status").stdout
+    other = second if said is first else first
+    for node in (said, other):
+        until("both are listed", lambda n=node: n.cli("node", "list", "-q").stdout.split() == ["edge-0", beside])
+    known = edge.known(fleet, "at both")
+    with admitted(first.port, known, client_id="at the first"), admitted(second.port, known, client_id="at the second"):
+        for node in (said, other):
+            listed = node.json("session", "list", "--all-nodes")
+            assert {(each["client_id"], each["node"]) for each in listed} == {
+                ("at the first", beside if said is first else "edge-0"),
+                ("at the second", "edge-0" if said is first else beside)}
+    assert "in force on 2 of 2 nodes" in other.cli("device", "revoke", known.id, "--yes", "--wait", "30s").stderr
+    other.stop()
     until("it is alone again", lambda: not said.json("status")["registry"]["same_name"], 40)
+    until("it has its name", lambda: said.cli("node", "list", "-q").stdout.split() == ["edge-0"])
