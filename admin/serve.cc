@@ -38,7 +38,6 @@
 #include "admin/operations/systemd.h"
 #include "admin/operations/takeover.h"
 #include "admin/signals.h"
-#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/registry/registrar.h"
@@ -462,11 +461,7 @@ int serve(const std::string& config_path, bool accept_loss, bool take_over) {
   Log log(report.config.log_level, report.config.log_format, 1, &feed);
   RunningConfig running(config_path, report);
   Logger& main_log = log.logger();
-  if (any_listener_by(TlsMadeBy::Openssl, report.config)) {
-    main_log.info("openssl-alone", {{"version", openssl_version()},
-                                    {"providers", openssl_providers()},
-                                    {"keys_of_tickets", KeysUnread::possible() ? "left unread" : "read"}});
-  }
+  if (any_listener_by(TlsMadeBy::Openssl, report.config)) say_openssl_alone(main_log);
   const bool auto_somewhere = any_listener_by(TlsMadeBy::Auto, report.config);
   if (const std::string_view why = openssl_insides_refusal(); auto_somewhere && !why.empty()) {
     main_log.warn("openssl-only", {{"version", openssl_version()},

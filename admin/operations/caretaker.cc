@@ -4,6 +4,7 @@
 
 #include "admin/operations/build_info.h"
 #include "admin/operations/objects.h"
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/locked_memory.h"
 #include "proxy/tls/tls_files.h"
 
@@ -50,6 +51,7 @@ void Caretaker::look() {
   warn_of_clock(now);
   warn_of_certificates(now);
   warn_of_listener_cas();
+  warn_of_tickets();
   for (const CrlRecord& crl : registrar_.newly_overdue(now)) {
     log_.warn("crl-overdue", {{"ca", to_hex(crl.ca)},
                               {"scope", crl.scope},
@@ -126,6 +128,15 @@ void Caretaker::warn_of_listener_cas() {
     }
   }
   warnings_.say_all(Kind::ListenerCas, found);
+}
+
+void Caretaker::warn_of_tickets() {
+  if (gave_up_said_ || !KeysUnread::given_up()) return;
+  gave_up_said_ = true;
+  log_.warn("openssl-alone",
+            {{"keys_of_tickets", "read"},
+             {"why", "a provider could not open a ticket in OpenSSL's default library context's absence"},
+             {"means", "the device that came with it comes again; tickets cost more from now on"}});
 }
 
 }  // namespace sallyport

@@ -29,6 +29,7 @@ class Caretaker {
   void warn_of_clock(std::int64_t now);
   void warn_of_certificates(std::int64_t now);
   void warn_of_listener_cas();
+  void warn_of_tickets();
 
   DataPlane& plane_;
   Registrar& registrar_;
@@ -40,6 +41,7 @@ class Caretaker {
   SharedTicketKeys& ticket_keys_;
   Logger& log_;
   ClockWatch clock_;
+  bool gave_up_said_ = false;
   std::uint64_t settings_seen_ = 0;  // what other nodes changed
 };
 

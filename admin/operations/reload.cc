@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cache/base/file.h"
+#include "cache/crypto/keys_unread.h"
 #include "cache/crypto/openssl_alone.h"
 #include "cache/crypto/openssl_insides.h"
 #include "cache/x509/ca_rules.h"
@@ -89,6 +90,12 @@ ReloadOutcome Reload::refused(const std::string& why) {
   return {outcomes_.reload().at, why, {}};
 }
 
+void say_openssl_alone(Logger& log) {
+  log.info("openssl-alone", {{"version", openssl_version()},
+                             {"providers", openssl_providers()},
+                             {"keys_of_tickets", KeysUnread::possible() ? "left unread" : "read"}});
+}
+
 // Which listeners' new connections others than before make from now on.
 void Reload::say_engines(const std::vector<ListenerInfo>& before) const {
   const std::vector<ListenerInfo> now = plane_.listeners();
@@ -100,9 +107,7 @@ void Reload::say_engines(const std::vector<ListenerInfo>& before) const {
                               {"tls_engine", to_string(now[i].tls_engine)}});
     openssl = openssl || now[i].tls_engine == TlsMadeBy::Openssl;
   }
-  if (openssl) {
-    main_log_.info("openssl-alone", {{"version", openssl_version()}, {"providers", openssl_providers()}});
-  }
+  if (openssl) say_openssl_alone(main_log_);
 }
 
 ReloadOutcome Reload::run(const Actor& by) {

@@ -28,6 +28,8 @@ Answer<std::vector<std::string>> check_trusted(const std::vector<Certificate>& c
 // For the metrics: what the admin API presents over the network, as its file has it now.
 void note_admin_certificate(const Config& config, Outcomes& outcomes);
 RegistrarOptions registrar_options(const RegistryConfig& registry);
+// Whose algorithms there are where TLS is OpenSSL's alone.
+void say_openssl_alone(Logger& log);
 
 class Reload {
  public:

@@ -6,8 +6,13 @@
 #include <openssl/params.h>
 #include <openssl/provider.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <iterator>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "cache/crypto/openssl_ptr.h"
 
@@ -16,6 +21,7 @@ namespace sallyport {
 namespace {
 
 constinit thread_local OSSL_LIB_CTX* before = nullptr;
+std::atomic<bool> is_given_up{false};
 
 using MacPtr = std::unique_ptr<EVP_MAC, OpensslFree<&EVP_MAC_free>>;
 using MacContextPtr = std::unique_ptr<EVP_MAC_CTX, OpensslFree<&EVP_MAC_CTX_free>>;
@@ -36,17 +42,20 @@ class DefaultContext {
   OSSL_LIB_CTX* const before_;
 };
 
-constexpr std::size_t kTrialMac = 32, kTrialText = 2048, kTrialBlock = 16;
-using TrialTicket = std::array<unsigned char, kTrialMac + kTrialText + 2 * kTrialBlock>;
+constexpr std::size_t kTrialMac = 32, kTrialBlock = 16;
+// Of a session without a certificate, of one with a usual one, and of what a ticket may hold.
+constexpr std::size_t kTrialTexts[] = {160, 512, 1024, 2048, 8192, 32768};
+using TrialTicket = std::vector<unsigned char>;
 
-// A ticket of a session's size, sealed and opened as libssl does it (construct_stateless_ticket(),
+// A ticket of a session of `text` bytes, sealed and opened as libssl does it (construct_stateless_ticket(),
 // tls_decrypt_ticket()): `none` is the thread's default context where begin() makes it so, and not where
 // Resumption::ticket_key() works.
-std::optional<TrialTicket> ticket_opened_in(OSSL_LIB_CTX* none) {
-  std::array<unsigned char, kTrialText> zeros{};
-  std::array<unsigned char, kTrialText + kTrialBlock> sealed{};
+std::optional<TrialTicket> ticket_opened_in(OSSL_LIB_CTX* none, std::size_t text) {
+  const TrialTicket zeros(text);
+  TrialTicket sealed(text + kTrialBlock);
+  std::array<unsigned char, kTrialMac> key{};
   char digest[] = "SHA256";
-  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, zeros.data(), kTrialMac),
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.data(), key.size()),
                                    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                                    OSSL_PARAM_construct_end()};
   MacContextPtr mac;
@@ -61,32 +70,35 @@ std::optional<TrialTicket> ticket_opened_in(OSSL_LIB_CTX* none) {
   int whole = 0, last = 0;
   if (!mac || !aes || !cipher || EVP_MAC_CTX_set_params(mac.get(), parameters) != 1 ||
       EVP_EncryptInit_ex2(cipher.get(), aes.get(), zeros.data(), zeros.data(), nullptr) != 1 ||
-      EVP_EncryptUpdate(cipher.get(), sealed.data(), &whole, zeros.data(), kTrialText) != 1 ||
+      EVP_EncryptUpdate(cipher.get(), sealed.data(), &whole, zeros.data(), static_cast<int>(text)) != 1 ||
       EVP_EncryptFinal_ex(cipher.get(), sealed.data() + whole, &last) != 1 ||
-      whole + last != kTrialText + kTrialBlock ||
+      static_cast<std::size_t>(whole + last) != sealed.size() ||
       EVP_DecryptInit_ex2(cipher.get(), aes.get(), zeros.data(), zeros.data(), nullptr) != 1) {
     return std::nullopt;
   }
-  TrialTicket made{};
+  TrialTicket made(kTrialMac + text + 2 * kTrialBlock);
   std::size_t mac_bytes = 0;
   const DefaultContext while_it_is_read(none);
-  const bool done =
-      EVP_MAC_CTX_get_mac_size(mac.get()) == kTrialMac && EVP_CIPHER_CTX_get_iv_length(cipher.get()) == 16 &&
-      EVP_MAC_update(mac.get(), sealed.data(), sealed.size()) == 1 &&
-      EVP_MAC_final(mac.get(), made.data(), &mac_bytes, kTrialMac) == 1 &&
-      EVP_DecryptUpdate(cipher.get(), made.data() + kTrialMac, &whole, sealed.data(), kTrialText + kTrialBlock) == 1 &&
-      EVP_DecryptFinal_ex(cipher.get(), made.data() + kTrialMac + whole, &last) == 1;
+  const bool done = EVP_MAC_CTX_get_mac_size(mac.get()) == kTrialMac &&
+                    EVP_CIPHER_CTX_get_iv_length(cipher.get()) == 16 &&
+                    EVP_MAC_update(mac.get(), sealed.data(), sealed.size()) == 1 &&
+                    EVP_MAC_final(mac.get(), made.data(), &mac_bytes, kTrialMac) == 1 &&
+                    EVP_DecryptUpdate(cipher.get(), made.data() + kTrialMac, &whole, sealed.data(),
+                                      static_cast<int>(sealed.size())) == 1 &&
+                    EVP_DecryptFinal_ex(cipher.get(), made.data() + kTrialMac + whole, &last) == 1;
   mac.reset();
   cipher.reset();
-  return done && whole + last == kTrialText ? std::optional(made) : std::nullopt;
+  return done && static_cast<std::size_t>(whole + last) == text ? std::optional(std::move(made)) : std::nullopt;
 }
 
 }  // namespace
 
 bool tickets_open_without_algorithms(OSSL_LIB_CTX* none) {
   const NoErrorsLeft no_errors_left;
-  const std::optional<TrialTicket> wanted = ticket_opened_in(nullptr);
-  return wanted && ticket_opened_in(none) == wanted;
+  return std::all_of(std::begin(kTrialTexts), std::end(kTrialTexts), [none](std::size_t text) {
+    const std::optional<TrialTicket> wanted = ticket_opened_in(nullptr, text);
+    return wanted && ticket_opened_in(none, text) == wanted;
+  });
 }
 
 namespace {
@@ -111,7 +123,7 @@ OSSL_LIB_CTX* context_without_algorithms() {
 }  // namespace
 
 void KeysUnread::begin() {
-  OSSL_LIB_CTX* const none = before == nullptr ? context_without_algorithms() : nullptr;
+  OSSL_LIB_CTX* const none = before == nullptr && possible() ? context_without_algorithms() : nullptr;
   if (none != nullptr) before = OSSL_LIB_CTX_set0_default(none);
 }
 
@@ -122,7 +134,15 @@ void KeysUnread::end() {
 }
 
 bool KeysUnread::possible() {
-  return context_without_algorithms() != nullptr;
+  return !given_up() && context_without_algorithms() != nullptr;
+}
+
+void KeysUnread::give_up() {
+  is_given_up = true;
+}
+
+bool KeysUnread::given_up() {
+  return is_given_up.load(std::memory_order_relaxed);
 }
 
 bool KeysUnread::begun() {

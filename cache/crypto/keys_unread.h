@@ -20,16 +20,21 @@ class KeysUnread {
   KeysUnread& operator=(const KeysUnread&) = delete;
 
   // Nothing where the library that runs gains nothing by it, where this thread has begun already, and where the
-  // tickets' algorithms, from whatever provider, do not go on in such a context: that is tried once.
+  // tickets' algorithms, from whatever provider, do not go on in such a context: that is tried once, with tickets of
+  // several sizes.
   static void begin();
   static void end();
   static bool begun();
   // Whether begin() does anything: false as well where there is nothing to gain. Best asked at the start.
   static bool possible();
+  // begin() does nothing from now on, on any thread: a ticket could not be opened after it, although the trial went
+  // well. What needs the default context now and then, as when its hardware is gone, is found out so.
+  static void give_up();
+  static bool given_up();
 };
 
-// Whether a ticket is opened with the default context's algorithms while `none` is the thread's default context: a
-// provider's may ask the thread's for others of theirs.
+// Whether tickets are opened with the default context's algorithms while `none` is the thread's default context: a
+// provider's may ask the thread's for others of theirs, and for some sizes alone.
 bool tickets_open_without_algorithms(OSSL_LIB_CTX* none);
 
 // OpenSSL's default context by its name: what works in it works in it between begin() and end() as well.

@@ -85,8 +85,9 @@ std::string not_in_force() {
   using Context = std::unique_ptr<OSSL_LIB_CTX, OpensslFree<&OSSL_LIB_CTX_free>>;
   const Context apart(OSSL_LIB_CTX_new());
   if (!apart || OSSL_LIB_CTX_load_config(apart.get(), path.get()) != 1) {
-    const char* why = ERR_reason_error_string(ERR_peek_error());
-    return file + ", is not in force: " + (why != nullptr ? why : "it cannot be read");
+    const char* first = ERR_reason_error_string(ERR_peek_error());
+    const char* why = first != nullptr ? first : ERR_reason_error_string(ERR_peek_last_error());
+    return file + ", is not in force: " + (why != nullptr ? why : "OpenSSL does not say why");
   }
   const ConfPtr conf(NCONF_new(nullptr));
   long line = 0;

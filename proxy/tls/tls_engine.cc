@@ -292,12 +292,19 @@ void TlsEngine::settle() {
   context_ = nullptr;
 }
 
+// It begins where libssl opens a ticket, or writes one, and ends behind that: libssl has not come there.
+void TlsEngine::ticket_not_opened() {
+  KeysUnread::give_up();
+  error_ = {Origin::Proxy, Reason::InternalError, 0, "a provider of OpenSSL's could not open a ticket"};
+}
+
 Step TlsEngine::shake_openssl() {
   clear_errors();
   const std::size_t output_before = output_.size();
   const TrafficSecretsTap tap(records_.secrets());
   const KeysUnread ended_with_this{};
   const int outcome = SSL_do_handshake(ssl_);
+  if (KeysUnread::begun()) ticket_not_opened();
   KeysUnread::end();
   if (due_alert_ != 0) {
     clear_errors();

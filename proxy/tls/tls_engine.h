@@ -101,6 +101,7 @@ class TlsEngine {
   bool outlived_its_key();
   Step not_proven(Step step);
   Step shake_openssl();
+  void ticket_not_opened();
   Step step_after(int outcome);
   void keep_buffers(bool keep);
   Step seal(std::span<const std::uint8_t> plain);

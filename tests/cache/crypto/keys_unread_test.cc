@@ -12,6 +12,7 @@
 #include <openssl/x509.h>
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -104,10 +105,12 @@ TEST(KeysUnread, ACertificateIsReadAndItsKeyIsNot) {
   ERR_clear_error();
 }
 
-// A provider's HMAC that asks the thread's default context for another one: once it is made, or once it is used.
+// A provider's HMAC that asks the thread's default context for another one: once it is made, or once it is used; for
+// every message, or for those of some sizes.
 class LateMac {
  public:
   static inline bool when_made = false;
+  static inline std::size_t least = 0, most = SIZE_MAX;
 
   static void* make(void*) {
     auto made = std::make_unique<LateMac>();
@@ -121,11 +124,12 @@ class LateMac {
     return key == nullptr || OSSL_PARAM_get_octet_string(key, &into, self.key_.size(), &self.bytes_) == 1 ? 1 : 0;
   }
   static int init(void* mac, const unsigned char*, std::size_t, const OSSL_PARAM* parameters) {
-    return set(mac, parameters) == 1 && static_cast<LateMac*>(mac)->begin() ? 1 : 0;
+    const bool any_size = least == 0 && most == SIZE_MAX;
+    return set(mac, parameters) == 1 && (!any_size || static_cast<LateMac*>(mac)->begin()) ? 1 : 0;
   }
   static int update(void* mac, const unsigned char* bytes, std::size_t count) {
     LateMac& self = *static_cast<LateMac*>(mac);
-    return self.begin() && self.key() && EVP_MAC_update(self.context_.get(), bytes, count) == 1 ? 1 : 0;
+    return self.begin(count) && self.key() && EVP_MAC_update(self.context_.get(), bytes, count) == 1 ? 1 : 0;
   }
   static int finish(void* mac, unsigned char* out, std::size_t* length, std::size_t most) {
     LateMac& self = *static_cast<LateMac*>(mac);
@@ -137,9 +141,10 @@ class LateMac {
   }
 
  private:
-  bool begin() {
+  bool begin(std::size_t bytes = SIZE_MAX) {
     if (context_ != nullptr) return true;
-    const std::unique_ptr<EVP_MAC, OpensslFree<&EVP_MAC_free>> hmac(EVP_MAC_fetch(nullptr, "HMAC", "provider=default"));
+    OSSL_LIB_CTX* const asked = bytes >= least && bytes <= most ? nullptr : named_default_context();
+    const std::unique_ptr<EVP_MAC, OpensslFree<&EVP_MAC_free>> hmac(EVP_MAC_fetch(asked, "HMAC", "provider=default"));
     context_.reset(hmac ? EVP_MAC_CTX_new(hmac.get()) : nullptr);
     return context_ != nullptr;
   }
@@ -195,11 +200,31 @@ TEST(KeysUnread, NotWithAlgorithmsThatNeedTheDefaultContextMeanwhile) {
     EXPECT_TRUE(tickets_open_without_algorithms(nullptr)) << "it works where it may ask";
     EXPECT_FALSE(tickets_open_without_algorithms(empty.get())) << "asks " << (when_made ? "when made" : "when used");
   }
+  const std::pair<std::size_t, std::size_t> sizes[] = {{0, 400}, {500, 1100}, {1000, 1200}, {2200, SIZE_MAX}};
+  for (const auto& [least, most] : sizes) {
+    LateMac::least = least;
+    LateMac::most = most;
+    EXPECT_FALSE(tickets_open_without_algorithms(empty.get())) << "asks from " << least << " to " << most << " bytes";
+  }
+  LateMac::least = LateMac::most = 0;
+  EXPECT_TRUE(tickets_open_without_algorithms(empty.get())) << "asks for none";
   EVP_set_default_properties(nullptr, "");
   OSSL_PROVIDER_unload(late);
   OSSL_PROVIDER_unload(none);
   EXPECT_TRUE(has_a_hash(nullptr));
   EXPECT_EQ(ERR_peek_error(), 0U);
+}
+
+// The last one: it is given up for the whole process.
+TEST(KeysUnread, WhatIsGivenUpBeginsNoMore) {
+  KeysUnread::begin();
+  KeysUnread::give_up();
+  KeysUnread::end();
+  EXPECT_FALSE(KeysUnread::begun());
+  KeysUnread::begin();
+  EXPECT_FALSE(KeysUnread::begun());
+  EXPECT_TRUE(has_a_hash(nullptr));
+  EXPECT_FALSE(KeysUnread::possible());
 }
 
 }  // namespace

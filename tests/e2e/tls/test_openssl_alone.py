@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness.authority import Authority
-from harness.device import Device, client_context, refusal
+from harness.device import Device, Ended, client_context, refusal
 from harness.resuming import served, with_session
 from harness.server import BINARY, Sallyport, listener
 from harness.wait import until
@@ -122,6 +122,37 @@ def test_an_operators_provider_does_all_of_it(broker, serve_once, site, root, tm
     old = tuple(map(int, said["version"].split(".")[:2])) < (3, 2)
     assert said["keys_of_tickets"] == ("left unread" if old else "read"), "the house's algorithms need no default context"
     served(server, root.issue("of the house " + tls), tls)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_provider_that_needs_more_than_it_did_at_the_start_is_served(broker, serve_once, site, root, tmp_path, tls):
+    """Its hardware goes, and what stands in asks for the context that tickets are opened without: found out at once, said,
+    and done in another way from then on."""
+    settings, down = tmp_path / "openssl.cnf", tmp_path / "down"
+    settings.write_text("openssl_conf = all\n[all]\nproviders = each\nalg_section = properties\n[each]\nhouse = house\n"
+                        f"[house]\nmodule = {HOUSE}\nactivate = 1\n[properties]\n"
+                        "default_properties = provider=house\n")
+    server = serve_once([listener(site)], broker, proxy={"tls_engine": "openssl"},
+                        environment={"OPENSSL_CONF": str(settings), "HOUSE_DOWN": str(down)})
+    root.register(server)
+    context = client_context(root.issue("with a ticket"), tls)
+
+    def comes(session=None):
+        with Device(server.port, context=with_session(context, session) if session else context) as device:
+            assert device.connect("with a ticket") == 0
+            device.ping()
+            return device.tls.session_reused, device.tls.session
+    _, session = comes()
+    reused, session = comes(session)
+    assert reused
+    down.touch()
+    if server.line("openssl-alone").fields["keys_of_tickets"] == "left unread":
+        with server.refuses("internal_error"), pytest.raises((Ended, OSError)):
+            comes(session)
+        server.line("openssl-alone", keys_of_tickets="read")
+    reused, session = comes(session)
+    assert reused
+    assert comes(session)[0]
 
 
 def test_one_listeners_tls_is_by_an_operators_provider(broker, serve_once, site, root, tmp_path):

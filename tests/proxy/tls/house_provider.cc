@@ -1,19 +1,47 @@
 // A provider as an operator may bring one: "house", which has the default provider's algorithms under a name and a
 // property of its own (provider(7)). With it as the only active provider (tests/e2e/tls/test_openssl_alone.py) nothing
-// can come from anywhere else.
+// can come from anywhere else. While there is the file that HOUSE_DOWN names, its HMAC is as hardware's that is gone,
+// which asks the thread's default library context for another one.
 #include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/provider.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
 
 OSSL_PROVIDER* whole = nullptr;
+OSSL_FUNC_mac_final_fn* finish_hmac = nullptr;
+
+int finish_or_ask(void* context, unsigned char* out, std::size_t* bytes, std::size_t room) {
+  const char* down = std::getenv("HOUSE_DOWN");
+  if (down != nullptr && ::access(down, F_OK) == 0) {
+    EVP_MAC* other = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+    if (other == nullptr) return 0;
+    EVP_MAC_free(other);
+  }
+  return finish_hmac(context, out, bytes, room);
+}
+
+const OSSL_DISPATCH* hmac_of(const OSSL_DISPATCH* functions) {
+  static std::vector<OSSL_DISPATCH> own;
+  if (!own.empty()) return own.data();
+  for (; functions->function_id != 0; ++functions) {
+    own.push_back(*functions);
+    if (functions->function_id != OSSL_FUNC_MAC_FINAL) continue;
+    finish_hmac = OSSL_FUNC_mac_final(functions);
+    own.back().function = reinterpret_cast<void (*)()>(&finish_or_ask);
+  }
+  own.push_back({0, nullptr});
+  return own.data();
+}
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
   static std::map<int, std::vector<OSSL_ALGORITHM>> known;
@@ -31,6 +59,8 @@ const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) {
     }
     all.push_back(*each);
     all.back().property_definition = properties->c_str();
+    const bool hmac = operation == OSSL_OP_MAC && std::string_view(each->algorithm_names).starts_with("HMAC");
+    if (hmac) all.back().implementation = hmac_of(each->implementation);
   }
   all.push_back({nullptr, nullptr, nullptr, nullptr});
   return all.data();
