@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kManifest = "manifest.json";
+constexpr const char* kManifest = RegistryStore::kManifest;
 constexpr const char* kRegistry = "registry";
 constexpr std::uint64_t kFormat = 1;
 constexpr std::size_t kManifestLimit = std::size_t{16} << 20;

@@ -98,6 +98,9 @@ class Restore {
           staging_.string() +
               " is left of a restore that was cut short, and may hold the registry that was here: move it away"};
     }
+    if (fs::exists(state_dir_ / RegistryStore::kManifest, failure)) {
+      return Refusal{Refusal::Kind::Conflict, state_dir_.string() + " is a backup itself: restore into another folder"};
+    }
     has_present_ = fs::exists(present_ / "CURRENT", failure);
     if (has_present_) {
       if (!lock_.take(present_.string())) {

@@ -150,6 +150,7 @@ class RegistryStore {
  public:
   class Impl;
   static constexpr std::uint32_t kSchema = 3;
+  static constexpr const char* kManifest = "manifest.json";  // beside a registry that is a backup: it is never opened
   // Descriptors that it takes: tables that are open, and with them logs, manifest, lock, folders, and a backup's.
   static constexpr int kMostTables = 128, kMostFiles = kMostTables + 32;
   // Says how it goes on with a registry of an older schema; `loud`: an operator has to know.

@@ -62,7 +62,9 @@ Refusal explain_open(const std::string& dir, const rocksdb::Status& status) {
     return unavailable("the registry in " + dir + " is damaged: restore a backup (" + text + ")");
   }
   if (text.find("/LOCK") != std::string::npos) {
-    return unavailable("state_dir " + dir + " is in use by another process: is sallyport running already?");
+    return unavailable("state_dir " + dir +
+                       " is in use by another process: a Sallyport that runs, or one that drains, which "
+                       "takes up to proxy.drain_delay and proxy.drain");
   }
   return unavailable("the registry in " + dir + " cannot be opened: " + text);
 }
@@ -376,13 +378,27 @@ class Opening {
 
 }  // namespace
 
+namespace {
+
+// To open it for writing would change files whose hashes are in its manifest.
+Answer<void> is_no_backup(const std::string& dir) {
+  std::error_code ignored;
+  if (!fs::exists(dir + "/" + RegistryStore::kManifest, ignored)) return {};
+  return unavailable(dir + " is a backup, and stays as it is: `sallyport restore " + dir +
+                     " --state-dir FOLDER` puts it into a new folder, which can be used");
+}
+
+}  // namespace
+
 Answer<void> RegistryStore::would_open(const std::string& dir) {
+  if (auto usable = is_no_backup(dir); !usable) return usable;
   Impl readable;
   return Opening(dir, nullptr, OnLoss::Refuse, readable, {}).look();
 }
 
 Answer<std::unique_ptr<RegistryStore>> RegistryStore::open(const std::string& dir, rocksdb::Env* env, OnLoss on_loss,
                                                            const Tell& tell) {
+  if (auto usable = is_no_backup(dir); !usable) return usable.error();
   if (auto made = make_private_folder(dir); !made) return made.error();
   std::unique_ptr<RegistryStore> store(new RegistryStore);
   if (auto opened = Opening(dir, env, on_loss, *store->impl_, tell).run(); !opened) return opened.error();

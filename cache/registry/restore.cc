@@ -8,7 +8,7 @@ namespace sallyport {
 
 namespace {
 
-constexpr std::size_t kRowsOfABatch = 4096;
+constexpr std::size_t kRowsPutBack = 4096;
 
 Answer<std::map<std::string, TokenRow>> tokens_of(const RegistryStore& store) {
   std::map<std::string, TokenRow> tokens;
@@ -146,7 +146,7 @@ Answer<void> keep_devices(RegistryStore& restored, const RegistryStore& present,
                           DeviceStatus status, const std::map<std::uint64_t, ChainRow>& chains) {
   for (std::size_t at = 0; at < ids.size();) {
     RegistryStore::Batch batch;
-    for (const std::size_t end = std::min(at + kRowsOfABatch, ids.size()); at < end; ++at) {
+    for (const std::size_t end = std::min(at + kRowsPutBack, ids.size()); at < end; ++at) {
       const Digest& id = ids[at];
       const auto row = present.device(id);
       const auto known = restored.device(id);

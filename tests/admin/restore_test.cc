@@ -8,6 +8,8 @@
 #include <fstream>
 #include <map>
 
+#include "admin/operations/offline_reset.h"
+#include "admin/operations/shared_registry.h"
 #include "cache/base/file.h"
 #include "tests/admin/restore_world.h"
 
@@ -349,6 +351,24 @@ TEST_F(RestoreTest, DiscardingRevocationsIsAskedFor) {
   EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Revoked);
   ASSERT_TRUE(restore(copy, state, false, true));
   EXPECT_EQ(status_in(**RegistryStore::open(state), device), DeviceStatus::Active);
+}
+
+// Whoever takes a backup for a state_dir is told what it is, before anything in it has changed.
+TEST_F(RestoreTest, ABackupStaysAsItIs) {
+  const std::string copy = dir_.path() + "/backup", other = dir_.path() + "/other";
+  ASSERT_TRUE(make_backup(*store_, copy));
+  ASSERT_TRUE(make_backup(*store_, other));
+  for (const OnLoss on_loss : {OnLoss::Refuse, OnLoss::Accept}) {
+    const auto opened = RegistryStore::open(copy, nullptr, on_loss);
+    ASSERT_FALSE(opened);
+    EXPECT_THAT(opened.error().what, HasSubstr("is a backup, and stays as it is: `sallyport restore " + copy));
+  }
+  EXPECT_THAT(RegistryStore::would_open(copy).error().what, HasSubstr("is a backup"));
+  EXPECT_THAT(restore(other, copy, true, true).error().what, HasSubstr("is a backup itself"));
+  EXPECT_THAT(import_into_shared("postgresql://localhost/none", copy, [](std::uint64_t) {}).error().what,
+              HasSubstr("is a backup"));
+  EXPECT_THAT(reset_offline(copy, "mqtts", {}).error().what, HasSubstr("is a backup"));
+  EXPECT_TRUE(restore(copy, dir_.path() + "/fresh"));
 }
 
 TEST_F(RestoreTest, ARegistryInUseIsNotReplaced) {
