@@ -79,8 +79,10 @@ bool Follower::pass_on_asks() {
       if (!done) {
         tell(*ask, done.error());
       } else if (!*done) {
-        tell(*ask, Refusal{Refusal::Kind::Conflict,
-                           "node " + ask->node + " is not listed, or was heard of a moment ago: stop it first"});
+        tell(*ask,
+             Refusal{Refusal::Kind::Conflict,
+                     "node " + ask->node +
+                         " is not listed, or was heard of within the last ten seconds: stop it, and wait so long"});
       } else {
         tell(*ask, std::string());
       }

@@ -123,4 +123,14 @@ std::optional<LocalRestriction> decode_restriction(std::string_view bytes) {
   return made;
 }
 
+std::string encode(const WaitingLine& line) {
+  return joined({line.by.who, line.by.from, line.action, line.target, line.after});
+}
+
+std::optional<WaitingLine> decode_line(std::string_view bytes) {
+  const auto parts = split(bytes);
+  if (!parts || parts->size() != 5) return std::nullopt;
+  return WaitingLine{{(*parts)[0], (*parts)[1]}, (*parts)[2], (*parts)[3], (*parts)[4]};
+}
+
 }  // namespace sallyport::outbox

@@ -1,5 +1,6 @@
 // What waits on this node to be written to the shared registry while that is out of reach, as bytes in the store:
-// devices that registered by themselves, and restrictions that hold here already. Reading checks every length.
+// devices that registered by themselves, restrictions that hold here already, and lines of the audit log. Reading
+// checks every length.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +28,15 @@ struct LocalRestriction {
   std::optional<Rows> lost;
 };
 
+// What an operator did at this node, whose line in the audit log waits.
+struct WaitingLine {
+  Actor by;
+  std::string action, target, after;
+};
+
 namespace outbox {
 
-inline constexpr std::string_view kDevices = "device:", kRestrictions = "restriction:";
+inline constexpr std::string_view kDevices = "device:", kRestrictions = "restriction:", kLines = "line:";
 
 std::string key(std::string_view prefix, const Digest& id);
 std::optional<Digest> id_of(std::string_view prefix, std::string_view key);
@@ -37,6 +44,8 @@ std::string encode(const Registration& registration);
 std::optional<Registration> decode_registration(std::string_view bytes);
 std::string encode(const LocalRestriction& restriction);
 std::optional<LocalRestriction> decode_restriction(std::string_view bytes);
+std::string encode(const WaitingLine& line);
+std::optional<WaitingLine> decode_line(std::string_view bytes);
 
 }  // namespace outbox
 

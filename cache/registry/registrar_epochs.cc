@@ -145,7 +145,8 @@ Answer<void> Registrar::Impl::drop_ticket_keys(const Actor& by) {
   if (written) return {};
   return Refusal{
       Refusal::Kind::Unavailable,
-      "done on this node, and at the others as soon as the shared registry answers: " + written.error().what};
+      "done on this node; the others do it as soon as the shared registry can be changed, which it cannot now: " +
+          follower_->state().why};
 }
 
 void Registrar::Impl::owe_drop(std::uint32_t below, const Actor& by) {

@@ -231,6 +231,10 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   void keep_settings(std::vector<SharedEntry>& entries);
   Answer<void> read_kept();
   void settle_kept();
+  Answer<void> record(const WaitingLine& line);
+  Answer<void> read_lines();  // at the start
+  void settle_lines();
+  void settle_all();
 
   // registrar_outbox.cc: what waits to be written over there
   Answer<void> read_outbox();  // at the start
@@ -242,6 +246,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<void> restrict_here(const Digest& id, const LocalRestriction& restriction);
   // The rows of a device, as an operator's change at another node may take them away meanwhile.
   Answer<std::optional<LocalRestriction::Rows>> rows_of(const Digest& id) const;
+  std::optional<Registration> waiting_device(const Digest& id) const;
+  Answer<DeviceRecord> restrict_waiting(const Registration& waiting, DeviceStatus status, const Actor& by);
   bool waits_for_its_ca(const Digest& id, const LocalRestriction& restriction) const;
   Answer<DeviceRecord> restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by);
   Answer<CaRecord> restrict_ca_here(const Digest& id, const Actor& by);
@@ -370,8 +376,10 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   bool in_turn_ = false;
   bool takes_no_writes_ = false;  // the last commit was refused over there: it is read-only, or its disk is full
   mutable std::mutex position_mutex_;
-  SharedPosition position_;                          // written under position_mutex_
-  std::map<Digest, LocalRestriction> held_;          // in force here, not yet over there
+  SharedPosition position_;                  // written under position_mutex_
+  std::map<Digest, LocalRestriction> held_;  // in force here, not yet over there
+  std::size_t lines_aside_ = 0;              // of the audit log, in the outbox
+  std::uint64_t lines_made_ = 0;
   std::map<std::string, SharedEntry> kept_;          // settings that are not to be undone, by family and key
   std::set<Digest> settle_said_;                     // of them: those that were named as not written yet
   std::set<Digest> aside_;                           // devices in the outbox, counted in queued_

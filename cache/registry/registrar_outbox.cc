@@ -125,6 +125,7 @@ void Registrar::Impl::in_force_here(const Digest& id, const LocalRestriction& re
   DeviceRow in_force = *row;
   in_force.status = stored && *stored ? held_status(id, row->status) : DeviceStatus::Revoked;
   const DeviceKey key = cache_.key(row->name, id);
+  if (!cache_.find(key) && row->registered_by != RegisteredBy::Crl) count_expiry(row->not_after, +1);
   const ChainRecord* chain = chains_.record(row->chain);
   put_status(key, in_force, chain != nullptr ? chain->cas.front() : Digest{});
   put_in_force({ledger_.revision(), nullptr, {{Cut::Scope::Device, id, reason_of(in_force.status)}}});
@@ -167,9 +168,69 @@ Answer<std::optional<LocalRestriction::Rows>> Registrar::Impl::rows_of(const Dig
   return rows;
 }
 
+// One that has registered here while nobody could be told.
+std::optional<Registration> Registrar::Impl::waiting_device(const Digest& id) const {
+  for (const Registration& each : waiting_) {
+    if (each.identity.fingerprint == id) return each;
+  }
+  std::optional<Registration> found;
+  const std::string wanted = outbox::key(outbox::kDevices, id);
+  (void)store_.each_outbox(wanted, [&](std::string_view key, std::string_view value) {
+    if (key == wanted) found = outbox::decode_registration(value);
+    return false;
+  });
+  return found && found->identity.fingerprint == id ? std::move(found) : std::nullopt;
+}
+
+// It is registered with its restriction, and never as one that may come in. Until then it is refused here as a revoked
+// one: its chain has no number yet.
+Answer<DeviceRecord> Registrar::Impl::restrict_waiting(const Registration& waiting, DeviceStatus status,
+                                                       const Actor& by) {
+  const Identity& identity = waiting.identity;
+  const Digest& id = identity.fingerprint;
+  LocalRestriction::Rows rows;
+  rows.device.status = status;
+  rows.device.registered_by = waiting.by;
+  rows.device.seen_day = unix_day(unix_now());
+  rows.device.not_before = identity.not_before;
+  rows.device.not_after = identity.not_after;
+  rows.device.registered_at = unix_now();
+  rows.device.name = identity.issuer_serial;
+  rows.text = {identity.serial, identity.subject, identity.cns.size() == 1 ? identity.cns.front() : "",
+               identity.key_type, waiting.leaf_der};
+  rows.chain.cas = waiting.path.cas;
+  for (const Certificate& each : waiting.path.intermediates) rows.chain.intermediates.push_back(each.der());
+  DeviceRecord record;
+  record.id = id;
+  record.serial = rows.text.serial;
+  record.subject = rows.text.subject;
+  record.cn = rows.text.cn;
+  record.ca_id = waiting.path.cas.front();
+  record.key_type = identity.key_type;
+  record.status = status;
+  record.registered_by = waiting.by;
+  record.not_before = identity.not_before;
+  record.not_after = identity.not_after;
+  record.registered_at = rows.device.registered_at;
+  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), here_and_now(by), rows}); !done) {
+    return done.error();
+  }
+  // From here on the restriction brings it over there.
+  RegistryStore::Batch batch;
+  store_.remove_outbox(batch, outbox::key(outbox::kDevices, id));
+  (void)ledger_.commit_here(batch);
+  const std::size_t there = aside_.erase(id) + waiting_ids_.erase(id);
+  std::erase_if(waiting_, [&](const Registration& each) { return each.identity.fingerprint == id; });
+  if (there != 0) --queued_;  // counted once
+  return record;
+}
+
 Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
   const auto known = device(id);
-  if (!known) return known;
+  if (!known) {
+    const auto waiting = waiting_device(id);
+    return waiting ? restrict_waiting(*waiting, status, by) : known;
+  }
   const DeviceStatus now = known->status;
   if (now == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
     return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
@@ -202,6 +263,12 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
     if (!between) return {};
     path.intermediates.push_back(std::move(*between));
   }
+  const DeviceKey key = cache_.key(rows.device.name, id);
+  const Digest signed_by = issuing_key_of(path.intermediates, cas->entry(*owner).certificate.spki_hash());
+  if (serial_taken(key, rows.text.serial, signed_by, {}) == Reason::SerialConflict) {
+    cache_.remove(key);  // another certificate with its serial is registered: nobody lets this one in
+    return {};
+  }
   const std::uint64_t chain = rows.chain.crl ? book_.of_crl(cas->entry(*owner), *cas) : book_.of_path(path, *cas);
   if (chain == 0) return Refusal{Refusal::Kind::Unavailable, "no chain id is left"};
   DeviceRow row = rows.device;
@@ -213,7 +280,7 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
   ledger_.note(Change::Kind::DeviceStatusSet, id, restriction.status);
   ledger_.audit(restriction.by, action_of(row.status), to_hex(id), "missing", to_string(row.status));
   if (auto written = ledger_.commit_restriction(batch); !written) return written;
-  put_status(cache_.key(row.name, id), row, rows.chain.cas.front());
+  put_status(key, row, rows.chain.cas.front());
   recount();
   put_in_force({ledger_.revision(), nullptr, {{Cut::Scope::Device, id, reason_of(row.status)}}});
   return {};

@@ -108,14 +108,7 @@ Answer<std::vector<std::pair<std::string, TokenRow>>> Registrar::tokens() const 
 
 Answer<void> Registrar::record(const Actor& by, const std::string& action, const std::string& target,
                                const std::string& after) {
-  return impl_->call<void>([&]() -> Answer<void> {
-    RegistryStore::Batch batch;
-    impl_->ledger_.audit(by, action, target, "", after);
-    const auto written = impl_->ledger_.commit_restriction(batch);  // it has happened: its line is owed
-    if (written) return written;
-    return Refusal{Refusal::Kind::Unavailable,
-                   "done, but its line in the audit log is NOT durable yet: " + written.error().what};
-  });
+  return impl_->call<void>([&] { return impl_->record({by, action, target, after}); }, Impl::Turn::WritesNothing);
 }
 
 Answer<std::vector<AuditRecord>> Registrar::audit(std::int64_t since_us, std::int64_t before_us,

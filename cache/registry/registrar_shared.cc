@@ -18,10 +18,11 @@ constexpr std::chrono::milliseconds kReopen{1000};
 constexpr std::chrono::milliseconds kWhileUrgent{400}, kTried{300};
 
 Refusal not_done(const std::string& why) {
-  return {Refusal::Kind::Unavailable,
-          "not done: " + why +
-              ". `device revoke`, `device deactivate` and `ca deactivate` with --local are in force on this node at "
-              "once, and everywhere once the registry answers"};
+  return {
+      Refusal::Kind::Unavailable,
+      "not done: " + why +
+          ". Mend that and try again; what cannot wait: `device revoke`, `device deactivate` and `ca deactivate` with "
+          "--local are in force on this node at once, and everywhere later"};
 }
 
 }  // namespace
@@ -196,15 +197,21 @@ Answer<void> Registrar::Impl::take(SharedNews news) {
       Turn::WritesNothing);
 }
 
+// What waits here to be written over there.
+void Registrar::Impl::settle_all() {
+  settle_outbox();
+  settle_kept();
+  settle_drop();
+  settle_losses();
+  settle_lines();
+  bring_back();
+}
+
 void Registrar::Impl::take_writer(std::unique_ptr<SharedSession> writer) {
   (void)call<void>(
       [&]() -> Answer<void> {
         have_writer(std::move(writer));
-        settle_outbox();
-        settle_kept();
-        settle_drop();
-        settle_losses();
-        bring_back();
+        settle_all();
         return {};
       },
       Turn::WritesNothing);
@@ -220,11 +227,7 @@ void Registrar::Impl::look_at_outbox() {
   (void)call<void>(
       [&]() -> Answer<void> {
         if (!writer_ || snapshot_) return {};
-        settle_outbox();
-        settle_kept();
-        settle_drop();
-        settle_losses();
-        bring_back();
+        settle_all();
         return {};
       },
       Turn::WritesNothing);

@@ -33,6 +33,7 @@ Answer<void> Registrar::Impl::warm(const StandingEpochs& last) {
   if (auto read = read_kept(); !read) return read;
   if (auto read = ledger_.warm(); !read) return read;
   if (auto read = read_outbox(); !read) return read;
+  if (auto read = read_lines(); !read) return read;
   const auto resync = store_.resync();
   if (!resync) return resync.error();
   book_.hold(*resync);  // until the snapshot that this start goes on with is whole

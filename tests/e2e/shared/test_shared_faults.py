@@ -57,6 +57,68 @@ def test_without_postgresql_nodes_serve_and_new_devices_wait_on_disk(edge, fleet
     until("nothing waits", lambda: first.json("status")["registration_queue"]["depth"] == 0)
 
 
+def test_what_is_done_at_one_node_needs_no_postgresql(edge, fleet):
+    """It is done, and said to be; its line in the audit log waits on the node's disk, through a crash."""
+    first, second, _ = edge.nodes
+    known = edge.known(fleet, "cut by hand")
+    name = first.json("upstream", "list")[0]["name"]
+    server = first.json("upstream", "show", name)["servers"][0]["server"]
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first))
+    with admitted(first.port, known) as session:
+        first.cli("session", "cut", first.json("session", "list")[0]["id"], "--yes")
+        assert session.end() is not None
+    first.cli("upstream", "drain", name, server)
+    first.cli("upstream", "undrain", name, server)
+    first.cli("log", "level", "debug")
+    first.kill9()
+    first.start()
+    first.cli("log", "level", "info")
+    edge.postgres.start()
+    edge.heal()
+
+    def lines():
+        return [line for line in second.json("audit") if "written later" in line["from"]]
+    until("all lines are there", lambda: len(lines()) >= 5)
+    assert sorted(line["action"] for line in lines()) == ["log.level", "log.level", "session.cut", "upstream.drain",
+                                                          "upstream.undrain"]
+    assert all(re.search(r"at edge-0 \(\d{4}-\d\d-\d\dT[0-9:.]+Z, written later\)$", line["from"]) for line in lines())
+
+
+@pytest.mark.parametrize("action, reason", [("revoke", "device_revoked"), ("deactivate", "device_inactive")])
+def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, reason):
+    """Nobody else knows of it; it is cut, refused through a crash, and registered as what it was made, by no other way."""
+    first, second, third = edge.nodes
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first))
+    stolen, other = fleet.issue("stolen while it waits"), fleet.issue("waits, too")
+    with admitted(first.port, other), admitted(first.port, stolen) as session:
+        until("they wait on disk", lambda: first.json("status")["registration_queue"]["depth"] == 2)
+        done = first.cli("device", action, stolen.id, "--local", "--yes")
+        assert "not registered yet" in done.stderr and "in force on this node" in done.stderr
+        assert session.end() is not None
+    assert first.json("status")["registration_queue"]["depth"] == 1
+    assert refusal(first.port, stolen)
+    first.kill9()
+    first.start()
+    assert refusal(first.port, stolen)
+    edge.postgres.start()
+    for node in edge.nodes:
+        node.registered(other)
+        found = until("it is registered", lambda n=node: n.devices().get(stolen.id))
+        assert found["status"] == {"revoke": "revoked", "deactivate": "inactive"}[action]
+    edge.heal()
+    for node in edge.nodes:
+        with node.refuses(reason):
+            assert refusal(node.port, stolen)
+    line = [each for each in third.json("audit") if each["target"] == stolen.id]
+    assert [each["action"] for each in line] == [f"device.{action}"] and "--local" in line[0]["from"], line
+    if action == "deactivate":
+        second.cli("device", "activate", stolen.id, "--yes", "--wait", "30s")
+        with admitted(third.port, stolen):
+            pass
+
+
 def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
     """Through a crash of its node, while others cannot know, and against the row that says otherwise."""
     first, second, third = edge.nodes
