@@ -120,6 +120,13 @@ Operator::Reply Operator::resolve(const std::string& kind, const Target& target)
     if (!parse_digest(target.id)) {
       return {{}, complain("changing commands take the full id of 64 hex digits, or --serial SN --ca ID")};
     }
+    // A new device waits on its node while the shared registry is away, and is in no list yet.
+    if (options_.local && kind == "devices") {
+      const auto where = address();
+      const auto found = where ? ask(*where, "GET", "/v1/devices/" + percent_encoded(target.id), "")
+                               : Answer<ApiAnswer>(where.error());
+      if (found && found->status == 404) return {{{"id", target.id}, {"cn", "not registered yet"}}, kDone};
+    }
     return get("/v1/" + kind + "/" + percent_encoded(target.id));
   }
   std::string query = "/v1/" + kind + "?serial=" + percent_encoded(target.serial);

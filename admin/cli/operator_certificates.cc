@@ -83,6 +83,8 @@ int Operator::ca_set(const Target& target, const std::string& auto_register, con
 }
 
 int Operator::ca_change(const std::string& action, const Target& target, bool cascade) {
+  const auto how = how_to_change(cascade ? "cascade=true" : "");  // before anything is said
+  if (!how) return kUsage;
   const Reply found = resolve("cas", target);
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
@@ -106,8 +108,6 @@ int Operator::ca_change(const std::string& action, const Target& target, bool ca
       return kFailed;
     }
   }
-  const auto how = how_to_change(cascade ? "cascade=true" : "");
-  if (!how) return kUsage;
   const Reply reply =
       action == "delete" ? send("DELETE", "/v1/cas/" + id + *how) : send("POST", "/v1/cas/" + id + "/" + action + *how);
   if (!reply.ok()) return reply.failed;
@@ -170,6 +170,8 @@ int Operator::device_show(const std::string& reference) {
 }
 
 int Operator::device_change(const std::string& action, const Target& target) {
+  const auto how = how_to_change("");  // before anything is said
+  if (!how) return kUsage;
   const Reply found = resolve("devices", target);
   if (!found.ok()) return found.failed;
   const std::string id = text(found.json, "id");
@@ -182,8 +184,6 @@ int Operator::device_change(const std::string& action, const Target& target) {
   if (action == "delete" && !agreed("deleting" + name + cuts + "; its next valid connection registers it anew")) {
     return kFailed;
   }
-  const auto how = how_to_change("");
-  if (!how) return kUsage;
   const Reply reply = action == "delete" ? send("DELETE", "/v1/devices/" + id + *how)
                                          : send("POST", "/v1/devices/" + id + "/" + action + *how);
   if (!reply.ok()) return reply.failed;

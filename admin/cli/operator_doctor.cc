@@ -75,8 +75,7 @@ void look_at_shared_registry(const Json& shared, std::vector<Finding>& found) {
   }
   const Json& standby = shared["synchronous_standby"];
   if (connected && standby.is_boolean() && !standby.get<bool>()) {
-    add(Grade::Warning, "PostgreSQL has no synchronous standby: a failover can lose a revocation that was acknowledged",
-        "set synchronous_standby_names there");
+    add(Grade::Warning, kNoStandby, "set synchronous_standby_names there");
   }
 }
 
@@ -104,7 +103,9 @@ int Operator::doctor(MachineReport examined, bool socket_named) {
   if (!answered || answered->status != 200) {
     found.push_back({Grade::Warning, "server", answered ? "it does not say how it is" : answered.error().what,
                      "start it, or name its socket with --socket"});
-    if (!examined.shared.empty()) found.push_back(examine_shared(examined.shared));
+    if (!examined.shared.empty()) {
+      for (Finding& each : examine_shared(examined.shared)) found.push_back(std::move(each));
+    }
   } else {
     // That its folder is in use is as it should be.
     std::erase_if(found, [](const Finding& each) {

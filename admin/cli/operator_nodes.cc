@@ -44,7 +44,8 @@ std::optional<std::string> Operator::how_to_change(const std::string& first) con
   const auto add = [&](const std::string& parameter) { query += (query.empty() ? "" : "&") + parameter; };
   if (!options_.wait.empty()) {
     const std::int64_t wait = seconds(options_.wait);
-    if (wait == 0) return complain("--wait takes a duration such as 5s"), std::nullopt;
+    if (wait < 1 || wait > 50) return complain("--wait takes a duration from 1s to 50s"), std::nullopt;
+    if (options_.local) return complain("--local waits for nobody: leave --wait away"), std::nullopt;
     add("wait=" + std::to_string(wait));
   }
   if (options_.local) add("local=true");
@@ -53,9 +54,10 @@ std::optional<std::string> Operator::how_to_change(const std::string& first) con
 
 // One line, on standard error: what is piped is the ids.
 std::string Operator::of_this_node() {
+  if (options_.local) return " at this node";
   const Reply nodes = get("/v1/nodes?limit=2");
   const bool several = nodes.ok() && nodes.json.value("items", Json::array()).size() > 1;
-  return several ? " at this node, and what is there at the others" : "";
+  return several ? " at this node and all at the others" : "";
 }
 
 void Operator::say_nodes(const Json& changed) const {

@@ -322,7 +322,7 @@ int Operator::status() {
     pairs.emplace_back("shared registry",
                        (shared["connected"].get<bool>() ? "followed, " : "not followed, ") + count(shared, "nodes") +
                            " nodes, this one is " + text(shared, "node") +
-                           (shared["stale"].get<bool>() ? ", STALE: devices are refused" : "") +
+                           (shared["stale"].get<bool>() ? ", STALE: devices are refused as registry.stale says" : "") +
                            (shared.value("same_name", false) ? " BESIDE A PROCESS OF THE SAME NAME" : "") + away);
     pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }

@@ -152,13 +152,30 @@ std::vector<Finding> examine_machine(const Config& config, bool known) {
   return found;
 }
 
-Finding examine_shared(const std::string& url) {
+std::vector<Finding> examine_shared(const std::string& url) {
+  const std::string about = "shared registry", where = PgUrl::shown(url);
   const auto session = SharedSession::open(url, "doctor");
   if (!session) {
-    return {Grade::Problem, "shared registry", PgUrl::shown(url) + ": " + session.error().what,
-            "a server that starts now serves from what this node has, and takes no change until that is mended"};
+    return {{Grade::Problem, about, where + ": " + session.error().what,
+             "a server that starts now serves from what this node has, and takes no change until that is mended"}};
   }
-  return {Grade::Fine, "shared registry", PgUrl::shown(url) + " answers", ""};
+  const auto lacking = (*session)->rights_lacking();
+  const auto standby = (*session)->has_synchronous_standby();
+  if (!lacking || !standby) {
+    return {{Grade::Problem, about, where + ": " + (lacking ? standby.error() : lacking.error()).what,
+             "look at PostgreSQL"}};
+  }
+  std::vector<Finding> found;
+  if (lacking->empty()) {
+    found.push_back({Grade::Fine, about, where + " answers", ""});
+  } else {
+    found.push_back({Grade::Problem, about, where + ": the role may not " + *lacking,
+                     "its owner: grant select, insert, update, delete on all tables in schema sallyport to ROLE"});
+  }
+  if (!*standby) {
+    found.push_back({Grade::Warning, about, kNoStandby, "set synchronous_standby_names there"});
+  }
+  return found;
 }
 
 }  // namespace sallyport

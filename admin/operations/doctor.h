@@ -30,8 +30,11 @@ struct MachineReport {
 // `known`: the configuration was read; else the disk of its state_dir is not known either.
 std::vector<Finding> examine_machine(const Config& config, bool known);
 
+inline constexpr const char* kNoStandby =
+    "PostgreSQL has no synchronous standby: a failover can lose a revocation that was acknowledged";
+
 // Whether a server that starts now could follow the registry there. Connects; takes PgConnection::kConnect at most.
-Finding examine_shared(const std::string& url);
+std::vector<Finding> examine_shared(const std::string& url);
 
 // What is judged, apart from where it comes from.
 Finding judge_kernel(std::string_view release);                      // as uname(2) has it

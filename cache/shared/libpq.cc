@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 namespace sallyport {
 
@@ -64,13 +65,17 @@ const Libpq& pq() {
 
 std::string pq_words(std::string_view said) {
   std::string text;
-  for (const char c : said) {
-    const bool blank = c == '\n' || c == '\t' || c == ' ';
-    if (!blank) text += c;
-    if (blank && !text.empty() && text.back() != ' ') text += ' ';
+  bool quotes = false;
+  while (!said.empty()) {
+    std::string_view line = said.substr(0, said.find('\n'));
+    said.remove_prefix(std::min(line.size() + 1, said.size()));
+    line.remove_prefix(std::min(line.find_first_not_of("\t "), line.size()));
+    const bool guesses = line.starts_with("This probably means") || line.starts_with("before or while processing") ||
+                         line.starts_with("Is the server running");
+    const bool points = std::exchange(quotes, line.starts_with("LINE "));  // at a place in the statement: "  ^"
+    if (line.empty() || guesses || quotes || points) continue;
+    text += (text.empty() ? "" : "; ") + std::string(line);
   }
-  text.resize(std::min(text.find("This probably means"), text.size()));
-  while (text.ends_with(' ')) text.pop_back();
   return text;
 }
 

@@ -50,7 +50,7 @@ struct Libpq {
 
 // Loads it once. Any thread.
 const Libpq& pq();
-// Its words on one line, without its guess at why a server went away.
+// Its words on one line, without its guesses at why a server is not there, and without the statement that failed.
 std::string pq_words(std::string_view said);
 
 }  // namespace sallyport

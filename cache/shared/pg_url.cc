@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 #include "cache/shared/libpq.h"
 
@@ -146,6 +147,18 @@ std::string PgUrl::flaw(const std::string& url) {
   if (before.find(' ') != std::string_view::npos) return "must have no blank";
   const PgUrl said(url);
   if (!said) return without_quoted(pq_words(said.why_));
+  // Known when it connects, and refused then: too late for who writes it.
+  const auto one_of = [&](const char* keyword, std::initializer_list<std::string_view> known) {
+    const std::string value = said.value(keyword);
+    return value.empty() || std::find(known.begin(), known.end(), value) != known.end();
+  };
+  if (!one_of("sslmode", {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})) {
+    return "has an sslmode that there is not: disable, allow, prefer, require, verify-ca or verify-full";
+  }
+  if (!one_of("target_session_attrs", {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"})) {
+    return "has target_session_attrs that there are not: any, read-write, read-only, primary, standby or "
+           "prefer-standby";
+  }
   for (const std::string& port : parts_of(said.value("port"))) {  // libpq looks at it when it connects
     int number = 0;
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);

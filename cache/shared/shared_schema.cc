@@ -100,7 +100,11 @@ Answer<void> carry_out(PgConnection& connection, std::vector<PgStatement> statem
 Answer<void> init_shared_registry(PgConnection& connection, const std::string& grant_to) {
   const auto there = is_there(connection);
   if (!there) return there.error();
-  if (*there) return Refusal{Refusal::Kind::Conflict, "there is a registry in this database already"};
+  if (*there)
+    return Refusal{Refusal::Kind::Conflict,
+                   "there is a registry in this database already. The role of nodes gets its rights by: "
+                   "grant usage on schema sallyport to ROLE; grant select, insert, update, delete on all "
+                   "tables in schema sallyport to ROLE"};
   const std::string id = random_bytes(), stamp = random_bytes();
   if (id.empty() || stamp.empty()) return Refusal{Refusal::Kind::Unavailable, "the kernel gives no random bytes"};
   std::vector<PgStatement> statements;

@@ -345,6 +345,16 @@ Answer<SharedNodes> SharedSession::nodes() {
   return all;
 }
 
+Answer<std::string> SharedSession::rights_lacking() {
+  const auto rows = connection_->run(
+      {{"select convert_to(coalesce(string_agg(p.does || ' ' || t.tablename, ', ' order by t.tablename, p.does), ''), "
+        "'UTF8') from pg_tables t, (values ('select'), ('insert'), ('update'), ('delete')) p(does) where t.schemaname "
+        "= "
+        "'sallyport' and not has_table_privilege('sallyport.' || quote_ident(t.tablename), p.does)"}});
+  if (!rows) return rows.error();
+  return rows->front().size() == 1 ? Answer<std::string>(std::string(rows->front().bytes(0, 0))) : strange();
+}
+
 Answer<void> SharedSession::leave(const std::string& node, const std::string& instance) {
   const auto rows = connection_->run(
       {{"delete from sallyport.node where name = convert_from($1::bytea, 'UTF8') and instance = $2::bytea",

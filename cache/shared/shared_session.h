@@ -106,6 +106,8 @@ class SharedSession {
   Answer<void> listen();
   // Whether nobody holds the lock of writers at this moment.
   Answer<bool> may_write();
+  // What the role needs and may not do, as "insert node, update commit"; empty: nothing.
+  Answer<std::string> rights_lacking();
   // No commit waits for a standby: a failover may lose what was acknowledged.
   Answer<bool> has_synchronous_standby();
 

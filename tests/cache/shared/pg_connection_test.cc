@@ -35,6 +35,9 @@ TEST(PgConnection, AStringThatCannotBeReadIsNotRepeated) {
   for (const char* port : {"abc", "0", "65536", "54x", "5432,abc"}) {
     EXPECT_THAT(PgUrl::flaw(std::string("postgresql:///d?host=h,h&port=") + port), HasSubstr("port")) << port;
   }
+  EXPECT_THAT(PgUrl::flaw("postgresql://h/d?sslmode=verify-fll"), HasSubstr("verify-full"));
+  EXPECT_THAT(PgUrl::flaw("postgresql://h/d?target_session_attrs=readwrite"), HasSubstr("read-write"));
+  EXPECT_EQ(PgUrl::flaw("postgresql://h/d?sslmode=verify-ca&target_session_attrs=primary"), "");
   EXPECT_EQ(PgUrl::flaw("postgresql://h1:5432,h2:5433/d"), "");
   for (const std::string good :
        {"postgresql://u:x%40y@h/d", "postgresql:///d?host=/run/postgresql", "postgresql://h1,h2/d",

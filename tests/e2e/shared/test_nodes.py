@@ -60,7 +60,13 @@ def test_doctor_asks_where_the_configuration_says(edge):
     try:
         said = doctor(node.config, 0)
         assert "ok: shared registry: " in said and " answers" in said and "start it" in said, said
+        assert "warning: shared registry: PostgreSQL has no synchronous standby" in said, said
+        edge.postgres.sql("create role weak login; grant usage on schema sallyport to weak; "
+                          "grant select on all tables in schema sallyport to weak")
         elsewhere = node.folder / "elsewhere.toml"
+        elsewhere.write_text(Path(node.config).read_text().replace("postgres@", "weak@"))
+        said = doctor(elsewhere, 1)
+        assert "the role may not " in said and "insert node" in said and "select" not in said.split("may not")[1].split("\n")[0]
         elsewhere.write_text(Path(node.config).read_text().replace(edge.url, "postgresql://127.0.0.1:1/none"))
         said = doctor(elsewhere, 1)
         assert "problem: shared registry: 127.0.0.1:1/none: " in said, said
