@@ -18,10 +18,11 @@ class SharedKept : public SharedTest {
     postgres_.start();
     ASSERT_TRUE(eventually([&] { return settled(); }));
   }
-  // `meanwhile`: in PostgreSQL, before a node hears of it.
+  // `meanwhile`: in PostgreSQL, before the first node, which is closed until then, hears of it.
   void restore(const std::string& meanwhile = {}) {
-    const auto snapshots = node(0)->shared_state()->snapshots;
     ASSERT_TRUE(eventually([&] { return settled(); }));
+    const auto snapshots = meanwhile.empty() ? node(0)->shared_state()->snapshots : 0;
+    if (!meanwhile.empty()) node(0).close();
     postgres_.stop();
     ASSERT_EQ(std::system(("rm -rf " + postgres_.data() + " && cp -a " + backup() + " " + postgres_.data()).c_str()),
               0);
@@ -30,6 +31,7 @@ class SharedKept : public SharedTest {
       auto opened = PgConnection::open(postgres_.url(), "test");
       ASSERT_TRUE(opened) << opened.error().what;
       ASSERT_TRUE((*opened)->run({{meanwhile}}));
+      node(0).open();
     }
     ASSERT_TRUE(eventually([&] { return settled() && node(0)->shared_state()->snapshots > snapshots; }));
   }
