@@ -17,6 +17,7 @@ while [ $# -gt 0 ]; do
     --nodes) nodes=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
     --program)
       sallyport=$(cd "$from" && realpath -eq -- "${2:-}") || { echo "demo: --program names no file" >&2; exit 2; }
+      [[ -f "$sallyport" && "$("$sallyport" --version 2>/dev/null)" == "sallyport "* ]] || { echo "demo: $sallyport is no Sallyport" >&2; exit 2; }
       shift 2 ;;
     *) nodes=; break ;;
   esac

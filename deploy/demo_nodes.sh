@@ -102,6 +102,7 @@ if [ "$keep" = yes ]; then
   tell "export SALLYPORT_SOCKET=$work/edge-0/admin.sock"
   tell "$sallyport node list"
   tell "$sallyport registry status --shared $url"
+  tell "mosquitto_pub -h localhost -p ${node_port[0]} --cafile $work/ecc/CA.crt --cert $work/ecc/client_chain.crt --key $work/ecc/client_pkcs8.key -t hello -m hi    # revoked: refused"
   tell "to end it: kill ${pids[*]}; rm -rf $work ${folders[*]}"
 else
   say "All of it worked; everything is cleaned up."

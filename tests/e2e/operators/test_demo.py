@@ -60,7 +60,8 @@ def test_what_is_kept_runs_and_is_ended_as_it_says(folder):
         until("it has ended", lambda p=pid: ends(p))
 
 
-@pytest.mark.parametrize("wrong", [["--nodes", "0"], ["--nodes"], ["--nodes", "10"], ["--program", "/nothing"], ["--what"]])
+@pytest.mark.parametrize("wrong", [["--nodes", "0"], ["--nodes"], ["--nodes", "10"], ["--program", "/nothing"], ["--program", "/tmp"],
+                                   ["--program", "/bin/true"], ["--what"]])
 def test_a_wrong_word_starts_nothing(folder, wrong):
     done = demo(folder, *wrong)
     assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done
