@@ -106,6 +106,7 @@ Json AdminApi::registry_status() const {
           {"revision", shared->revision},
           {"nodes", shared->nodes.nodes.size()},
           {"snapshots", shared->snapshots},
+          {"restrictions_waiting", shared->restrictions_waiting},
           {"stale", shared->stale},
           {"same_name", shared->same_name},
           {"ticket_keys", why.empty() ? Json("shared") : Json("its own: " + why)},

@@ -317,13 +317,15 @@ int Operator::status() {
                                       count(imports, "failed") + " failed");
   }
   if (const Json& shared = json["registry"]; !shared.is_null()) {
-    const std::string away =
-        shared["why"].is_null() ? "" : ": " + escaped(text(shared, "why")) + ", new devices wait here";
-    pairs.emplace_back("shared registry",
-                       (shared["connected"].get<bool>() ? "followed, " : "not followed, ") + count(shared, "nodes") +
-                           " nodes, this one is " + text(shared, "node") +
-                           (shared["stale"].get<bool>() ? ", STALE: devices are refused as registry.stale says" : "") +
-                           (shared.value("same_name", false) ? " BESIDE A PROCESS OF THE SAME NAME" : "") + away);
+    std::string words = shared["connected"].get<bool>() ? "followed, " : "not followed, ";
+    words += count(shared, "nodes") + " nodes, this one is " + text(shared, "node");
+    if (shared.value("same_name", false)) words += " BESIDE A PROCESS OF THE SAME NAME";
+    if (shared["stale"].get<bool>()) words += ", STALE: devices are refused as registry.stale says";
+    if (const auto waiting = shared.value("restrictions_waiting", std::uint64_t{0}); waiting > 0) {
+      words += ", " + counted(waiting, "restriction") + " of --local in force here alone";
+    }
+    if (!shared["why"].is_null()) words += ": " + escaped(text(shared, "why")) + ", new devices wait here";
+    pairs.emplace_back("shared registry", words);
     pairs.emplace_back("ticket keys", escaped(text(shared, "ticket_keys")));
   }
   if (json["store_stalled"].get<bool>()) pairs.emplace_back("store", "stalled: the disk does not answer");

@@ -43,9 +43,10 @@ struct SharedState {
   std::uint64_t revision = 0;   // in force here
   SharedNodes nodes;            // as of the last look; their times grow while PostgreSQL is away
   std::uint64_t snapshots = 0;  // taken since the start
-  bool in_snapshot = false;     // one is being taken
-  std::int64_t clock_ahead_us = 0;  // PostgreSQL's, of this machine's
-  std::optional<bool> synchronous;  // commits wait for a standby; none: never connected
+  std::size_t restrictions_waiting = 0;  // in force here, not yet over there
+  bool in_snapshot = false;              // one is being taken
+  std::int64_t clock_ahead_us = 0;       // PostgreSQL's, of this machine's
+  std::optional<bool> synchronous;       // commits wait for a standby; none: never connected
 };
 
 // How far a change has come.

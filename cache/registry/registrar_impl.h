@@ -378,6 +378,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   mutable std::mutex position_mutex_;
   SharedPosition position_;                  // written under position_mutex_
   std::map<Digest, LocalRestriction> held_;  // in force here, not yet over there
+  std::atomic<std::size_t> held_count_{0};   // of them; any thread
   std::size_t lines_aside_ = 0;              // of the audit log, in the outbox
   std::uint64_t lines_made_ = 0;
   std::map<std::string, SharedEntry> kept_;          // settings that are not to be undone, by family and key

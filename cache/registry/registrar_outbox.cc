@@ -48,6 +48,7 @@ Answer<void> Registrar::Impl::read_outbox() {
         auto restriction = outbox::decode_restriction(value);
         if (!id || !restriction) return damaged("restriction");
         held_[*id] = std::move(*restriction);
+        held_count_ = held_.size();
         return true;
       });
   if (!restrictions) return restrictions;
@@ -147,6 +148,7 @@ Answer<void> Registrar::Impl::restrict_here(const Digest& id, const LocalRestric
   store_.put_outbox(batch, outbox::key(outbox::kRestrictions, id), outbox::encode(restriction));
   const auto written = ledger_.keep_here(batch);
   held_[id] = restriction;
+  held_count_ = held_.size();
   in_force_here(id, restriction);
   log_.warn("restricted-here",
             {{"id", to_hex(id)}, {"what", restriction.ca ? "CA" : "device"}, {"who", restriction.by.who}});
@@ -343,6 +345,7 @@ void Registrar::Impl::settle_outbox() {
     }
     settle_said_.erase(id);
     held_.erase(id);
+    held_count_ = held_.size();
     RegistryStore::Batch batch;
     store_.remove_outbox(batch, outbox::key(outbox::kRestrictions, id));
     if (const auto written = ledger_.commit_here(batch); !written) {

@@ -259,7 +259,9 @@ bool Registrar::follows(std::chrono::milliseconds limit) {
 }
 std::optional<SharedState> Registrar::shared_state() const {
   if (!impl_->follower_) return std::nullopt;
-  return impl_->follower_->state();
+  SharedState state = impl_->follower_->state();
+  state.restrictions_waiting = impl_->held_count_;
+  return state;
 }
 std::optional<InForce> Registrar::in_force(std::chrono::milliseconds limit) {
   if (!impl_->follower_) return std::nullopt;

@@ -100,6 +100,7 @@ void Registrar::Impl::keep_restrictions(const std::vector<SharedEntry>& entries)
                                     "it was in force here and is missing in the shared registry: it is written "
                                     "there again"}});
     held_[*id] = std::move(kept);
+    held_count_ = held_.size();
   }
 }
 

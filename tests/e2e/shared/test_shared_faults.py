@@ -96,6 +96,7 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
         until("they wait on disk", lambda: first.json("status")["registration_queue"]["depth"] == 2)
         done = first.cli("device", action, stolen.id, "--local", "--yes")
         assert "not registered yet" in done.stderr and "in force on this node" in done.stderr
+        assert "1 restriction of --local in force here alone" in first.cli("status").stdout
         assert session.end() is not None
     assert first.json("status")["registration_queue"]["depth"] == 1
     assert refusal(first.port, stolen)
@@ -108,6 +109,7 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
         found = until("it is registered", lambda n=node: n.devices().get(stolen.id))
         assert found["status"] == {"revoke": "revoked", "deactivate": "inactive"}[action]
     edge.heal()
+    until("nothing of --local waits", lambda: first.json("status")["registry"]["restrictions_waiting"] == 0)
     for node in edge.nodes:
         with node.refuses(reason):
             assert refusal(node.port, stolen)
