@@ -135,13 +135,16 @@ def test_a_provider_that_needs_more_than_it_did_at_the_start_is_served(broker, s
     server = serve_once([listener(site)], broker, proxy={"tls_engine": "openssl"},
                         environment={"OPENSSL_CONF": str(settings), "HOUSE_DOWN": str(down)})
     root.register(server)
-    context = client_context(root.issue("with a ticket"), tls)
+    identity = root.issue("with a ticket")
+    context = client_context(identity, tls)
 
     def comes(session=None):
         with Device(server.port, context=with_session(context, session) if session else context) as device:
             assert device.connect("with a ticket") == 0
             device.ping()
             return device.tls.session_reused, device.tls.session
+    comes()
+    server.registered(identity)  # a ticket of before tells of a stranger
     _, session = comes()
     reused, session = comes(session)
     assert reused
