@@ -76,7 +76,7 @@ void Follower::run() {
       rest(kRetry);
     }
   }
-  if (session_ && name_ != options_.node) (void)session_->leave(name_, instance_);
+  if (session_ && (name_ != options_.node || another_is_beside())) (void)session_->leave(name_, instance_);
   session_.reset();
   changed_.notify_all();
 }

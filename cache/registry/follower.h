@@ -125,6 +125,7 @@ class Follower {
   bool pass_on_asks();
   bool beat();
   bool look_at_name(bool alone);
+  bool another_is_beside() const;  // of this node's name
   bool look_at_nodes();
   bool look_at_standby();
   bool look_at_lock();

@@ -61,7 +61,8 @@ bool Follower::look_at_name(bool alone) {
     return true;
   }
   session_->call_itself(options_.node);
-  const auto mine = session_->heartbeat(host_.position().revision, instance_, options_.version);
+  const auto aside = session_->step_aside(instance_);
+  const auto mine = aside ? session_->heartbeat(host_.position().revision, instance_, options_.version) : aside.error();
   if (!mine || !*mine) {
     session_->call_itself(name_);
     return !session_->broken();
@@ -70,6 +71,13 @@ bool Follower::look_at_name(bool alone) {
   call_itself(options_.node, false);
   log_.info("node-name", {{"what", "no other process calls itself " + name_ + " any more"}});
   return !session_->broken();
+}
+
+bool Follower::another_is_beside() const {
+  const std::lock_guard lock(mutex_);
+  const auto& nodes = state_.nodes.nodes;
+  const std::string beside = options_.node + SharedSession::kBeside;
+  return std::any_of(nodes.begin(), nodes.end(), [&](const SharedNode& node) { return node.name.starts_with(beside); });
 }
 
 void Follower::held_up(const std::string& why) {

@@ -80,10 +80,12 @@ class SharedSession {
   // This node lives, and has everything in force up to `revision`. False: another process uses its name.
   Answer<bool> heartbeat(std::uint64_t revision, const std::string& instance, const std::string& version);
   // Under which name it does so from now on, and is asked. With kBeside behind it and something of its own it is listed
-  // beside the process that uses its name, for kBesideListed after its last heartbeat.
+  // beside the process that uses its name.
   void call_itself(std::string node) { node_ = std::move(node); }
   static constexpr char kBeside = '#';  // in no name that an operator may choose
-  static constexpr std::chrono::minutes kBesideListed{10};
+  // The process that used this name, and is silent, is listed beside it from now on: it may be cut off, and what is in
+  // force everywhere is not in force there.
+  Answer<void> step_aside(const std::string& instance);
   Answer<void> leave(const std::string& node, const std::string& instance);  // it is called so no more
   Answer<SharedNodes> nodes();
   // False: it is there no more or never was, or it was heard of a moment ago.

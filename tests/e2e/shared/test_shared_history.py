@@ -132,6 +132,14 @@ def test_two_processes_of_one_name_are_listed_beside_each_other(edge, fleet):
                 ("at the first", beside if said is first else "edge-0"),
                 ("at the second", "edge-0" if said is first else beside)}
     assert "in force on 2 of 2 nodes" in other.cli("device", "revoke", known.id, "--yes", "--wait", "30s").stderr
-    other.stop()
+    other.kill9()  # or cut off: it may have sessions, and lack what is in force
+    until("it has the name", lambda: said.json("status")["registry"]["node"] == "edge-0", 40)
+    names = until("the silent one is beside it", lambda: [
+        name for name in said.cli("node", "list", "-q").stdout.split() if name not in ("edge-0", beside)])
+    assert said.cli("node", "list", "-q").stdout.split() == ["edge-0", *names]
+    late = "in force on 1 of 2 nodes, " + names[0] + " last seen"
+    assert late in said.cli("ca", "deactivate", fleet.id, "--yes", "--wait", "1s").stderr
+    until("it may be forgotten", lambda: said.cli("node", "forget", names[0], "--yes", status=None).returncode == 0, 30)
+    until("it is gone", lambda: said.cli("node", "list", "-q").stdout.split() == ["edge-0"])
     until("it is alone again", lambda: not said.json("status")["registry"]["same_name"], 40)
     until("it has its name", lambda: said.cli("node", "list", "-q").stdout.split() == ["edge-0"])
