@@ -248,6 +248,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<std::optional<LocalRestriction::Rows>> rows_of(const Digest& id) const;
   std::optional<Registration> waiting_device(const Digest& id) const;
   Answer<DeviceRecord> restrict_waiting(const Registration& waiting, DeviceStatus status, const Actor& by);
+  Answer<DeviceRecord> restrict_again(const Digest& id, LocalRestriction before, DeviceStatus status, const Actor& by);
+  DeviceRecord record_of_held(const Digest& id) const;  // of one that is not registered
   bool waits_for_its_ca(const Digest& id, const LocalRestriction& restriction) const;
   Answer<DeviceRecord> restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by);
   Answer<CaRecord> restrict_ca_here(const Digest& id, const Actor& by);
@@ -381,6 +383,8 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   std::atomic<std::size_t> held_count_{0};   // of them; any thread
   std::size_t lines_aside_ = 0;              // of the audit log, in the outbox
   std::uint64_t lines_made_ = 0;
+  std::set<std::string> lines_written_;  // keys of those that are written, and not yet out of the outbox
+  bool lines_said_ = false;
   std::map<std::string, SharedEntry> kept_;          // settings that are not to be undone, by family and key
   std::set<Digest> settle_said_;                     // of them: those that were named as not written yet
   std::set<Digest> aside_;                           // devices in the outbox, counted in queued_

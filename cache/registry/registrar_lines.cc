@@ -2,8 +2,10 @@
 // made. It has happened, whatever the registry says, so the line is owed: to the disk, and where a registry is shared
 // and out of reach to the outbox, which writes it later. On the registrar's thread.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <utility>
+#include <vector>
 
 #include "cache/base/feed.h"
 #include "cache/registry/registrar_impl.h"
@@ -66,26 +68,36 @@ Answer<void> Registrar::Impl::read_lines() {
 
 void Registrar::Impl::settle_lines() {
   if (lines_aside_ == 0 || snapshot_ || !begin_turn()) return;
-  RegistryStore::Batch written, done;
-  std::size_t taken = 0;
-  const auto read = store_.each_outbox(outbox::kLines, [&](std::string_view key, std::string_view value) {
-    if (const auto line = outbox::decode_line(value)) {
-      ledger_.audit(line->by, line->action, line->target, "", line->after);
-    } else {
-      log_.error("audit-lines", {{"what", "one that waited cannot be read"}});
-    }
-    store_.remove_outbox(done, key);
-    return ++taken < kLinesAtOnce;
+  std::vector<WaitingLine> lines;
+  std::vector<std::string> keys;
+  auto done = store_.each_outbox(outbox::kLines, [&](std::string_view key, std::string_view value) {
+    if (lines_written_.count(std::string(key)) != 0) return true;
+    auto line = outbox::decode_line(value);
+    if (!line) log_.error("audit-lines", {{"what", "one that waited cannot be read"}});
+    if (line) lines.push_back(std::move(*line));
+    keys.emplace_back(key);
+    return keys.size() < kLinesAtOnce;
   });
-  const auto committed = read && taken > 0 ? ledger_.commit_restriction(written) : read;
+  if (done && !lines.empty()) {
+    RegistryStore::Batch batch;
+    for (const WaitingLine& line : lines) ledger_.audit(line.by, line.action, line.target, "", line.after);
+    done = ledger_.commit_restriction(batch);
+  }
   end_turn();
-  if (!committed) {
-    log_.warn("audit-lines", {{"what", "they wait on this node"}, {"why", committed.error().what}});
+  if (!done) {
+    if (!std::exchange(lines_said_, true)) {
+      log_.warn("audit-lines", {{"what", "lines of the audit log wait on this node"}, {"lines", lines_aside_}});
+    }
     return;
   }
-  // Cut short here they are written twice, which is better than never.
-  (void)ledger_.commit_here(done);
-  lines_aside_ -= std::min(taken, lines_aside_);
+  lines_said_ = false;
+  lines_written_.insert(keys.begin(), keys.end());
+  // Ended here, or in doubt above, they are written twice, which is better than never.
+  RegistryStore::Batch out;
+  for (const std::string& key : lines_written_) store_.remove_outbox(out, key);
+  if (!ledger_.commit_here(out)) return;
+  lines_aside_ -= std::min(lines_written_.size(), lines_aside_);
+  lines_written_.clear();
 }
 
 }  // namespace sallyport

@@ -121,10 +121,12 @@ void Registrar::Impl::in_force_here(const Digest& id, const LocalRestriction& re
     return put_cas_in_force(unix_now());
   }
   const auto stored = store_.device(id);
-  const DeviceRow* row = stored && *stored ? &**stored : restriction.lost ? &restriction.lost->device : nullptr;
+  // What a deleted CA has left behind is no registration: a slot of it would not be looked at.
+  const bool known = stored && *stored && !gone(id, **stored);
+  const DeviceRow* row = known ? &**stored : restriction.lost ? &restriction.lost->device : nullptr;
   if (row == nullptr) return;
   DeviceRow in_force = *row;
-  in_force.status = stored && *stored ? held_status(id, row->status) : DeviceStatus::Revoked;
+  in_force.status = known ? held_status(id, row->status) : DeviceStatus::Revoked;
   const DeviceKey key = cache_.key(row->name, id);
   if (!cache_.find(key) && row->registered_by != RegisteredBy::Crl) count_expiry(row->not_after, +1);
   const ChainRecord* chain = chains_.record(row->chain);
@@ -202,18 +204,6 @@ Answer<DeviceRecord> Registrar::Impl::restrict_waiting(const Registration& waiti
                identity.key_type, waiting.leaf_der};
   rows.chain.cas = waiting.path.cas;
   for (const Certificate& each : waiting.path.intermediates) rows.chain.intermediates.push_back(each.der());
-  DeviceRecord record;
-  record.id = id;
-  record.serial = rows.text.serial;
-  record.subject = rows.text.subject;
-  record.cn = rows.text.cn;
-  record.ca_id = waiting.path.cas.front();
-  record.key_type = identity.key_type;
-  record.status = status;
-  record.registered_by = waiting.by;
-  record.not_before = identity.not_before;
-  record.not_after = identity.not_after;
-  record.registered_at = rows.device.registered_at;
   if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), here_and_now(by), rows}); !done) {
     return done.error();
   }
@@ -224,14 +214,49 @@ Answer<DeviceRecord> Registrar::Impl::restrict_waiting(const Registration& waiti
   const std::size_t there = aside_.erase(id) + waiting_ids_.erase(id);
   std::erase_if(waiting_, [&](const Registration& each) { return each.identity.fingerprint == id; });
   if (there != 0) --queued_;  // counted once
+  return record_of_held(id);
+}
+
+DeviceRecord Registrar::Impl::record_of_held(const Digest& id) const {
+  const LocalRestriction& held = held_.at(id);
+  const LocalRestriction::Rows& rows = *held.lost;
+  DeviceRecord record;
+  record.id = id;
+  record.serial = rows.text.serial;
+  record.subject = rows.text.subject;
+  record.cn = rows.text.cn;
+  record.key_type = rows.text.key_type;
+  record.ca_id = rows.chain.cas.front();
+  record.status = static_cast<DeviceStatus>(held.status);
+  record.registered_by = rows.device.registered_by;
+  record.not_before = rows.device.not_before;
+  record.not_after = rows.device.not_after;
+  record.registered_at = rows.device.registered_at;
   return record;
+}
+
+// It has been restricted before it was registered. What was done first is in the audit log as well.
+Answer<DeviceRecord> Registrar::Impl::restrict_again(const Digest& id, LocalRestriction before, DeviceStatus status,
+                                                     const Actor& by) {
+  const auto was = static_cast<DeviceStatus>(before.status);
+  if (was == DeviceStatus::Revoked && status != was) {
+    return Refusal{Refusal::Kind::Conflict, "this device is revoked, which is final: give it a new certificate"};
+  }
+  if (was == status) return record_of_held(id);
+  before.lost->device.status = status;
+  if (auto done = restrict_here(id, {false, static_cast<std::uint8_t>(status), here_and_now(by), before.lost}); !done) {
+    return done.error();
+  }
+  (void)record({before.by, std::string(action_of(was)), to_hex(id), std::string(to_string(was))});
+  return record_of_held(id);
 }
 
 Answer<DeviceRecord> Registrar::Impl::restrict_device_here(const Digest& id, DeviceStatus status, const Actor& by) {
   const auto known = device(id);
   if (!known) {
-    const auto waiting = waiting_device(id);
-    return waiting ? restrict_waiting(*waiting, status, by) : known;
+    if (const auto waiting = waiting_device(id)) return restrict_waiting(*waiting, status, by);
+    const auto held = held_.find(id);
+    return held != held_.end() && held->second.lost ? restrict_again(id, held->second, status, by) : known;
   }
   const DeviceStatus now = known->status;
   if (now == DeviceStatus::Revoked && status != DeviceStatus::Revoked) {
@@ -262,15 +287,10 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
   path.cas = rows.chain.cas;
   for (const std::string& der : rows.chain.intermediates) {
     auto between = Certificate::from_der(Bytes(reinterpret_cast<const std::uint8_t*>(der.data()), der.size()));
-    if (!between) return {};
+    if (!between) return Refusal{Refusal::Kind::Invalid, "a certificate above it cannot be read"};
     path.intermediates.push_back(std::move(*between));
   }
   const DeviceKey key = cache_.key(rows.device.name, id);
-  const Digest signed_by = issuing_key_of(path.intermediates, cas->entry(*owner).certificate.spki_hash());
-  if (serial_taken(key, rows.text.serial, signed_by, {}) == Reason::SerialConflict) {
-    cache_.remove(key);  // another certificate with its serial is registered: nobody lets this one in
-    return {};
-  }
   const std::uint64_t chain = rows.chain.crl ? book_.of_crl(cas->entry(*owner), *cas) : book_.of_path(path, *cas);
   if (chain == 0) return Refusal{Refusal::Kind::Unavailable, "no chain id is left"};
   DeviceRow row = rows.device;
@@ -285,7 +305,16 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
   put_status(key, row, rows.chain.cas.front());
   recount();
   put_in_force({ledger_.revision(), nullptr, {{Cut::Scope::Device, id, reason_of(row.status)}}});
-  return {};
+  // One with its serial that was registered meanwhile: what takes one of them away takes all.
+  Answer<void> done;
+  for (const Digest& other : same_serial_as(id)) {
+    const auto there = store_.device(other);
+    if (!there || !*there) continue;
+    const DeviceStatus now = status_now(cache_.key((*there)->name, other), **there);
+    if (now == DeviceStatus::Revoked || now == row.status) continue;
+    if (auto also = set_one_status(other, row.status, restriction.by); !also) done = also.error();
+  }
+  return done;
 }
 
 // Of a device that is gone with its CA: nobody of it comes in anywhere, until the CA is registered again. Then its

@@ -121,6 +121,54 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
             pass
 
 
+def test_a_device_that_waits_is_revoked_after_it_was_put_on_hold(edge, fleet):
+    first, second, third = edge.nodes
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first))
+    stolen = fleet.issue("on hold, then stolen")
+    with admitted(first.port, stolen):
+        until("it waits on disk", lambda: waits(first))
+    for action, status in (("deactivate", "inactive"), ("revoke", "revoked"), ("revoke", "revoked")):
+        assert first.cli("device", action, stolen.id, "--local", "--yes").stdout == f"{stolen.id} {status}\n"
+    assert "is final" in first.cli("device", "deactivate", stolen.id, "--local", "--yes", status=1).stderr
+    first.kill9()
+    first.start()
+    assert refusal(first.port, stolen)
+    edge.postgres.start()
+    edge.heal()
+    for node in edge.nodes:
+        until("it is revoked", lambda n=node: n.devices().get(stolen.id, {}).get("status") == "revoked")
+    until("both acts are in the audit log", lambda: sorted(
+        each["action"] for each in third.json("audit") if each["target"] == stolen.id) ==
+        ["device.deactivate", "device.revoke"])
+
+
+def test_a_revoked_one_that_waits_is_revoked_though_another_took_its_serial(edge, fleet):
+    """What takes one of a serial away takes all: the other one does not stand for it, and neither can be deleted."""
+    first, second, third = edge.nodes
+    until("all know the CA", lambda: all(fleet.id in {each["id"] for each in node.json("ca", "list")} for node in edge.nodes))
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first) and is_away(second))
+    stolen, other = fleet.issue("stolen", serial=4711), fleet.issue("of the same serial", serial=4711)
+    with admitted(first.port, stolen), admitted(second.port, other):
+        until("both wait", lambda: waits(first) and waits(second))
+    first.cli("device", "revoke", stolen.id, "--local", "--yes")
+    first.kill9()
+    edge.postgres.start()
+    third.registered(other)
+    first.start()
+    edge.heal()
+    for node in edge.nodes:
+        for each in (stolen, other):
+            until("it is revoked", lambda n=node, d=each: n.devices().get(d.id, {}).get("status") == "revoked")
+    for each in (stolen, other):
+        assert "is revoked" in second.cli("device", "delete", each.id, "--yes", status=1).stderr
+    for node in edge.nodes:
+        for each in (stolen, other):
+            assert refusal(node.port, each), "revoked is final"
+    assert stolen.id in {each["target"] for each in third.json("audit")}
+
+
 def test_a_local_restriction_holds_at_once_and_reaches_everybody(edge, fleet):
     """Through a crash of its node, while others cannot know, and against the row that says otherwise."""
     first, second, third = edge.nodes
