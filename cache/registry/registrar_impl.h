@@ -169,6 +169,7 @@ class Registrar::Impl final : public Follower::Host, public SystemOfRecord {
   Answer<DeviceRecord> record_of(const Digest& id, const DeviceRow& row) const;
   DeviceRecord record_of(const Digest& id, const DeviceRow& row, const DeviceText* text) const;
   bool gone(const Digest& id, const DeviceRow& row) const;
+  bool left_behind(const DeviceRow& row) const;
   bool revoked_between(const ChainRecord& chain) const;
 
   // registrar_shared.cc: a registry that is a replica. On the registrar's thread, but where it says otherwise.

@@ -110,6 +110,11 @@ void Registrar::Impl::bring_back() {
   waiting_.insert(waiting_.end(), std::make_move_iterator(back.begin()), std::make_move_iterator(back.end()));
 }
 
+// By a deleted CA, and not taken out yet: no registration, and a slot of it is not looked at.
+bool Registrar::Impl::left_behind(const DeviceRow& row) const {
+  return row.status != DeviceStatus::Revoked && chains_.forgotten(row.chain);
+}
+
 void Registrar::Impl::in_force_here(const Digest& id, const LocalRestriction& restriction) {
   if (restriction.ca) {
     const auto found = cas_.find(id);
@@ -121,8 +126,7 @@ void Registrar::Impl::in_force_here(const Digest& id, const LocalRestriction& re
     return put_cas_in_force(unix_now());
   }
   const auto stored = store_.device(id);
-  // What a deleted CA has left behind is no registration: a slot of it would not be looked at.
-  const bool known = stored && *stored && !gone(id, **stored);
+  const bool known = stored && *stored && !left_behind(**stored);
   const DeviceRow* row = known ? &**stored : restriction.lost ? &restriction.lost->device : nullptr;
   if (row == nullptr) return;
   DeviceRow in_force = *row;
@@ -322,7 +326,8 @@ Answer<void> Registrar::Impl::write_again(const Digest& id, const LocalRestricti
 bool Registrar::Impl::waits_for_its_ca(const Digest& id, const LocalRestriction& restriction) const {
   if (restriction.ca || !restriction.lost || restriction.lost->device.not_after < unix_now()) return false;
   const auto stored = store_.device(id);
-  return stored && !*stored && cas_.count(restriction.lost->chain.cas.front()) == 0;
+  const bool known = !stored || (*stored && !left_behind(**stored));
+  return !known && cas_.count(restriction.lost->chain.cas.front()) == 0;
 }
 
 // Each is written as the operator's own command would have been. What is stricter over there by now stays so.
@@ -346,7 +351,10 @@ void Registrar::Impl::settle_outbox() {
       const auto status = static_cast<DeviceStatus>(restriction.status);
       const auto stored = store_.device(id);
       const bool is_so = stored && *stored && (*stored)->status == status;
-      const auto set = set_device_status(id, status, restriction.by);
+      const bool remains = stored && *stored && left_behind(**stored);
+      const auto set = remains
+                           ? Answer<DeviceRecord>(Refusal{Refusal::Kind::NotFound, "what is left of it is no device"})
+                           : set_device_status(id, status, restriction.by);
       if (!set) done = set.error();
       if (set && is_so) {  // another node was first, and this operator's act is to be in the audit log as well
         RegistryStore::Batch line;

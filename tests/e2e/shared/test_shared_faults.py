@@ -121,6 +121,35 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
             pass
 
 
+def test_what_a_deleted_ca_has_left_is_no_registration(edge, fleet):
+    """PostgreSQL went while its devices were taken out; the CA is back, and a device comes as a new one, and is put on hold."""
+    first = edge.nodes[0]
+    device = edge.known(fleet, "left behind")
+    edge.postgres.sql("create function keeps() returns trigger language plpgsql as $$ begin raise exception 'kept'; end $$; "
+                      "create trigger keeps before update on sallyport.entry for each row when (old.family = 4 and new.value "
+                      "is null) execute function keeps()")
+    first.cli("ca", "delete", fleet.id, "--yes", "--cascade", status=None)
+    fleet.register(first)
+    edge.settled()
+    edge.postgres.kill9()
+    until("it is noticed", lambda: is_away(first))
+    try:
+        with admitted(first.port, device):
+            until("it waits on disk", lambda: waits(first))
+        first.cli("device", "deactivate", device.id, "--local", "--yes")
+        assert refusal(first.port, device)
+        first.kill9()
+        first.start()
+        assert refusal(first.port, device)
+    finally:
+        edge.postgres.start()
+        edge.postgres.sql("drop trigger keeps on sallyport.entry; drop function keeps")
+    edge.heal()
+    for node in edge.nodes:
+        until("it is on hold", lambda n=node: n.devices().get(device.id, {}).get("status") == "inactive")
+        assert refusal(node.port, device)
+
+
 def test_a_device_that_waits_is_revoked_after_it_was_put_on_hold(edge, fleet):
     first, second, third = edge.nodes
     edge.postgres.kill9()
