@@ -236,7 +236,7 @@ if client ecc mosquitto_pub -t devices/client-ecc/hello -m "let me in" >refused.
 tell "its next connection: $(tail -n 1 refused.out)"
 client rsa mosquitto_pub -q 1 -t devices/client-rsa/hello -m "still here" || die "the other device should not notice"
 tell "the other device publishes as before"
-curl -fs "http://127.0.0.1:$metrics_port/metrics" | grep 'mqtts-ecc",reason="device_inactive"' > metric.out || die "no metric counted it"
+curl -fs "http://127.0.0.1:$metrics_port/metrics" | grep '^sallyport_rejections_total{listener="mqtts-ecc",reason="device_inactive"' > metric.out || die "no metric counted it"
 grep -qv ' 0$' metric.out || die "the refusal was not counted"
 tell "$(cat metric.out)"
 tell "$(grep -m1 'device_inactive' sallyport.log | cut -c1-150)"

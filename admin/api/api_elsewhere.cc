@@ -164,9 +164,9 @@ HttpResponse AdminApi::ask_all(const Call& call, const Route& route) {
     HttpResponse response;
     const std::string query = query_for(call.request.query, rest);
     if (*at == here) {
-      HttpRequest here = call.request;
-      here.query = query;
-      response = (this->*route.handler)({here, call.caller, call.args});
+      HttpRequest own = call.request;
+      own.query = query;
+      response = (this->*route.handler)({own, call.caller, call.args});
       if (response.status >= 300) return response;
     } else {
       response = ask_node(call, *at, query);

@@ -65,7 +65,7 @@ bool Follower::look_at_name(bool alone) {
   const auto mine = aside ? session_->heartbeat(host_.position().revision, instance_, options_.version) : aside.error();
   if (!mine || !*mine) {
     session_->call_itself(name_);
-    return !session_->broken();
+    return session_->broken() ? (lost(mine.error()), false) : true;
   }
   (void)session_->leave(name_, instance_);
   call_itself(options_.node, false);

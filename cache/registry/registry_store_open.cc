@@ -376,10 +376,6 @@ class Opening {
   bool damaged_mark_ = false;
 };
 
-}  // namespace
-
-namespace {
-
 // To open it for writing would change files whose hashes are in its manifest.
 Answer<void> is_no_backup(const std::string& dir) {
   std::error_code ignored;

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from harness.device import Ended, admitted, refusal
+from harness.device import Device, Ended, admitted, client_context, refusal
 from harness.edge import Edge, is_away
+from harness.resuming import with_session
 from harness.shut_out import ShutOut
 from harness.wait import stays, until
 
@@ -71,6 +72,7 @@ def test_what_is_done_at_one_node_needs_no_postgresql(edge, fleet):
     first.cli("upstream", "drain", name, server)
     first.cli("upstream", "undrain", name, server)
     first.cli("log", "level", "debug")
+    first.cli("backup", str(first.folder / "of-one-node"))
     first.kill9()
     first.start()
     first.cli("log", "level", "info")
@@ -79,9 +81,9 @@ def test_what_is_done_at_one_node_needs_no_postgresql(edge, fleet):
 
     def lines():
         return [line for line in second.json("audit") if "written later" in line["from"]]
-    until("all lines are there", lambda: len(lines()) >= 5)
-    assert sorted(line["action"] for line in lines()) == ["log.level", "log.level", "session.cut", "upstream.drain",
-                                                          "upstream.undrain"]
+    until("all lines are there", lambda: len(lines()) >= 6)
+    assert sorted(line["action"] for line in lines()) == ["backup", "log.level", "log.level", "session.cut",
+                                                          "upstream.drain", "upstream.undrain"]
     assert all(re.search(r"at edge-0 \(\d{4}-\d\d-\d\dT[0-9:.]+Z, written later\)$", line["from"]) for line in lines())
 
 
@@ -92,7 +94,11 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
     edge.postgres.kill9()
     until("it is noticed", lambda: is_away(first))
     stolen, other = fleet.issue("stolen while it waits"), fleet.issue("waits, too")
-    with admitted(first.port, other), admitted(first.port, stolen) as session:
+    context = client_context(stolen, "1.3")
+    with admitted(first.port, other), Device(first.port, context=context) as session:
+        assert session.connect("with a ticket") == 0
+        session.ping()
+        ticket = session.tls.session
         until("they wait on disk", lambda: first.json("status")["registration_queue"]["depth"] == 2)
         done = first.cli("device", action, stolen.id, "--local", "--yes")
         assert "not registered yet" in done.stderr and "in force on this node" in done.stderr
@@ -100,6 +106,8 @@ def test_a_new_device_that_waits_is_restricted_on_the_spot(edge, fleet, action, 
         assert session.end() is not None
     assert first.json("status")["registration_queue"]["depth"] == 1
     assert refusal(first.port, stolen)
+    with pytest.raises(Ended), Device(first.port, context=with_session(context, ticket)) as session:
+        session.connect("by its ticket")
     first.kill9()
     first.start()
     assert refusal(first.port, stolen)
